@@ -1,0 +1,124 @@
+/**
+ * `deno task build`: eBPF objects, libbpf as one shared object, the bundle, and dist/pcnk out of the three.
+ * Unchanged inputs are not built again. Needs clang, gcc and the static libraries that setup.sh installs.
+ */
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import process from "node:process";
+import { bundle } from "./bundle.ts";
+import { findDenort } from "./denort.ts";
+import { build, BuildError, root, run, sources } from "./steps.ts";
+
+const artifacts = "dist/artifacts";
+const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c"));
+const objects = programs.map((path) => join(artifacts, basename(path, ".c") + ".o"));
+const library = join(artifacts, "libpcnk_bpf.so");
+
+/** UAPI headers only, and no CO-RE: the objects run on any kernel from 5.10 on. */
+const clangFlags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"];
+
+async function buildObjects(): Promise<void> {
+  const include = `/usr/include/${run("gcc", ["-print-multiarch"])}`;
+  const headers = sources("bpf/lib");
+  for (const [index, source] of programs.entries()) {
+    const object = objects[index]!;
+    await build({
+      name: basename(object),
+      inputs: [source, ...headers],
+      values: [run("clang", ["--version"]), ...clangFlags],
+      outputs: [object],
+      run: () => {
+        mkdirSync(join(root, artifacts), { recursive: true });
+        run("clang", [...clangFlags, "-I", "bpf", "-I", include, "-c", source, "-o", object]);
+        // Debug sections weigh most of the object and nothing reads them; BTF stays.
+        run("llvm-strip", ["-g", object]);
+      },
+    });
+  }
+}
+
+async function buildLibrary(): Promise<void> {
+  const inputs = ["src/build/libbpf.sh", "src/build/libbpf.map", "src/build/libbpf_shim.c"];
+  await build({
+    name: basename(library),
+    inputs,
+    values: [run("dpkg-query", ["-W", "libbpf-dev", "libelf-dev", "zlib1g-dev"])],
+    outputs: [library],
+    run: () => void run("sh", ["src/build/libbpf.sh", library]),
+  });
+}
+
+/** What `pcnk version` tells; read back by src/cli/version.ts. */
+function buildInfo(): string {
+  const git = (...args: string[]) => {
+    try {
+      return run("git", args);
+    } catch {
+      return "";
+    }
+  };
+  const commit = git("rev-parse", "HEAD") || "unknown";
+  const dirty = git("status", "--porcelain", "--untracked-files=no") !== "";
+  const hash = (path: string) =>
+    createHash("sha256").update(readFileSync(join(root, path))).digest("hex");
+  return JSON.stringify({
+    version: JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version,
+    commit: dirty ? `${commit}-dirty` : commit,
+    libbpf: run("dpkg-query", ["-W", "-f", "${Version}", "libbpf-dev"]),
+    objects: Object.fromEntries(objects.map((path) => [basename(path), hash(path)])),
+  });
+}
+
+async function buildExecutable(): Promise<void> {
+  const info = buildInfo();
+  const folder = join(root, "dist", "bundle");
+  await build({
+    name: "pcnk",
+    inputs: [
+      ...["main.ts", "package-lock.json", library, ...objects],
+      ...sources("src", "cni", "install").filter((path) => !path.startsWith("src/build/libbpf")),
+    ],
+    values: [info, Deno.version.deno, process.env.DENORT_BIN ?? ""],
+    outputs: ["dist/pcnk"],
+    run: async () => {
+      const denort = findDenort();
+      console.error(`  runtime    ${denort.origin}`);
+      await bundle(folder);
+      writeFileSync(join(folder, "deno.json"), '{"nodeModulesDir":"none"}');
+      mkdirSync(join(folder, "artifacts"), { recursive: true });
+      writeFileSync(join(root, artifacts, "build.json"), info);
+      const embedded = [library, ...objects, join(artifacts, "build.json")];
+      for (const path of embedded) {
+        copyFileSync(join(root, path), join(folder, "artifacts", basename(path)));
+      }
+      // --no-code-cache: the code cache lies in a world-writable folder under a name that can be guessed.
+      const args = ["compile", "--quiet", "--no-check", "-A", "--no-code-cache"];
+      run(Deno.execPath(), [
+        ...args,
+        "--include",
+        "artifacts",
+        "-o",
+        join(root, "dist/pcnk"),
+        "main.js",
+      ], {
+        cwd: folder,
+        env: denort.path ? { DENORT_BIN: denort.path } : {},
+      });
+      run(join(root, "dist/pcnk"), ["version"]);
+    },
+  });
+}
+
+try {
+  if (!existsSync(join(root, "node_modules/esbuild"))) {
+    throw new BuildError("node_modules is missing; run npm ci, or npm start, which does all");
+  }
+  await buildObjects();
+  await buildLibrary();
+  await buildExecutable();
+} catch (error) {
+  if (!(error instanceof BuildError)) throw error;
+  console.error(`build: ${error.message}`);
+  process.exitCode = 1;
+}

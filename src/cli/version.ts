@@ -1,0 +1,53 @@
+/** `pcnk version`: what this executable is made of. */
+import { Command } from "@commander-js/extra-typings";
+import { readArtifact } from "../bpf/artifacts.ts";
+
+/** As the build wrote it (src/build/build.ts), and the runtime the program finds itself in. */
+export interface Version {
+  version: string;
+  /** Full git commit hash; ends in `-dirty` when the work tree had changes. */
+  commit: string;
+  deno: string;
+  v8: string;
+  /** Debian's version of the libbpf that is linked in. */
+  libbpf: string;
+  /** SHA-256 of each embedded eBPF object, hexadecimal, by file name. */
+  objects: Record<string, string>;
+}
+
+/** Throws when the artefacts are missing: from source, before the first `deno task build`. */
+export function readVersion(): Version {
+  const built = JSON.parse(new TextDecoder().decode(readArtifact("build.json")));
+  return {
+    version: built.version,
+    commit: built.commit,
+    deno: Deno.version.deno,
+    v8: Deno.version.v8,
+    libbpf: built.libbpf,
+    objects: built.objects,
+  };
+}
+
+/** The lines for a person; hashes and commit cut to twelve digits, as git does. */
+export function renderVersion(version: Version): string {
+  const commit = version.commit.replace(/^([0-9a-f]{12})[0-9a-f]*/, "$1");
+  const lines = [
+    `pcnk ${version.version} (${commit})`,
+    `deno ${version.deno}, v8 ${version.v8}`,
+    `libbpf ${version.libbpf}`,
+    ...Object.entries(version.objects).map(([name, hash]) => `${name} ${hash.slice(0, 12)}`),
+  ];
+  return lines.join("\n");
+}
+
+/** The `version` subcommand. */
+export function versionCommand() {
+  return new Command("version")
+    .description("Show the version of pcnk and of what it is made of.")
+    .option("--json", "as one JSON object")
+    .addHelpText("after", "\nExample:\n  pcnk version --json\n")
+    .action(({ json }) => {
+      const version = readVersion();
+      console.log(json ? JSON.stringify(version, null, 2) : renderVersion(version));
+    });
+}
