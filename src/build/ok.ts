@@ -1,0 +1,145 @@
+/**
+ * `deno task ok`: everything that CI runs, in one gate. Its last line is `N passed, N failed[, N skipped]`: the static
+ * checks count as one each, and so does a suite that left something behind on the machine.
+ *
+ *   ok.ts [--only NAME,NAME]     e.g. --only unit,bpf
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { leftovers, snapshot } from "./leftovers.ts";
+import { root } from "./steps.ts";
+
+/** The newest Deno that the checks are known to pass on; NEWEST_DENO=latest asks for a newer one. */
+const newestDeno = process.env.NEWEST_DENO ?? "2.9.6";
+
+const code = ["main.ts", "src", "cni", "install", "tests"].filter((path) =>
+  existsSync(join(root, path))
+);
+const unit = code.filter((path) => path !== "tests");
+
+interface Count {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+interface Stage {
+  name: string;
+  run(): Promise<Count>;
+}
+
+const stages: Stage[] = [
+  { name: "fmt", run: () => check(Deno.execPath(), ["fmt", "--check", "--quiet"]) },
+  { name: "lint", run: () => check(Deno.execPath(), ["lint", "--quiet"]) },
+  { name: "check", run: () => check(Deno.execPath(), ["check", "--quiet", ...code]) },
+  { name: "build", run: () => check(Deno.execPath(), ["run", "-A", "src/build/build.ts"]) },
+  { name: "unit", run: () => tests(Deno.execPath(), unit) },
+  { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
+  { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
+  { name: "newest", run: newest },
+];
+
+async function spawn(command: string, args: string[]): Promise<{ ok: boolean; output: string }> {
+  const child = new Deno.Command(command, {
+    args,
+    cwd: root,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let output = "";
+  const copy = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      const text = decoder.decode(chunk, { stream: true });
+      output += text;
+      process.stdout.write(text);
+    }
+  };
+  const [status] = await Promise.all([child.status, copy(child.stdout), copy(child.stderr)]);
+  return { ok: status.success, output };
+}
+
+async function check(command: string, args: string[]): Promise<Count> {
+  const { ok } = await spawn(command, args);
+  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
+}
+
+async function tests(deno: string, paths: string[]): Promise<Count> {
+  const before = snapshot();
+  const { ok, output } = await spawn(deno, ["test", "-A", "--no-check", ...paths]);
+  const count = summary(output, ok);
+  const left = leftovers(before, snapshot());
+  if (left.length > 0) {
+    console.log(`left behind on the machine:\n  ${left.join("\n  ")}`);
+    count.failed += 1;
+  }
+  return count;
+}
+
+/** Reads `ok | 5 passed (2 steps) | 0 failed | 1 ignored (3ms)`; a run without it has failed as a whole. */
+export function summary(output: string, ok: boolean): Count {
+  const line = output.match(/^(?:ok|FAILED) \| .*$/gm)?.at(-1) ?? "";
+  const read = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(line)?.[1] ?? 0);
+  const count = { passed: read("passed"), failed: read("failed"), skipped: read("ignored") };
+  if (!ok && count.failed === 0) count.failed = 1;
+  return count;
+}
+
+/** Checks and unit tests on the newest Deno, so that the pinned version can move. */
+async function newest(): Promise<Count> {
+  const folder = join(root, "dist", `deno-${newestDeno}`);
+  const deno = join(folder, "node_modules/@deno/linux-x64-glibc/deno");
+  if (!existsSync(deno)) {
+    if (process.arch !== "x64") {
+      console.log(`skipped: npm has no Deno for ${process.arch} that is looked for here`);
+      return { passed: 0, failed: 0, skipped: 1 };
+    }
+    mkdirSync(folder, { recursive: true });
+    const { ok } = await spawn("npm", [
+      ...["install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder],
+      `@deno/linux-x64-glibc@${newestDeno}`,
+    ]);
+    if (!ok) return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const checked = await check(deno, ["check", "--quiet", ...code]);
+  const tested = await tests(deno, unit);
+  return add(checked, tested);
+}
+
+function add(a: Count, b: Count): Count {
+  return {
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+  };
+}
+
+async function main(): Promise<void> {
+  const at = process.argv.indexOf("--only");
+  const only = at > 0 ? process.argv[at + 1]?.split(",") : undefined;
+  let total: Count = { passed: 0, failed: 0, skipped: 0 };
+  const lines: string[] = [];
+  for (const { name, run } of stages) {
+    if (only && !only.includes(name)) continue;
+    console.log(`\n── ${name}`);
+    const started = performance.now();
+    const count = await run();
+    total = add(total, count);
+    const seconds = ((performance.now() - started) / 1000).toFixed(0).padStart(4);
+    const skipped = count.skipped ? `, ${count.skipped} skipped` : "";
+    lines.push(
+      `${name.padEnd(8)}${seconds} s  ${count.passed} passed, ${count.failed} failed${skipped}`,
+    );
+    // Nothing after a failed build can say anything.
+    if (name === "build" && count.failed > 0) break;
+  }
+  console.log(`\n${lines.join("\n")}\n`);
+  const skipped = total.skipped ? `, ${total.skipped} skipped` : "";
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+}
+
+if (import.meta.main) await main();
