@@ -1,0 +1,87 @@
+/**
+ * The CNI configuration list of a node: the reference plugins do the plumbing, pcnk comes last and adds eBPF services.
+ *
+ * Limitation: IPv4 only, as pcnk's data plane.
+ */
+
+/** What differs from node to node. */
+export interface ConflistOptions {
+  /** The node's pods, e.g. `10.244.1.0/24`. */
+  podCIDR: string;
+  /** pcnk's pinned maps and programs; pcnk's default when absent. */
+  bpffs?: string;
+  /** pcnk's attachments; pcnk's default when absent. */
+  stateDir?: string;
+  /** pcnk's log level; pcnk's default when absent. */
+  logLevel?: string;
+  /** Where host-local keeps its leases; host-local's default (/var/lib/cni/networks) when absent. */
+  ipamDataDir?: string;
+  /** MTU of bridge and veth pairs in bytes; the bridge plugin's choice when absent. */
+  mtu?: number;
+  /** Default `pcnk0`. */
+  bridge?: string;
+  /** Default `pcnk`. */
+  name?: string;
+  /** Default 1.0.0: the newest version that the plugins of Debian 12 (1.1.1) speak. */
+  cniVersion?: string;
+  /** Leave pcnk out: the same plumbing without it, as a base line for measurements. */
+  withoutPcnk?: boolean;
+}
+
+/** A network configuration list (CNI SPEC 1.1, section 1). */
+export interface Conflist {
+  cniVersion: string;
+  name: string;
+  plugins: ({ type: string } & Record<string, unknown>)[];
+}
+
+/** Where distributions and Kubernetes packages put the reference plugins, the customary place first. */
+export const PLUGIN_FOLDERS = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+
+/** The reference plugins that the list below names. */
+export const REFERENCE_PLUGINS = ["bridge", "host-local", "portmap"];
+
+/**
+ * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are left out, so that each
+ * plugin's own default holds.
+ */
+export function conflist(options: ConflistOptions): Conflist {
+  const plugins: Conflist["plugins"] = [bridgePlugin(options), {
+    type: "portmap",
+    capabilities: { portMappings: true },
+    snat: true,
+  }];
+  if (!options.withoutPcnk) plugins.push(pcnkPlugin(options));
+  return {
+    cniVersion: options.cniVersion ?? "1.0.0",
+    name: options.name ?? "pcnk",
+    plugins,
+  };
+}
+
+function bridgePlugin(options: ConflistOptions) {
+  return {
+    type: "bridge",
+    bridge: options.bridge ?? "pcnk0",
+    isDefaultGateway: true,
+    ...optional("mtu", options.mtu),
+    ipam: {
+      type: "host-local",
+      ranges: [[{ subnet: options.podCIDR }]],
+      ...optional("dataDir", options.ipamDataDir),
+    },
+  };
+}
+
+function pcnkPlugin({ bpffs, stateDir, logLevel }: ConflistOptions) {
+  return {
+    type: "pcnk",
+    ...optional("bpffs", bpffs),
+    ...optional("stateDir", stateDir),
+    ...optional("logLevel", logLevel),
+  };
+}
+
+function optional(key: string, value: string | number | undefined): Record<string, unknown> {
+  return value === undefined ? {} : { [key]: value };
+}

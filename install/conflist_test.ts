@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { conflist } from "./conflist.ts";
+
+Deno.test("conflist() chains bridge, portmap and pcnk, with host-local inside bridge", () => {
+  const list = conflist({ podCIDR: "10.244.1.0/24" });
+  assert.deepEqual(list, {
+    cniVersion: "1.0.0",
+    name: "pcnk",
+    plugins: [
+      {
+        type: "bridge",
+        bridge: "pcnk0",
+        isDefaultGateway: true,
+        ipam: { type: "host-local", ranges: [[{ subnet: "10.244.1.0/24" }]] },
+      },
+      { type: "portmap", capabilities: { portMappings: true }, snat: true },
+      { type: "pcnk" },
+    ],
+  });
+});
+
+Deno.test("conflist() hands each plugin its own options", () => {
+  const list = conflist({
+    podCIDR: "10.0.0.0/24",
+    bpffs: "/x/bpf",
+    stateDir: "/x",
+    logLevel: "debug",
+    ipamDataDir: "/x/ipam",
+    mtu: 1450,
+    cniVersion: "1.1.0",
+  });
+  assert.equal(list.cniVersion, "1.1.0");
+  assert.equal(list.plugins[0]?.mtu, 1450);
+  assert.equal((list.plugins[0]?.ipam as { dataDir: string }).dataDir, "/x/ipam");
+  assert.deepEqual(list.plugins[2], {
+    type: "pcnk",
+    bpffs: "/x/bpf",
+    stateDir: "/x",
+    logLevel: "debug",
+  });
+});
+
+Deno.test("conflist() without pcnk is the base line", () => {
+  const list = conflist({ podCIDR: "10.0.0.0/24", withoutPcnk: true });
+  assert.deepEqual(list.plugins.map((plugin) => plugin.type), ["bridge", "portmap"]);
+});
