@@ -1,0 +1,108 @@
+/**
+ * Probes: connectivity checks made from within one network namespace by one process, `pcnk lab probe`. What comes out is
+ * what was seen; whether that is right is judged elsewhere (matrix.ts).
+ */
+import { SyscallError } from "../linux/libc.ts";
+import { icmpEcho, readIcmpEchoReply } from "./icmp.ts";
+import { ProbeSocket, type SocketKind, TimeoutError } from "./socket.ts";
+
+/** What to try. */
+export interface Probe {
+  kind: SocketKind;
+  address: string;
+  /** 0 for ping. */
+  port: number;
+  /** How many sockets to open one after the other, so that a service may pick several backends. */
+  connections: number;
+  /** For the whole probe. */
+  timeoutMs: number;
+}
+
+/** What was seen. */
+export interface ProbeResult {
+  /** The fastest round trip on an open socket; absent when nothing came back. */
+  ms?: number;
+  /** The name of the pod that answered each connection; none for ping. */
+  answers: string[];
+  /** Connections whose server saw another client than the one that asked: what it saw. */
+  seenAs: string[];
+  /** What ended the probe early; `code` is an errno's name or TIMEOUT or BAD_ANSWER. */
+  error?: { code: string; text: string; afterMs: number };
+}
+
+const EXCHANGES = 3;
+
+/** Runs all probes; those that have to wait do so side by side. Never throws for what the network does. */
+export function runProbes(probes: Probe[]): Promise<ProbeResult[]> {
+  return Promise.all(probes.map(runProbe));
+}
+
+/** Runs one probe. */
+export async function runProbe(probe: Probe): Promise<ProbeResult> {
+  const result: ProbeResult = { answers: [], seenAs: [] };
+  const start = performance.now();
+  try {
+    for (let i = 0; i < probe.connections; i++) {
+      await oneConnection(probe, start + probe.timeoutMs, result);
+    }
+  } catch (error) {
+    result.error = { ...describe(error), afterMs: performance.now() - start };
+  }
+  return result;
+}
+
+async function oneConnection(probe: Probe, deadline: number, result: ProbeResult): Promise<void> {
+  using socket = await ProbeSocket.connect(probe.kind, probe.address, probe.port, deadline);
+  for (let exchange = 1; exchange <= EXCHANGES; exchange++) {
+    const start = performance.now();
+    if (probe.kind === "ping") await ping(socket, exchange, deadline);
+    else {
+      const answer = await ask(socket, `probe ${exchange}\n`, deadline);
+      if (exchange === 1) note(answer, socket.local, result);
+    }
+    result.ms = Math.min(result.ms ?? Infinity, performance.now() - start);
+  }
+}
+
+function note(answer: { name: string; client: string }, local: string, result: ProbeResult): void {
+  result.answers.push(answer.name);
+  if (answer.client !== local) result.seenAs.push(answer.client);
+}
+
+/** Sends a line and reads `NAME CLIENT line` (serve.ts). */
+async function ask(socket: ProbeSocket, line: string, deadline: number) {
+  socket.send(new TextEncoder().encode(line));
+  let answer = "";
+  while (!answer.endsWith("\n")) {
+    const part = await socket.receive(deadline);
+    if (part.length === 0) throw new BadAnswer("the connection was closed before an answer came");
+    answer += new TextDecoder().decode(part);
+  }
+  const [, name, client, echo] = /^(\S+) (\S+) (.*\n)$/.exec(answer) ?? [];
+  if (name === undefined || client === undefined || echo !== line) {
+    throw new BadAnswer(`not an answer of a lab's pod: ${JSON.stringify(answer.slice(0, 60))}`);
+  }
+  return { name, client };
+}
+
+let nextIdentifier = Deno.pid & 0xffff;
+const identifiers = new WeakMap<ProbeSocket, number>();
+
+async function ping(socket: ProbeSocket, sequence: number, deadline: number): Promise<void> {
+  const id = identifiers.get(socket) ?? (nextIdentifier = (nextIdentifier + 1) & 0xffff);
+  identifiers.set(socket, id);
+  socket.send(icmpEcho(id, sequence));
+  while (true) {
+    const reply = readIcmpEchoReply(await socket.receive(deadline));
+    if (reply?.id === id && reply.sequence === sequence) return;
+  }
+}
+
+class BadAnswer extends Error {}
+
+function describe(error: unknown): { code: string; text: string } {
+  if (error instanceof TimeoutError) return { code: "TIMEOUT", text: error.message };
+  if (error instanceof BadAnswer) return { code: "BAD_ANSWER", text: error.message };
+  if (error instanceof SyscallError) return { code: error.code, text: error.message };
+  throw error;
+}
