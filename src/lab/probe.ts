@@ -54,13 +54,12 @@ export async function runProbe(probe: Probe): Promise<ProbeResult> {
 async function oneConnection(probe: Probe, deadline: number, result: ProbeResult): Promise<void> {
   using socket = await ProbeSocket.connect(probe.kind, probe.address, probe.port, deadline);
   for (let exchange = 1; exchange <= EXCHANGES; exchange++) {
-    const start = performance.now();
     if (probe.kind === "ping") await ping(socket, exchange, deadline);
     else {
       const answer = await ask(socket, `probe ${exchange}\n`, deadline);
       if (exchange === 1) note(answer, socket.local, result);
     }
-    result.ms = Math.min(result.ms ?? Infinity, performance.now() - start);
+    result.ms = Math.min(result.ms ?? Infinity, socket.roundTripMs);
   }
 }
 

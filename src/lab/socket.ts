@@ -2,8 +2,8 @@
  * IPv4 sockets for probes, straight from the kernel: Deno's own do not tell a UDP port unreachable, have no ICMP and hide
  * the error's number. All sockets are non-blocking, close-on-exec and connected.
  */
-import { SyscallError, trySyscall } from "../linux/libc.ts";
-import { closeFd } from "../linux/libc.ts";
+import { closeFd, SyscallError, trySyscall } from "../linux/libc.ts";
+import { pollfd, POLLIN, pollInThread, POLLOUT } from "./poll.ts";
 
 const AF_INET = 2;
 const FLAGS = 0o2000000 | 0o4000; // SOCK_CLOEXEC | SOCK_NONBLOCK
@@ -17,9 +17,6 @@ export type SocketKind = keyof typeof TYPES;
 const EINPROGRESS = 115;
 const EAGAIN = 11;
 
-const POLLIN = 1;
-const POLLOUT = 4;
-
 /** A wait this short happens on the spot: a thread pool would add its own 0.1 ms to every latency. */
 const SPIN_MS = 5;
 
@@ -30,6 +27,10 @@ export class TimeoutError extends Error {
 
 /** One connected socket. Times are in milliseconds; `deadline` is a value of performance.now(). */
 export class ProbeSocket {
+  private sentAt = 0;
+  /** From the last send to the last receive, in milliseconds. */
+  roundTripMs = 0;
+
   private constructor(private readonly fd: number, private readonly kind: SocketKind) {}
 
   /**
@@ -45,7 +46,7 @@ export class ProbeSocket {
       const to = sockaddr(address, port);
       const begun = trySyscall("connect", fd, to, to.length);
       if (begun === -EINPROGRESS) {
-        await wait(fd, POLLOUT, deadline);
+        if (!isReady(fd, POLLOUT, deadline)) await wait(fd, POLLOUT, deadline);
         must("connect", trySyscall("connect", fd, to, to.length));
       } else must("connect", begun);
       return socket;
@@ -64,20 +65,22 @@ export class ProbeSocket {
 
   /** @throws SyscallError, also for an ICMP error that came for an earlier packet. */
   send(data: Uint8Array<ArrayBuffer>): void {
+    this.sentAt = performance.now();
     must("send", trySyscall("sendto", this.fd, data, data.length, 0x4000 /* NOSIGNAL */));
   }
 
   /**
    * The next datagram, or the next bytes of the stream; empty at its end. A raw socket's datagram begins with the IP
-   * header.
+   * header. An answer that comes soon is taken before anything else of this process gets its turn.
    *
    * @throws SyscallError, e.g. ECONNREFUSED after a port unreachable; TimeoutError.
    */
   async receive(deadline: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(65536);
     while (true) {
-      await wait(this.fd, POLLIN, deadline);
+      if (!isReady(this.fd, POLLIN, deadline)) await wait(this.fd, POLLIN, deadline);
       const count = trySyscall("recvfrom", this.fd, buffer, buffer.length);
+      this.roundTripMs = performance.now() - this.sentAt;
       if (count !== -EAGAIN) return buffer.subarray(0, must(`recv (${this.kind})`, count));
     }
   }
@@ -102,26 +105,14 @@ function sockaddr(address: string, port: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array([AF_INET, 0, port >> 8, port & 255, ...bytes, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
-type Poll = (fds: Uint8Array<ArrayBuffer>, count: bigint, timeoutMs: number) => Promise<number>;
-
-let pollInThread: Poll | undefined;
-
-async function wait(fd: number, events: number, deadline: number): Promise<void> {
-  const pollfd = new Uint8Array(8);
-  new Int32Array(pollfd.buffer)[0] = fd;
-  new Int16Array(pollfd.buffer)[2] = events;
-  const left = deadline - performance.now();
-  const brief = Math.max(0, Math.min(left, SPIN_MS));
-  const timespec = new Uint8Array(new BigInt64Array([0n, BigInt(Math.floor(brief * 1e6))]).buffer);
-  if (must("ppoll", trySyscall("ppoll", pollfd, 1, timespec, null, 0)) > 0) return;
-  pollInThread ??= openPoll();
-  const rest = Math.ceil(deadline - performance.now());
-  if (rest <= 0 || await pollInThread(pollfd, 1n, rest) === 0) throw new TimeoutError("no answer");
+function isReady(fd: number, events: number, deadline: number): boolean {
+  const ms = Math.max(0, Math.min(deadline - performance.now(), SPIN_MS));
+  const timespec = new Uint8Array(new BigInt64Array([0n, BigInt(Math.floor(ms * 1e6))]).buffer);
+  return must("ppoll", trySyscall("ppoll", pollfd(fd, events), 1, timespec, null, 0)) > 0;
 }
 
-function openPoll(): Poll {
-  const { symbols } = Deno.dlopen("libc.so.6", {
-    poll: { parameters: ["buffer", "u64", "i32"], result: "i32", nonblocking: true },
-  });
-  return symbols.poll;
+async function wait(fd: number, events: number, deadline: number): Promise<void> {
+  const rest = deadline - performance.now();
+  if (rest > 0 && await pollInThread(fd, rest, events)) return;
+  throw new TimeoutError("no answer");
 }
