@@ -1,0 +1,272 @@
+/**
+ * Programs on the tc hooks of a device, in one of two ways:
+ *
+ * - `tcx`: a link (Linux 6.6), pinned at `<bpffs>/link/<ifindex>-<direction>`. Nobody can remove it by accident, but the
+ *   kernel waits for RCU when it is made: 8 to 30 ms.
+ * - `clsact`: a tc filter, 0.2 ms. It lives and dies with the device and needs no pin, but whoever deletes the qdisc
+ *   deletes it.
+ *
+ * Either way a program is replaced atomically: every packet meets the old one or the new one. Filters and links of
+ * other tools on the same device are left alone, and the clsact qdisc stays after a detach.
+ */
+import { closeFd, SyscallError } from "../linux/libc.ts";
+import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
+import { linkPin, listLinkPins, removePin } from "./pins.ts";
+import {
+  ATTACH_TYPE,
+  linkCreate,
+  linkDetach,
+  linkInfo,
+  linkUpdate,
+  objPin,
+  progById,
+  progInfo,
+  tryObjGet,
+} from "./syscall.ts";
+
+/** How to attach; `auto` keeps the way that is in use, else takes TCX where the kernel has it. */
+export type AttachMode = "auto" | "tcx" | "clsact";
+
+/** Place of pcnk's filter on a hook, and what its name begins with. One pcnk program a hook. */
+export const FILTER = { priority: 1, handle: 0x7063, prefix: "pcnk_" } as const;
+
+/** One of the two tc hooks of a device. */
+export interface Hook {
+  /** The node's bpffs directory. */
+  readonly bpffs: string;
+  readonly ifindex: number;
+  /** Seen from the device: what a pod sends is the ingress of its veth's host end. */
+  readonly direction: Direction;
+  /** A connection in the device's network namespace, which must be the caller's for TCX. */
+  readonly nl: RtNetlink;
+}
+
+/** A program on a hook. */
+export interface Attachment {
+  readonly ifindex: number;
+  readonly direction: Direction;
+  readonly mode: "tcx" | "clsact";
+  /** The kernel's id of the program. */
+  readonly progId: number;
+}
+
+/** The hook cannot be used as asked. */
+export class AttachError extends Error {
+  override readonly name = "AttachError";
+}
+
+/** Whether this kernel has TCX links (6.6). */
+export function tcxSupported(release: string = Deno.osRelease()): boolean {
+  const [major = 0, minor = 0] = release.split(".").map((part) => parseInt(part, 10));
+  return major > 6 || (major === 6 && minor >= 6);
+}
+
+/**
+ * Attaches a program to a hook, or puts it into the place of the pcnk program that is there. An attachment of the other
+ * mode is removed afterwards, so the hook is never bare.
+ * @param options.name the program's name in C, e.g. `lbrp_from_pod`
+ * @throws {AttachError} when another tool's filter is in pcnk's place
+ * @throws {SyscallError} ENODEV; EINVAL when TCX is asked for and the kernel has none
+ */
+export function attach(
+  options: Hook & { programFd: number; name: string; mode: AttachMode },
+): Attachment {
+  const mode = options.mode === "auto" ? choose(options) : options.mode;
+  if (mode === "tcx") {
+    try {
+      const attachment = attachTcx(options, options.programFd);
+      detachFilter(options);
+      return attachment;
+    } catch (error) {
+      const old = error instanceof SyscallError && error.code === "EINVAL";
+      if (!old || options.mode !== "auto") throw error;
+    }
+  }
+  const attachment = attachFilter(options, options.programFd, options.name);
+  detachTcx(options);
+  return attachment;
+}
+
+function choose(hook: Hook): "tcx" | "clsact" {
+  return isAttached(hook)?.mode ?? (tcxSupported() ? "tcx" : "clsact");
+}
+
+/** What pcnk has on a hook; undefined when nothing, or, with `programFd`, when another program. */
+export function isAttached(hook: Hook & { programFd?: number }): Attachment | undefined {
+  const { ifindex, direction } = hook;
+  const progId = withLink(hook, (_, info) => info.progId);
+  const filter = progId === undefined ? ownFilter(hook) : undefined;
+  const found: Attachment | undefined = progId !== undefined
+    ? { ifindex, direction, mode: "tcx", progId }
+    : filter && { ifindex, direction, mode: "clsact", progId: filter.progId };
+  if (hook.programFd !== undefined && found?.progId !== progInfo(hook.programFd).id) {
+    return undefined;
+  }
+  return found;
+}
+
+/** Removes pcnk's program from a hook; false when there was none. The device may be gone. */
+export function detach(hook: Hook): boolean {
+  const link = detachTcx(hook);
+  return detachFilter(hook) || link;
+}
+
+/** Every attachment of a node: pinned links, and pcnk's filters on the devices of `nl`'s namespace. */
+export function listAttachments(
+  { bpffs, nl }: Pick<Hook, "bpffs" | "nl">,
+): (Attachment & { name: string })[] {
+  const found: (Attachment & { name: string })[] = [];
+  for (const { ifindex, direction } of listLinkPins(bpffs)) {
+    const progId = withLink({ bpffs, ifindex, direction }, (_, info) => info.progId);
+    if (progId === undefined) continue;
+    found.push({ ifindex, direction, mode: "tcx", progId, name: programName(progId) });
+  }
+  for (const ifindex of nl.listClsact()) {
+    for (const direction of ["ingress", "egress"] as const) {
+      const filter = ownFilter({ ifindex, direction, nl });
+      if (!filter) continue;
+      const name = filter.name.slice(FILTER.prefix.length);
+      found.push({ ifindex, direction, mode: "clsact", progId: filter.progId, name });
+    }
+  }
+  return found;
+}
+
+/**
+ * Puts new versions of programs, by their names, into all attachments of the node. Pins of links whose device is gone are
+ * removed. Returns how many attachments were given a new program.
+ */
+export function replaceAll(
+  options: Pick<Hook, "bpffs" | "nl"> & { programs: ReadonlyMap<string, number> },
+): number {
+  const { bpffs, nl, programs } = options;
+  removeStaleLinks(bpffs);
+  let replaced = 0;
+  for (const { ifindex, direction, mode, name } of listAttachments(options)) {
+    // The kernel keeps 15 characters of a program's name.
+    const key = [...programs.keys()].find((program) =>
+      mode === "tcx" ? program.slice(0, 15) === name : program === name
+    );
+    if (key === undefined) continue;
+    const hook = { bpffs, nl, ifindex, direction };
+    if (mode === "tcx") attachTcx(hook, programs.get(key)!);
+    else attachFilter(hook, programs.get(key)!, key);
+    replaced++;
+  }
+  return replaced;
+}
+
+/** Removes the pins of links whose device is gone; returns the indexes that those devices had. */
+export function removeStaleLinks(bpffs: string): number[] {
+  const stale = listLinkPins(bpffs).filter((pin) =>
+    withLink({ bpffs, ...pin }, () => true) === undefined
+  );
+  for (const { path } of stale) removePin(path);
+  return stale.map(({ ifindex }) => ifindex);
+}
+
+/** Runs `fn` with the pinned link of a hook; undefined when there is none or its device is gone. */
+function withLink<T>(
+  hook: Omit<Hook, "nl">,
+  fn: (fd: number, info: ReturnType<typeof linkInfo>) => T,
+): T | undefined {
+  const fd = tryObjGet(linkPin(hook.bpffs, hook.ifindex, hook.direction));
+  if (fd === undefined) return undefined;
+  try {
+    const info = linkInfo(fd);
+    return info.ifindex === hook.ifindex ? fn(fd, info) : undefined;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function attachTcx(hook: Hook, programFd: number): Attachment {
+  const { bpffs, ifindex, direction } = hook;
+  const progId = progInfo(programFd).id;
+  const result: Attachment = { ifindex, direction, mode: "tcx", progId };
+  const pin = linkPin(bpffs, ifindex, direction);
+  for (let attempt = 0;; attempt++) {
+    const present = withLink(hook, (fd, info) => {
+      if (info.progId !== progId) linkUpdate(fd, programFd);
+      return true;
+    });
+    if (present) return result;
+    removePin(pin); // of a former device with the same index
+    const type = direction === "ingress" ? ATTACH_TYPE.TCX_INGRESS : ATTACH_TYPE.TCX_EGRESS;
+    const link = linkCreate(programFd, ifindex, type);
+    try {
+      Deno.mkdirSync(`${bpffs}/link`, { recursive: true, mode: 0o700 });
+      objPin(pin, link);
+      return result;
+    } catch (error) {
+      // Another process was faster: its link is updated, ours goes away with its descriptor.
+      const raced = error instanceof SyscallError && error.code === "EEXIST";
+      if (!raced || attempt > 0) throw error;
+    } finally {
+      closeFd(link);
+    }
+  }
+}
+
+function detachTcx(hook: Hook): boolean {
+  const detached = withLink(hook, (fd) => {
+    linkDetach(fd); // at once, even when somebody else holds the link
+    return true;
+  }) ?? false;
+  removePin(linkPin(hook.bpffs, hook.ifindex, hook.direction));
+  return detached;
+}
+
+function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
+  const { ifindex, direction, nl } = hook;
+  const progId = progInfo(programFd).id;
+  const result: Attachment = { ifindex, direction, mode: "clsact", progId };
+  const fresh = nl.addClsact(ifindex);
+  const present = fresh ? undefined : filterInPlace(hook);
+  if (present && !isOwn(present)) {
+    throw new AttachError(
+      `${direction} of device ${ifindex}: priority ${FILTER.priority}, handle ${FILTER.handle} ` +
+        `belongs to another tool's filter ${JSON.stringify(present.name)}`,
+    );
+  }
+  if (present?.progId === progId) return result;
+  nl.filterReplace({
+    ifindex,
+    direction,
+    priority: FILTER.priority,
+    handle: FILTER.handle,
+    progFd: programFd,
+    name: FILTER.prefix + name,
+  });
+  return result;
+}
+
+function detachFilter(hook: Hook): boolean {
+  return ownFilter(hook) !== undefined &&
+    hook.nl.filterDelete({ ...hook, priority: FILTER.priority, handle: FILTER.handle });
+}
+
+function isOwn(filter: Filter): boolean {
+  return filter.name.startsWith(FILTER.prefix);
+}
+
+function ownFilter(hook: Omit<Hook, "bpffs">): Filter | undefined {
+  const filter = filterInPlace(hook);
+  return filter && isOwn(filter) ? filter : undefined;
+}
+
+function filterInPlace({ nl, ifindex, direction }: Omit<Hook, "bpffs">): Filter | undefined {
+  return nl.filterList(ifindex, direction).find((filter) =>
+    filter.priority === FILTER.priority && filter.handle === FILTER.handle
+  );
+}
+
+function programName(id: number): string {
+  const fd = progById(id);
+  if (fd === undefined) return "";
+  try {
+    return progInfo(fd).name;
+  } finally {
+    closeFd(fd);
+  }
+}

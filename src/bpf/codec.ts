@@ -1,0 +1,259 @@
+/**
+ * Typed codecs for keys and values of maps: TypeScript values to and from the bytes of C structs. A struct's codec
+ * computes its layout by C's rules (natural alignment), and btf.ts compares that with what the compiler did.
+ */
+import { formatIpv4, formatMac, macBytes, parseIpv4 } from "../linux/address.ts";
+
+/** Turns a value of type T into `size` bytes and back. */
+export interface Codec<T> {
+  /** Name of the C type, for errors and for the comparison with BTF. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly align: number;
+  /** Members, when it is a struct. */
+  readonly fields?: readonly Field[];
+  /** Of a per-CPU value: bytes of the value of one CPU, which is what the kernel calls the value's size. */
+  readonly elementSize?: number;
+  /** Writes the value at `offset`. */
+  encode(value: T, view: DataView<ArrayBuffer>, offset: number): void;
+  /** Reads the value at `offset`. */
+  decode(view: DataView<ArrayBuffer>, offset: number): T;
+}
+
+/** A member of a struct. Offset and size in bytes. */
+export interface Field {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Padding: bytes that are zero and not seen in TypeScript. */
+export interface Pad extends Codec<never> {
+  readonly pad: true;
+}
+
+/** The type a codec is for. */
+// deno-lint-ignore no-explicit-any
+export type ValueOf<C> = C extends Codec<infer T> ? T : any;
+
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+function integer(
+  name: string,
+  size: 1 | 2 | 4,
+  encode: (view: DataView, offset: number, value: number) => void,
+  decode: (view: DataView, offset: number) => number,
+): Codec<number> {
+  const max = 2 ** (8 * size) - 1;
+  return {
+    name,
+    size,
+    align: size,
+    encode(value, view, offset) {
+      // A DataView would cut the number in silence.
+      if (!(value >= 0 && value <= max && Number.isInteger(value))) {
+        throw new RangeError(`${value} is not a ${name} (0 to ${max})`);
+      }
+      encode(view, offset, value);
+    },
+    decode,
+  };
+}
+
+/** __u8 */
+export const u8: Codec<number> = integer(
+  "u8",
+  1,
+  (view, at, value) => view.setUint8(at, value),
+  (view, at) => view.getUint8(at),
+);
+
+/** __u16 in host byte order. */
+export const u16: Codec<number> = integer(
+  "u16",
+  2,
+  (view, at, value) => view.setUint16(at, value, LITTLE),
+  (view, at) => view.getUint16(at, LITTLE),
+);
+
+/** __u32 in host byte order. */
+export const u32: Codec<number> = integer(
+  "u32",
+  4,
+  (view, at, value) => view.setUint32(at, value, LITTLE),
+  (view, at) => view.getUint32(at, LITTLE),
+);
+
+/** __be16, in network byte order: the number 80 is the bytes 0x00 0x50. */
+export const be16: Codec<number> = integer(
+  "be16",
+  2,
+  (view, at, value) => view.setUint16(at, value),
+  (view, at) => view.getUint16(at),
+);
+
+/** __be32, in network byte order. */
+export const be32: Codec<number> = integer(
+  "be32",
+  4,
+  (view, at, value) => view.setUint32(at, value),
+  (view, at) => view.getUint32(at),
+);
+
+/** __u64 in host byte order. */
+export const u64: Codec<bigint> = {
+  name: "u64",
+  size: 8,
+  align: 8,
+  encode(value, view, offset) {
+    if (value < 0n || value > 0xffff_ffff_ffff_ffffn) {
+      throw new RangeError(`${value} is not a u64`);
+    }
+    view.setBigUint64(offset, value, LITTLE);
+  },
+  decode: (view, offset) => view.getBigUint64(offset, LITTLE),
+};
+
+/** An IPv4 address, __be32 in C and dotted in TypeScript: "10.0.0.1". */
+export const ipv4: Codec<string> = {
+  name: "be32",
+  size: 4,
+  align: 4,
+  encode: (value, view, offset) => view.setUint32(offset, parseIpv4(value)),
+  decode: (view, offset) => formatIpv4(view.getUint32(offset)),
+};
+
+/** A MAC address, __u8[6] in C and "aa:bb:cc:dd:ee:ff" in TypeScript. */
+export const mac: Codec<string> = {
+  name: "u8[6]",
+  size: 6,
+  align: 1,
+  encode(value, view, offset) {
+    new Uint8Array(view.buffer, view.byteOffset + offset, 6).set(macBytes(value));
+  },
+  decode: (view, offset) => formatMac(new Uint8Array(view.buffer, view.byteOffset + offset, 6)),
+};
+
+/** A member that only fills space, as wide as `codec`: written as zero, absent in TypeScript. */
+export function pad(codec: Codec<unknown> | Codec<number>): Pad {
+  const { size, align } = codec;
+  return {
+    name: codec.name,
+    size,
+    align,
+    pad: true,
+    encode(_, view, offset) {
+      for (let i = 0; i < size; i++) view.setUint8(offset + i, 0);
+    },
+    decode(): never {
+      return undefined as never;
+    },
+  };
+}
+
+/** A fixed-size array. */
+export function array<T>(codec: Codec<T>, length: number): Codec<T[]> {
+  const { size } = codec;
+  return {
+    name: `${codec.name}[${length}]`,
+    size: size * length,
+    align: codec.align,
+    encode(values, view, offset) {
+      if (values.length !== length) {
+        throw new RangeError(`${values.length} elements for ${codec.name}[${length}]`);
+      }
+      values.forEach((value, i) => codec.encode(value, view, offset + i * size));
+    },
+    decode: (view, offset) =>
+      Array.from({ length }, (_, i) => codec.decode(view, offset + i * size)),
+  };
+}
+
+// deno-lint-ignore no-explicit-any
+type Members = Record<string, Codec<any>>;
+
+/** The TypeScript type of a struct: its members without the padding. */
+export type StructValue<M extends Members> = {
+  [K in keyof M as M[K] extends Pad ? never : K]: ValueOf<M[K]>;
+};
+
+/** A codec that knows its members. */
+export interface StructCodec<T> extends Codec<T> {
+  readonly fields: readonly Field[];
+}
+
+/**
+ * The codec of a C struct with these members in this order, laid out as the compiler does it.
+ * @param name the struct's tag in C
+ */
+export function struct<M extends Members>(name: string, members: M): StructCodec<StructValue<M>> {
+  const fields: (Field & { codec: M[string]; hidden: boolean })[] = [];
+  let end = 0;
+  let align = 1;
+  for (const [key, codec] of Object.entries(members) as [string, M[string]][]) {
+    const offset = roundUp(end, codec.align);
+    fields.push({ name: key, offset, size: codec.size, codec, hidden: "pad" in codec });
+    end = offset + codec.size;
+    align = Math.max(align, codec.align);
+  }
+  return {
+    name,
+    size: roundUp(end, align),
+    align,
+    fields: fields.map(({ name, offset, size }) => ({ name, offset, size })),
+    encode(value: Record<string, unknown>, view, offset) {
+      for (const field of fields) {
+        try {
+          field.codec.encode(value[field.name], view, offset + field.offset);
+        } catch (error) {
+          throw new TypeError(`${name}.${field.name}: ${(error as Error).message}`);
+        }
+      }
+    },
+    decode(view, offset) {
+      const value: Record<string, unknown> = {};
+      for (const field of fields) {
+        if (!field.hidden) value[field.name] = field.codec.decode(view, offset + field.offset);
+      }
+      return value as StructValue<M>;
+    },
+  };
+}
+
+/**
+ * The value of a per-CPU map as user space sees it: an element for each possible CPU, each rounded up to eight bytes
+ * (Documentation/bpf/map_array.rst).
+ */
+export function perCpu<T>(codec: Codec<T>, cpus: number = possibleCpus()): Codec<T[]> {
+  const stride = roundUp(codec.size, 8);
+  return {
+    name: codec.name,
+    size: stride * cpus,
+    align: 8,
+    fields: codec.fields,
+    elementSize: codec.size,
+    encode(values, view, offset) {
+      for (let cpu = 0; cpu < cpus; cpu++) codec.encode(values[cpu]!, view, offset + cpu * stride);
+    },
+    decode: (view, offset) =>
+      Array.from({ length: cpus }, (_, cpu) => codec.decode(view, offset + cpu * stride)),
+  };
+}
+
+/** How many CPUs this machine may ever have; per-CPU values have an element for each. */
+export function possibleCpus(
+  ranges: string = Deno.readTextFileSync("/sys/devices/system/cpu/possible"),
+): number {
+  let count = 0;
+  for (const range of ranges.trim().split(",")) { // "0-3,8"
+    const [first = 0, last = first] = range.split("-").map(Number);
+    count += last - first + 1;
+  }
+  return count;
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}

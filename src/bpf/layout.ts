@@ -1,0 +1,197 @@
+/**
+ * The layout that programs and user space share: mirrors bpf/lib/types.h and bpf/lib/maps.h, members under their C
+ * names. btf.ts compares the structs with the object's BTF whenever an object is loaded, so a difference is an error
+ * that names the field. Addresses are dotted strings, ports plain numbers; both are in network byte order in the map.
+ */
+import {
+  be16,
+  type Codec,
+  ipv4,
+  mac,
+  pad,
+  struct,
+  type StructCodec,
+  u16,
+  u32,
+  u64,
+  u8,
+  type ValueOf,
+} from "./codec.ts";
+import { MAP_TYPE } from "./syscall.ts";
+
+/** enum service_scope: where clients of a frontend are. */
+export const SCOPE = { CLUSTER: 0, EXTERNAL: 1 } as const;
+/** enum service_flags */
+export const SERVICE_FLAG = { ADDRESS: 1 } as const;
+/** enum backend_flags */
+export const BACKEND_FLAG = { TERMINATING: 1 } as const;
+/** enum session_zone */
+export const SESSION_ZONE = { SERVICE: 0 } as const;
+/** enum session_state */
+export const SESSION_STATE = { NEW: 0, ESTABLISHED: 1, CLOSING: 2, CLOSED: 3 } as const;
+/** enum session_flags */
+export const SESSION_FLAG = { FIN_FORWARD: 1, FIN_REPLY: 2, HAIRPIN: 4, REPLY: 8 } as const;
+
+/** A frontend's key. */
+export const serviceKey = struct("service_key", {
+  addr: ipv4,
+  port: be16,
+  /** IPPROTO_TCP 6, IPPROTO_UDP 17; 0 for the address entry. */
+  proto: u8,
+  /** SCOPE */
+  scope: u8,
+});
+export type ServiceKey = ValueOf<typeof serviceKey>;
+
+/** A frontend: which run of the `backends` array serves it. */
+export const service = struct("service", {
+  id: u32,
+  first: u32,
+  count: u32,
+  total_weight: u32,
+  /** Seconds. */
+  affinity_seconds: u32,
+  /** SERVICE_FLAG */
+  flags: u16,
+  reserved: pad(u16),
+});
+export type Service = ValueOf<typeof service>;
+
+/** An element of the `backends` array. */
+export const backend = struct("backend", {
+  addr: ipv4,
+  port: be16,
+  /** BACKEND_FLAG */
+  flags: u8,
+  reserved: pad(u8),
+  weight_end: u32,
+});
+export type Backend = ValueOf<typeof backend>;
+
+/** The 5-tuple of a flow as the packet carries it. */
+export const sessionKey = struct("session_key", {
+  src: ipv4,
+  dst: ipv4,
+  sport: be16,
+  dport: be16,
+  proto: u8,
+  /** SESSION_ZONE */
+  zone: u8,
+  reserved: pad(u16),
+});
+export type SessionKey = ValueOf<typeof sessionKey>;
+
+/** What the packet of a flow becomes. */
+export const session = struct("session", {
+  /** Nanoseconds of the monotonic clock. */
+  last_seen: u64,
+  src: ipv4,
+  dst: ipv4,
+  sport: be16,
+  dport: be16,
+  service_id: u32,
+  /** SESSION_STATE */
+  state: u8,
+  /** SESSION_FLAG */
+  flags: u8,
+  reserved: pad(u16),
+  reserved2: pad(u32),
+});
+export type Session = ValueOf<typeof session>;
+
+/** A pod's address. */
+export const endpointKey = struct("endpoint_key", { addr: ipv4 });
+export type EndpointKey = ValueOf<typeof endpointKey>;
+
+/** A pod of this node. */
+export const endpoint = struct("endpoint", {
+  /** Host end of the pod's veth pair. */
+  ifindex: u32,
+  /** Of the pod's interface. */
+  mac,
+  reserved: pad(u16),
+  /** "0.0.0.0": unknown. */
+  gateway: ipv4,
+});
+export type Endpoint = ValueOf<typeof endpoint>;
+
+/** A fragmented packet. */
+export const fragmentKey = struct("fragment_key", {
+  src: ipv4,
+  dst: ipv4,
+  id: be16,
+  proto: u8,
+  reserved: pad(u8),
+});
+export type FragmentKey = ValueOf<typeof fragmentKey>;
+
+/** The ports that only its first fragment carries. */
+export const fragment = struct("fragment", { sport: be16, dport: be16 });
+export type Fragment = ValueOf<typeof fragment>;
+
+/** Configuration that programs read live. Timeouts in nanoseconds. */
+export const nodeConfig = struct("node_config", {
+  tcp_new_timeout: u64,
+  tcp_established_timeout: u64,
+  tcp_closing_timeout: u64,
+  tcp_closed_timeout: u64,
+  udp_timeout: u64,
+  icmp_timeout: u64,
+  flags: u32,
+  /** "0.0.0.0": unknown. */
+  node_addr: ipv4,
+});
+export type NodeConfig = ValueOf<typeof nodeConfig>;
+
+/** What came by for one reason. */
+export const counter = struct("counter", { packets: u64, bytes: u64 });
+export type Counter = ValueOf<typeof counter>;
+
+/** A map of maps.h. For per-CPU maps `value` is the element of one CPU. */
+export interface MapDescriptor<K, V, P extends boolean = boolean> {
+  readonly name: string;
+  /** MAP_TYPE */
+  readonly type: number;
+  readonly key: Codec<K>;
+  readonly value: Codec<V>;
+  readonly perCpu: P;
+}
+
+function map<K, V>(name: string, type: number, key: Codec<K>, value: Codec<V>) {
+  return { name, type, key, value, perCpu: false } satisfies MapDescriptor<K, V>;
+}
+
+/** Every map of the node, by its name in C. */
+export const maps = {
+  services: map("services", MAP_TYPE.HASH, serviceKey, service),
+  backends: map("backends", MAP_TYPE.ARRAY, u32, backend),
+  sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session),
+  endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint),
+  fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment),
+  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig),
+  counters: {
+    name: "counters",
+    type: MAP_TYPE.PERCPU_ARRAY,
+    key: u32,
+    value: counter,
+    perCpu: true,
+  },
+} as const;
+
+/** Name of a map. */
+export type MapName = keyof typeof maps;
+
+/** All structs, for the comparison with BTF. */
+export const structs: readonly StructCodec<unknown>[] = [
+  serviceKey,
+  service,
+  backend,
+  sessionKey,
+  session,
+  endpointKey,
+  endpoint,
+  fragmentKey,
+  fragment,
+  nodeConfig,
+  counter,
+] as readonly StructCodec<unknown>[];

@@ -1,0 +1,107 @@
+/**
+ * Network namespaces: entering one for a moment, making and removing named ones as `ip netns` does.
+ *
+ * Limitation: `setns` moves the main thread only. Whatever Deno starts while it is away may happen there too, and a pool
+ * thread that is born meanwhile stays there for good. So a function that runs inside is synchronous and makes FFI
+ * calls only: it opens a socket, which goes on belonging to the namespace it was opened in.
+ */
+import { closeFd, cstring, O, openFile, syscall, SyscallError, trySyscall } from "./libc.ts";
+
+const CLONE_NEWNET = 0x40000000;
+const MS_BIND = 4096;
+const MNT_DETACH = 2;
+const OWN_NETNS = "/proc/thread-self/ns/net";
+
+/** Where named network namespaces are mounted; `ip netns` uses the same place. */
+export const NETNS_DIR = "/run/netns";
+
+/** The path of a named network namespace. */
+export function netnsPath(name: string): string {
+  if (!/^[A-Za-z0-9_.-]{1,200}$/.test(name) || name === "." || name === "..") {
+    throw new TypeError(`not a name of a network namespace: ${JSON.stringify(name)}`);
+  }
+  return `${NETNS_DIR}/${name}`;
+}
+
+/**
+ * Runs `fn` inside the network namespace at `path` (`/run/netns/x`, `/proc/PID/ns/net`) and comes back, whatever
+ * happens. `fn` must be synchronous and call nothing but FFI.
+ * @throws {SyscallError} ENOENT when there is no such file, EINVAL when it is no network namespace
+ */
+export function withNetns<T>(path: string, fn: () => T): T {
+  const target = openFile(path);
+  try {
+    return away(() => {
+      const error = trySyscall("setns", target, CLONE_NEWNET);
+      if (error < 0) throw new SyscallError("setns", -error, path);
+      return fn();
+    });
+  } finally {
+    closeFd(target);
+  }
+}
+
+/** Runs `fn`, which may change the thread's network namespace, and returns to the present one. */
+function away<T>(fn: () => T): T {
+  const home = openFile(OWN_NETNS);
+  try {
+    const result = fn();
+    if (result instanceof Promise) throw new TypeError("a function inside a netns must be sync");
+    return result;
+  } finally {
+    try {
+      syscall("setns", home, CLONE_NEWNET);
+    } finally {
+      closeFd(home);
+    }
+  }
+}
+
+/**
+ * Makes a named network namespace, like `ip netns add`, and returns its path. Unlike `ip` it does not turn /run/netns
+ * into a mount of its own, so nothing but the namespace has to be undone.
+ * @throws {SyscallError} EEXIST when the name is taken
+ */
+export function createNetns(name: string): string {
+  const path = netnsPath(name);
+  Deno.mkdirSync(NETNS_DIR, { recursive: true, mode: 0o755 });
+  closeFd(openFile(path, O.CREAT | O.EXCL));
+  try {
+    away(() => {
+      syscall("unshare", CLONE_NEWNET);
+      syscall("mount", cstring(OWN_NETNS), cstring(path), cstring("none"), MS_BIND, null);
+    });
+  } catch (error) {
+    Deno.removeSync(path);
+    throw error;
+  }
+  return path;
+}
+
+/**
+ * Removes a named network namespace; it lives on while a process or a descriptor is in it. Returns false when there was
+ * none. A file that a crash left behind without a namespace on it is removed as well.
+ */
+export function deleteNetns(name: string): boolean {
+  const path = netnsPath(name);
+  const error = trySyscall("umount2", cstring(path), MNT_DETACH);
+  // EINVAL: not mounted, only the file is there.
+  if (error < 0 && error !== -2 && error !== -22) throw new SyscallError("umount2", -error, path);
+  try {
+    Deno.removeSync(path);
+  } catch (failure) {
+    if (failure instanceof Deno.errors.NotFound) return false;
+    throw failure;
+  }
+  return true;
+}
+
+/** Names of the named network namespaces. */
+export function listNetns(): string[] {
+  try {
+    return Array.from(Deno.readDirSync(NETNS_DIR), (entry) => entry.name).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+/** Devices, tc filters, addresses, routes and neighbours of one network namespace, by rtnetlink(7). */
+import { NetlinkSocket } from "./netlink.ts";
+import * as link from "./rtnl_link.ts";
+import * as tc from "./rtnl_tc.ts";
+
+export type { Link, LinkChange, NewLink, VethPeer, VxlanOptions } from "./rtnl_link.ts";
+export type { Direction, Filter, FilterPlace } from "./rtnl_tc.ts";
+
+/**
+ * A connection to the kernel's network configuration. It goes on belonging to the namespace it was opened in. Methods
+ * throw `SyscallError` with the kernel's explanation; see the functions they stand for in rtnl_*.ts.
+ */
+export class RtNetlink {
+  readonly #socket: NetlinkSocket;
+
+  private constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  /** Opens a connection in the present network namespace or in the one at `netnsPath`. */
+  static open(netnsPath?: string): RtNetlink {
+    return new RtNetlink(NetlinkSocket.open(netnsPath));
+  }
+
+  links = (): link.Link[] => link.listLinks(this.#socket);
+  link = (key: string | number): link.Link | undefined => link.getLink(this.#socket, key);
+  addLink = (spec: link.NewLink): void => link.addLink(this.#socket, spec);
+  setLink = (ifindex: number, change: link.LinkChange): void =>
+    link.setLink(this.#socket, ifindex, change);
+  delLink = (ifindex: number): boolean => link.deleteLink(this.#socket, ifindex);
+
+  addClsact = (ifindex: number): boolean => tc.addClsact(this.#socket, ifindex);
+  delClsact = (ifindex: number): boolean => tc.deleteClsact(this.#socket, ifindex);
+  listClsact = (): number[] => tc.listClsact(this.#socket);
+  filterReplace = (filter: tc.FilterPlace & { progFd: number; name: string }): void =>
+    tc.replaceFilter(this.#socket, filter);
+  filterList = (ifindex: number, direction: tc.Direction): tc.Filter[] =>
+    tc.listFilters(this.#socket, ifindex, direction);
+  filterDelete = (place: tc.FilterPlace): boolean => tc.deleteFilter(this.#socket, place);
+
+  /** Closes the connection; more than once does no harm. */
+  close(): void {
+    this.#socket.close();
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,214 @@
+/** Network devices by rtnetlink: RTM_GETLINK and its relatives (rtnetlink(7), include/uapi/linux/if_link.h). */
+import { formatMac, ipv4Bytes, macBytes } from "./address.ts";
+import { SyscallError } from "./libc.ts";
+import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
+
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const RTM_SETLINK = 19;
+
+const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  LINK: 5,
+  MASTER: 10,
+  LINKINFO: 18,
+  NET_NS_FD: 28,
+  EXT_MASK: 29,
+  LINK_NETNSID: 37,
+} as const;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const RTEXT_FILTER_SKIP_STATS = 8;
+
+const IFF_UP = 0x1;
+const IFF_LOOPBACK = 0x8;
+const IFF_LOWER_UP = 0x10000;
+
+/** A network device. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** `aa:bb:cc:dd:ee:ff`; empty for a device without one. */
+  readonly mac: string;
+  /** Bytes. */
+  readonly mtu: number;
+  /** Administratively up. */
+  readonly up: boolean;
+  /** Up and with a carrier. */
+  readonly running: boolean;
+  readonly loopback: boolean;
+  /** Index of the bridge (or the like) this device is a port of. */
+  readonly master?: number;
+  /** IFLA_LINK: of a veth its other end, an index in the network namespace of that end. */
+  readonly peerIndex?: number;
+  /** Id of the other end's network namespace; absent when it is in the same one. */
+  readonly peerNetnsId?: number;
+  /** Driver, e.g. `veth`, `bridge`, `vxlan`; absent for real hardware. */
+  readonly kind?: string;
+}
+
+/** What `addLink` and `setLink` can set. */
+export interface LinkChange {
+  name?: string;
+  mac?: string;
+  /** Bytes. */
+  mtu?: number;
+  up?: boolean;
+  /** Index of the bridge to become a port of; 0: leave it. */
+  master?: number;
+  /** Descriptor of the network namespace to move to. */
+  netnsFd?: number;
+}
+
+/** A device to make. */
+export type NewLink =
+  & LinkChange
+  & { name: string }
+  & (
+    | { kind: "veth"; peer: VethPeer }
+    | { kind: "bridge"; /** Seconds until a port forwards; 0 is at once. */ forwardDelay?: number }
+    | { kind: "vxlan"; vxlan: VxlanOptions }
+  );
+
+/** The other end of a new veth pair. The kernel cannot set it up before the pair is made. */
+export type VethPeer = Omit<LinkChange, "up"> & { name: string };
+
+/** Options of a VXLAN device (RFC 7348). */
+export interface VxlanOptions {
+  /** VXLAN network identifier, 24 bits; ignored when `external`. */
+  id?: number;
+  /** UDP port; 4789 by default. */
+  port?: number;
+  /** Address of this VTEP. */
+  local?: string;
+  /** Index of the underlying device. */
+  link?: number;
+  /** Learns MAC addresses from traffic; false by default. */
+  learning?: boolean;
+  /** Metadata mode: identifier and destination come with each packet. */
+  external?: boolean;
+}
+
+/** Reads one RTM_NEWLINK or RTM_DELLINK. */
+export function parseLink(body: Reader): Link {
+  const flags = body.u32(8);
+  const attrs = body.attrs(16);
+  const info = attrs.get(IFLA.LINKINFO)?.attrs();
+  const kind = info?.get(IFLA_INFO_KIND)?.text();
+  return {
+    index: body.u32(4),
+    name: attrs.get(IFLA.IFNAME)?.text() ?? "",
+    mac: formatMac(attrs.get(IFLA.ADDRESS)?.bytes ?? new Uint8Array()),
+    mtu: attrs.get(IFLA.MTU)?.u32(0) ?? 0,
+    up: (flags & IFF_UP) !== 0,
+    running: (flags & IFF_LOWER_UP) !== 0,
+    loopback: (flags & IFF_LOOPBACK) !== 0,
+    ...optional("master", attrs.get(IFLA.MASTER)),
+    ...optional("peerIndex", attrs.get(IFLA.LINK)),
+    ...optional("peerNetnsId", attrs.get(IFLA.LINK_NETNSID)),
+    ...(kind === undefined ? {} : { kind }),
+  };
+}
+
+function optional(key: string, value: Reader | undefined): Record<string, number> {
+  return value === undefined ? {} : { [key]: value.u32(0) };
+}
+
+function header(index: number, flags = 0, mask = 0): Message {
+  return new Message().u32(0).u32(index).u32(flags).u32(mask);
+}
+
+/** All devices of the namespace. */
+export function listLinks(socket: NetlinkSocket): Link[] {
+  const message = header(0).attrU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  return socket.dump("RTM_GETLINK", RTM_GETLINK, message).map(({ body }) => parseLink(body));
+}
+
+/** One device by name or index; undefined when there is none. */
+export function getLink(socket: NetlinkSocket, key: string | number): Link | undefined {
+  const message = header(typeof key === "number" ? key : 0);
+  if (typeof key === "string") message.attrString(IFLA.IFNAME, key);
+  message.attrU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  try {
+    const [answer] = socket.request("RTM_GETLINK", RTM_GETLINK, 0, message);
+    return answer && parseLink(answer.body);
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+function addChange(message: Message, change: LinkChange): void {
+  if (change.name !== undefined) message.attrString(IFLA.IFNAME, change.name);
+  if (change.mac !== undefined) message.attr(IFLA.ADDRESS, macBytes(change.mac));
+  if (change.mtu !== undefined) message.attrU32(IFLA.MTU, change.mtu);
+  if (change.master !== undefined) message.attrU32(IFLA.MASTER, change.master);
+  if (change.netnsFd !== undefined) message.attrU32(IFLA.NET_NS_FD, change.netnsFd);
+}
+
+function flagsOf(change: LinkChange): [flags: number, mask: number] {
+  return change.up === undefined ? [0, 0] : [change.up ? IFF_UP : 0, IFF_UP];
+}
+
+/**
+ * Makes a device; of a veth both ends, each with its own namespace if wanted.
+ * @throws {SyscallError} EEXIST when the name is taken
+ */
+export function addLink(socket: NetlinkSocket, link: NewLink): void {
+  const message = header(0, ...flagsOf(link));
+  addChange(message, link);
+  message.nest(IFLA.LINKINFO, (info) => {
+    info.attrString(IFLA_INFO_KIND, link.kind);
+    info.nest(IFLA_INFO_DATA, (data) => {
+      if (link.kind === "veth") addPeer(data, link.peer);
+      if (link.kind === "vxlan") addVxlan(data, link.vxlan);
+      // IFLA_BR_FORWARD_DELAY counts hundredths of a second.
+      if (link.kind === "bridge" && link.forwardDelay !== undefined) {
+        data.attrU32(1, link.forwardDelay * 100);
+      }
+    });
+  });
+  socket.request("RTM_NEWLINK", RTM_NEWLINK, NLM_F.CREATE | NLM_F.EXCL, message);
+}
+
+function addPeer(data: Message, peer: VethPeer): void {
+  data.nest(VETH_INFO_PEER, (message) => {
+    message.u32(0).u32(0).u32(0).u32(0); // struct ifinfomsg
+    addChange(message, peer);
+  });
+}
+
+function addVxlan(data: Message, options: VxlanOptions): void {
+  const IFLA_VXLAN = { ID: 1, LINK: 3, LOCAL: 4, LEARNING: 7, PORT: 15, COLLECT_METADATA: 25 };
+  if (!options.external) data.attrU32(IFLA_VXLAN.ID, options.id ?? 0);
+  else data.attrU8(IFLA_VXLAN.COLLECT_METADATA, 1);
+  if (options.link !== undefined) data.attrU32(IFLA_VXLAN.LINK, options.link);
+  if (options.local !== undefined) data.attr(IFLA_VXLAN.LOCAL, ipv4Bytes(options.local));
+  data.attrU8(IFLA_VXLAN.LEARNING, options.learning ? 1 : 0);
+  data.attrBe16(IFLA_VXLAN.PORT, options.port ?? 4789);
+}
+
+/**
+ * Changes a device.
+ * @throws {SyscallError} ENODEV when there is none
+ */
+export function setLink(socket: NetlinkSocket, index: number, change: LinkChange): void {
+  const message = header(index, ...flagsOf(change));
+  addChange(message, change);
+  socket.request("RTM_SETLINK", RTM_SETLINK, 0, message);
+}
+
+/** Removes a device by index; false when there was none. */
+export function deleteLink(socket: NetlinkSocket, index: number): boolean {
+  try {
+    socket.request("RTM_DELLINK", RTM_DELLINK, 0, header(index));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "ENODEV") return false;
+    throw error;
+  }
+}
