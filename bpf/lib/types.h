@@ -57,21 +57,22 @@ enum backend_flags {
 };
 
 /* Sessions are keyed by the whole 5-tuple as the packet carries it when it meets
- * the program; `kind` tells the directions apart. ICMP echo uses its identifier as
- * both ports' sport and 0 as dport. */
+ * the program. A flow has two entries, each other's mirror image: what one turns a
+ * packet into is, reversed, the other's key. One look-up serves both directions
+ * (SESSION_REPLY tells which one was found): their keys cannot meet, because the
+ * forward one's destination is a service address, the reply's that of a client. */
 struct session_key {
 	__be32 src;
 	__be32 dst;
 	__be16 sport;
 	__be16 dport;
 	__u8 proto;
-	__u8 kind; /* enum session_kind */
+	__u8 zone; /* enum session_zone */
 	__u16 reserved;
 };
 
-enum session_kind {
-	SESSION_FORWARD = 0, /* client -> frontend */
-	SESSION_REPLY = 1, /* backend -> client */
+enum session_zone {
+	ZONE_SERVICE = 0, /* translations to and from backends */
 };
 
 /* What the matched packet becomes. */
@@ -82,14 +83,14 @@ struct session {
 	__be16 sport;
 	__be16 dport;
 	__u32 service_id;
-	__u8 state; /* enum session_state; kept in the forward entry */
+	__u8 state; /* enum session_state; kept in the forward entry, a reply is ESTABLISHED */
 	__u8 flags; /* enum session_flags */
 	__u16 reserved;
 	__u32 reserved2;
 };
 
-enum session_state {
-	STATE_NEW = 0, /* nothing came back yet */
+enum session_state { /* of TCP; other protocols stay at NEW */
+	STATE_NEW = 0, /* the client has not acknowledged anything yet */
 	STATE_ESTABLISHED = 1,
 	STATE_CLOSING = 2, /* a FIN went one way */
 	STATE_CLOSED = 3, /* FIN both ways, or RST */
@@ -99,6 +100,7 @@ enum session_flags {
 	SESSION_FIN_FORWARD = 1 << 0,
 	SESSION_FIN_REPLY = 1 << 1,
 	SESSION_HAIRPIN = 1 << 2, /* the client is its own backend */
+	SESSION_REPLY = 1 << 3, /* backend -> client; else client -> frontend */
 };
 
 /* A pod of this node. Written by the CNI plugin. Key: the pod's address (__be32). */
@@ -127,11 +129,13 @@ struct fragment {
 	__be16 dport;
 };
 
-/* One element, index 0. Timeouts in nanoseconds. */
+/* One element, index 0. Timeouts in nanoseconds, looked at once a second; 0: the
+ * default of lib/config.h. */
 struct node_config {
-	__u64 tcp_new_timeout;
+	__u64 tcp_new_timeout; /* no handshake yet */
 	__u64 tcp_established_timeout;
-	__u64 tcp_closing_timeout;
+	__u64 tcp_closing_timeout; /* half-closed: a FIN went one way */
+	__u64 tcp_closed_timeout; /* FIN both ways, or RST */
 	__u64 udp_timeout;
 	__u64 icmp_timeout;
 	__u32 flags; /* none yet */

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbrp: load balancer and reverse proxy of the pods of a node, and their switch.
+ *
+ *   lbrp_from_pod  at tc ingress of the host end of every pod's veth pair: whatever
+ *                  a pod sends. Flows to services are translated to a backend,
+ *                  replies of local backends back to the service; what is for a pod
+ *                  of this node is handed over directly.
+ *   lbrp_to_pod    at tc egress of the pods' bridge (of a veth without one): what
+ *                  the node's stack sends to pods. Replies of all other backends.
+ *
+ * Limitations. A pod that talks to a service and, from the same source port, to
+ * the chosen backend itself has two flows of one 5-tuple at the backend; the second
+ * fails, as flows that are nobody's session are not tracked. A packet that the
+ * kernel cannot rewrite is dropped (DROP_REWRITE).
+ *
+ * A packet that neither has anything to say about leaves as TC_ACT_UNSPEC, so that
+ * other filters of the device go on with it.
+ */
+#include <stddef.h>
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/types.h"
+#include "lib/maps.h"
+#include "lib/reasons.h"
+#include "lib/config.h"
+#include "lib/packet.h"
+#include "lib/fragments.h"
+#include "lib/service.h"
+#include "lib/session.h"
+#include "lib/deliver.h"
+#include "lib/nat.h"
+#include "lib/icmp.h"
+#include "lib/reject.h"
+
+static __noinline int pass(struct __sk_buff *skb, enum reason reason)
+{
+	count(skb, reason);
+	return TC_ACT_UNSPEC;
+}
+
+static __noinline int drop(struct __sk_buff *skb, enum reason reason)
+{
+	count(skb, reason);
+	return TC_ACT_SHOT;
+}
+
+/* Translates a packet of a pod by its session, and sends it on its way. */
+static __always_inline int translate(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct session *session)
+{
+	struct endpoint *endpoint = endpoint_find(session->dst);
+	bool reply = session->flags & SESSION_REPLY;
+
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_remember(pkt);
+	if (nat_rewrite(skb, pkt, session, endpoint))
+		return drop(skb, DROP_REWRITE);
+	if (!endpoint)
+		return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
+	count(skb, reply ? REPLY_DELIVERED : FORWARD_DELIVERED);
+	return redirect_into_pod(skb, endpoint->ifindex);
+}
+
+/* A client that is its own backend would take a packet from itself for a forgery:
+ * the flow comes from its gateway instead. */
+static __always_inline __be32 hairpin_source(__be32 pod)
+{
+	struct endpoint *endpoint = endpoint_find(pod);
+
+	return endpoint && endpoint->gateway ? endpoint->gateway : HAIRPIN_ADDR;
+}
+
+/* First packet of a flow to a service: picks the backend it will stay with. */
+static __noinline int service_flow(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct service *service)
+{
+	struct backend *backend;
+	struct session session = {};
+	enum reason failed;
+
+	/* A reset would only make a session for a connection that is gone. */
+	if (pkt->tcp_flags & TCP_RST)
+		return drop(skb, DROP_RESET);
+	session.service_id = service->id;
+	backend = backend_pick(service);
+	if (!backend)
+		return reject(skb, pkt, REFUSED_NO_BACKEND);
+	session.src = pkt->key.src;
+	session.sport = pkt->key.sport;
+	session.dst = backend->addr;
+	session.dport = backend->port;
+	if (unlikely(session.dst == session.src)) {
+		session.src = hairpin_source(pkt->key.src);
+		session.flags = SESSION_HAIRPIN;
+	}
+	failed = session_create(pkt, &session);
+	if (failed)
+		return drop(skb, failed);
+	return translate(skb, pkt, &session);
+}
+
+/* Packet of no session: to a pod of this node, to a service, or none of ours. */
+static __noinline int other_flow(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct endpoint *endpoint = endpoint_find(pkt->key.dst);
+	struct service *service;
+
+	if (endpoint) {
+		if (pkt->fragment)
+			return pass(skb, PASS_FRAGMENT);
+		count(skb, DIRECT_DELIVERED);
+		return deliver(skb, endpoint);
+	}
+	service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
+	if (service)
+		return service_flow(skb, pkt, service);
+	if (service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
+		return reject(skb, pkt, REFUSED_NO_PORT);
+	return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
+}
+
+static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	enum reason failed = icmp_error_translate(skb, pkt);
+	struct endpoint *endpoint;
+
+	if (failed == DROP_REWRITE)
+		return drop(skb, failed);
+	endpoint = endpoint_find(pkt->key.dst);
+	if (!endpoint)
+		return pass(skb, failed ? failed : ICMP_ERROR_ROUTED);
+	count(skb, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
+	return deliver(skb, endpoint);
+}
+
+static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	struct endpoint *endpoint;
+	bool echo = pkt->icmp_type == ICMP_ECHO;
+
+	if (icmp_is_error(pkt->icmp_type) && !pkt->fragment)
+		return icmp_error_from_pod(skb, pkt);
+	if (pkt->fragment == FRAGMENT_LATER)
+		echo = fragment_recall(pkt);
+	if (echo && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER)) {
+		if (pkt->fragment == FRAGMENT_FIRST)
+			fragment_remember(pkt);
+		return icmp_echo_answer(skb, pkt);
+	}
+	if (pkt->fragment)
+		return pass(skb, PASS_FRAGMENT);
+	endpoint = endpoint_find(pkt->key.dst);
+	if (!endpoint)
+		return pass(skb, PASS_ICMP);
+	count(skb, DIRECT_DELIVERED);
+	return deliver(skb, endpoint);
+}
+
+SEC("tc")
+int lbrp_from_pod(struct __sk_buff *skb)
+{
+	struct packet pkt;
+	struct session *session;
+	enum reason reason = packet_parse(skb, &pkt);
+
+	if (reason)
+		return pass(skb, reason);
+	if (pkt.key.proto == IPPROTO_ICMP)
+		return icmp_from_pod(skb, &pkt);
+	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
+		return pass(skb, PASS_FRAGMENT);
+	session = session_find(&pkt);
+	if (session)
+		return translate(skb, &pkt, session);
+	if (pkt.fragment == FRAGMENT_LATER)
+		return pass(skb, PASS_FRAGMENT);
+	return other_flow(skb, &pkt);
+}
+
+static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	enum reason failed;
+
+	if (!icmp_is_error(pkt->icmp_type) || pkt->fragment)
+		return pass(skb, PASS_ICMP);
+	failed = icmp_error_translate(skb, pkt);
+	if (failed == DROP_REWRITE)
+		return drop(skb, failed);
+	return pass(skb, failed ? failed : ICMP_ERROR_ROUTED);
+}
+
+SEC("tc")
+int lbrp_to_pod(struct __sk_buff *skb)
+{
+	struct packet pkt;
+	struct session *session;
+	enum reason reason = packet_parse(skb, &pkt);
+
+	if (reason)
+		return pass(skb, reason);
+	if (pkt.key.proto == IPPROTO_ICMP)
+		return icmp_to_pod(skb, &pkt);
+	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
+		return pass(skb, PASS_FRAGMENT);
+	session = session_find(&pkt);
+	if (!session || !(session->flags & SESSION_REPLY))
+		return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SESSION);
+	if (pkt.fragment == FRAGMENT_FIRST)
+		fragment_remember(&pkt);
+	if (nat_rewrite(skb, &pkt, session, NULL))
+		return drop(skb, DROP_REWRITE);
+	return pass(skb, REPLY_ROUTED);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

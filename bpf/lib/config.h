@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Configuration that programs read live, with the defaults that hold for a field
+ * that is zero: no agent need ever have run.
+ */
+#pragma once
+
+#include <linux/in.h>
+#include <bpf/bpf_endian.h>
+
+#include "maps.h"
+
+#define SECOND 1000000000ULL
+
+/* RFC 5382, REQ-5 wants at least 2 h 4 min for an idle connection; 24 h and one
+ * hour half-closed are what kube-proxy sets (conntrack-tcp-timeout-established,
+ * -close-wait). Long ones cost nothing: the table is an LRU. */
+#define DEFAULT_TCP_ESTABLISHED (24 * 3600 * SECOND)
+#define DEFAULT_TCP_CLOSING (3600 * SECOND)
+/* 2 MSL: stragglers still find their backend. */
+#define DEFAULT_TCP_CLOSED (120 * SECOND)
+/* A SYN is repeated for about two minutes, each time refreshing the session. */
+#define DEFAULT_TCP_NEW (60 * SECOND)
+/* RFC 4787, REQ-5: not less than two minutes. */
+#define DEFAULT_UDP (120 * SECOND)
+
+/* How many source ports are tried for a flow whose own is taken. */
+#define PORT_TRIES 32
+#define PORT_FIRST 1024
+
+/* Source of hairpin flows of a pod whose gateway is unknown: link-local, so no
+ * pod has it, and the answer comes to the pod's default gateway. */
+#define HAIRPIN_ADDR bpf_htonl(0xa9fe2a01) /* 169.254.42.1 */
+
+static __always_inline __u64 or_default(__u64 configured, __u64 fallback)
+{
+	return configured ? configured : fallback;
+}
+
+/* Nanoseconds after which a session in this state is dead if idle. */
+static __always_inline __u64 session_timeout(__u8 proto, __u8 state)
+{
+	__u32 zero = 0;
+	struct node_config *c = bpf_map_lookup_elem(&config, &zero);
+
+	if (!c)
+		return 0;
+	if (proto != IPPROTO_TCP)
+		return or_default(c->udp_timeout, DEFAULT_UDP);
+	switch (state) {
+	case STATE_NEW:
+		return or_default(c->tcp_new_timeout, DEFAULT_TCP_NEW);
+	case STATE_ESTABLISHED:
+		return or_default(c->tcp_established_timeout, DEFAULT_TCP_ESTABLISHED);
+	case STATE_CLOSING:
+		return or_default(c->tcp_closing_timeout, DEFAULT_TCP_CLOSING);
+	default:
+		return or_default(c->tcp_closed_timeout, DEFAULT_TCP_CLOSED);
+	}
+}

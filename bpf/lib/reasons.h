@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Why a packet ended as it did, and how often. Every packet is counted once, under
+ * its verdict; EVENT_* are counted besides. src/bpf/reasons.ts mirrors the names
+ * and is compared with this enum through BTF. Append only: dashboards know the
+ * numbers.
+ */
+#pragma once
+
+#include "maps.h"
+
+enum reason {
+	REASON_NONE = 0, /* go on; never counted */
+
+	/* Passed on untouched. */
+	PASS_RUNT, /* shorter than the headers it must have */
+	PASS_ARP,
+	PASS_IPV6,
+	PASS_VLAN,
+	PASS_ETHERTYPE, /* neither IPv4 nor one of the above */
+	PASS_MALFORMED, /* IPv4 header that contradicts itself or the frame */
+	PASS_PROTOCOL, /* neither TCP nor UDP nor ICMP, e.g. SCTP */
+	PASS_FRAGMENT, /* of a datagram that is not ours, or whose first fragment was not seen */
+	PASS_ICMP, /* neither an echo nor an error, or none that concerns us */
+	PASS_ICMP_ERROR, /* about no flow that was translated */
+	PASS_NO_SERVICE, /* to neither a service nor a pod of this node */
+	PASS_NO_SESSION, /* into a pod, from no backend of its sessions */
+
+	/* Handled. "Delivered" went straight into a pod of this node, "routed" goes
+	 * on to the stack. */
+	FORWARD_DELIVERED, /* client to backend */
+	FORWARD_ROUTED,
+	REPLY_DELIVERED, /* backend to client */
+	REPLY_ROUTED,
+	DIRECT_DELIVERED, /* pod to pod, no service */
+	ICMP_ERROR_DELIVERED, /* translated together with its flow */
+	ICMP_ERROR_ROUTED,
+	ECHO_ANSWERED, /* ping of a service address */
+	REFUSED_NO_BACKEND, /* TCP reset or ICMP port unreachable went back */
+	REFUSED_NO_PORT, /* the address has no such service port; same answer */
+
+	/* Dropped. */
+	DROP_RESET, /* a reset that finds nothing to reset: never answered, RFC 9293, 3.10.7.1 */
+	DROP_UNANSWERABLE, /* would be refused, but its source must not be answered */
+	DROP_SESSIONS_FULL, /* no room for a session */
+	DROP_PORTS_EXHAUSTED, /* every source port tried was taken */
+	DROP_REWRITE, /* the kernel refused to change the packet */
+
+	/* Events. */
+	EVENT_SESSION_CREATED,
+	EVENT_SESSION_REPAIRED, /* the other direction's entry was gone and came back */
+	EVENT_SESSION_WITHOUT_SYN, /* a TCP flow whose session was lost got a backend anew */
+	EVENT_PORT_CHANGED, /* the source port was taken; the flow got another */
+	EVENT_BACKEND_MISSING, /* a service points behind the backends */
+
+	REASON_COUNT,
+};
+
+/* The map is per CPU and programs are not preempted by one that counts the same
+ * reason, hence no atomic add. */
+static __always_inline void count_bytes(enum reason reason, __u32 bytes)
+{
+	__u32 key = reason;
+	struct counter *counter = bpf_map_lookup_elem(&counters, &key);
+
+	if (!counter)
+		return;
+	counter->packets += 1;
+	counter->bytes += bytes;
+}
+
+static __always_inline void count(struct __sk_buff *skb, enum reason reason)
+{
+	count_bytes(reason, skb->len);
+}
+
+/* Not inlined, for the sake of code size. */
+static __noinline void event(enum reason reason)
+{
+	count_bytes(reason, 0);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Refuses a packet to a service address: TCP gets a reset, UDP an ICMP port
+ * unreachable, both made of the packet itself and sent back into the pod.
+ * There is no limit on their rate: they never leave the pod that asks for them.
+ */
+#pragma once
+
+#include "csum.h"
+#include "deliver.h"
+#include "packet.h"
+
+#define REPLY_TTL 64 /* RFC 1700 */
+#define ICMP_MAX 576 /* RFC 1812, 4.3.2.3: length of an ICMP error */
+#define ICMP_TOS 0xc0 /* RFC 1812, 4.3.2.5: internetwork control */
+#define CHUNK 64
+
+/* An answer goes to a single host only: RFC 1122, 3.2.2. */
+static __always_inline bool answerable(const struct packet *pkt)
+{
+	__u8 first = bpf_ntohl(pkt->key.src) >> 24;
+
+	return first != 0 && first != 127 && first < 224;
+}
+
+/* IP header of an answer, from the packet's destination to its source. `header` is
+ * its length with options, which are zeros and do not count in the checksum. */
+static __always_inline void answer_ip(const struct packet *pkt, struct iphdr *ip, __u32 header,
+				      __u32 len, __u8 proto, __u8 tos)
+{
+	*ip = (struct iphdr){
+		.version = 4,
+		.ihl = header / 4,
+		.tos = tos,
+		.tot_len = bpf_htons(len),
+		.frag_off = bpf_htons(IP_DF),
+		.ttl = REPLY_TTL,
+		.protocol = proto,
+		.saddr = pkt->key.dst,
+		.daddr = pkt->key.src,
+	};
+	ip->check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+}
+
+static __always_inline long answer_store(struct __sk_buff *skb, const struct ethhdr *eth,
+					 const struct iphdr *ip)
+{
+	return bpf_skb_store_bytes(skb, 0, eth, sizeof(*eth), 0) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, ip, sizeof(*ip), 0);
+}
+
+/* Does the device still have to compute the transport checksum? A change that is
+ * not of the pseudo header leaves such a checksum alone, which gives it away. */
+static __always_inline bool csum_is_partial(struct __sk_buff *skb, __u32 at)
+{
+	__u16 before, after;
+
+	if (bpf_skb_load_bytes(skb, at, &before, sizeof(before)) ||
+	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(before)) ||
+	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
+		return false;
+	return before == after;
+}
+
+/* The reset that answers a segment: RFC 9293, 3.10.7.1. */
+static __always_inline void answer_tcp(const struct packet *pkt, const struct tcphdr *segment,
+				       struct tcphdr *reset)
+{
+	/* As much as its header says, or nothing. */
+	__u32 headers = pkt->l4 - ETH_HLEN + segment->doff * 4;
+	__u32 len = pkt->ip_len > headers ? pkt->ip_len - headers : 0;
+
+	*reset = (struct tcphdr){
+		.source = segment->dest,
+		.dest = segment->source,
+		.doff = sizeof(*reset) / 4,
+		.rst = 1,
+	};
+	if (segment->ack) {
+		reset->seq = segment->ack_seq;
+		return;
+	}
+	len += segment->syn + segment->fin;
+	reset->ack_seq = bpf_htonl(bpf_ntohl(segment->seq) + len);
+	reset->ack = 1;
+}
+
+static __always_inline __u32 pseudo_header(__be32 a, __be32 b, __u8 proto, __u16 len)
+{
+	return csum_add(csum_add(a, b), csum_add(bpf_htonl(proto), bpf_htonl(len)));
+}
+
+/* The IP header keeps its length, options become "end of list": cutting them out
+ * would move headers that the kernel has noted the place of. */
+static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
+{
+	__u8 zeros[40] = {};
+	__u32 len = bounded(header - sizeof(struct iphdr), 63);
+
+	if (len < 1 || len > sizeof(zeros))
+		return 0;
+	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct iphdr), zeros, len, 0);
+}
+
+static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pkt)
+{
+	__u32 header = pkt->l4 - ETH_HLEN;
+	__u32 csum_at = pkt->l4 + offsetof(struct tcphdr, check);
+	struct tcphdr segment, reset;
+	struct ethhdr eth;
+	struct iphdr ip;
+	bool partial;
+	__u32 sum;
+
+	if (bpf_skb_load_bytes(skb, pkt->l4, &segment, sizeof(segment)) ||
+	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+		return -1;
+	partial = csum_is_partial(skb, csum_at);
+	if (bpf_skb_change_tail(skb, pkt->l4 + sizeof(reset), 0))
+		return -1;
+	frame_turn(&eth);
+	answer_ip(pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
+	answer_tcp(pkt, &segment, &reset);
+	sum = pseudo_header(pkt->key.src, pkt->key.dst, IPPROTO_TCP, sizeof(reset));
+	if (partial)
+		reset.check = csum_fold(sum);
+	else
+		reset.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum));
+	if (clear_options(skb, header) || answer_store(skb, &eth, &ip))
+		return -1;
+	return bpf_skb_store_bytes(skb, pkt->l4, &reset, sizeof(reset), 0);
+}
+
+/* Sum of `len` bytes from `at` on, `len` at most ICMP_MAX. */
+static __always_inline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, __u32 *sum)
+{
+	__u8 chunk[CHUNK];
+	int i;
+
+	for (i = 0; i < (ICMP_MAX + CHUNK - 1) / CHUNK; i++) {
+		__u32 n = len < CHUNK ? len : CHUNK;
+
+		n = bounded(n, 127);
+		if (n < 1 || n > CHUNK)
+			break;
+		__builtin_memset(chunk, 0, CHUNK);
+		if (bpf_skb_load_bytes(skb, at, chunk, n))
+			return -1;
+		*sum = bpf_csum_diff(NULL, 0, (__be32 *)chunk, CHUNK, *sum);
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pkt)
+{
+	const __u32 headers = sizeof(struct iphdr) + sizeof(struct icmphdr);
+	__u32 quoted = pkt->ip_len < ICMP_MAX - headers ? pkt->ip_len : ICMP_MAX - headers;
+	struct icmphdr icmp = { .type = ICMP_DEST_UNREACH, .code = ICMP_PORT_UNREACH };
+	struct ethhdr eth;
+	struct iphdr ip;
+	__u32 sum = 0;
+
+	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+		return -1;
+	/* First shorter, which also makes one datagram of a pack (GSO), then longer. */
+	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
+	    skb_sum(skb, ETH_HLEN, quoted, &sum) ||
+	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
+		return -1;
+	frame_turn(&eth);
+	answer_ip(pkt, &ip, sizeof(ip), headers + quoted, IPPROTO_ICMP, ICMP_TOS);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), sum);
+	icmp.checksum = ~csum_fold(sum);
+	if (answer_store(skb, &eth, &ip))
+		return -1;
+	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
+}
+
+/* Answers the packet with a refusal, counted under `reason`. */
+static __noinline int reject(struct __sk_buff *skb, const struct packet *pkt, enum reason reason)
+{
+	__u32 bytes = skb->len;
+
+	if (pkt->tcp_flags & TCP_RST) {
+		count_bytes(DROP_RESET, bytes);
+		return TC_ACT_SHOT;
+	}
+	if (!answerable(pkt)) {
+		count_bytes(DROP_UNANSWERABLE, bytes);
+		return TC_ACT_SHOT;
+	}
+	if (pkt->key.proto == IPPROTO_TCP ? reject_tcp(skb, pkt) : reject_udp(skb, pkt)) {
+		count_bytes(DROP_REWRITE, bytes);
+		return TC_ACT_SHOT;
+	}
+	count_bytes(reason, bytes);
+	return send_back(skb);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which service a packet is for, and which of its backends gets the flow. */
+#pragma once
+
+#include "maps.h"
+#include "reasons.h"
+
+/* Runs are at most 2^20 backends long; a binary search takes as many steps. */
+#define RUN_BITS 20
+
+static __always_inline struct service *service_find(__be32 addr, __be16 port, __u8 proto,
+						    __u8 scope)
+{
+	struct service_key key = { .addr = addr, .port = port, .proto = proto, .scope = scope };
+
+	return bpf_map_lookup_elem(&services, &key);
+}
+
+/* A number below `limit`, all equally likely but for a bias of limit / 2^32. */
+static __always_inline __u32 random_below(__u32 limit)
+{
+	return ((__u64)bpf_get_prandom_u32() * limit) >> 32;
+}
+
+/* By weight: the first backend of the run whose cumulative weight is above the
+ * ticket that was drawn. */
+static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
+{
+	__u32 ticket = random_below(total);
+	__u32 low = first, high = first + count - 1;
+	int i;
+
+	for (i = 0; i < RUN_BITS && low < high; i++) {
+		__u32 middle = low + (high - low) / 2;
+		struct backend *backend = bpf_map_lookup_elem(&backends, &middle);
+
+		if (!backend)
+			break;
+		if (backend->weight_end > ticket)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* A backend for a new flow; NULL: the service has none. */
+static __always_inline struct backend *backend_pick(const struct service *service)
+{
+	__u32 first = service->first, count = service->count, total = service->total_weight;
+	struct backend *backend;
+	__u32 index;
+
+	if (!count)
+		return NULL;
+	index = total ? index_by_weight(first, count, total) : first + random_below(count);
+	backend = bpf_map_lookup_elem(&backends, &index);
+	if (!backend)
+		event(EVENT_BACKEND_MISSING);
+	return backend;
+}
