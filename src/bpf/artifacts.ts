@@ -1,23 +1,21 @@
 /**
- * The files that the build embeds: eBPF objects, libbpf, what `pcnk version` tells.
- *
- * Inside the executable they lie beside the bundle; from source they are where `deno task build` puts them.
+ * Files that the build makes and the executable carries: libpcnk_bpf.so and the eBPF objects. In the executable they lie
+ * beside the bundle, in a checkout in dist/artifacts.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 
-const embedded = join(import.meta.dirname ?? "", "artifacts");
-const built = join(import.meta.dirname ?? "", "../../dist/artifacts");
+const PLACES = [`${import.meta.dirname}/artifacts`, `${import.meta.dirname}/../../dist/artifacts`];
 
 /**
- * The bytes of an artefact, e.g. `lbrp.bpf.o`.
- *
- * @throws Error when it is not there: from source, before the first `deno task build`.
+ * The bytes of an artifact, e.g. `lbrp.bpf.o`.
+ * @throws {Deno.errors.NotFound} when it was not built
  */
-export function readArtifact(name: string): Uint8Array {
-  for (const folder of [embedded, built]) {
-    const path = join(folder, name);
-    if (existsSync(path)) return readFileSync(path);
+export function readArtifact(name: string): Uint8Array<ArrayBuffer> {
+  for (const place of PLACES) {
+    try {
+      return Deno.readFileSync(`${place}/${name}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
-  throw new Error(`${name} has not been built; run: deno task build`);
+  throw new Deno.errors.NotFound(`${name} is not built; run: deno task build`);
 }

@@ -4,10 +4,11 @@
  */
 import { address, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 import type { Codec } from "./codec.ts";
-import { CMD, type MapInfo, setU64 } from "./syscall.ts";
+import { CMD, type MapInfo, setU64, UPDATE } from "./syscall.ts";
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const ENOENT = 2;
+const EEXIST = 17;
 const EINVAL = 22;
 const ENOSPC = 28;
 const ENOTSUPP = 524;
@@ -178,7 +179,8 @@ export function modifyBatch<K, V>(
     let changed = 0;
     let filled = 0;
     const flush = () => {
-      changed += flushChunk(map, command, address(keys), address(values), filled, flags, total);
+      const chunk = { keys: address(keys), values: address(values), count: filled };
+      changed += modifyChunk(map, command, chunk, { flags, before: total });
       total += filled;
       filled = 0;
     };
@@ -192,44 +194,79 @@ export function modifyBatch<K, V>(
   });
 }
 
-function flushChunk<K, V>(
+/** Entries that lie in memory one after another: addresses and number. */
+interface Chunk {
+  readonly keys: number;
+  readonly values: number;
+  readonly count: number;
+}
+
+/**
+ * Changes the entries of a chunk; returns how many were. Keys that are not there to be deleted are passed over, as are,
+ * when `passOver` says so, entries that fail with that error number.
+ */
+function modifyChunk<K, V>(
   map: BatchTarget<K, V>,
   command: number,
-  keys: number,
-  values: number,
-  count: number,
-  flags: number,
-  before: number,
+  chunk: Chunk,
+  { flags, before, passOver = 0 }: { flags: number; before: number; passOver?: number },
 ): number {
   const deleting = command === CMD.MAP_DELETE_BATCH;
   const single = deleting ? CMD.MAP_DELETE_ELEM : CMD.MAP_UPDATE_ELEM;
+  const ignored = deleting ? ENOENT : passOver;
   let changed = 0;
   let batches = true;
-  for (let at = 0; at < count;) {
-    const key = keys + at * map.key.size;
-    const value = deleting ? 0 : values + at * map.value.size;
+  for (let at = 0; at < chunk.count;) {
+    const keys = chunk.keys + at * map.key.size;
+    const values = deleting ? 0 : chunk.values + at * map.value.size;
+    const left = chunk.count - at;
     let result: number;
-    let done = 0;
+    let done: number;
     if (batches) {
-      const args = { keys: key, values: value, count: count - at, flags };
-      [result, done] = callBatch(command, map.fd, args);
+      [result, done] = callBatch(command, map.fd, { keys, values, count: left, flags });
       if (result === -ENOTSUPP) {
         batches = false;
         continue;
       }
-      if (result < 0 && done === count - at) done = 0; // refused before the count was written
+      if (result < 0 && done === left) done = 0; // refused before the count was written
     } else {
-      result = callElement(single, map.fd, key, value, flags);
+      result = callElement(single, map.fd, keys, values, flags);
       done = result === 0 ? 1 : 0;
     }
     changed += done;
     at += done;
-    if (result === -ENOENT && deleting) {
-      at++; // was not there: pass over it
+    if (result < 0 && result === -ignored) {
+      at++;
     } else if (result < 0) {
       const what = deleting ? "bpf(BPF_MAP_DELETE)" : "bpf(BPF_MAP_UPDATE)";
       throw new SyscallError(what, -result, `${map.name}, entry ${before + at} of a batch`);
     }
   }
   return changed;
+}
+
+/**
+ * Copies entries from one map to another of the same layout, without looking at them.
+ * @param options.limit how many at most
+ * @param options.onlyNew leaves alone what the other map has already
+ * @throws {SyscallError} E2BIG when the other map is full
+ */
+export function copyEntries<K, V>(
+  from: BatchTarget<K, V>,
+  info: MapInfo,
+  to: BatchTarget<K, V>,
+  options: { limit?: number; onlyNew?: boolean } = {},
+): void {
+  const flags = options.onlyNew ? UPDATE.NOEXIST : UPDATE.ANY;
+  let before = 0;
+  lookupBatch(from, info, 0, options.limit ?? Infinity, (keys, values, count) => {
+    const chunk = { keys: bytesAt(keys), values: bytesAt(values), count };
+    const passOver = options.onlyNew ? EEXIST : 0;
+    modifyChunk(to, CMD.MAP_UPDATE_BATCH, chunk, { flags, before, passOver });
+    before += count;
+  });
+}
+
+function bytesAt(view: DataView<ArrayBuffer>): number {
+  return address(new Uint8Array(view.buffer));
 }

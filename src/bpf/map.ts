@@ -4,7 +4,8 @@
  */
 import { address, closeFd, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 import { lookupBatch, modifyBatch } from "./batch.ts";
-import type { Codec } from "./codec.ts";
+import { type Codec, perCpu } from "./codec.ts";
+import type { MapDescriptor } from "./layout.ts";
 import { CMD, MAP_TYPE, type MapInfo, mapInfo, objGet, setU64, UPDATE } from "./syscall.ts";
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
@@ -185,6 +186,23 @@ export class BpfMap<K, V> {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Types of a map's entries, by its descriptor. */
+export type MapOf<D> = D extends MapDescriptor<infer K, infer V, infer P>
+  ? BpfMap<K, P extends true ? V[] : V>
+  : never;
+
+/** A typed map out of a descriptor number, which it takes over. */
+export function openMap<K, V, P extends boolean>(
+  fd: number,
+  { key, value, name, perCpu: each }: MapDescriptor<K, V, P>,
+): BpfMap<K, P extends true ? V[] : V> {
+  const codec = each ? perCpu(value) : value;
+  return BpfMap.fromFd<K, V | V[]>(fd, key, codec as Codec<V | V[]>, name) as BpfMap<
+    K,
+    P extends true ? V[] : V
+  >;
 }
 
 function isPerCpu(type: number): boolean {

@@ -18,6 +18,7 @@ const NUMBERS = {
     mmap: 9,
     munmap: 11,
     ioctl: 16,
+    fcntl: 72,
     socket: 41,
     connect: 42,
     sendto: 44,
@@ -43,6 +44,7 @@ const NUMBERS = {
     mmap: 222,
     munmap: 215,
     ioctl: 29,
+    fcntl: 25,
     socket: 198,
     connect: 203,
     sendto: 206,
@@ -185,6 +187,18 @@ export function openFile(path: string, flags: number = O.RDONLY, mode = 0): numb
   const fd = trySyscall("openat", AT_FDCWD, cstring(path), flags | O_CLOEXEC, mode);
   if (fd < 0) throw new SyscallError("openat", -fd, path);
   return fd;
+}
+
+/** The error number that the last FFI call on this thread left; for calls into other libraries, right after them. */
+export function lastErrno(): number {
+  raw ??= openLibc();
+  return errnoCell[0]!;
+}
+
+/** Another descriptor for the same open file. Close-on-exec. */
+export function dupFd(fd: number): number {
+  const F_DUPFD_CLOEXEC = 1030;
+  return syscall("fcntl", fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /** Closes a descriptor; an error is of no use to anybody and not reported. */

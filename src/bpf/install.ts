@@ -1,0 +1,134 @@
+/**
+ * Installs lbrp on a node, or upgrades it in place. Maps and attachments survive: new programs take the pinned maps over
+ * and atomically take the place of the old ones in every link and filter, so that no packet goes untreated. A map whose
+ * configured capacity changed is made anew and its entries are carried over (migrate.ts).
+ */
+import { closeFd } from "../linux/libc.ts";
+import { isBpffs, mountBpffs } from "../linux/mount.ts";
+import { RtNetlink } from "../linux/rtnetlink.ts";
+import { readArtifact } from "./artifacts.ts";
+import { replaceAll } from "./attach.ts";
+import { checkLayout, parseBtf } from "./btf.ts";
+import { type DataPlane, openDataPlane } from "./dataplane.ts";
+import { type MapName, maps, structs } from "./layout.ts";
+import { Migration } from "./migrate.ts";
+import { type LoadedObject, loadObject } from "./object.ts";
+import {
+  listPins,
+  makePinDirectories,
+  mapPin,
+  NEW_SUFFIX,
+  programPin,
+  PROGRAMS,
+  removePin,
+  replacePin,
+} from "./pins.ts";
+import { mapInfo, tryObjGet } from "./syscall.ts";
+
+/** How to install. */
+export interface InstallOptions {
+  /** The node's directory; a bpffs is mounted there unless it is on one. */
+  bpffs: string;
+  /** Capacities of maps; one that is not named keeps the capacity it has, or gets the object's. */
+  mapSizes?: Readonly<Partial<Record<MapName, number>>>;
+  /** A connection in the node's network namespace; by default one in the caller's. */
+  nl?: RtNetlink;
+  /** The object; lbrp.bpf.o by default. */
+  object?: Uint8Array<ArrayBuffer>;
+  /** Gets what is worth telling: a map that changed its capacity, programs replaced. */
+  log?: (text: string) => void;
+}
+
+const OBJECT = "lbrp.bpf.o";
+
+/**
+ * Installs or upgrades the data plane and opens it.
+ * @throws {LoadError} with the verifier's log
+ * @throws {LayoutError} when the object's structs differ from layout.ts
+ * @throws {MapMismatchError} when a pinned map has another type or other sizes of keys or values
+ * @throws {MigrationError} when entries do not fit into a map that is to become smaller
+ */
+export function installDataPlane(options: InstallOptions): DataPlane {
+  const { bpffs, log } = options;
+  const bytes = options.object ?? readArtifact(OBJECT);
+  checkLayout(parseBtf(bytes), structs);
+  prepareDirectory(bpffs);
+  const { maxEntries, resized } = planSizes(bpffs, options.mapSizes ?? {});
+  const fresh = new Set(resized);
+  const object = loadObject(bytes, {
+    name: OBJECT,
+    pinDir: `${bpffs}/map`,
+    maxEntries,
+    fresh,
+    log,
+  });
+  const nl = options.nl ?? RtNetlink.open();
+  try {
+    activate(bpffs, nl, object, resized, log);
+  } finally {
+    object.close();
+    if (!options.nl) nl.close();
+  }
+  return openDataPlane(bpffs);
+}
+
+/** Makes the directory; /sys/fs/bpf itself is not mounted in every container. */
+function prepareDirectory(bpffs: string): void {
+  const system = "/sys/fs/bpf";
+  if (bpffs.startsWith(`${system}/`) && !isBpffs(system)) mountBpffs(system);
+  Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
+  if (!isBpffs(bpffs)) mountBpffs(bpffs);
+  makePinDirectories(bpffs);
+  for (const part of ["map", "prog"]) { // of an install that was killed halfway
+    for (const name of listPins(`${bpffs}/${part}`)) {
+      if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);
+    }
+  }
+}
+
+/** The capacity for every map that has one given or pinned, and which maps are pinned with another one. */
+function planSizes(
+  bpffs: string,
+  wanted: Readonly<Partial<Record<MapName, number>>>,
+): { maxEntries: Record<string, number>; resized: MapName[] } {
+  const maxEntries: Record<string, number> = { ...wanted };
+  const resized: MapName[] = [];
+  for (const name of Object.keys(maps) as MapName[]) {
+    const fd = tryObjGet(mapPin(bpffs, name));
+    if (fd === undefined) continue;
+    const pinned = mapInfo(fd).maxEntries;
+    closeFd(fd);
+    maxEntries[name] ??= pinned;
+    if (maxEntries[name] !== pinned) resized.push(name);
+  }
+  return { maxEntries, resized };
+}
+
+/**
+ * The order matters. Maps change places first, then the pins of programs: a CNI call that opens them in between attaches
+ * an old program, which the replacement then finds. Entries that old programs wrote meanwhile are carried over last.
+ */
+function activate(
+  bpffs: string,
+  nl: RtNetlink,
+  object: LoadedObject,
+  resized: readonly MapName[],
+  log?: (text: string) => void,
+): void {
+  const migrations = resized.map((name) =>
+    new Migration(mapPin(bpffs, name), object.maps.get(name)!, maps[name])
+  );
+  try {
+    for (const migration of migrations) migration.copy();
+    for (const migration of migrations) {
+      migration.switchPin();
+      log?.(`map ${migration.name}: capacity ${migration.from} is now ${migration.to}`);
+    }
+    for (const name of PROGRAMS) replacePin(programPin(bpffs, name), object.program(name));
+    const replaced = replaceAll({ bpffs, nl, programs: object.programs });
+    if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
+    for (const migration of migrations) migration.finish();
+  } finally {
+    for (const migration of migrations) migration.close();
+  }
+}
