@@ -1,0 +1,72 @@
+/**
+ * Kubernetes objects into the model: Service, EndpointSlice, Endpoints, Node and lists of them. Everything else is
+ * somebody else's and comes back as ignored.
+ */
+import type { ClusterObject } from "../model/objects.ts";
+import { decodeNode } from "./decode_node.ts";
+import { decodeService } from "./decode_service.ts";
+import { decodeEndpoints, decodeSlice } from "./decode_slice.ts";
+import { DecodeError, type Fields, isFields, type Path, show } from "./reader.ts";
+
+/** What became of one object of a document. */
+export type Decoded =
+  | { object: ClusterObject }
+  | { ignored: string }
+  | { error: DecodeError; title?: string };
+
+type Decoder = (fields: Fields, path: Path) => ClusterObject;
+
+const decoders: Record<string, Decoder> = {
+  "v1/Service": decodeService,
+  "v1/Node": decodeNode,
+  "v1/Endpoints": decodeEndpoints,
+  "discovery.k8s.io/v1/EndpointSlice": decodeSlice,
+  "discovery.k8s.io/v1beta1/EndpointSlice": decodeSlice,
+};
+
+/** Decodes one document: an object or a list of objects. Never throws; an empty document gives nothing. */
+export function decodeDocument(value: unknown, path: Path = []): Decoded[] {
+  if (value === null || value === undefined) return [];
+  try {
+    if (!isFields(value)) throw new DecodeError(path, `must be an object, not ${show(value)}`);
+    const { apiVersion, kind } = value;
+    if (typeof kind !== "string" || kind === "") {
+      throw new DecodeError([...path, "kind"], "is missing");
+    }
+    if (typeof apiVersion !== "string" || apiVersion === "") {
+      // The items of a typed list may leave both out; those of a `List` and lone objects may not.
+      throw new DecodeError([...path, "apiVersion"], "is missing");
+    }
+    const type = `${apiVersion}/${kind}`;
+    if (isList(type)) return decodeItems(value, path, apiVersion, kind);
+    const decoder = decoders[type];
+    return [decoder === undefined ? { ignored: type } : { object: decoder(value, path) }];
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return [{ error, title: title(value) }];
+  }
+}
+
+/** `v1/List`, and the typed lists that the API answers with: `v1/ServiceList`. */
+function isList(type: string): boolean {
+  return type === "v1/List" || (type.endsWith("List") && type.slice(0, -4) in decoders);
+}
+
+function decodeItems(value: Fields, path: Path, apiVersion: string, kind: string): Decoded[] {
+  const items = value.items ?? [];
+  if (!Array.isArray(items)) {
+    throw new DecodeError([...path, "items"], `must be a list, not ${show(items)}`);
+  }
+  const typed = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -4) };
+  return items.flatMap((item, i) =>
+    decodeDocument(isFields(item) ? { ...typed, ...item } : item, [...path, "items", i])
+  );
+}
+
+/** How an object that did not decode is named, as far as it says who it is. */
+function title(value: unknown): string | undefined {
+  if (!isFields(value) || typeof value.kind !== "string") return undefined;
+  const metadata = isFields(value.metadata) ? value.metadata : {};
+  const parts = [metadata.namespace, metadata.name].filter((part) => typeof part === "string");
+  return [value.kind, parts.join("/")].filter((part) => part !== "").join(" ");
+}

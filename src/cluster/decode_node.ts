@@ -1,0 +1,55 @@
+/** core/v1 Node. */
+import type { Node } from "../model/objects.ts";
+import { looksLikeIpv6, parseIpv4 } from "../model/ipv4.ts";
+import { metadata } from "./metadata.ts";
+import { DecodeError, type Fields, fields, ipv4, list, type Path, show, text } from "./reader.ts";
+
+/** @throws DecodeError with the path of the field that is wrong */
+export function decodeNode(object: Fields, path: Path): Node {
+  const { name, labels } = metadata(object, path);
+  const zone = "topology.kubernetes.io/zone";
+  const zoneName = text(labels[zone], [...path, "metadata", "labels", zone]);
+  return {
+    kind: "Node",
+    name,
+    internalIPs: internalIPs(object, path),
+    podCIDRs: podCIDRs(object, path),
+    ...(zoneName === undefined ? {} : { zone: zoneName }),
+  };
+}
+
+function internalIPs(object: Fields, path: Path): string[] {
+  const at = [...path, "status"];
+  const addresses = list(fields(object.status, at).addresses, [...at, "addresses"]);
+  const found: string[] = [];
+  addresses.forEach((value, i) => {
+    const here = [...at, "addresses", i];
+    const { type, address } = fields(value, here);
+    if (type !== "InternalIP" || (typeof address === "string" && looksLikeIpv6(address))) return;
+    found.push(ipv4(address, [...here, "address"]));
+  });
+  return found;
+}
+
+/** podCIDRs, or podCIDR where only that is given. */
+function podCIDRs(object: Fields, path: Path): string[] {
+  const at = [...path, "spec"];
+  const spec = fields(object.spec, at);
+  const many = list(spec.podCIDRs, [...at, "podCIDRs"]);
+  const found: string[] = [];
+  const add = (value: unknown, here: Path) => {
+    const prefix = text(value, here);
+    if (prefix === undefined || prefix === "" || looksLikeIpv6(prefix.split("/")[0] ?? "")) return;
+    if (!isPrefix(prefix)) throw new DecodeError(here, `${show(prefix)} is not an IPv4 prefix`);
+    found.push(prefix);
+  };
+  if (many.length === 0) add(spec.podCIDR, [...at, "podCIDR"]);
+  many.forEach((value, i) => add(value, [...at, "podCIDRs", i]));
+  return found;
+}
+
+function isPrefix(text: string): boolean {
+  const [address = "", length = "", ...rest] = text.split("/");
+  return rest.length === 0 && parseIpv4(address) !== undefined &&
+    /^(\d|[12]\d|3[0-2])$/.test(length);
+}

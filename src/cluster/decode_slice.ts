@@ -1,0 +1,131 @@
+/** discovery.k8s.io EndpointSlice, v1 and v1beta1, and core/v1 Endpoints. */
+import type { Endpoint, EndpointPort, Endpoints, EndpointSlice } from "../model/objects.ts";
+import { looksLikeIpv6 } from "../model/ipv4.ts";
+import { metadata, weight } from "./metadata.ts";
+import { DecodeError, type Fields, fields, flag, integer, ipv4, list } from "./reader.ts";
+import { oneOf, type Path, text } from "./reader.ts";
+
+const protocols = ["TCP", "UDP", "SCTP"] as const;
+
+/** @throws DecodeError with the path of the field that is wrong */
+export function decodeSlice(object: Fields, path: Path): EndpointSlice {
+  const meta = metadata(object, path);
+  const addressType = text(object.addressType, [...path, "addressType"]) ?? "";
+  if (addressType === "") throw new DecodeError([...path, "addressType"], "is missing");
+  const slice: EndpointSlice = {
+    kind: "EndpointSlice",
+    namespace: meta.namespace,
+    name: meta.name,
+    addressType,
+    ports: decodePorts(object.ports, [...path, "ports"]),
+    // v1beta1 once had addressType "IP" for both families.
+    endpoints: addressType === "IPv4" || addressType === "IP"
+      ? sliceEndpoints(object.endpoints, [...path, "endpoints"])
+      : [],
+    ...weight(meta.annotations, path),
+  };
+  const label = "kubernetes.io/service-name";
+  const serviceName = text(meta.labels[label], [...path, "metadata", "labels", label]);
+  if (serviceName !== undefined && serviceName !== "") slice.serviceName = serviceName;
+  return slice;
+}
+
+/** A port without a number means "all ports" and serves no Service; it is left out, as in kube-proxy. */
+function decodePorts(value: unknown, at: Path): EndpointPort[] {
+  const ports: EndpointPort[] = [];
+  list(value, at).forEach((item, i) => {
+    const here = [...at, i];
+    const given = fields(item, here);
+    if (given.port === undefined || given.port === null) return;
+    ports.push({
+      name: text(given.name, [...here, "name"]) ?? "",
+      protocol: oneOf(given.protocol, [...here, "protocol"], protocols, "TCP"),
+      port: integer(given.port, [...here, "port"], 1, 65535),
+    });
+  });
+  return ports;
+}
+
+function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
+  const endpoints: Endpoint[] = [];
+  list(value, at).forEach((item, i) => {
+    const here = [...at, i];
+    const given = fields(item, here);
+    const common = sliceEndpoint(given, here);
+    // The API calls the addresses of one endpoint fungible; whoever writes several by hand means them all.
+    const addresses = list(given.addresses, [...here, "addresses"]);
+    if (addresses.length === 0) throw new DecodeError([...here, "addresses"], "is missing");
+    addresses.forEach((address, j) => {
+      if (typeof address === "string" && looksLikeIpv6(address)) return;
+      endpoints.push({ address: ipv4(address, [...here, "addresses", j]), ...common });
+    });
+  });
+  return endpoints;
+}
+
+/** Absent conditions mean: ready, serving as ready, not terminating (EndpointConditions in the API). */
+function sliceEndpoint(given: Fields, here: Path): Omit<Endpoint, "address"> {
+  const at = [...here, "conditions"];
+  const conditions = fields(given.conditions, at);
+  const ready = flag(conditions.ready, [...at, "ready"], true);
+  const endpoint: Omit<Endpoint, "address"> = {
+    ready,
+    serving: flag(conditions.serving, [...at, "serving"], ready),
+    terminating: flag(conditions.terminating, [...at, "terminating"], false),
+  };
+  // v1beta1 kept both in a map of labels.
+  const topology = fields(given.topology ?? given.deprecatedTopology, [...here, "topology"]);
+  const nodeName = text(given.nodeName, [...here, "nodeName"]) ??
+    text(topology["kubernetes.io/hostname"], [...here, "topology"]);
+  const zone = text(given.zone, [...here, "zone"]) ??
+    text(topology["topology.kubernetes.io/zone"], [...here, "topology"]);
+  if (nodeName !== undefined) endpoint.nodeName = nodeName;
+  if (zone !== undefined) endpoint.zone = zone;
+  const zones = forZones(given, here);
+  if (zones.length > 0) endpoint.forZones = zones;
+  return endpoint;
+}
+
+function forZones(given: Fields, here: Path): string[] {
+  if (given.hints === undefined || given.hints === null) return [];
+  const at = [...here, "hints"];
+  const hints = fields(given.hints, at);
+  return list(hints.forZones, [...at, "forZones"]).map((zone, i) =>
+    text(fields(zone, [...at, "forZones", i]).name, [...at, "forZones", i, "name"]) ?? ""
+  );
+}
+
+/** @throws DecodeError with the path of the field that is wrong */
+export function decodeEndpoints(object: Fields, path: Path): Endpoints {
+  const { namespace, name } = metadata(object, path);
+  const subsets = list(object.subsets, [...path, "subsets"]).map((value, i) => {
+    const at = [...path, "subsets", i];
+    const subset = fields(value, at);
+    return {
+      ports: decodePorts(subset.ports, [...at, "ports"]),
+      endpoints: [
+        ...subsetAddresses(subset.addresses, [...at, "addresses"], true),
+        ...subsetAddresses(subset.notReadyAddresses, [...at, "notReadyAddresses"], false),
+      ],
+    };
+  });
+  return { kind: "Endpoints", namespace, name, subsets };
+}
+
+function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
+  const endpoints: Endpoint[] = [];
+  list(value, at).forEach((item, i) => {
+    const here = [...at, i];
+    const given = fields(item, here);
+    if (typeof given.ip === "string" && looksLikeIpv6(given.ip)) return;
+    const nodeName = text(given.nodeName, [...here, "nodeName"]);
+    endpoints.push({
+      address: ipv4(given.ip, [...here, "ip"]),
+      ready,
+      serving: ready,
+      terminating: false,
+      ...(nodeName === undefined ? {} : { nodeName }),
+    });
+  });
+  return endpoints;
+}

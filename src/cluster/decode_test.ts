@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { parse } from "yaml";
+import { decodeDocument } from "./decode.ts";
+
+/** The only object in a document. */
+function decode(yaml: string) {
+  const [one, ...more] = decodeDocument(parse(yaml));
+  assert.ok(one !== undefined && "object" in one, JSON.stringify(one));
+  assert.equal(more.length, 0);
+  return one.object;
+}
+
+/** The message of the only object, which does not decode. */
+function failure(yaml: string): string {
+  const [one] = decodeDocument(parse(yaml));
+  assert.ok(one !== undefined && "error" in one, JSON.stringify(one));
+  return `${one.title ?? "?"}: ${one.error.message}`;
+}
+
+const service = (spec: string, metadata = "") =>
+  `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop${metadata}}, spec: {${spec}}}`;
+const slice = (rest: string) =>
+  `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}, ${rest}}`;
+
+Deno.test("decodeDocument() reads a Service with the API's defaults", () => {
+  assert.deepEqual(decode(service("clusterIP: 10.96.0.1, ports: [{port: 80}]")), {
+    kind: "Service",
+    namespace: "shop",
+    name: "web",
+    type: "ClusterIP",
+    clusterIPs: ["10.96.0.1"],
+    headless: false,
+    ports: [{ name: "", protocol: "TCP", port: 80, targetPort: 80 }],
+    publishNotReadyAddresses: false,
+    internalTrafficPolicy: "Cluster",
+    affinitySeconds: 0,
+  });
+});
+
+Deno.test("decodeDocument() reads everything of a Service that pcnk uses", () => {
+  assert.deepEqual(
+    decode(service(
+      `type: NodePort, clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, "fd00::1"], publishNotReadyAddresses: true,
+       sessionAffinity: ClientIP, internalTrafficPolicy: Local,
+       ports: [{name: dns, port: 53, protocol: UDP, targetPort: dns}, {name: dns-tcp, port: 53, targetPort: 5353}]`,
+      `, creationTimestamp: "2024-05-06T07:08:09Z", annotations: {pcnk.io/weight: "5"}`,
+    )),
+    {
+      kind: "Service",
+      namespace: "shop",
+      name: "web",
+      createdAt: Date.UTC(2024, 4, 6, 7, 8, 9),
+      type: "NodePort",
+      clusterIPs: ["10.96.0.1"],
+      headless: false,
+      ports: [
+        { name: "dns", protocol: "UDP", port: 53, targetPort: "dns" },
+        { name: "dns-tcp", protocol: "TCP", port: 53, targetPort: 5353 },
+      ],
+      publishNotReadyAddresses: true,
+      internalTrafficPolicy: "Local",
+      affinitySeconds: 10800,
+      weight: 5,
+    },
+  );
+});
+
+Deno.test("decodeDocument() tells headless services and those without an address apart", () => {
+  const headless = decode(service("clusterIP: None, ports: [{port: 80}]"));
+  const bare = decode(service("ports: [{port: 80}]"));
+  assert.ok(headless.kind === "Service" && bare.kind === "Service");
+  assert.deepEqual([headless.clusterIPs, headless.headless], [[], true]);
+  assert.deepEqual([bare.clusterIPs, bare.headless], [[], false]);
+});
+
+Deno.test("decodeDocument() reads an EndpointSlice; absent conditions mean ready", () => {
+  const got = decode(slice(
+    `addressType: IPv4, ports: [{name: http, port: 8080}, {name: all}], endpoints: [
+       {addresses: [10.1.0.1], nodeName: n1, zone: a, hints: {forZones: [{name: a}]}},
+       {addresses: [10.1.0.2], conditions: {ready: false, serving: true, terminating: true}},
+       {addresses: [10.1.0.3], conditions: {ready: false}}]`,
+  ));
+  assert.ok(got.kind === "EndpointSlice");
+  assert.equal(got.serviceName, "web");
+  assert.deepEqual(got.ports, [{ name: "http", protocol: "TCP", port: 8080 }]);
+  assert.deepEqual(got.endpoints, [
+    {
+      address: "10.1.0.1",
+      ready: true,
+      serving: true,
+      terminating: false,
+      nodeName: "n1",
+      zone: "a",
+      forZones: ["a"],
+    },
+    { address: "10.1.0.2", ready: false, serving: true, terminating: true },
+    { address: "10.1.0.3", ready: false, serving: false, terminating: false },
+  ]);
+});
+
+Deno.test("decodeDocument() takes the v1beta1 slice, whose topology says the node", () => {
+  const got = decode(
+    `{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: x}, addressType: IPv4,
+      ports: null, endpoints: [{addresses: [10.1.0.1],
+      topology: {kubernetes.io/hostname: n1, topology.kubernetes.io/zone: z}}]}`,
+  );
+  assert.ok(got.kind === "EndpointSlice");
+  assert.deepEqual(
+    got.endpoints.map(({ nodeName, zone }) => [nodeName, zone]),
+    [["n1", "z"]],
+  );
+  assert.equal(got.serviceName, undefined);
+});
+
+Deno.test("decodeDocument() leaves the endpoints of IPv6 and FQDN slices out", () => {
+  for (const type of ["IPv6", "FQDN"]) {
+    const got = decode(slice(`addressType: ${type}, endpoints: [{addresses: ["fd00::1"]}]`));
+    assert.ok(got.kind === "EndpointSlice");
+    assert.deepEqual(got.endpoints, []);
+  }
+});
+
+Deno.test("decodeDocument() reads Endpoints, ready and not", () => {
+  const got = decode(
+    `{apiVersion: v1, kind: Endpoints, metadata: {name: web}, subsets: [
+      {addresses: [{ip: 10.1.0.1, nodeName: n}], notReadyAddresses: [{ip: 10.1.0.2}], ports: [{port: 8080}]}]}`,
+  );
+  assert.deepEqual(got, {
+    kind: "Endpoints",
+    namespace: "default",
+    name: "web",
+    subsets: [{
+      ports: [{ name: "", protocol: "TCP", port: 8080 }],
+      endpoints: [
+        { address: "10.1.0.1", ready: true, serving: true, terminating: false, nodeName: "n" },
+        { address: "10.1.0.2", ready: false, serving: false, terminating: false },
+      ],
+    }],
+  });
+});
+
+Deno.test("decodeDocument() reads a Node's addresses, prefixes and zone", () => {
+  const got = decode(
+    `{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: a}},
+      spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, "fd00::/64"]},
+      status: {addresses: [{type: Hostname, address: n1}, {type: InternalIP, address: 192.0.2.1}]}}`,
+  );
+  assert.deepEqual(got, {
+    kind: "Node",
+    name: "n1",
+    internalIPs: ["192.0.2.1"],
+    podCIDRs: ["10.244.1.0/24"],
+    zone: "a",
+  });
+});
+
+Deno.test("decodeDocument() reads lists, typed ones too, and goes on behind a wrong item", () => {
+  const list = decodeDocument(parse(`{apiVersion: v1, kind: List, items: [
+    ${service("clusterIP: 10.96.0.1")}, ${service("clusterIP: 10.96.0.300")}, ${
+    service("clusterIP: 10.96.0.2")
+  }]}`));
+  assert.deepEqual(list.map((one) => Object.keys(one)[0]), ["object", "error", "object"]);
+  const typed = decodeDocument(parse(
+    "{apiVersion: v1, kind: NodeList, items: [{metadata: {name: a}}, {metadata: {name: b}}]}",
+  ));
+  assert.deepEqual(typed.map((one) => "object" in one && one.object.kind), ["Node", "Node"]);
+});
+
+Deno.test("decodeDocument() ignores what is not pcnk's business", () => {
+  assert.deepEqual(decodeDocument(parse("{apiVersion: apps/v1, kind: Deployment}")), [
+    { ignored: "apps/v1/Deployment" },
+  ]);
+  assert.deepEqual(decodeDocument(null), []);
+});
+
+const failures: Record<string, [string, string]> = {
+  "a text": ["hello", '?: must be an object, not "hello"'],
+  "no kind": ["{apiVersion: v1}", "?: kind: is missing"],
+  "no apiVersion": ["{kind: Service}", "Service: apiVersion: is missing"],
+  "no name": [
+    "{apiVersion: v1, kind: Service, metadata: {}}",
+    "Service: metadata.name: is missing",
+  ],
+  "a hostile name": [
+    "{apiVersion: v1, kind: Service, metadata: {name: ../../etc}}",
+    'Service ../../etc: metadata.name: "../../etc" is not a valid name',
+  ],
+  "a port out of range": [
+    service("clusterIP: 10.96.0.1, ports: [{port: 0}]"),
+    "Service shop/web: spec.ports[0].port: must be a whole number from 1 to 65535, not 0",
+  ],
+  "a port that is text": [
+    service("ports: [{port: '80'}]"),
+    'Service shop/web: spec.ports[0].port: must be a whole number from 1 to 65535, not "80"',
+  ],
+  "a port twice": [
+    service("ports: [{name: a, port: 80}, {name: b, port: 80}]"),
+    'Service shop/web: spec.ports[1]: port "80/TCP" is there twice',
+  ],
+  "an unknown type": [
+    service("type: Magic"),
+    "Service shop/web: spec.type: must be ClusterIP or NodePort or LoadBalancer or ExternalName, " +
+    'not "Magic"',
+  ],
+  "a wrong address": [
+    service("clusterIP: 10.96.0.256"),
+    'Service shop/web: spec.clusterIP: "10.96.0.256" is not an IPv4 address',
+  ],
+  "a mapping for a list": [
+    service("ports: {port: 80}"),
+    "Service shop/web: spec.ports: must be a list, not a mapping",
+  ],
+  "a weight out of range": [
+    service("clusterIP: 10.96.0.1", ", annotations: {pcnk.io/weight: heavy}"),
+    "Service shop/web: metadata.annotations.pcnk.io/weight: " +
+    'must be a whole number from 1 to 10000, not "heavy"',
+  ],
+  "a wrong endpoint": [
+    slice("addressType: IPv4, endpoints: [{addresses: [10.1.0]}]"),
+    'EndpointSlice web-1: endpoints[0].addresses[0]: "10.1.0" is not an IPv4 address',
+  ],
+  "a wrong condition": [
+    slice("addressType: IPv4, endpoints: [{addresses: [10.1.0.1], conditions: {ready: 'yes'}}]"),
+    'EndpointSlice web-1: endpoints[0].conditions.ready: must be true or false, not "yes"',
+  ],
+  "a wrong prefix": [
+    "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.0.0.0/33}}",
+    'Node n: spec.podCIDR: "10.0.0.0/33" is not an IPv4 prefix',
+  ],
+};
+
+for (const [name, [yaml, message]] of Object.entries(failures)) {
+  Deno.test(`decodeDocument() says what is wrong about ${name}`, () => {
+    assert.equal(failure(yaml), message);
+  });
+}

@@ -1,0 +1,185 @@
+/**
+ * Cluster objects from a directory of manifests: every *.yaml, *.yml and *.json file in it (not below it, nothing that
+ * starts with a dot). The embedded source: no Kubernetes needed.
+ *
+ * A file is read as soon as its writer closes it or renames it into place; while one is being written to, some
+ * milliseconds after it went quiet. Events are hints: each reading compares with what was read before, a scan of the
+ * whole directory every half minute finds what events missed, and a directory that is replaced (also through a
+ * symlink, also Kubernetes' `..data` kind) is followed. When the directory is gone everything read from it stays.
+ */
+import { join, resolve } from "node:path";
+import { type ManifestFile, readManifest, unreadableManifest } from "./manifest_file.ts";
+import { ManifestIndex } from "./manifest_index.ts";
+import type { Source, SourceProblem, SourceSink } from "./source.ts";
+import { identityOf, type Stamp, stampOf } from "./stamp.ts";
+import { DirectoryWatch } from "./watch.ts";
+
+/** Larger files are a mistake. */
+const maxFileBytes = 256 * 1024 * 1024;
+/** A file younger than this when it was read is read once more: writes within one tick of its clock look the same. */
+const racyMs = 50;
+/** How long a removed file may take to be there again before its objects go; and an emptied one to be filled. */
+const removeMs = 100;
+
+interface Known {
+  /** How the file looked when it was read; undefined: it could not even be looked at. */
+  stamp: string | undefined;
+  file: ManifestFile;
+  /** The problems that were reported, as text; to report each once. */
+  reported: string;
+}
+
+export interface ManifestOptions {
+  /** Milliseconds between scans of the whole directory. */
+  rescanMs?: number;
+  /** Milliseconds without an event after which a file that is written to in place is read. */
+  settleMs?: number;
+}
+
+/** @throws Error from `start()` when the directory is not there or cannot be read. */
+export class ManifestSource implements Source {
+  private readonly directory: string;
+  private readonly known = new Map<string, Known>();
+  private readonly index = new ManifestIndex();
+  private readonly watch: DirectoryWatch;
+  private readonly settleMs: number;
+  private listing: string | undefined;
+
+  constructor(directory: string, private readonly sink: SourceSink, options: ManifestOptions = {}) {
+    this.directory = resolve(directory);
+    this.settleMs = options.settleMs ?? 250;
+    this.watch = new DirectoryWatch(this.directory, {
+      files: (names, forced) => this.readSome(names, forced),
+      scan: () => this.scan(),
+    }, { rescanMs: options.rescanMs ?? 30_000, settleMs: this.settleMs, removeMs });
+  }
+
+  get complete(): boolean {
+    if (this.listing !== undefined) return false;
+    for (const { file } of this.known.values()) if (!file.everGood) return false;
+    return true;
+  }
+
+  // deno-lint-ignore require-await -- as the interface has it
+  async start(): Promise<void> {
+    Deno.readDirSync(this.directory);
+    this.watch.start();
+    this.scan(true);
+  }
+
+  close() {
+    this.watch.close();
+  }
+
+  /** Looks at the whole directory. */
+  private scan(first = false) {
+    const names = this.list();
+    if (names === undefined) return;
+    // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
+    for (const name of this.known.keys()) if (!names.has(name)) this.watch.later(name, removeMs);
+    for (const name of names) this.refresh(name, false, !first);
+    this.publish();
+  }
+
+  /** The manifests' names; undefined, and reported once, when the directory cannot be read. */
+  private list(): Set<string> | undefined {
+    try {
+      const names = [...Deno.readDirSync(this.directory)].map(({ name }) => name);
+      if (this.listing !== undefined) this.sink.recovered(this.directory);
+      this.listing = undefined;
+      return new Set(names.filter(isManifest).sort());
+    } catch (error) {
+      const reason = `${reasonOf(error)}; what was read from it before stays in effect`;
+      if (this.listing === undefined) this.sink.problem({ file: this.directory, line: 0, reason });
+      this.listing = reason;
+      return undefined;
+    }
+  }
+
+  private readSome(names: string[], forced: boolean) {
+    for (const name of names) if (isManifest(name)) this.refresh(name, forced);
+    this.publish();
+  }
+
+  /**
+   * Reads a file if it looks different from when it was last read, or is `forced`. With `patient`, one that was touched
+   * just now is left to its writer for a moment.
+   */
+  private refresh(name: string, forced: boolean, patient = false) {
+    const path = join(this.directory, name);
+    const before = this.known.get(name);
+    let stamp: Stamp | undefined;
+    let file: ManifestFile;
+    try {
+      stamp = stampOf(path);
+      if (stamp === undefined) return this.vanished(name);
+      if (!forced && before?.stamp === stamp.key) return;
+      const age = Date.now() - stamp.changedMs;
+      if (patient && age < this.settleMs) return this.watch.later(name, this.settleMs);
+      if (!forced && before !== undefined && stamp.size === 0) {
+        return this.watch.later(name, removeMs, true); // truncated: somebody is about to write
+      }
+      if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
+      file = readManifest(path, Deno.readFileSync(path), before?.file);
+      if (!forced && Date.now() - stamp.changedMs < racyMs) {
+        this.watch.later(name, 2 * racyMs, true);
+      }
+    } catch (error) {
+      if (isMissing(error)) return this.vanished(name);
+      file = unreadableManifest({ file: path, line: 0, reason: reasonOf(error) }, before?.file);
+    }
+    const reported = this.report(path, file, before);
+    this.known.set(name, { stamp: stamp?.key, file, reported });
+    this.index.update(path, file.entries);
+  }
+
+  /** A file that is not there; nothing is forgotten while the directory itself is away. */
+  private vanished(name: string) {
+    if (this.known.has(name) && identityOf(this.directory) !== undefined) this.forget(name);
+  }
+
+  private forget(name: string) {
+    this.known.delete(name);
+    this.index.update(join(this.directory, name), new Map());
+  }
+
+  /** Tells what is new about a file's health; returns what to compare with next time. */
+  private report(path: string, file: ManifestFile, before: Known | undefined): string {
+    const problems = [...file.problems, ...file.repeated];
+    const key = JSON.stringify(problems);
+    if (key !== before?.reported) { for (const problem of problems) this.sink.problem(problem); }
+    if (file.problems.length === 0 && (before?.file.problems.length ?? 0) > 0) {
+      this.sink.recovered(path);
+    }
+    for (const type of file.ignored) {
+      if (!before?.file.ignored.has(type)) this.sink.ignored(path, type);
+    }
+    return key;
+  }
+
+  private publish() {
+    const { changes, problems } = this.index.takeChanges();
+    for (const problem of problems) this.sink.problem(problem);
+    if (changes.length > 0) this.sink.changes(changes);
+  }
+}
+
+function isManifest(name: string): boolean {
+  return !name.startsWith(".") && /\.(ya?ml|json)$/.test(name);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ENOENT";
+}
+
+function reasonOf(error: unknown): string {
+  if (isMissing(error)) return "is not there";
+  if (error instanceof Deno.errors.PermissionDenied) return "may not be read";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** `manifests/web.yaml:3: Service default/web: spec.ports[0].port: …`. */
+export function formatProblem({ file, line, object, reason }: SourceProblem): string {
+  const where = line > 0 ? `${file}:${line}` : file;
+  return [where, object, reason].filter((part) => part !== undefined).join(": ");
+}

@@ -1,0 +1,44 @@
+/** ObjectMeta, as far as pcnk reads it. */
+import { DecodeError, type Fields, fields, integer, objectName, type Path } from "./reader.ts";
+import { show, text } from "./reader.ts";
+
+export interface Metadata {
+  name: string;
+  /** `default` when absent. */
+  namespace: string;
+  createdAt?: number;
+  labels: Fields;
+  annotations: Fields;
+}
+
+/** Reads `metadata` of `object`, which lies at `path`. */
+export function metadata(object: Fields, path: Path): Metadata {
+  const at = [...path, "metadata"];
+  const given = fields(object.metadata, at);
+  const namespace = given.namespace ?? "default";
+  const created = text(given.creationTimestamp, [...at, "creationTimestamp"]);
+  const createdAt = created === undefined ? undefined : Date.parse(created);
+  if (Number.isNaN(createdAt)) {
+    throw new DecodeError([...at, "creationTimestamp"], `${show(created)} is not a time`);
+  }
+  return {
+    name: objectName(given.name, [...at, "name"]),
+    namespace: objectName(namespace, [...at, "namespace"]),
+    ...(createdAt === undefined ? {} : { createdAt }),
+    labels: fields(given.labels, [...at, "labels"]),
+    annotations: fields(given.annotations, [...at, "annotations"]),
+  };
+}
+
+const weightAnnotation = "pcnk.io/weight";
+
+/** The annotation `pcnk.io/weight`: a whole number from 1 to 10000. */
+export function weight(annotations: Fields, path: Path): { weight?: number } {
+  const given = annotations[weightAnnotation];
+  if (given === undefined || given === null) return {};
+  // Annotations are strings, but a number written without quotes is no reason to quarrel.
+  const number = typeof given === "string" && /^\d+$/.test(given) ? Number(given) : given;
+  return {
+    weight: integer(number, [...path, "metadata", "annotations", weightAnnotation], 1, 10000),
+  };
+}

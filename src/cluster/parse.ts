@@ -1,0 +1,120 @@
+/**
+ * One piece of a manifest file into objects. The quick ways first (JSON, plain YAML); the `yaml` package when they do
+ * not apply, and to find the line when something is wrong.
+ */
+import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
+import type { ClusterObject } from "../model/objects.ts";
+import { type Decoded, decodeDocument } from "./decode.ts";
+import { type Path } from "./reader.ts";
+import { parsePlainYaml } from "./yaml_fast.ts";
+
+/** Something wrong in a piece. */
+export interface PieceProblem {
+  /** Lines below the piece's first one. */
+  offset: number;
+  /** `Service default/web`, as far as known. */
+  object?: string;
+  reason: string;
+}
+
+export interface PieceResult {
+  objects: ClusterObject[];
+  /** `apiVersion/kind` of what is not pcnk's business. */
+  ignored: string[];
+  problems: PieceProblem[];
+}
+
+const options = { merge: true, prettyErrors: false, logLevel: "silent" } as const;
+
+/** Reads the objects of a piece. Never throws: what is wrong is among the problems. */
+export function parsePiece(bytes: Uint8Array): PieceResult {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return { objects: [], ignored: [], problems: [{ offset: 0, reason: "is not UTF-8 text" }] };
+  }
+  const quick = parseQuickly(text);
+  if (quick !== undefined) {
+    const decoded = decodeDocument(quick.value);
+    return collect(decoded.map((one) => [one, 0] as const), text);
+  }
+  return parseWhole(text);
+}
+
+function parseQuickly(text: string): { value: unknown } | undefined {
+  const opener = /^---[ ]*(\n|$)/.exec(text);
+  const body = opener === null ? text : text.slice(opener[0].length);
+  if (/^\s*[{[]/.test(body)) {
+    try {
+      return { value: JSON.parse(body) };
+    } catch {
+      return undefined; // a flow collection that is not JSON, or broken: the whole parser tells
+    }
+  }
+  return parsePlainYaml(body);
+}
+
+function parseWhole(text: string): PieceResult {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { ...options, lineCounter: lines });
+  const result: PieceResult = { objects: [], ignored: [], problems: [] };
+  const decoded: (readonly [Decoded, number])[] = [];
+  for (const [i, document] of [...documents].entries()) {
+    const [error] = document.errors;
+    if (error === undefined) {
+      try {
+        for (const one of decodeDocument(document.toJS())) decoded.push([one, i]);
+      } catch (problem) {
+        // toJS() refuses aliases without end.
+        result.problems.push({ offset: lineOf(document, [], lines), reason: message(problem) });
+      }
+    } else {
+      result.problems.push({
+        offset: lines.linePos(error.pos[0]).line - 1,
+        reason: message(error),
+      });
+    }
+  }
+  const rest = collect(decoded, text);
+  result.problems.push(...rest.problems);
+  return { ...rest, problems: result.problems };
+}
+
+function message(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split("\n")[0]!.replace(/:$/, "");
+}
+
+/** Sorts out what decoding gave. The number beside each is its document's index in `text`. */
+function collect(decoded: (readonly [Decoded, number])[], text: string): PieceResult {
+  const result: PieceResult = { objects: [], ignored: [], problems: [] };
+  for (const [one, index] of decoded) {
+    if ("object" in one) result.objects.push(one.object);
+    else if ("ignored" in one) result.ignored.push(one.ignored);
+    else {
+      result.problems.push({
+        offset: locate(text, index, one.error.path),
+        reason: one.error.message,
+        ...(one.title === undefined ? {} : { object: one.title }),
+      });
+    }
+  }
+  return result;
+}
+
+/** The line of the value at `path`, from 0. Parses again: only mistakes cost that. */
+function locate(text: string, index: number, path: Path): number {
+  const lines = new LineCounter();
+  const document = [...parseAllDocuments(text, { ...options, lineCounter: lines })][index];
+  return document === undefined ? 0 : lineOf(document, path, lines);
+}
+
+/** The value's line, or that of the nearest one around it that is there. */
+function lineOf(document: Document | Document.Parsed, path: Path, lines: LineCounter): number {
+  for (let length = path.length; length >= 0; length--) {
+    const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return lines.linePos(node.range[0]).line - 1;
+  }
+  return 0;
+}

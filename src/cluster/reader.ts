@@ -1,0 +1,134 @@
+/**
+ * Reading untyped YAML or JSON values into typed ones, with errors that say where.
+ */
+import { parseIpv4 } from "../model/ipv4.ts";
+
+export type Path = readonly (string | number)[];
+
+/** A value of the wrong type or outside its range. `path` leads to it from the object's root. */
+export class DecodeError extends Error {
+  constructor(readonly path: Path, readonly reason: string) {
+    super(path.length === 0 ? reason : `${formatPath(path)}: ${reason}`);
+    this.name = "DecodeError";
+  }
+}
+
+/** `spec.ports[0].port`. */
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const step of path) {
+    text += typeof step === "number" ? `[${step}]` : (text === "" ? step : `.${step}`);
+  }
+  return text;
+}
+
+export type Fields = Record<string, unknown>;
+
+/** How a message shows a value: short, on one line. */
+export function show(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "a mapping";
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+export function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A mapping; undefined and null count as an empty one, as in the API. */
+export function fields(value: unknown, path: Path): Fields {
+  if (value === undefined || value === null) return {};
+  if (!isFields(value)) throw new DecodeError(path, `must be a mapping, not ${show(value)}`);
+  return value;
+}
+
+/** A list; undefined and null count as an empty one. */
+export function list(value: unknown, path: Path): unknown[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new DecodeError(path, `must be a list, not ${show(value)}`);
+  return value;
+}
+
+/** A string, or undefined when absent or null. */
+export function text(value: unknown, path: Path): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "string") {
+    throw new DecodeError(path, `must be a string, not ${show(value)}`);
+  }
+  return own(value);
+}
+
+/** true or false; `absent` when undefined or null. */
+export function flag(value: unknown, path: Path, absent: boolean): boolean {
+  if (value === undefined || value === null) return absent;
+  if (typeof value !== "boolean") {
+    throw new DecodeError(path, `must be true or false, not ${show(value)}`);
+  }
+  return value;
+}
+
+/** A whole number between `min` and `max`. */
+export function integer(value: unknown, path: Path, min: number, max: number): number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw new DecodeError(
+      path,
+      value === undefined || value === null
+        ? "is missing"
+        : `must be a whole number from ${min} to ${max}, not ${show(value)}`,
+    );
+  }
+  return value as number;
+}
+
+/** One of `allowed`; `absent` when undefined, null or empty. */
+export function oneOf<T extends string>(
+  value: unknown,
+  path: Path,
+  allowed: readonly T[],
+  absent: T,
+): T {
+  const given = text(value, path);
+  if (given === undefined || given === "") return absent;
+  const known = allowed.find((candidate) => candidate === given);
+  if (known === undefined) {
+    throw new DecodeError(path, `must be ${allowed.join(" or ")}, not ${show(given)}`);
+  }
+  return known;
+}
+
+/** An object's name (RFC 1123 subdomain, at most 253 characters). */
+export function objectName(value: unknown, path: Path): string {
+  const name = text(value, path);
+  if (name === undefined || name === "") throw new DecodeError(path, "is missing");
+  if (name.length > 253 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name)) {
+    throw new DecodeError(path, `${show(name)} is not a valid name`);
+  }
+  return name;
+}
+
+/** A dotted quad. */
+export function ipv4(value: unknown, path: Path): string {
+  const address = text(value, path);
+  if (address === undefined || parseIpv4(address) === undefined) {
+    throw new DecodeError(path, `${show(value)} is not an IPv4 address`);
+  }
+  return address;
+}
+
+const known = new Map<string, string>();
+
+/**
+ * `value` cut loose from the document it was read from: V8 keeps a slice's whole parent alive. Strings that come up
+ * again and again (node and zone names) are shared.
+ */
+export function own(value: string): string {
+  if (value.length < 13) return value; // V8 copies these
+  const shared = known.get(value);
+  if (shared !== undefined) return shared;
+  if (known.size >= 4096) known.clear();
+  // Slicing drops a character of a fresh flat string, which is then the only thing kept alive.
+  const copy = (" " + value).slice(1);
+  known.set(copy, copy);
+  return copy;
+}

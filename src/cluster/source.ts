@@ -1,0 +1,36 @@
+/** Where cluster objects come from: what a source of them tells the agent. */
+import type { Change } from "../model/state.ts";
+
+/** Something wrong with what a source reads, told once. */
+export interface SourceProblem {
+  /** A file, or where else it was read. */
+  file: string;
+  /** From 1; 0: the whole file. */
+  line: number;
+  /** `Service default/web`, as far as known. */
+  object?: string;
+  reason: string;
+}
+
+/** What a source reports to. Called synchronously; must not throw. */
+export interface SourceSink {
+  /** Objects came, changed or went, in this order. Never empty. */
+  changes(changes: Change[]): void;
+  problem(problem: SourceProblem): void;
+  /** All of a file's problems are gone. */
+  recovered(file: string): void;
+  /** An object that is not pcnk's business. */
+  ignored(file: string, type: string): void;
+}
+
+/** A source of cluster objects. */
+export interface Source {
+  /** Reports what is there now; returns when that is done, and goes on reporting changes. */
+  start(): Promise<void>;
+  /**
+   * False while something could not be read since the start: then an entry of the kernel that no known object accounts
+   * for may belong to what was not read, and must stay.
+   */
+  readonly complete: boolean;
+  close(): void;
+}

@@ -1,0 +1,112 @@
+/**
+ * The cluster's objects as far as pcnk looks at them. Plain data without I/O; what Kubernetes leaves out is filled in
+ * with the API's defaults, so that nobody downstream needs to know them.
+ */
+
+/** As in the API: upper case. */
+export type Protocol = "TCP" | "UDP" | "SCTP";
+
+/** A port of a Service (core/v1 ServicePort). */
+export interface ServicePort {
+  /** Empty for the only, unnamed port. */
+  name: string;
+  protocol: Protocol;
+  /** 1 to 65535. */
+  port: number;
+  /** A number, or the name of a container port. Informative: the slices carry the resolved number. */
+  targetPort: number | string;
+}
+
+/** core/v1 Service. */
+export interface Service {
+  kind: "Service";
+  namespace: string;
+  name: string;
+  /** Milliseconds since the epoch; undefined when the object has no creationTimestamp (a manifest). */
+  createdAt?: number;
+  type: "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName";
+  /** IPv4 only; empty for a headless service and one that was not given an address yet. */
+  clusterIPs: string[];
+  /** `clusterIP: None`. */
+  headless: boolean;
+  ports: ServicePort[];
+  publishNotReadyAddresses: boolean;
+  internalTrafficPolicy: "Cluster" | "Local";
+  /** sessionAffinity ClientIP: its timeout in seconds; 0 without affinity. */
+  affinitySeconds: number;
+  /** Annotation `pcnk.io/weight`: weight of each backend, 1 to 10000; undefined: 1. */
+  weight?: number;
+}
+
+/** One address of an EndpointSlice. */
+export interface Endpoint {
+  /** Dotted quad. */
+  address: string;
+  ready: boolean;
+  serving: boolean;
+  terminating: boolean;
+  nodeName?: string;
+  zone?: string;
+  /** hints.forZones: the zones this endpoint should serve. */
+  forZones?: string[];
+}
+
+/** Port of an EndpointSlice. */
+export interface EndpointPort {
+  name: string;
+  protocol: Protocol;
+  port: number;
+}
+
+/** discovery.k8s.io/v1 EndpointSlice (and v1beta1, brought to this shape). */
+export interface EndpointSlice {
+  kind: "EndpointSlice";
+  namespace: string;
+  name: string;
+  /** Label kubernetes.io/service-name; undefined: belongs to no Service. */
+  serviceName?: string;
+  /** IPv4 slices only carry endpoints here; those of others are left out. */
+  addressType: string;
+  ports: EndpointPort[];
+  endpoints: Endpoint[];
+  /** Annotation `pcnk.io/weight`: weight of each of these endpoints, 1 to 10000. */
+  weight?: number;
+}
+
+/** One subset of core/v1 Endpoints, with the addresses' readiness brought to the slices' form. */
+export interface EndpointSubset {
+  ports: EndpointPort[];
+  endpoints: Endpoint[];
+}
+
+/** core/v1 Endpoints: what slices replaced. Named like its Service. */
+export interface Endpoints {
+  kind: "Endpoints";
+  namespace: string;
+  name: string;
+  subsets: EndpointSubset[];
+}
+
+/** core/v1 Node. */
+export interface Node {
+  kind: "Node";
+  name: string;
+  /** type InternalIP, IPv4. */
+  internalIPs: string[];
+  /** IPv4 prefixes, e.g. 10.244.1.0/24. */
+  podCIDRs: string[];
+  /** Label topology.kubernetes.io/zone. */
+  zone?: string;
+}
+
+export type ClusterObject = Service | EndpointSlice | Endpoints | Node;
+
+/** `namespace/name`, or the name alone for a Node. */
+export function objectKey(object: ClusterObject): string {
+  return object.kind === "Node" ? object.name : `${object.namespace}/${object.name}`;
+}
+
+/** `Service default/web`: how messages name an object, and unique in a cluster. */
+export function objectTitle(object: ClusterObject): string {
+  return `${object.kind} ${objectKey(object)}`;
+}
