@@ -11,13 +11,14 @@
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
-import { linkPin, listLinkPins, removePin } from "./pins.ts";
+import { linkPin, listLinkPins, programPin, removePin } from "./pins.ts";
 import {
   ATTACH_TYPE,
   linkCreate,
   linkDetach,
   linkInfo,
   linkUpdate,
+  objGet,
   objPin,
   progById,
   progInfo,
@@ -85,6 +86,25 @@ export function attach(
   const attachment = attachFilter(options, options.programFd, options.name);
   detachTcx(options);
   return attachment;
+}
+
+/**
+ * Attaches the program that is pinned under `name`. When an upgrade pins a new version meanwhile, that one is attached:
+ * the upgrade replaces the attachments it sees, and could have missed this one.
+ * @throws as `attach`; {SyscallError} ENOENT when nothing is pinned
+ */
+export function attachPinned(options: Hook & { name: string; mode: AttachMode }): Attachment {
+  const pin = programPin(options.bpffs, options.name);
+  let attachment: Attachment | undefined;
+  while (true) {
+    const programFd = objGet(pin);
+    try {
+      if (attachment?.progId === progInfo(programFd).id) return attachment;
+      attachment = attach({ ...options, programFd });
+    } finally {
+      closeFd(programFd);
+    }
+  }
 }
 
 function choose(hook: Hook): "tcx" | "clsact" {

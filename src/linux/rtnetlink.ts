@@ -1,9 +1,16 @@
 /** Devices, tc filters, addresses, routes and neighbours of one network namespace, by rtnetlink(7). */
 import { NetlinkSocket } from "./netlink.ts";
+import * as addr from "./rtnl_addr.ts";
 import * as link from "./rtnl_link.ts";
+import * as neigh from "./rtnl_neigh.ts";
+import * as route from "./rtnl_route.ts";
 import * as tc from "./rtnl_tc.ts";
 
+export type { Address } from "./rtnl_addr.ts";
+
 export type { Link, LinkChange, NewLink, VethPeer, VxlanOptions } from "./rtnl_link.ts";
+export type { FdbEntry, Neighbour } from "./rtnl_neigh.ts";
+export type { Route } from "./rtnl_route.ts";
 export type { Direction, Filter, FilterPlace } from "./rtnl_tc.ts";
 
 /**
@@ -28,6 +35,24 @@ export class RtNetlink {
   setLink = (ifindex: number, change: link.LinkChange): void =>
     link.setLink(this.#socket, ifindex, change);
   delLink = (ifindex: number): boolean => link.deleteLink(this.#socket, ifindex);
+
+  addrs = (ifindex?: number): addr.Address[] => addr.listAddresses(this.#socket, ifindex);
+  addAddr = (address: addr.Address): boolean => addr.addAddress(this.#socket, address);
+  delAddr = (address: addr.Address): boolean => addr.deleteAddress(this.#socket, address);
+
+  routes = (table?: number): route.Route[] => route.listRoutes(this.#socket, table);
+  routeTo = (destination: string): route.Route => route.routeTo(this.#socket, destination);
+  addRoute = (spec: route.Route): boolean => route.addRoute(this.#socket, spec);
+  replaceRoute = (spec: route.Route): void => route.replaceRoute(this.#socket, spec);
+  delRoute = (spec: route.Route): boolean => route.deleteRoute(this.#socket, spec);
+
+  neighs = (ifindex?: number): neigh.Neighbour[] => neigh.listNeighbours(this.#socket, ifindex);
+  replaceNeigh = (entry: neigh.Neighbour): void => neigh.replaceNeighbour(this.#socket, entry);
+  delNeigh = (entry: neigh.Neighbour): boolean => neigh.deleteNeighbour(this.#socket, entry);
+  fdb = (filter?: { ifindex?: number; master?: number }): neigh.FdbEntry[] =>
+    neigh.listFdb(this.#socket, filter);
+  replaceFdb = (entry: neigh.FdbEntry): void => neigh.replaceFdb(this.#socket, entry);
+  delFdb = (entry: neigh.FdbEntry): boolean => neigh.deleteFdb(this.#socket, entry);
 
   addClsact = (ifindex: number): boolean => tc.addClsact(this.#socket, ifindex);
   delClsact = (ifindex: number): boolean => tc.deleteClsact(this.#socket, ifindex);

@@ -1,0 +1,68 @@
+/**
+ * Why a packet ended as it did: mirrors enum reason of bpf/lib/reasons.h. A reason's place in the list is its index in the
+ * `counters` map; names are those of C in lower case, which is also how metrics show them.
+ */
+
+/** What became of the packets that a reason counts. Events are counted besides the packet's own reason. */
+export type ReasonKind = "none" | "pass" | "handled" | "drop" | "event";
+
+/** A reason as people see it. */
+export interface ReasonInfo {
+  readonly name: string;
+  readonly kind: ReasonKind;
+  /** One line. */
+  readonly help: string;
+}
+
+function reason<N extends string>(kind: ReasonKind, name: N, help: string) {
+  return { name, kind, help } as const satisfies ReasonInfo;
+}
+
+/** Every reason, in the order of the C enum. */
+export const reasons = [
+  reason("none", "reason_none", "not counted"),
+
+  reason("pass", "pass_runt", "shorter than the headers it must have"),
+  reason("pass", "pass_arp", "ARP"),
+  reason("pass", "pass_ipv6", "IPv6"),
+  reason("pass", "pass_vlan", "VLAN tagged"),
+  reason("pass", "pass_ethertype", "an unknown ethertype"),
+  reason("pass", "pass_malformed", "an IPv4 header that contradicts itself or the frame"),
+  reason("pass", "pass_protocol", "neither TCP nor UDP nor ICMP"),
+  reason("pass", "pass_fragment", "a fragment of no flow of ours, or ahead of the first"),
+  reason("pass", "pass_icmp", "ICMP that concerns no service and no local pod"),
+  reason("pass", "pass_icmp_error", "an ICMP error about no translated flow"),
+  reason("pass", "pass_no_service", "to neither a service nor a local pod"),
+  reason("pass", "pass_no_session", "into a pod, from no backend of its sessions"),
+
+  reason("handled", "forward_delivered", "client to a local backend"),
+  reason("handled", "forward_routed", "client to a backend elsewhere"),
+  reason("handled", "reply_delivered", "backend to a local client"),
+  reason("handled", "reply_routed", "backend to a client, by the node's stack"),
+  reason("handled", "direct_delivered", "pod to local pod without a service"),
+  reason("handled", "icmp_error_delivered", "an ICMP error translated, to a local pod"),
+  reason("handled", "icmp_error_routed", "an ICMP error translated, by the node's stack"),
+  reason("handled", "echo_answered", "a ping of a service address"),
+  reason("handled", "refused_no_backend", "refused: the service has no backends"),
+  reason("handled", "refused_no_port", "refused: the service address has no such port"),
+
+  reason("drop", "drop_reset", "a TCP reset that finds nothing to reset"),
+  reason("drop", "drop_unanswerable", "to be refused, but its source must not be answered"),
+  reason("drop", "drop_sessions_full", "no room for a session"),
+  reason("drop", "drop_ports_exhausted", "every source port tried was taken"),
+  reason("drop", "drop_rewrite", "the kernel refused to change the packet"),
+
+  reason("event", "event_session_created", "sessions created"),
+  reason("event", "event_session_repaired", "session entries lost and made again"),
+  reason("event", "event_session_without_syn", "TCP sessions made in the middle of a connection"),
+  reason("event", "event_port_changed", "flows that got another source port"),
+  reason("event", "event_backend_missing", "services that point behind the backends"),
+] as const;
+
+/** Name of a reason. */
+export type Reason = typeof reasons[number]["name"];
+
+/** Index of a reason in the `counters` map. */
+export function reasonIndex(name: Reason): number {
+  return reasons.findIndex((reason) => reason.name === name);
+}

@@ -1,0 +1,93 @@
+/** IPv4 addresses of devices, by rtnetlink (include/uapi/linux/if_addr.h). */
+import { formatAddress, ipv4Bytes } from "./address.ts";
+import { SyscallError } from "./libc.ts";
+import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
+
+export const RTM_NEWADDR = 20;
+export const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
+
+const IFA = { ADDRESS: 1, LOCAL: 2, LABEL: 3, BROADCAST: 4 } as const;
+
+/** AF_INET */
+export const AF_INET = 2;
+
+/** Numbers of scopes (rtnetlink(7)): how far an address or a route is valid. */
+export const SCOPE = { universe: 0, site: 200, link: 253, host: 254 } as const;
+
+/** An address of a device. */
+export interface Address {
+  readonly ifindex: number;
+  readonly address: string;
+  readonly prefixLength: number;
+  /** SCOPE; universe when left out. */
+  readonly scope?: number;
+  /** Of a point-to-point device: the other end. */
+  readonly peer?: string;
+  readonly broadcast?: string;
+}
+
+function message({ ifindex, address, prefixLength, scope, peer, broadcast }: Address): Message {
+  const built = new Message().u8(AF_INET).u8(prefixLength).u8(0).u8(scope ?? 0).u32(ifindex)
+    .attr(IFA.LOCAL, ipv4Bytes(address))
+    .attr(IFA.ADDRESS, ipv4Bytes(peer ?? address));
+  if (broadcast !== undefined) built.attr(IFA.BROADCAST, ipv4Bytes(broadcast));
+  return built;
+}
+
+/** Reads one RTM_NEWADDR or RTM_DELADDR; undefined when it is not about IPv4. */
+export function parseAddress(body: Reader): Address | undefined {
+  if (body.u8(0) !== AF_INET) return undefined;
+  const attrs = body.attrs(8);
+  const text = (type: number) => {
+    const found = attrs.get(type);
+    return found && formatAddress(found.bytes);
+  };
+  const peer = text(IFA.ADDRESS);
+  const address = text(IFA.LOCAL) ?? peer ?? "0.0.0.0";
+  const broadcast = text(IFA.BROADCAST);
+  return {
+    ifindex: body.u32(4),
+    address,
+    prefixLength: body.u8(1),
+    scope: body.u8(3),
+    ...(peer === undefined || peer === address ? {} : { peer }),
+    ...(broadcast === undefined ? {} : { broadcast }),
+  };
+}
+
+/** The IPv4 addresses of one device or of all. */
+export function listAddresses(socket: NetlinkSocket, ifindex = 0): Address[] {
+  const request = new Message().u8(AF_INET).u8(0).u8(0).u8(0).u32(ifindex);
+  return socket.dump("RTM_GETADDR", RTM_GETADDR, request)
+    .map(({ body }) => parseAddress(body))
+    .filter((address) => address !== undefined)
+    .filter((address) => ifindex === 0 || address.ifindex === ifindex);
+}
+
+/**
+ * Gives a device an address; false when it has it already.
+ * @throws {SyscallError} ENODEV
+ */
+export function addAddress(socket: NetlinkSocket, address: Address): boolean {
+  try {
+    socket.request("RTM_NEWADDR", RTM_NEWADDR, NLM_F.CREATE | NLM_F.EXCL, message(address));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Takes an address away; false when it was not there. */
+export function deleteAddress(socket: NetlinkSocket, address: Address): boolean {
+  try {
+    socket.request("RTM_DELADDR", RTM_DELADDR, 0, message(address));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && ["EADDRNOTAVAIL", "ENODEV"].includes(error.code)) {
+      return false;
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,223 @@
+/** IPv4 routes, by rtnetlink (include/uapi/linux/rtnetlink.h). */
+import { formatAddress, ipv4Bytes } from "./address.ts";
+import { SyscallError } from "./libc.ts";
+import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
+import { AF_INET, SCOPE } from "./rtnl_addr.ts";
+
+export const RTM_NEWROUTE = 24;
+export const RTM_DELROUTE = 25;
+const RTM_GETROUTE = 26;
+
+const RTA = {
+  DST: 1,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFSRC: 7,
+  METRICS: 8,
+  TABLE: 15,
+  ENCAP_TYPE: 21,
+  ENCAP: 22,
+} as const;
+const RTAX_MTU = 2;
+const RTNH_F_ONLINK = 4;
+const LWTUNNEL_ENCAP_IP = 2;
+const LWTUNNEL_IP = { ID: 1, DST: 2 } as const;
+
+const TYPE = {
+  unicast: 1,
+  local: 2,
+  broadcast: 3,
+  anycast: 4,
+  multicast: 5,
+  blackhole: 6,
+  unreachable: 7,
+  prohibit: 8,
+  throw: 9,
+} as const;
+
+/** The main routing table. */
+export const TABLE_MAIN = 254;
+/** Who made a route, when the caller does not say: RTPROT_STATIC. */
+export const PROTOCOL_STATIC = 4;
+
+/** A route. */
+export interface Route {
+  /** `10.0.0.0/24`; the default route is `0.0.0.0/0`. */
+  readonly destination: string;
+  readonly gateway?: string;
+  readonly ifindex?: number;
+  /** Source address for what the node itself sends. */
+  readonly source?: string;
+  /** `unicast` when left out. */
+  readonly type?: keyof typeof TYPE;
+  /** TABLE_MAIN when left out. */
+  readonly table?: number;
+  /** Who made it; PROTOCOL_STATIC when left out. */
+  readonly protocol?: number;
+  /** SCOPE; by default link without a gateway and universe with one. */
+  readonly scope?: number;
+  /** Lower wins; 0 when left out. */
+  readonly metric?: number;
+  /** Bytes. */
+  readonly mtu?: number;
+  /** Takes the gateway to be on the device's link although no address says so. */
+  readonly onlink?: boolean;
+  /** Lightweight tunnel: metadata for an external-mode tunnel device. */
+  readonly encap?: { readonly id: number; readonly destination: string };
+}
+
+/** Splits `10.0.0.0/24`; a bare address is a /32. */
+function parsePrefix(text: string): { address: Uint8Array<ArrayBuffer>; length: number } {
+  const [address = "", length = "32", ...rest] = text.split("/");
+  const bits = /^\d{1,2}$/.test(length) ? Number(length) : 33;
+  if (bits > 32 || rest.length > 0) throw new TypeError(`not a prefix: ${JSON.stringify(text)}`);
+  return { address: ipv4Bytes(address), length: bits };
+}
+
+function message(route: Route): Message {
+  const { address, length } = parsePrefix(route.destination);
+  const type = TYPE[route.type ?? "unicast"];
+  const table = route.table ?? TABLE_MAIN;
+  const built = header(length, table, route.protocol ?? PROTOCOL_STATIC, scopeOf(route), type)
+    .u32(route.onlink ? RTNH_F_ONLINK : 0);
+  if (length > 0) built.attr(RTA.DST, address);
+  if (route.gateway !== undefined) built.attr(RTA.GATEWAY, ipv4Bytes(route.gateway));
+  if (route.ifindex !== undefined) built.attrU32(RTA.OIF, route.ifindex);
+  if (route.source !== undefined) built.attr(RTA.PREFSRC, ipv4Bytes(route.source));
+  if (route.metric !== undefined) built.attrU32(RTA.PRIORITY, route.metric);
+  built.attrU32(RTA.TABLE, table);
+  const { mtu, encap } = route;
+  if (mtu !== undefined) built.nest(RTA.METRICS, (metrics) => metrics.attrU32(RTAX_MTU, mtu));
+  if (encap) {
+    built.attr(RTA.ENCAP_TYPE, new Uint8Array(new Uint16Array([LWTUNNEL_ENCAP_IP]).buffer));
+    built.nest(RTA.ENCAP, (ip) => {
+      ip.attr(LWTUNNEL_IP.ID, be64(encap.id)).attr(LWTUNNEL_IP.DST, ipv4Bytes(encap.destination));
+    });
+  }
+  return built;
+}
+
+/** struct rtmsg without its flags. */
+function header(
+  length: number,
+  table: number,
+  protocol: number,
+  scope: number,
+  type: number,
+): Message {
+  return new Message().u8(AF_INET).u8(length).u8(0).u8(0)
+    .u8(table < 256 ? table : 0).u8(protocol).u8(scope).u8(type);
+}
+
+function scopeOf({ scope, type = "unicast", gateway, encap }: Route): number {
+  if (scope !== undefined) return scope;
+  if (type === "local") return SCOPE.host;
+  const direct = type === "unicast" && gateway === undefined && encap === undefined;
+  return direct || type === "broadcast" ? SCOPE.link : SCOPE.universe;
+}
+
+function be64(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+  return bytes;
+}
+
+/** Reads one RTM_NEWROUTE or RTM_DELROUTE; undefined when it is not about IPv4. */
+export function parseRoute(body: Reader): Route | undefined {
+  if (body.u8(0) !== AF_INET) return undefined;
+  const attrs = body.attrs(12);
+  const type = (Object.keys(TYPE) as (keyof typeof TYPE)[]).find((key) => TYPE[key] === body.u8(7));
+  const prefix = attrs.get(RTA.DST);
+  const mtu = attrs.get(RTA.METRICS)?.attrs().get(RTAX_MTU)?.u32(0);
+  return defined({
+    destination: `${prefix ? formatAddress(prefix.bytes) : "0.0.0.0"}/${body.u8(1)}`,
+    gateway: address(attrs.get(RTA.GATEWAY)),
+    ifindex: attrs.get(RTA.OIF)?.u32(0),
+    source: address(attrs.get(RTA.PREFSRC)),
+    type,
+    table: attrs.get(RTA.TABLE)?.u32(0) ?? body.u8(4),
+    protocol: body.u8(5),
+    scope: body.u8(6),
+    metric: attrs.get(RTA.PRIORITY)?.u32(0) ?? 0,
+    mtu,
+    onlink: (body.u32(8) & RTNH_F_ONLINK) !== 0 || undefined,
+    encap: parseEncap(attrs),
+  });
+}
+
+function address(value: Reader | undefined): string | undefined {
+  return value && formatAddress(value.bytes);
+}
+
+function parseEncap(attrs: Map<number, Reader>): Route["encap"] {
+  if (attrs.get(RTA.ENCAP_TYPE)?.u16(0) !== LWTUNNEL_ENCAP_IP) return undefined;
+  const ip = attrs.get(RTA.ENCAP)?.attrs();
+  const id = ip?.get(LWTUNNEL_IP.ID);
+  return {
+    id: id ? Number(id.view.getBigUint64(0)) : 0,
+    destination: address(ip?.get(LWTUNNEL_IP.DST)) ?? "0.0.0.0",
+  };
+}
+
+/** Without the members that are undefined. */
+function defined(route: { [K in keyof Route]: Route[K] | undefined }): Route {
+  return Object.fromEntries(
+    Object.entries(route).filter(([, value]) => value !== undefined),
+  ) as unknown as Route;
+}
+
+/** The IPv4 routes of a table. */
+export function listRoutes(socket: NetlinkSocket, table: number = TABLE_MAIN): Route[] {
+  const request = header(0, 0, 0, 0, 0).u32(0).attrU32(RTA.TABLE, table);
+  try {
+    return socket.dump("RTM_GETROUTE", RTM_GETROUTE, request)
+      .map(({ body }) => parseRoute(body))
+      .filter((route) => route !== undefined);
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "ENOENT") return []; // no such table yet
+    throw error;
+  }
+}
+
+/**
+ * The route that a packet of this node to `destination` takes.
+ * @throws {SyscallError} ENETUNREACH, EHOSTUNREACH
+ */
+export function routeTo(socket: NetlinkSocket, destination: string): Route {
+  const request = header(32, 0, 0, 0, 0).u32(0).attr(RTA.DST, ipv4Bytes(destination));
+  const [answer] = socket.request("RTM_GETROUTE", RTM_GETROUTE, 0, request);
+  const route = answer && parseRoute(answer.body);
+  if (!route) throw new Error(`no answer for the route to ${destination}`);
+  return route;
+}
+
+/**
+ * Adds a route; false when one with the same destination, table and metric is there.
+ * @throws {SyscallError} e.g. ENETUNREACH when the gateway is on no link
+ */
+export function addRoute(socket: NetlinkSocket, route: Route): boolean {
+  try {
+    socket.request("RTM_NEWROUTE", RTM_NEWROUTE, NLM_F.CREATE | NLM_F.EXCL, message(route));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Adds a route or puts it into the place of the one with the same destination, table and metric. */
+export function replaceRoute(socket: NetlinkSocket, route: Route): void {
+  socket.request("RTM_NEWROUTE", RTM_NEWROUTE, NLM_F.CREATE | NLM_F.REPLACE, message(route));
+}
+
+/** Removes a route; false when it was not there. */
+export function deleteRoute(socket: NetlinkSocket, route: Route): boolean {
+  try {
+    socket.request("RTM_DELROUTE", RTM_DELROUTE, 0, message(route));
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && ["ESRCH", "ENODEV"].includes(error.code)) return false;
+    throw error;
+  }
+}
