@@ -214,11 +214,11 @@ const SHORT: Record<string, string> = {
   BAD_ANSWER: "stranger",
 };
 
-function explain(error: NonNullable<ProbeResult["error"]>, { kind }: Probe): Verdict {
+function explain(error: NonNullable<ProbeResult["error"]>, probe: Probe): Verdict {
   const ms = error.afterMs.toFixed(0);
   const reasons: Record<string, string> = {
-    TIMEOUT: `timeout after ${ms} ms`,
-    ECONNREFUSED: kind === "tcp" ? "refused (TCP reset)" : "refused (ICMP port unreachable)",
+    TIMEOUT: `timeout after ${probe.timeoutMs / 1000} s`,
+    ECONNREFUSED: probe.kind === "tcp" ? "refused (TCP reset)" : "refused (ICMP port unreachable)",
     ECONNRESET: `connection reset after ${ms} ms`,
     EHOSTUNREACH: "no route to host",
     ENETUNREACH: "network is unreachable",

@@ -26,5 +26,8 @@ export function pollfd(fd: number, events: number): Uint8Array<ArrayBuffer> {
 /** Waits until `fd` is ready, or in error, at most `ms`; false when the time is over. */
 export async function pollInThread(fd: number, ms: number, events = POLLIN): Promise<boolean> {
   poll ??= openPoll();
-  return await poll(pollfd(fd, events), 1n, Math.ceil(ms)) !== 0;
+  const entry = pollfd(fd, events);
+  const ready = await poll(entry, 1n, Math.ceil(ms));
+  // The entry is looked at after the wait, or it might be collected while the kernel has its address.
+  return ready > 0 && entry.length > 0;
 }

@@ -31,24 +31,48 @@ export function summarize(rows: RowResult[]): TestReport {
   };
 }
 
-/** Red cells beyond this many are counted, not shown. */
+/** Findings beyond this many are counted, not shown; so are paths of one finding beyond the second limit. */
 const SHOWN = 20;
+const PATHS_SHOWN = 8;
 
 /** The whole report. */
 export function renderReport(report: TestReport, sources: Sources, width: number, paint: Paint) {
   const lines = [...renderTable(report.rows, sources, width, paint), ""];
-  const red = report.rows.flatMap((row) =>
-    row.cells.filter((cell) => !cell.ok).map((cell) => ({ row, cell }))
-  );
-  for (const { row, cell } of red.slice(0, SHOWN)) {
-    const path = `${cell.source} → ${cell.target}`;
-    lines.push(`${paint("red", "✗")} ${path} (${row.title}, ${row.protocol}): ${cell.reason}`);
-    if (cell.hint) lines.push(`  ${paint("yellow", "hint:")} ${cell.hint}`);
+  const found = findings(report.rows);
+  for (const { what, paths, hint } of found.slice(0, SHOWN)) {
+    lines.push(`${paint("red", "✗")} ${what}`);
+    lines.push(`  ${paths.slice(0, PATHS_SHOWN).join(", ")}${more(paths.length - PATHS_SHOWN)}`);
+    if (hint) lines.push(`  ${paint("yellow", "hint:")} ${hint}`);
   }
-  if (red.length > SHOWN) lines.push(`  … and ${red.length - SHOWN} more; -o json lists all`);
-  if (red.length > 0) lines.push("");
+  if (found.length > SHOWN) lines.push(`  …${more(found.length - SHOWN)}; -o json lists all`);
+  if (found.length > 0) lines.push("");
   lines.push(summaryLine(report, paint));
   return lines.join("\n") + "\n";
+}
+
+function more(count: number): string {
+  return count > 0 ? ` and ${count} more` : "";
+}
+
+/** Red cells of one row with the same reason and the same hint are one finding. */
+interface Finding {
+  what: string;
+  hint?: string;
+  paths: string[];
+}
+
+function findings(rows: RowResult[]): Finding[] {
+  const found = new Map<string, Finding>();
+  for (const { title, protocol, cells } of rows) {
+    for (const { source, target, reason, hint } of cells.filter((cell) => !cell.ok)) {
+      const what = `${title}, ${protocol}: ${reason}`;
+      const key = JSON.stringify([what, hint]);
+      const finding = found.get(key) ?? { what, ...(hint && { hint }), paths: [] };
+      found.set(key, finding);
+      finding.paths.push(`${source} → ${target}`);
+    }
+  }
+  return [...found.values()];
 }
 
 /** `41 passed, 0 failed, 5 rows not yet` */
@@ -57,7 +81,7 @@ export function summaryLine({ passed, failed, notYet }: TestReport, paint: Paint
     failed === 0 ? paint("green", `${passed} passed`) : `${passed} passed`,
     failed > 0 ? paint("red", `${failed} failed`) : "0 failed",
   ];
-  if (notYet > 0) parts.push(paint("dim", `${notYet} rows not yet`));
+  if (notYet > 0) parts.push(paint("dim", `${notYet} ${notYet === 1 ? "row" : "rows"} not yet`));
   return parts.join(", ");
 }
 

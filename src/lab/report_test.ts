@@ -25,7 +25,7 @@ const rows: RowResult[] = [
       target: "service echo-node1",
       ok: false,
       short: "timeout",
-      reason: "timeout after 1000 ms",
+      reason: "timeout after 1 s",
       hint: "the agent of node1 is not running",
     }],
   },
@@ -40,10 +40,11 @@ node → pod       TCP  0.07 ms
 pod → ClusterIP  UDP           12 ms   ✗ timeout
 pod → outside    TCP  not yet
 
-✗ pod1-2 → service echo-node1 (pod → ClusterIP, UDP): timeout after 1000 ms
+✗ pod → ClusterIP, UDP: timeout after 1 s
+  pod1-2 → service echo-node1
   hint: the agent of node1 is not running
 
-3 passed, 1 failed, 1 rows not yet
+3 passed, 1 failed, 1 row not yet
 `,
   );
 });
@@ -54,14 +55,16 @@ Deno.test("renderReport() joins columns when the room is short", () => {
   assert.equal(failed, "pod → ClusterIP  UDP  ✗ timeout 1/2");
 });
 
-Deno.test("renderReport() does not list red cells without end", () => {
-  const many: RowResult = {
-    ...rows[1]!,
-    cells: Array.from({ length: 30 }, () => rows[1]!.cells[1]!),
-  };
-  const text = renderReport(summarize([many]), sources, 80, plain);
-  assert.match(text, /… and 10 more/);
+Deno.test("renderReport() joins what has one reason and does not list without end", () => {
+  const red = rows[1]!.cells[1]!;
+  const one: RowResult = { ...rows[1]!, cells: Array.from({ length: 30 }, () => red) };
+  const joined = renderReport(summarize([one]), sources, 80, plain);
+  assert.equal(joined.match(/^✗/gm)?.length, 1);
+  assert.match(joined, /echo-node1 and 22 more\n  hint:/);
+  const many = Array.from({ length: 30 }, (_, i) => ({ ...red, reason: `reason ${i}` }));
+  const text = renderReport(summarize([{ ...rows[1]!, cells: many }]), sources, 80, plain);
   assert.equal(text.match(/^✗/gm)?.length, 20);
+  assert.match(text, /… and 10 more; -o json lists all/);
 });
 
 Deno.test("columns() counts what is seen, not the escape codes", () => {

@@ -1,0 +1,186 @@
+/** `pcnk lab`: a cluster of network namespaces on this machine. */
+import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import process from "node:process";
+import { placeOf, sourcesOf } from "../lab/connectivity.ts";
+import { runDemo } from "../lab/demo.ts";
+import { downLab } from "../lab/down.ts";
+import { execAt } from "../lab/exec.ts";
+import { LabHandle } from "../lab/lab.ts";
+import { ATTACH_MODES, checkCount, checkLabName, SERVER_PORT } from "../lab/plan.ts";
+import { requireRoot } from "../lab/preflight.ts";
+import { runProbes } from "../lab/probe.ts";
+import { stderrProgress } from "../lab/progress.ts";
+import { renderReport } from "../lab/report.ts";
+import { serve } from "../lab/serve.ts";
+import { LabStore } from "../lab/state.ts";
+import { labStatus, renderStatus } from "../lab/status.ts";
+import { outputWidth, streamLook } from "../lab/terminal.ts";
+import { upLab } from "../lab/up.ts";
+import { untilSignal } from "./signals.ts";
+
+/** The command with its subcommands. */
+export function labCommand() {
+  return new Command("lab")
+    .description(
+      "A cluster of network namespaces on this machine, to try and to test pcnk. Needs root.",
+    )
+    .hook("preAction", () => requireRoot())
+    .addCommand(up())
+    .addCommand(down())
+    .addCommand(status())
+    .addCommand(exec())
+    .addCommand(test())
+    .addCommand(demo())
+    .addCommand(serveCommand(), { hidden: true })
+    .addCommand(probeCommand(), { hidden: true });
+}
+
+function nameOption(fallback = "lab") {
+  return new Option("--name <name>", "the lab's name: 2 to 15 of a-z and 0-9")
+    .argParser(checked(checkLabName)).default(fallback);
+}
+
+function nodesOption() {
+  const parse = checked((text: string) => checkCount("--nodes", text, 1, 16));
+  return new Option("--nodes <count>", "nodes, 1 to 16").argParser(parse).default(2);
+}
+
+function podsOption() {
+  const parse = checked((text: string) => checkCount("--pods", text, 0, 32));
+  return new Option("--pods <count>", "pods on each node, 0 to 32").argParser(parse).default(2);
+}
+
+function attachOption() {
+  return new Option("--attach <mode>", "how programs are attached").choices(ATTACH_MODES)
+    .default("auto" as const);
+}
+
+function outputOption() {
+  return new Option("-o, --output <format>", "table or json").choices(["table", "json"] as const)
+    .default("table" as const);
+}
+
+/** A bad value is a wrong call (exit code 2), not a failure. */
+function checked<T>(check: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return check(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+}
+
+function print(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
+const printJson = (value: unknown) => print(JSON.stringify(value, null, 2) + "\n");
+
+function up() {
+  return new Command("up")
+    .description("make a lab: a physical network, nodes with agents, pods, services")
+    .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
+    .addOption(nameOption())
+    .action((options) =>
+      untilSignal(async (signal) => {
+        const lab = await upLab({ ...options, progress: stderrProgress(), signal });
+        print("\n" + renderStatus(labStatus(lab.store), streamLook(Deno.stdout).paint));
+      })
+    );
+}
+
+function down() {
+  return new Command("down")
+    .description("remove a lab, or what is left of one after a crash")
+    .addOption(nameOption())
+    .action(async ({ name }) => {
+      const { found, warnings } = await downLab(name, stderrProgress());
+      for (const warning of warnings) console.error(`pcnk: ${warning}`);
+      if (!found) console.error(`no lab ${name} is up: nothing to remove`);
+    });
+}
+
+function status() {
+  return new Command("status")
+    .description("show nodes and pods")
+    .addOption(outputOption()).addOption(nameOption())
+    .action(({ name, output }) => {
+      const found = labStatus(LabStore.open(name));
+      if (output === "json") printJson(found);
+      else print(renderStatus(found, streamLook(Deno.stdout).paint));
+    });
+}
+
+function exec() {
+  return new Command("exec")
+    .description("run a command in a pod or on a node; its exit code is the command's")
+    .usage("[--name NAME] WHERE -- COMMAND [ARGUMENTS]")
+    .addOption(nameOption())
+    .addArgument(new Argument("<where>", "a pod or a node, e.g. pod1-1 or node1"))
+    .addArgument(
+      new Argument("<command...>", "what to run; a node's has PCNK_BPFFS and PCNK_STATE_DIR set"),
+    )
+    .action(async (where, command, { name }) => {
+      const store = LabStore.open(name);
+      process.exitCode = await execAt(store, placeOf(store, where), where, command);
+    });
+}
+
+function test() {
+  return new Command("test")
+    .description("run the connectivity matrix; exit code 1 when a cell is red")
+    .addOption(outputOption()).addOption(nameOption())
+    .action(({ name, output }) =>
+      untilSignal(async (signal) => {
+        const lab = LabHandle.open(name);
+        const report = await lab.test(stderrProgress(), signal);
+        const { paint } = streamLook(Deno.stdout);
+        if (output === "json") printJson(report);
+        else print("\n" + renderReport(report, sourcesOf(lab.store), outputWidth(), paint));
+        if (report.failed > 0) process.exitCode = 1;
+      })
+    );
+}
+
+function demo() {
+  return new Command("demo")
+    .description("the whole round trip: up, test, down; leaves nothing behind")
+    .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
+    .addOption(nameOption("demo"))
+    .action((options) =>
+      untilSignal(async (signal) => {
+        const { paint } = streamLook(Deno.stdout);
+        const output = { write: print, paint, width: outputWidth() };
+        const report = await runDemo({ ...options, progress: stderrProgress(), signal }, output);
+        if (report.failed > 0) process.exitCode = 1;
+      })
+    );
+}
+
+function serveCommand() {
+  return new Command("serve")
+    .description("the server in a pod; runs until it is killed")
+    .requiredOption("--name <name>", "the pod's name, part of every answer")
+    .option(
+      "--port <port>",
+      "TCP and UDP",
+      checked((text) => checkCount("--port", text, 0, 65535)),
+      SERVER_PORT,
+    )
+    .action(async ({ name, port }) => {
+      const server = await serve(name, port);
+      print(`listening ${server.port}\n`);
+      await new Promise(() => {}); // The sockets keep the process alive.
+    });
+}
+
+function probeCommand() {
+  return new Command("probe")
+    .description("run the probes given as JSON on standard input; results on standard output")
+    .action(async () => {
+      const probes = JSON.parse(await new Response(Deno.stdin.readable).text());
+      print(JSON.stringify(await runProbes(probes)) + "\n");
+    });
+}

@@ -1,0 +1,82 @@
+/** `lab demo`: a lab from up to down with everything tried in between; what a newcomer sees first. */
+import { sourcesOf } from "./connectivity.ts";
+import { downLab } from "./down.ts";
+import type { LabHandle } from "./lab.ts";
+import { leftovers } from "./leftovers.ts";
+import type { Progress } from "./progress.ts";
+import { renderReport, type TestReport } from "./report.ts";
+import { LabStore } from "./state.ts";
+import { labStatus, renderStatus } from "./status.ts";
+import type { Paint } from "./terminal.ts";
+import { upLab, type UpOptions } from "./up.ts";
+
+/** Where a demo shows what it found. */
+export interface DemoOutput {
+  write(text: string): void;
+  paint: Paint;
+  /** In columns. */
+  width: number;
+}
+
+/**
+ * Up, test, down; whatever happens, nothing stays behind.
+ *
+ * @throws what `upLab` and `downLab` throw; red cells are in the report.
+ */
+export async function runDemo(
+  options: UpOptions & { name: string; progress: Progress },
+  output: DemoOutput,
+): Promise<TestReport> {
+  const { name, progress, signal } = options;
+  await clearCrashed(name, progress);
+  const lab = await upLab(options);
+  let report: TestReport;
+  try {
+    output.write("\n" + renderStatus(labStatus(lab.store), output.paint) + "\n");
+    report = await lab.test(progress, signal);
+    output.write("\n" + render(lab, report, output) + "\n");
+  } finally {
+    await downLab(name, progress);
+  }
+  output.write("\n" + ending(report, output.paint));
+  return report;
+}
+
+/** A demo that crashed is nobody's any more; a lab that somebody keeps is not touched: upLab will say that it is there. */
+async function clearCrashed(name: string, progress: Progress): Promise<void> {
+  if (leftovers(name).length === 0) return;
+  try {
+    const store = LabStore.open(name);
+    if (store.busy || store.state.phase === "up") return;
+  } catch {
+    // Its state cannot be read: that too is a crash.
+  }
+  progress.note(`removing what an earlier ${name} left behind`);
+  await downLab(name, progress);
+}
+
+function render(lab: LabHandle, report: TestReport, { width, paint }: DemoOutput): string {
+  return renderReport(report, sourcesOf(lab.store), width, paint);
+}
+
+function ending(report: TestReport, paint: Paint): string {
+  if (report.failed > 0) {
+    return `${
+      paint("red", `${report.failed} checks failed.`)
+    } The lab is gone; to look into it keep one up:
+
+  pcnk lab up && pcnk lab test
+`;
+  }
+  return `${
+    paint("green", "All green, and nothing is left behind.")
+  } What you saw: a cluster of network namespaces; pods wired by the bridge,
+host-local and portmap plugins with pcnk chained behind them; services translated by eBPF at each pod's own veth.
+
+Next:
+  pcnk lab up                              keep one, to play with
+  pcnk lab exec pod1-1 -- curl 10.96.0.10  ask a service
+  pcnk lab status                          see nodes and pods
+  pcnk lab down                            remove it
+`;
+}

@@ -1,0 +1,98 @@
+/**
+ * `lab down`: removes a lab by what its state file says and by what its names say, so that it also works after a crash of
+ * `lab up`, and without a state file.
+ */
+import { umount } from "../linux/mount.ts";
+import { deleteNetns } from "../linux/netns.ts";
+import { stopAgent } from "./agents.ts";
+import { cgroupOf, isThere, leftovers, namespacesOf } from "./leftovers.ts";
+import { mountsBelow } from "./mounts.ts";
+import { LAB_ROOT, labDir, NETNS_ROOT, planPod } from "./plan.ts";
+import { deletePod, endAllIn, endAllWithKeys, removeCgroup } from "./pods.ts";
+import { netnsKey } from "./process.ts";
+import { type Progress, silent } from "./progress.ts";
+import { LabStore, NoLabError } from "./state.ts";
+import { inParallel } from "./wait.ts";
+
+/** What `downLab` did. */
+export interface DownReport {
+  /** There was something to remove. */
+  found: boolean;
+  /** What did not work as it should though the lab is gone, e.g. a failed CNI DEL. */
+  warnings: string[];
+}
+
+/**
+ * Removes a lab, or what is left of one.
+ *
+ * @throws Error when a `lab up` of that name is still at work, or something cannot be removed.
+ */
+export async function downLab(name: string, progress: Progress = silent): Promise<DownReport> {
+  const { store, warning } = openIfPossible(name);
+  if (store?.busy) {
+    const { pid } = store.state.owner;
+    throw new Error(`lab ${name} is just being made (by process ${pid}); stop that first`);
+  }
+  const found = store !== undefined || warning !== undefined || leftovers(name).length > 0;
+  const warnings = warning === undefined ? [] : [warning];
+  if (!found) return { found, warnings };
+  if (store) {
+    await progress.step("pods", async () => {
+      warnings.push(...await deletePods(store));
+    }, () => "CNI DEL done");
+    await progress.step("agents", () => stopAgents(store), () => "ended");
+  }
+  await progress.step("rest", () => removeRest(name), () => "nothing left");
+  return { found, warnings };
+}
+
+function openIfPossible(name: string): { store?: LabStore; warning?: string } {
+  try {
+    return { store: LabStore.open(name) };
+  } catch (error) {
+    if (error instanceof NoLabError) return {};
+    return { warning: (error as Error).message };
+  }
+}
+
+async function deletePods(store: LabStore): Promise<string[]> {
+  const warnings: string[] = [];
+  const { plan, state } = store;
+  const pods = Object.values(state.pods);
+  await inParallel(plan.nodes, 2, async (node) => {
+    for (const pod of pods.filter((each) => each.node === node.name)) {
+      try {
+        await deletePod(store, planPod(plan.options.name, node.name, pod.name));
+      } catch (error) {
+        warnings.push(`CNI DEL of ${pod.name}: ${(error as Error).message}`);
+      }
+    }
+  });
+  return warnings;
+}
+
+async function stopAgents(store: LabStore): Promise<void> {
+  await Promise.all(store.plan.nodes.map((node) => stopAgent(store, node)));
+}
+
+async function removeRest(name: string): Promise<void> {
+  const namespaces = namespacesOf(name);
+  const paths = namespaces.map((netns) => `${NETNS_ROOT}/${netns}`);
+  const keys = new Set(paths.map(netnsKey).filter((key) => key !== undefined));
+  await endAllIn(paths);
+  for (const path of mountsBelow(labDir(name))) umount(path, { lazy: true });
+  for (const netns of namespaces) deleteNetns(netns);
+  // Again: a process that was just on its way in has arrived by now, and no other can follow.
+  await endAllWithKeys(keys);
+  removeCgroup(cgroupOf(name));
+  removeFolders(name);
+}
+
+function removeFolders(name: string): void {
+  if (isThere(labDir(name))) Deno.removeSync(labDir(name), { recursive: true });
+  try {
+    Deno.removeSync(LAB_ROOT);
+  } catch {
+    // Another lab has its folder in it, or it is gone.
+  }
+}

@@ -1,0 +1,147 @@
+/** The pods of a lab: namespace, CNI ADD, a server inside; and the way back. */
+import { nodePlace, tail } from "./agents.ts";
+import { attachPod, detachPod } from "./attachment.ts";
+import { createPodNetns } from "./network.ts";
+import { deleteNetns } from "../linux/netns.ts";
+import { type NodePlan, planPod, type PodPlan, SERVER_PORT } from "./plan.ts";
+import { endProcess, identify, netnsKey, processesIn } from "./process.ts";
+import { commandAt, type Place } from "./spawn.ts";
+import type { LabStore, PodState } from "./state.ts";
+import { within } from "./wait.ts";
+
+const SERVER_READY_MS = 20_000;
+
+/** What a process in a pod has between SIGTERM and SIGKILL. */
+const GRACE_MS = 1000;
+
+/** A port of the node that leads to the pod (the runtime's portMappings). */
+export interface PortMapping {
+  hostPort: number;
+  containerPort: number;
+  protocol: "tcp" | "udp";
+}
+
+/** Where processes of a pod run: its namespace, and a cgroup below its node's. */
+export function podPlace(store: LabStore, { name, node }: { name: string; node: string }): Place {
+  const { netnsPath } = planPod(store.plan.options.name, node, name);
+  const owner = nodeOf(store, node);
+  const above = nodePlace(store, owner).cgroup;
+  return { netnsPath, cgroup: above === null ? null : `${above}/${name}` };
+}
+
+/** @throws Error when the lab has no such node. */
+export function nodeOf(store: LabStore, name: string): NodePlan {
+  const node = store.plan.nodes.find((each) => each.name === name);
+  if (!node) throw new Error(`no node ${JSON.stringify(name)} in lab ${store.plan.options.name}`);
+  return node;
+}
+
+/**
+ * Makes a pod as a container runtime does: namespace, then CNI ADD. Its server is started apart.
+ *
+ * @throws Error with the plugin's own words when ADD fails.
+ */
+export async function addPod(
+  store: LabStore,
+  pod: PodPlan,
+  portMappings: PortMapping[] = [],
+): Promise<PodState> {
+  const { name, node } = pod;
+  if (store.state.pods[name]) throw new Error(`pod ${name} is there already`);
+  // First, so that a crash from here on is followed by a DEL.
+  store.update((state) => state.pods[name] = { name, node, address: "", veth: "" });
+  const { cgroup } = podPlace(store, pod);
+  if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
+  createPodNetns(pod.netns, pod.netnsPath);
+  const wired = await attachPod(store, nodeOf(store, node), pod, portMappings);
+  const state: PodState = { name, node, ...wired };
+  store.update(({ pods }) => pods[name] = state);
+  return state;
+}
+
+/** Starts the pod's server and waits until it listens. The server goes on when the caller ends. */
+export async function startServer(store: LabStore, name: string, signal?: AbortSignal) {
+  const pod = podState(store, name);
+  const log = `${nodeOf(store, pod.node).dir}/${name}.log`;
+  const command = [...store.state.command, "lab", "serve", "--name", name];
+  const child = commandAt(podPlace(store, pod), [...command, "--port", String(SERVER_PORT)], {
+    log,
+    detached: true,
+    cwd: "/",
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  child.unref();
+  const server = identify(child.pid);
+  store.update(() => pod.server = server);
+  const reader = child.stdout.getReader();
+  try {
+    const first = await within(SERVER_READY_MS, "says nothing", reader.read(), signal);
+    if (first.done) throw new Error(`ended with code ${(await child.status).code}`);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new Error(
+      `the server in ${name} ${(error as Error).message}; its log ends:\n${tail(log)}`,
+    );
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** Ends the pod's server and waits until it is gone. */
+export async function stopServer(store: LabStore, name: string): Promise<void> {
+  const pod = podState(store, name);
+  if (pod.server) await endProcess(pod.server, GRACE_MS);
+  store.update(() => delete pod.server);
+}
+
+/**
+ * Removes a pod as a container runtime does: all its processes, CNI DEL, the namespace. Whatever is gone already is no
+ * error.
+ *
+ * @throws Error with the plugin's own words when DEL fails; the pod is gone even so.
+ */
+export async function deletePod(store: LabStore, pod: PodPlan): Promise<void> {
+  await endAllIn([pod.netnsPath]);
+  try {
+    await detachPod(store, nodeOf(store, pod.node), pod);
+  } finally {
+    deleteNetns(pod.netns);
+    removeCgroup(podPlace(store, pod).cgroup);
+    store.update((state) => delete state.pods[pod.name]);
+  }
+}
+
+/** Ends every process in these namespaces, also those nobody wrote down. Returns how many there were. */
+export async function endAllIn(netnsPaths: string[]): Promise<number> {
+  const keys = netnsPaths.map(netnsKey).filter((key) => key !== undefined);
+  return await endAllWithKeys(new Set(keys));
+}
+
+/** Likewise by netnsKey, for namespaces whose name is gone already. */
+export async function endAllWithKeys(keys: Set<string>): Promise<number> {
+  if (keys.size === 0) return 0;
+  const found = processesIn(keys);
+  await Promise.all(found.map((id) => endProcess(id, GRACE_MS)));
+  return found.length;
+}
+
+/** Removes an empty cgroup with those below it. */
+export function removeCgroup(path: string | null): void {
+  if (path === null) return;
+  try {
+    for (const { name, isDirectory } of Deno.readDirSync(path)) {
+      if (isDirectory) removeCgroup(`${path}/${name}`);
+    }
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function podState(store: LabStore, name: string): PodState {
+  const pod = store.state.pods[name];
+  if (!pod) throw new Error(`no pod ${JSON.stringify(name)} in lab ${store.plan.options.name}`);
+  return pod;
+}

@@ -1,0 +1,106 @@
+/** The lab's cluster objects as files that the agents watch, and waiting until the nodes' maps hold what the files say. */
+import { stringify } from "yaml";
+import { backend, maps, service, serviceKey } from "../bpf/layout.ts";
+import { BpfMap } from "../bpf/map.ts";
+import { mapPin } from "../bpf/pins.ts";
+import {
+  endpointSliceManifests,
+  type LabService,
+  labServices,
+  type Manifest,
+  nodeManifests,
+  type PodAddress,
+  SERVICE_PORT,
+  serviceManifests,
+} from "./manifests.ts";
+import { type NodePlan, SERVER_PORT } from "./plan.ts";
+import { isAlive } from "./process.ts";
+import { type LabStore, writeAtomically } from "./state.ts";
+import { within } from "./wait.ts";
+
+/** Pods that have an address and a server that runs: what a readiness probe would find. */
+export function readyPods(store: LabStore): PodAddress[] {
+  return Object.values(store.state.pods)
+    .filter(({ address, server }) => address !== "" && server !== undefined && isAlive(server));
+}
+
+/** Pods that have an address, ready or not. */
+export function wiredPods(store: LabStore): PodAddress[] {
+  return Object.values(store.state.pods).filter(({ address }) => address !== "");
+}
+
+/** Writes all manifests anew: what changed is seen by the agents at once. */
+export function writeManifests(store: LabStore, pods: PodAddress[]): LabService[] {
+  const services = labServices(store.plan, pods);
+  writeManifest(store, "nodes", nodeManifests(store.plan));
+  writeManifest(store, "services", serviceManifests(services));
+  writeManifest(store, "endpointslices", endpointSliceManifests(services));
+  return services;
+}
+
+/** Writes one manifest file, `NAME.yaml`, replacing it whole; a document for each object. */
+export function writeManifest(store: LabStore, name: string, objects: Manifest[]): void {
+  Deno.mkdirSync(store.plan.manifests, { recursive: true, mode: 0o700 });
+  const text = objects.map((object) => stringify(object)).join("---\n");
+  writeAtomically(`${store.plan.manifests}/${name}.yaml`, text);
+}
+
+const SETTLE_MS = 10_000;
+
+/** Maps have no event to wait for; a look costs some microseconds. */
+const LOOK_EVERY_MS = 5;
+
+/**
+ * Waits until every node's maps hold these services with exactly these backends.
+ *
+ * @throws Error naming node and service when that does not happen in time.
+ */
+export async function settle(store: LabStore, services: LabService[], signal?: AbortSignal) {
+  for (const node of store.plan.nodes) {
+    let missing: string | undefined;
+    const deadline = performance.now() + SETTLE_MS;
+    while ((missing = firstMissing(node, services)) !== undefined) {
+      if (performance.now() > deadline) {
+        throw new Error(
+          `${node.name}: service ${missing} is not in the maps; see ${node.agentLog}`,
+        );
+      }
+      await pause(LOOK_EVERY_MS, signal);
+    }
+  }
+}
+
+function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  const over = new Promise<void>((resolve) => setTimeout(resolve, ms));
+  return within(ms + 1000, "a timer did not fire", over, signal);
+}
+
+function firstMissing(node: NodePlan, services: LabService[]): string | undefined {
+  const frontends = BpfMap.openPinned(mapPin(node.bpffs, maps.services.name), serviceKey, service);
+  const runs = BpfMap.openPinned(
+    mapPin(node.bpffs, maps.backends.name),
+    maps.backends.key,
+    backend,
+  );
+  try {
+    return services.find((each) => PROTOCOLS.some((proto) => !holds(frontends, runs, each, proto)))
+      ?.name;
+  } finally {
+    frontends.close();
+    runs.close();
+  }
+}
+
+/** IPPROTO_TCP, IPPROTO_UDP */
+const PROTOCOLS = [6, 17];
+
+type Frontends = BpfMap<Parameters<typeof serviceKey.encode>[0], ReturnType<typeof service.decode>>;
+type Runs = BpfMap<number, ReturnType<typeof backend.decode>>;
+
+function holds(frontends: Frontends, runs: Runs, { address, backends }: LabService, proto: number) {
+  const found = frontends.get({ addr: address, port: SERVICE_PORT, proto, scope: 0 });
+  if (found === undefined || found.count !== backends.length) return false;
+  const wanted = new Set(backends.map((pod) => pod.address));
+  return runs.range(found.first, found.count)
+    .every(({ addr, port }) => port === SERVER_PORT && wanted.has(addr));
+}

@@ -1,0 +1,116 @@
+/** `lab up`: from nothing to a lab whose services answer. */
+import { conflist } from "../../install/conflist.ts";
+import { prepareNode, startAgent } from "./agents.ts";
+import { downLab } from "./down.ts";
+import { installSelf, selfCommand } from "./executable.ts";
+import { LabHandle } from "./lab.ts";
+import { isThere } from "./leftovers.ts";
+import { findCgroup2 } from "./mounts.ts";
+import { createFabric, createNode } from "./network.ts";
+import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from "./plan.ts";
+import { addPod, startServer } from "./pods.ts";
+import { findPlugins, findPrograms, refuseLeftovers, requireRoot } from "./preflight.ts";
+import { type Progress, silent } from "./progress.ts";
+import { readyPods, settle, writeManifests } from "./services.ts";
+import { LabStore, writeAtomically } from "./state.ts";
+import { inParallel } from "./wait.ts";
+
+/** Options of `upLab`; what is left out has its default (DEFAULT_OPTIONS). */
+export interface UpOptions extends Partial<LabOptions> {
+  progress?: Progress;
+  /** Aborting takes down what is up so far. */
+  signal?: AbortSignal;
+  /** Words that start pcnk; this very program when absent. */
+  command?: string[];
+}
+
+/** Nodes that are worked on at the same time; the kernel loads programs one after the other anyway. */
+const PARALLEL_NODES = 2;
+
+/**
+ * Makes a lab. When anything fails, or the signal is aborted, everything is taken down again and the error thrown.
+ *
+ * @throws LabExistsError when one of that name is up or left over; RangeError for options out of range.
+ */
+export async function upLab(options: UpOptions = {}): Promise<LabHandle> {
+  const { progress = silent, signal, command = selfCommand(), ...rest } = options;
+  const plan = planLab({ ...DEFAULT_OPTIONS, ...rest });
+  requireRoot();
+  findPrograms();
+  if (!isThere(plan.dir)) refuseLeftovers(plan.options.name);
+  const machine = { command, plugins: findPlugins(), cgroupRoot: findCgroup2() };
+  const store = LabStore.create(plan, machine);
+  try {
+    await makeNetwork(store, progress, signal);
+    await startAgents(store, progress, signal);
+    await addPods(store, progress, signal);
+    await publish(store, progress, signal);
+    store.update((state) => state.phase = "up");
+    return new LabHandle(store);
+  } catch (error) {
+    await progress.step("undo", () => downLab(plan.options.name), () => "nothing left");
+    throw error;
+  }
+}
+
+function makeNetwork({ plan }: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
+  const { fabric, nodes } = plan;
+  return progress.step("network", () => {
+    createFabric(fabric);
+    for (const node of nodes) {
+      signal?.throwIfAborted();
+      createNode(fabric, node);
+    }
+    return Promise.resolve();
+  }, () => `${nodes.length} nodes on ${fabric.gateway}/${fabric.prefixLength}`);
+}
+
+function startAgents(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
+  const { plan } = store;
+  return progress.step("agents", async (step) => {
+    installSelf(plan.bin, store.state.command);
+    writeManifests(store, []);
+    let ready = 0;
+    await inParallel(plan.nodes, PARALLEL_NODES, async (node) => {
+      prepareNode(store, node);
+      writeConflist(node);
+      await startAgent(store, node, signal);
+      step.update(`${++ready}/${plan.nodes.length}`);
+    });
+  }, () => `${plan.nodes.length} ready`);
+}
+
+function writeConflist({ podCIDR, bpffs, dir, ipam, conflist: path }: NodePlan): void {
+  const list = conflist({ podCIDR, bpffs, stateDir: dir, ipamDataDir: ipam });
+  writeAtomically(path, JSON.stringify(list, null, 2) + "\n");
+}
+
+function addPods(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
+  const { nodes } = store.plan;
+  const count = nodes.reduce((sum, node) => sum + node.pods.length, 0);
+  return progress.step("pods", async (step) => {
+    let ready = 0;
+    await inParallel(nodes, PARALLEL_NODES, async (node) => {
+      const servers: Promise<void>[] = [];
+      try {
+        for (const pod of node.pods) {
+          signal?.throwIfAborted();
+          await addPod(store, pod);
+          const server = startServer(store, pod.name, signal);
+          servers.push(server.then(() => step.update(`${++ready}/${count}`)));
+        }
+      } finally {
+        await Promise.allSettled(servers);
+      }
+      await Promise.all(servers);
+    });
+  }, () => `${count} wired by bridge, host-local, portmap and pcnk`);
+}
+
+async function publish(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
+  await progress.step("services", async () => {
+    const services = writeManifests(store, readyPods(store));
+    await settle(store, services, signal);
+    return services.length;
+  }, (count) => `${count} in the maps of every node`);
+}
