@@ -1,0 +1,103 @@
+/**
+ * What a run of the benchmarks makes on the machine, and how all of it goes away again: at the end, after a failure,
+ * after Ctrl-C, and, for a run that was killed, when the next one begins.
+ */
+import { mountsBelow } from "../../src/lab/mounts.ts";
+import { endProcess, netnsKey, processesIn } from "../../src/lab/process.ts";
+import { umount } from "../../src/linux/mount.ts";
+import { createNetns, deleteNetns, listNetns, netnsPath } from "../../src/linux/netns.ts";
+
+const NETNS = /^pcnk-b-(\d+)-/;
+const DIR_ROOT = "/run/pcnk-bench";
+
+/** Namespaces, a folder and whatever else registers with `defer`. */
+export class Stage {
+  readonly #undo: (() => void | Promise<void>)[] = [];
+  /** A folder of this run; mounts below it are undone. */
+  readonly dir = `${DIR_ROOT}/${Deno.pid}`;
+
+  /** @param signal aborted: whoever waits is to give up */
+  constructor(readonly signal: AbortSignal) {
+    Deno.mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+  }
+
+  /** Registers what is to be undone; the last comes first. */
+  defer(undo: () => void | Promise<void>): void {
+    this.#undo.push(undo);
+  }
+
+  /** Makes a network namespace of this run; returns its path. */
+  netns(name: string): string {
+    const full = `pcnk-b-${Deno.pid}-${name}`;
+    const path = createNetns(full);
+    this.defer(() => void deleteNetns(full));
+    return path;
+  }
+
+  /** Undoes everything. Goes on after a failure and reports it in the end. */
+  async close(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const undo of this.#undo.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    await sweep(Deno.pid);
+    if (failures.length > 0) throw new AggregateError(failures, "the clean-up was not complete");
+  }
+
+  /** Runs `work` on a stage that is gone afterwards. */
+  static async with<T>(signal: AbortSignal, work: (stage: Stage) => Promise<T>): Promise<T> {
+    const stage = new Stage(signal);
+    try {
+      return await work(stage);
+    } finally {
+      await stage.close();
+    }
+  }
+}
+
+/** Removes what runs that are gone have left. */
+export async function sweepDead(): Promise<void> {
+  const pids = new Set<number>();
+  for (const name of listNetns()) {
+    const pid = Number(NETNS.exec(name)?.[1]);
+    if (pid) pids.add(pid);
+  }
+  try {
+    for (const { name } of Deno.readDirSync(DIR_ROOT)) pids.add(Number(name));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  for (const pid of pids) if (!isRunning(pid)) await sweep(pid);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    // A pid may have been given to somebody else, who is hardly Deno; then the leftovers wait.
+    return Deno.statSync(`/proc/${pid}`).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+async function sweep(pid: number): Promise<void> {
+  const names = listNetns().filter((name) => Number(NETNS.exec(name)?.[1]) === pid);
+  const keys = names.map((name) => netnsKey(netnsPath(name))).filter((key) => key !== undefined);
+  await Promise.all(processesIn(new Set(keys)).map((id) => endProcess(id, 1000)));
+  names.forEach(deleteNetns);
+  const dir = `${DIR_ROOT}/${pid}`;
+  for (const mount of mountsBelow(dir)) umount(mount, { lazy: true });
+  remove(dir, true);
+  remove(DIR_ROOT, false); // when it is empty
+}
+
+function remove(path: string, recursive: boolean): void {
+  try {
+    Deno.removeSync(path, { recursive });
+  } catch (error) {
+    if (recursive && !(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -1,0 +1,72 @@
+/** Medians, spreads and paired ratios: what every figure of the benchmarks is made of (pure). */
+
+/** A set of values in five numbers. */
+export interface Summary {
+  /** How many values. */
+  n: number;
+  median: number;
+  /** First and third quartile: half of the values lie between them. */
+  q1: number;
+  q3: number;
+  min: number;
+  max: number;
+}
+
+/**
+ * The `q`-quantile (0 to 1), linearly between neighbours (Hyndman and Fan, type 7).
+ * @throws {RangeError} when there are no values, or one is not a number
+ */
+export function quantile(values: readonly number[], q: number): number {
+  if (values.length === 0) throw new RangeError("no values");
+  if (values.some(Number.isNaN)) throw new RangeError("a value is not a number");
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (sorted.length - 1) * q;
+  const low = sorted[Math.floor(at)]!, high = sorted[Math.ceil(at)]!;
+  return low + (high - low) * (at - Math.floor(at));
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** @throws {RangeError} as `quantile` */
+export function summarize(values: readonly number[]): Summary {
+  return {
+    n: values.length,
+    median: median(values),
+    q1: quantile(values, 0.25),
+    q3: quantile(values, 0.75),
+    min: quantile(values, 0),
+    max: quantile(values, 1),
+  };
+}
+
+/**
+ * The ratios of two series that were measured in turns: value by value, so that what slows the machine for a while slows
+ * both sides of a pair and cancels out.
+ * @throws {RangeError} when the series differ in length
+ */
+export function pairedRatios(a: readonly number[], b: readonly number[]): number[] {
+  if (a.length !== b.length) throw new RangeError(`${a.length} values against ${b.length}`);
+  return a.map((value, i) => value / b[i]!);
+}
+
+/**
+ * A confidence interval of the median of at least 95 %, by order statistics: no assumption about the distribution.
+ * With fewer than 6 values it is their whole range, which is less sure.
+ */
+export function medianInterval(values: readonly number[]): { low: number; high: number } {
+  const sorted = values.toSorted((a, b) => a - b);
+  const n = sorted.length;
+  if (n === 0) throw new RangeError("no values");
+  // The largest k for which P(fewer than k of n fair coins show heads) is at most 2.5 %.
+  let cumulative = 0, term = 0.5 ** n, k = 0;
+  while (k < n / 2) {
+    cumulative += term;
+    if (cumulative > 0.025) break;
+    term *= (n - k) / (k + 1);
+    k++;
+  }
+  const rank = Math.max(k, 1);
+  return { low: sorted[rank - 1]!, high: sorted[n - rank]! };
+}
