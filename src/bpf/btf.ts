@@ -48,9 +48,23 @@ interface Type {
  * @throws {LayoutError} when it is no ELF file or has no BTF
  */
 export function parseBtf(elf: Uint8Array<ArrayBuffer>): Map<string, BtfStruct> {
+  return new Btf(btfSection(elf)).structs();
+}
+
+/**
+ * The members of an enum of an object file, with their values.
+ * @throws {LayoutError} when it is no ELF file, or has no BTF or no such enum
+ */
+export function parseEnum(elf: Uint8Array<ArrayBuffer>, name: string): Record<string, number> {
+  const found = new Btf(btfSection(elf)).enum(name);
+  if (!found) throw new LayoutError(`the object has no enum ${name}`);
+  return found;
+}
+
+function btfSection(elf: Uint8Array<ArrayBuffer>): DataView {
   const section = elfSection(elf, ".BTF");
   if (!section) throw new LayoutError("the object has no BTF; was it compiled without -g?");
-  return new Btf(section).structs();
+  return section;
 }
 
 /** The bytes of a section of a 64-bit little or big endian ELF file. */
@@ -133,6 +147,16 @@ class Btf {
       found.set(type.name, { name: type.name, size: type.sizeOrType, fields });
     }
     return found;
+  }
+
+  enum(name: string): Record<string, number> | undefined {
+    const type = this.#types.find(({ kind, name: other }) => kind === KIND.ENUM && other === name);
+    if (!type) return undefined;
+    const members = Array.from({ length: type.count }, (_, i) => {
+      const at = type.extra + 8 * i;
+      return [textAt(this.#view, this.#strings + this.#u32(at)), this.#u32(at + 4)] as const;
+    });
+    return Object.fromEntries(members);
   }
 
   #member(type: Type, index: number): Field {

@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { readArtifact } from "./artifacts.ts";
+import { parseEnum } from "./btf.ts";
+import { maps } from "./layout.ts";
+import { reasonIndex, reasons } from "./reasons.ts";
+
+Deno.test("reasons has the names and numbers of the programs' enum reason", () => {
+  const expected = Object.fromEntries(reasons.map(({ name }, i) => [name.toUpperCase(), i]));
+  const actual = parseEnum(readArtifact("lbrp.bpf.o"), "reason");
+  assert.deepEqual(actual, { ...expected, REASON_COUNT: reasons.length });
+});
+
+Deno.test("reasons has each name once, with its kind in front", () => {
+  assert.equal(new Set(reasons.map(({ name }) => name)).size, reasons.length);
+  for (const { name, kind } of reasons) {
+    if (kind === "pass" || kind === "drop" || kind === "event") assert(name.startsWith(`${kind}_`));
+  }
+});
+
+Deno.test("reasonIndex() finds a reason's place in the counters map", () => {
+  assert.equal(reasonIndex("pass_runt"), 1);
+  assert(reasonIndex("event_backend_missing") < 64, `${maps.counters.name} has 64 elements`);
+});

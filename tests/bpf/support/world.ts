@@ -1,0 +1,260 @@
+/**
+ * The data plane in a box: the programs loaded once, maps that a test fills, packets that go in and what comes out. Maps
+ * are not pinned, so nothing outlives the process.
+ */
+import assert from "node:assert/strict";
+import { readArtifact } from "../../../src/bpf/artifacts.ts";
+import {
+  type Endpoint,
+  type MapName,
+  maps,
+  SCOPE,
+  type Session,
+  SESSION_FLAG,
+  SESSION_ZONE,
+  type SessionKey,
+} from "../../../src/bpf/layout.ts";
+import { type LoadedObject, loadObject } from "../../../src/bpf/object.ts";
+import { type Reason, reasonIndex, reasons } from "../../../src/bpf/reasons.ts";
+import { TC_ACT, testRun } from "../../../src/bpf/testrun.ts";
+import { describe } from "./describe.ts";
+import { type Addr, type Bytes, PROTO } from "./packet.ts";
+
+const VERDICT = { pass: TC_ACT.UNSPEC, drop: TC_ACT.SHOT, redirect: TC_ACT.REDIRECT } as const;
+
+/** A packet and what must become of it. */
+export interface Step {
+  /** Default lbrp_from_pod. */
+  program?: "lbrp_from_pod" | "lbrp_to_pod";
+  packet: Bytes;
+  verdict: keyof typeof VERDICT;
+  /** Left out: the packet must come out as it went in; of a dropped one nothing is asked. */
+  out?: Bytes;
+  /** The one reason that must be counted. */
+  reason: Reason;
+  /** Events that must be counted besides, each once; left out: any. */
+  events?: Reason[];
+}
+
+/** A backend as "10.0.0.1:80", with a weight as "10.0.0.1:80*3". */
+export type BackendSpec = string;
+
+/** 5-tuple of a session, "10.0.0.1:80" each. */
+export interface Tuple {
+  src: Addr;
+  dst: Addr;
+  proto?: number;
+}
+
+export type SessionEntry = [SessionKey, Session];
+
+export class World {
+  /** Every packet that a program changed, with the test it came from. */
+  readonly outputs: { test: string; packet: Bytes }[] = [];
+  test = "";
+  readonly #object: LoadedObject;
+  readonly #maps;
+  #nextRun = 0;
+
+  constructor(maxEntries: Partial<Record<MapName, number>> = {}) {
+    this.#object = loadObject(readArtifact("lbrp.bpf.o"), {
+      maxEntries: { backends: 4096, services: 1024, ...maxEntries },
+    });
+    this.#maps = {
+      services: this.#object.map(maps.services),
+      backends: this.#object.map(maps.backends),
+      sessions: this.#object.map(maps.sessions),
+      endpoints: this.#object.map(maps.endpoints),
+      fragments: this.#object.map(maps.fragments),
+      config: this.#object.map(maps.config),
+      counters: this.#object.map(maps.counters),
+    };
+  }
+
+  get maps() {
+    return this.#maps;
+  }
+
+  /** Empties everything but counters, for the next test. */
+  clear(test: string): void {
+    this.test = test;
+    this.#nextRun = 0;
+    for (const map of ["services", "sessions", "endpoints", "fragments"] as const) {
+      const target = this.#maps[map];
+      target.deleteBatch(target.keys() as never);
+    }
+    this.timeouts({});
+  }
+
+  close(): void {
+    for (const map of Object.values(this.#maps)) map.close();
+    this.#object.close();
+  }
+
+  /**
+   * A service port, e.g. `service("10.96.0.1:80", ["10.1.0.3:8080"])`, with its address entry. A second call moves it to
+   * other backends, as an update does.
+   */
+  service(
+    addr: Addr,
+    backends: BackendSpec[],
+    { proto = PROTO.TCP as number, id = 1, addressEntry = true } = {},
+  ): void {
+    const first = this.#nextRun;
+    this.#nextRun += backends.length;
+    let total = 0;
+    const weighted = backends.some((spec) => spec.includes("*"));
+    for (const [i, spec] of backends.entries()) {
+      const [target = "", weight = "1"] = spec.split("*");
+      if (weighted) total += Number(weight);
+      const { ip, port } = parse(target);
+      this.#maps.backends.set(first + i, { addr: ip, port, flags: 0, weight_end: total });
+    }
+    const { ip, port } = parse(addr);
+    const value = {
+      id,
+      first,
+      count: backends.length,
+      total_weight: total,
+      affinity_seconds: 0,
+      flags: 0,
+    };
+    this.#maps.services.set({ addr: ip, port, proto, scope: SCOPE.CLUSTER }, value);
+    if (!addressEntry) return;
+    const key = { addr: ip, port: 0, proto: 0, scope: SCOPE.CLUSTER };
+    this.#maps.services.set(key, { ...value, id, first: 0, count: 0, flags: 1 });
+  }
+
+  removeService(addr: Addr, proto: number = PROTO.TCP): void {
+    const { ip, port } = parse(addr);
+    this.#maps.services.deleteBatch([{ addr: ip, port, proto, scope: SCOPE.CLUSTER }]);
+  }
+
+  /** A pod of this node. */
+  endpoint(addr: string, mac: string, endpoint: Partial<Endpoint> = {}): void {
+    const value = { ifindex: 1, mac, gateway: "0.0.0.0", ...endpoint };
+    this.#maps.endpoints.set({ addr }, value);
+  }
+
+  /** Timeouts in seconds; those left out are the defaults. */
+  timeouts(
+    seconds: Partial<
+      Record<"tcpNew" | "tcpEstablished" | "tcpClosing" | "tcpClosed" | "udp", number>
+    >,
+  ): void {
+    const ns = (value = 0) => BigInt(Math.round(value * 1e9));
+    this.#maps.config.set(0, {
+      tcp_new_timeout: ns(seconds.tcpNew),
+      tcp_established_timeout: ns(seconds.tcpEstablished),
+      tcp_closing_timeout: ns(seconds.tcpClosing),
+      tcp_closed_timeout: ns(seconds.tcpClosed),
+      udp_timeout: ns(seconds.udp),
+      icmp_timeout: 0n,
+      flags: 0,
+      node_addr: "0.0.0.0",
+    });
+  }
+
+  key({ src, dst, proto = PROTO.TCP }: Tuple): SessionKey {
+    const from = parse(src), to = parse(dst);
+    const ports = { sport: from.port, dport: to.port };
+    return { src: from.ip, dst: to.ip, ...ports, proto, zone: SESSION_ZONE.SERVICE };
+  }
+
+  session(tuple: Tuple): Session | undefined {
+    return this.#maps.sessions.get(this.key(tuple));
+  }
+
+  /** Where a session sends its packets, "10.0.0.1:80". */
+  target(tuple: Tuple): Addr | undefined {
+    const session = this.session(tuple);
+    return session && `${session.dst}:${session.dport}`;
+  }
+
+  /** Sets members of a session. */
+  edit(tuple: Tuple, change: Partial<Session>): void {
+    const session = this.session(tuple);
+    assert(session, "no such session");
+    this.#maps.sessions.set(this.key(tuple), { ...session, ...change });
+  }
+
+  /** Makes a session this many seconds older. */
+  age(tuple: Tuple, seconds: number): void {
+    const session = this.session(tuple);
+    assert(session, "no such session");
+    const last_seen = session.last_seen - BigInt(Math.round(seconds * 1e9));
+    // On a machine that has not been up for so long the clock wraps, for the programs as well.
+    this.edit(tuple, { last_seen: BigInt.asUintN(64, last_seen) });
+  }
+
+  sessions(): SessionEntry[] {
+    return this.#maps.sessions.entries();
+  }
+
+  forwardSessions(): SessionEntry[] {
+    return this.sessions().filter(([, session]) => !(session.flags & SESSION_FLAG.REPLY));
+  }
+
+  /** Runs a program over a packet, without asking anything of the result. */
+  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod") {
+    const result = testRun(this.#object.program(program), packet);
+    if (result.verdict !== VERDICT.drop && !equal(result.packet, packet)) {
+      this.outputs.push({ test: this.test, packet: result.packet });
+    }
+    return result;
+  }
+
+  /** Runs a program over a packet and compares. */
+  check(step: Step): void {
+    const before = this.counters();
+    const { verdict, packet } = this.run(step.packet, step.program);
+    const counted = this.#counted(before);
+    const names = Object.entries(VERDICT).find(([, value]) => value === verdict)?.[0] ?? verdict;
+    const came = `\n  in   ${describe(step.packet)}\n  out  ${describe(packet)}` +
+      `\n  counted ${counted.join(" ")}`;
+    assert.equal(names, step.verdict, `verdict ${names}, expected ${step.verdict}${came}`);
+    const own = counted.filter((name) => !name.startsWith("event_"));
+    assert.deepEqual(own, [step.reason], `expected ${step.reason}${came}`);
+    if (step.events) {
+      const events = counted.filter((name) => name.startsWith("event_"));
+      assert.deepEqual(events.sort(), [...step.events].sort(), `events${came}`);
+    }
+    if (step.verdict !== "drop") same(packet, step.out ?? step.packet, came);
+  }
+
+  /** Packets for each reason, over all CPUs. */
+  counters(): bigint[] {
+    return this.#maps.counters.range(0, reasons.length).map((cpus) =>
+      cpus.reduce((sum, cpu) => sum + cpu.packets, 0n)
+    );
+  }
+
+  counter(name: Reason): bigint {
+    return this.counters()[reasonIndex(name)]!;
+  }
+
+  #counted(before: bigint[]): string[] {
+    return this.counters().flatMap((value, i) =>
+      Array.from({ length: Number(value - before[i]!) }, () => reasons[i]!.name)
+    );
+  }
+}
+
+function equal(a: Bytes, b: Bytes): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function same(actual: Bytes, expected: Bytes, came: string): void {
+  let at = 0;
+  while (at < expected.length && actual[at] === expected[at]) at++;
+  if (at === expected.length && actual.length === expected.length) return;
+  assert.fail(
+    `differs from byte ${at} (lengths ${actual.length} and ${expected.length})${came}` +
+      `\n  want ${describe(expected)}`,
+  );
+}
+
+function parse(addr: Addr): { ip: string; port: number } {
+  const [ip = "", port = "0"] = addr.split(":");
+  return { ip, port: Number(port) };
+}
