@@ -17,7 +17,9 @@ type Ppoll = (
 
 let ppoll: Ppoll | undefined;
 
-function openPpoll(): Ppoll {
+/** Opens the function, which the first wait does otherwise. */
+export function loadPpoll(): Ppoll {
+  if (ppoll) return ppoll;
   const { symbols } = Deno.dlopen("libc.so.6", {
     ppoll: {
       parameters: ["buffer", "u32", "buffer", "buffer", "u32"],
@@ -25,7 +27,7 @@ function openPpoll(): Ppoll {
       nonblocking: true,
     },
   });
-  return symbols.ppoll;
+  return ppoll = symbols.ppoll;
 }
 
 /** Waits for one descriptor to become readable, as often as wanted. */
@@ -47,7 +49,6 @@ export class Poller {
   async readable(timeoutMs?: number): Promise<boolean> {
     if (this.#waiting) throw new TypeError("already waiting");
     if (this.#closed) return false;
-    ppoll ??= openPpoll();
     // Two of struct pollfd { int fd; short events; short revents; } and a struct timespec, in one piece of memory: only
     // what is used after the call is sure to live that long.
     const memory = new ArrayBuffer(32);
@@ -64,7 +65,7 @@ export class Poller {
       view.setBigInt64(16, nanoseconds / 1_000_000_000n, LITTLE);
       view.setBigInt64(24, nanoseconds % 1_000_000_000n, LITTLE);
     }
-    this.#waiting = ppoll(fds, 2, timeout, null, 0);
+    this.#waiting = loadPpoll()(fds, 2, timeout, null, 0);
     try {
       await this.#waiting;
     } finally {

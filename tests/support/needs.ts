@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
+import "./libraries.ts";
 
 const reported = new Set<string>();
 
