@@ -5,13 +5,12 @@ import type { PodAddress } from "./manifests.ts";
 import { type LabService, SERVICE_PORT } from "./manifests.ts";
 import type { LabPlan } from "./plan.ts";
 import { SERVER_PORT } from "./plan.ts";
-import type { Probe, ProbeResult } from "./probe.ts";
-import type { SocketKind } from "./socket.ts";
+import type { Probe, ProbeKind, ProbeResult } from "./probe.ts";
 
 /** A row: the same question asked by several sources. */
 export interface Row {
   title: string;
-  kind: SocketKind;
+  kind: ProbeKind;
   /** Not tried: a later version of pcnk answers it. */
   notYet?: boolean;
 }
@@ -64,10 +63,10 @@ export interface Health {
 const PROMPT_MS = 500;
 const TIMEOUT_MS = 1000;
 
-const both: SocketKind[] = ["tcp", "udp"];
-const all: SocketKind[] = ["tcp", "udp", "ping"];
+const both: ProbeKind[] = ["tcp", "udp"];
+const all: ProbeKind[] = ["tcp", "udp", "ping"];
 
-function rows(title: string, kinds: SocketKind[], notYet = false): Row[] {
+function rows(title: string, kinds: ProbeKind[], notYet = false): Row[] {
   return kinds.map((kind) => ({ title, kind, ...(notYet && { notYet }) }));
 }
 
@@ -211,6 +210,7 @@ const SHORT: Record<string, string> = {
   ECONNRESET: "reset",
   EHOSTUNREACH: "no route",
   ENETUNREACH: "no route",
+  UNREACHABLE: "no route",
   BAD_ANSWER: "stranger",
 };
 

@@ -3,12 +3,15 @@
  * what was seen; whether that is right is judged elsewhere (matrix.ts).
  */
 import { SyscallError } from "../linux/libc.ts";
-import { icmpEcho, readIcmpEchoReply } from "./icmp.ts";
+import { ping } from "../linux/ping.ts";
 import { ProbeSocket, type SocketKind, TimeoutError } from "./socket.ts";
+
+/** How to ask. */
+export type ProbeKind = SocketKind | "ping";
 
 /** What to try. */
 export interface Probe {
-  kind: SocketKind;
+  kind: ProbeKind;
   address: string;
   /** 0 for ping. */
   port: number;
@@ -26,7 +29,7 @@ export interface ProbeResult {
   answers: string[];
   /** Connections whose server saw another client than the one that asked: what it saw. */
   seenAs: string[];
-  /** What ended the probe early; `code` is an errno's name or TIMEOUT or BAD_ANSWER. */
+  /** What ended the probe early; `code` is an errno's name or TIMEOUT, UNREACHABLE, BAD_ANSWER. */
   error?: { code: string; text: string; afterMs: number };
 }
 
@@ -42,8 +45,11 @@ export async function runProbe(probe: Probe): Promise<ProbeResult> {
   const result: ProbeResult = { answers: [], seenAs: [] };
   const start = performance.now();
   try {
-    for (let i = 0; i < probe.connections; i++) {
-      await oneConnection(probe, start + probe.timeoutMs, result);
+    if (probe.kind === "ping") await pings(probe, result);
+    else {
+      for (let i = 0; i < probe.connections; i++) {
+        await oneConnection(probe.kind, probe, start + probe.timeoutMs, result);
+      }
     }
   } catch (error) {
     result.error = { ...describe(error), afterMs: performance.now() - start };
@@ -51,15 +57,31 @@ export async function runProbe(probe: Probe): Promise<ProbeResult> {
   return result;
 }
 
-async function oneConnection(probe: Probe, deadline: number, result: ProbeResult): Promise<void> {
-  using socket = await ProbeSocket.connect(probe.kind, probe.address, probe.port, deadline);
+async function oneConnection(
+  kind: SocketKind,
+  { address, port }: Probe,
+  deadline: number,
+  result: ProbeResult,
+): Promise<void> {
+  using socket = await ProbeSocket.connect(kind, address, port, deadline);
   for (let exchange = 1; exchange <= EXCHANGES; exchange++) {
-    if (probe.kind === "ping") await ping(socket, exchange, deadline);
-    else {
-      const answer = await ask(socket, `probe ${exchange}\n`, deadline);
-      if (exchange === 1) note(answer, socket.local, result);
-    }
+    const answer = await ask(socket, `probe ${exchange}\n`, deadline);
+    if (exchange === 1) note(answer, socket.local, result);
     result.ms = Math.min(result.ms ?? Infinity, socket.roundTripMs);
+  }
+}
+
+async function pings({ address, timeoutMs }: Probe, result: ProbeResult): Promise<void> {
+  for (let exchange = 1; exchange <= EXCHANGES; exchange++) {
+    const answer = await ping({ address, timeoutMs });
+    if (!answer.ok) throw new PingError(answer.reason, answer.from);
+    result.ms = Math.min(result.ms ?? Infinity, answer.rttMs);
+  }
+}
+
+class PingError extends Error {
+  constructor(readonly reason: string, from?: string) {
+    super(from === undefined ? reason : `${reason}, says ${from}`);
   }
 }
 
@@ -84,23 +106,13 @@ async function ask(socket: ProbeSocket, line: string, deadline: number) {
   return { name, client };
 }
 
-let nextIdentifier = Deno.pid & 0xffff;
-const identifiers = new WeakMap<ProbeSocket, number>();
-
-async function ping(socket: ProbeSocket, sequence: number, deadline: number): Promise<void> {
-  const id = identifiers.get(socket) ?? (nextIdentifier = (nextIdentifier + 1) & 0xffff);
-  identifiers.set(socket, id);
-  socket.send(icmpEcho(id, sequence));
-  while (true) {
-    const reply = readIcmpEchoReply(await socket.receive(deadline));
-    if (reply?.id === id && reply.sequence === sequence) return;
-  }
-}
-
 class BadAnswer extends Error {}
 
 function describe(error: unknown): { code: string; text: string } {
   if (error instanceof TimeoutError) return { code: "TIMEOUT", text: error.message };
+  if (error instanceof PingError) {
+    return { code: error.reason === "timeout" ? "TIMEOUT" : "UNREACHABLE", text: error.message };
+  }
   if (error instanceof BadAnswer) return { code: "BAD_ANSWER", text: error.message };
   if (error instanceof SyscallError) return { code: error.code, text: error.message };
   throw error;

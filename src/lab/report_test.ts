@@ -60,7 +60,7 @@ Deno.test("renderReport() joins what has one reason and does not list without en
   const one: RowResult = { ...rows[1]!, cells: Array.from({ length: 30 }, () => red) };
   const joined = renderReport(summarize([one]), sources, 80, plain);
   assert.equal(joined.match(/^✗/gm)?.length, 1);
-  assert.match(joined, /echo-node1 and 22 more\n  hint:/);
+  assert.match(joined, /echo-node1 and 22 more\n {2}hint:/);
   const many = Array.from({ length: 30 }, (_, i) => ({ ...red, reason: `reason ${i}` }));
   const text = renderReport(summarize([{ ...rows[1]!, cells: many }]), sources, 80, plain);
   assert.equal(text.match(/^✗/gm)?.length, 20);

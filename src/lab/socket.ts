@@ -1,6 +1,6 @@
 /**
- * IPv4 sockets for probes, straight from the kernel: Deno's own do not tell a UDP port unreachable, have no ICMP and hide
- * the error's number. All sockets are non-blocking, close-on-exec and connected.
+ * IPv4 sockets for probes, straight from the kernel: Deno's own do not tell a UDP port unreachable and hide the
+ * error's number. All sockets are non-blocking, close-on-exec and connected.
  */
 import { closeFd, SyscallError, trySyscall } from "../linux/libc.ts";
 import { pollfd, POLLIN, pollInThread, POLLOUT } from "./poll.ts";
@@ -9,9 +9,9 @@ const AF_INET = 2;
 const FLAGS = 0o2000000 | 0o4000; // SOCK_CLOEXEC | SOCK_NONBLOCK
 
 /** Type and protocol for socket(2). */
-const TYPES = { tcp: [1, 6], udp: [2, 17], ping: [3, 1] } as const;
+const TYPES = { tcp: [1, 6], udp: [2, 17] } as const;
 
-/** `ping`: a raw ICMP socket, which hears only its peer because it is connected. */
+/** The transport protocol. */
 export type SocketKind = keyof typeof TYPES;
 
 const EINPROGRESS = 115;
@@ -70,8 +70,7 @@ export class ProbeSocket {
   }
 
   /**
-   * The next datagram, or the next bytes of the stream; empty at its end. A raw socket's datagram begins with the IP
-   * header. An answer that comes soon is taken before anything else of this process gets its turn.
+   * The next datagram, or the next bytes of the stream; empty at its end. An answer that comes soon is taken before anything else of this process gets its turn.
    *
    * @throws SyscallError, e.g. ECONNREFUSED after a port unreachable; TimeoutError.
    */

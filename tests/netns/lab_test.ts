@@ -1,0 +1,198 @@
+/** The laboratory as a user sees it: the real executable, real namespaces, real plugins. */
+import assert from "node:assert/strict";
+import { leftovers, snapshot } from "../../src/build/leftovers.ts";
+import { downLab } from "../../src/lab/down.ts";
+import { LabHandle } from "../../src/lab/lab.ts";
+import type { TestReport } from "../../src/lab/report.ts";
+import type { LabStatus } from "../../src/lab/status.ts";
+import { isThere } from "../../src/lab/leftovers.ts";
+import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { file, root } from "../support/needs.ts";
+import { runPcnk, startPcnk, untilLine } from "../support/pcnk.ts";
+
+const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
+const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
+// libc's symbols stay open once they are used.
+const options = { ignore, sanitizeResources: false };
+
+/** Runs a test around a lab's name; whatever the test does, the lab is gone in the end, and nothing of it is left. */
+async function around(name: string, test: () => Promise<void>): Promise<void> {
+  await downLab(name);
+  const before = snapshot();
+  try {
+    await test();
+  } finally {
+    await downLab(name);
+  }
+  assert.deepEqual(ofLab(name, leftovers(before, snapshot())), []);
+}
+
+/** Other tests may run at the same time; the machine's own links are nobody's. */
+function ofLab(name: string, lines: string[]): string[] {
+  return lines.filter((line) =>
+    line.startsWith("link ") || line.includes(`pcnk-${name}`) || line.includes(`/${name}/`)
+  );
+}
+
+/** Nothing of the lab is there, before any clean-up by the test itself. */
+function assertGone(name: string, before: Set<string>): void {
+  assert.deepEqual(ofLab(name, leftovers(before, snapshot())), []);
+  assert.equal(isThere(`/run/pcnk-lab/${name}`), false);
+}
+
+Deno.test("pcnk lab up, test, exec, status, down", options, async (t) => {
+  const name = "tlab";
+  const of = ["--name", name];
+  await around(name, async () => {
+    const before = snapshot();
+
+    await t.step("up says what it does and shows what is there", async () => {
+      const { code, stdout, stderr } = await runPcnk("lab", "up", ...of);
+      assert.equal(code, 0, stderr);
+      for (const step of ["network", "agents", "pods", "services"]) {
+        assert.match(stderr, new RegExp(`^✓ ${step}`, "m"));
+      }
+      assert.match(stdout, /^node2 +192\.168\.50\.12 +10\.244\.2\.0\/24 +pid \d+ +yes +auto$/m);
+      assert.match(stdout, /^pod1-2 +node1 +10\.244\.1\.\d+ +veth\w+ +(tcx|clsact) +pid \d+$/m);
+    });
+
+    await t.step("a second up is refused and harms nothing", async () => {
+      const { code, stderr } = await runPcnk("lab", "up", ...of);
+      assert.equal(code, 1);
+      assert.match(stderr, /lab tlab is up already; pcnk lab status --name tlab/);
+    });
+
+    await t.step("status -o json is the same as a program sees it", async () => {
+      const { code, stdout } = await runPcnk("lab", "status", "-o", "json", ...of);
+      const status: LabStatus = JSON.parse(stdout);
+      assert.equal(code, 0);
+      assert.equal(status.phase, "up");
+      assert.deepEqual(status.nodes.map((node) => node.ready), [true, true]);
+      assert.deepEqual(status.pods.map((pod) => pod.name), [
+        "pod1-1",
+        "pod1-2",
+        "pod2-1",
+        "pod2-2",
+      ]);
+      assert.ok(status.pods.every((pod) => pod.server !== null && pod.attached !== "no"));
+    });
+
+    await t.step("test is all green", async () => {
+      const { code, stdout, stderr } = await runPcnk("lab", "test", ...of);
+      assert.equal(code, 0, stdout + stderr);
+      assert.match(stdout, /^\d+ passed, 0 failed, \d+ rows not yet$/m);
+    });
+
+    await t.step("exec runs in pods and on nodes and hands over the exit code", async () => {
+      const script = "ip -br address show eth0; exit 7";
+      const inPod = await runPcnk("lab", "exec", ...of, "pod1-1", "--", "sh", "-c", script);
+      assert.equal(inPod.code, 7);
+      assert.match(inPod.stdout, /^eth0@\S+ +UP +10\.244\.1\.\d+\/24/);
+      const variables = ["sh", "-c", 'ls "$PCNK_BPFFS/map"; cat /proc/self/cgroup'];
+      const onNode = await runPcnk("lab", "exec", ...of, "node2", "--", ...variables);
+      assert.match(onNode.stdout, /^services$/m);
+      assert.match(onNode.stdout, /^0::\/pcnk-tlab\/node2$/m);
+      const killed = await runPcnk("lab", "exec", ...of, "pod1-1", "--", "sh", "-c", "kill -9 $$");
+      assert.equal(killed.code, 137);
+      const nowhere = await runPcnk("lab", "exec", ...of, "pod9", "--", "true");
+      assert.equal(nowhere.code, 1);
+      assert.match(nowhere.stderr, /no node or pod "pod9".*node1, node2, pod1-1/);
+    });
+
+    await t.step("down removes everything and says so when there is nothing", async () => {
+      const { code, stderr } = await runPcnk("lab", "down", ...of);
+      assert.equal(code, 0, stderr);
+      assertGone(name, before);
+      const again = await runPcnk("lab", "down", ...of);
+      assert.equal(again.code, 0);
+      assert.match(again.stderr, /nothing to remove/);
+    });
+  });
+});
+
+/** Starts `lab up`, kills it when a line of its progress appears, runs `lab down`, and looks for what is left. */
+async function crash(name: string, line: RegExp, after: () => void = () => {}): Promise<void> {
+  await around(name, async () => {
+    const before = snapshot();
+    const up = startPcnk("lab", "up", "--name", name, "--pods", "3");
+    await untilLine(up.stderr, line);
+    up.kill("SIGKILL");
+    await Promise.all([up.status, up.stdout.cancel(), up.stderr.cancel()]);
+    after();
+    const down = await runPcnk("lab", "down", "--name", name);
+    assert.equal(down.code, 0, down.stderr);
+    assertGone(name, before);
+  });
+}
+
+Deno.test(
+  "pcnk lab down cleans up after a crash of up: while agents start",
+  options,
+  () => crash("tcrasha", /^✓ network/),
+);
+
+Deno.test(
+  "pcnk lab down cleans up after a crash of up: while pods are wired",
+  options,
+  () => crash("tcrashb", /^✓ agents/),
+);
+
+Deno.test(
+  "pcnk lab down cleans up after a crash of up: with all pods there",
+  options,
+  () => crash("tcrashc", /^✓ pods/),
+);
+
+Deno.test(
+  "pcnk lab down needs no state file",
+  options,
+  () => crash("tcrashd", /^✓ pods/, () => Deno.removeSync("/run/pcnk-lab/tcrashd/lab.json")),
+);
+
+Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", options, async () => {
+  const name = "tsigint";
+  await around(name, async () => {
+    const before = snapshot();
+    const up = startPcnk("lab", "up", "--name", name);
+    await untilLine(up.stderr, /^✓ agents/);
+    up.kill("SIGINT");
+    await Promise.all([up.stdout.cancel(), new Response(up.stderr).text()]);
+    assert.equal((await up.status).code, 130);
+    assertGone(name, before);
+  });
+});
+
+Deno.test("pcnk lab test turns red, with a reason, when a server has died", options, async () => {
+  const name = "tred";
+  const of = ["--name", name];
+  await around(name, async () => {
+    const up = await runPcnk("lab", "up", "--nodes", "1", ...of);
+    assert.equal(up.code, 0, up.stderr);
+    await LabHandle.open(name).stopServer("pod1-2");
+    const { code, stdout } = await runPcnk("lab", "test", "-o", "json", ...of);
+    const report: TestReport = JSON.parse(stdout);
+    assert.equal(code, 1);
+    const row = report.rows.find((each) =>
+      each.title === "pod → pod, same node" && each.protocol === "TCP"
+    );
+    assert.equal(row?.status, "failed");
+    const red = row?.cells.filter((cell) => !cell.ok);
+    assert.deepEqual(
+      red?.map(({ source, target, reason, hint }) => ({ source, target, reason, hint })),
+      [{
+        source: "pod1-1",
+        target: "pod1-2",
+        reason: "refused (TCP reset)",
+        hint: "the server in pod1-2 is not running",
+      }],
+    );
+    const ping = report.rows.find((each) =>
+      each.title === "pod → pod, same node" && each.protocol === "ping"
+    );
+    assert.equal(ping?.status, "ok");
+    const table = await runPcnk("lab", "test", ...of);
+    assert.equal(table.code, 1);
+    assert.match(table.stdout, /✗ refused/);
+    assert.match(table.stdout, /hint: the server in pod1-2 is not running/);
+  });
+});
