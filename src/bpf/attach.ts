@@ -107,8 +107,8 @@ export function attachPinned(options: Hook & { name: string; mode: AttachMode })
   }
 }
 
-function choose(hook: Hook): "tcx" | "clsact" {
-  return isAttached(hook)?.mode ?? (tcxSupported() ? "tcx" : "clsact");
+function choose({ bpffs, ifindex, direction, nl }: Hook): "tcx" | "clsact" {
+  return isAttached({ bpffs, ifindex, direction, nl })?.mode ?? (tcxSupported() ? "tcx" : "clsact");
 }
 
 /** What pcnk has on a hook; undefined when nothing, or, with `programFd`, when another program. */

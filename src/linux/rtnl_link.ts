@@ -67,7 +67,7 @@ export interface LinkChange {
 /** A device to make. */
 export type NewLink =
   & LinkChange
-  & { name: string }
+  & { name: string; /** Chosen by the kernel when left out. */ index?: number }
   & (
     | { kind: "veth"; peer: VethPeer }
     | { kind: "bridge"; /** Seconds until a port forwards; 0 is at once. */ forwardDelay?: number }
@@ -159,7 +159,7 @@ function flagsOf(change: LinkChange): [flags: number, mask: number] {
  * @throws {SyscallError} EEXIST when the name is taken
  */
 export function addLink(socket: NetlinkSocket, link: NewLink): void {
-  const message = header(0, ...flagsOf(link));
+  const message = header(link.index ?? 0, ...flagsOf(link));
   addChange(message, link);
   message.nest(IFLA.LINKINFO, (info) => {
     info.attrString(IFLA_INFO_KIND, link.kind);
