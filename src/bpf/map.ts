@@ -10,6 +10,8 @@ import { CMD, MAP_TYPE, type MapInfo, mapInfo, objGet, setU64, UPDATE } from "./
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const ENOENT = 2;
+/** struct bpf_attr for single elements: { u32 map_fd; u64 key, value, flags; } */
+const ATTR_SIZE = 32;
 
 /** A map whose kernel object does not have the expected shape. */
 export class MapMismatchError extends Error {
@@ -23,7 +25,7 @@ export class BpfMap<K, V> {
   readonly #value: Uint8Array<ArrayBuffer>;
   readonly #keyView: DataView<ArrayBuffer>;
   readonly #valueView: DataView<ArrayBuffer>;
-  readonly #attr = new Uint8Array(32);
+  readonly #attr = new Uint8Array(ATTR_SIZE);
   readonly #attrView = new DataView(this.#attr.buffer);
   readonly #attrAddress = address(this.#attr);
   #closed = false;
@@ -93,7 +95,7 @@ export class BpfMap<K, V> {
 
   #call(command: number, flags: number): number {
     this.#attrView.setUint32(24, flags, LITTLE);
-    return rawSyscall(SYS.bpf, command, this.#attrAddress, 32);
+    return rawSyscall(SYS.bpf, command, this.#attrAddress, ATTR_SIZE);
   }
 
   #fail(what: keyof typeof CMD, result: number): never {
@@ -124,7 +126,8 @@ export class BpfMap<K, V> {
   /** Removes a key; false when it was not there. Arrays refuse (EINVAL). */
   delete(key: K): boolean {
     this.key.encode(key, this.#keyView, 0);
-    const result = this.#call(CMD.MAP_DELETE_ELEM, 0);
+    // This command wants nothing behind the key.
+    const result = rawSyscall(SYS.bpf, CMD.MAP_DELETE_ELEM, this.#attrAddress, 16);
     if (result < 0 && result !== -ENOENT) this.#fail("MAP_DELETE_ELEM", result);
     return result === 0;
   }
