@@ -44,16 +44,23 @@ static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
 	return low;
 }
 
+/* Where in `backends` the backend of a new flow is. The service must have one. */
+static __always_inline __u32 backend_index(const struct service *service)
+{
+	__u32 first = service->first, count = service->count, total = service->total_weight;
+
+	return total ? index_by_weight(first, count, total) : first + random_below(count);
+}
+
 /* A backend for a new flow; NULL: the service has none. */
 static __always_inline struct backend *backend_pick(const struct service *service)
 {
-	__u32 first = service->first, count = service->count, total = service->total_weight;
 	struct backend *backend;
 	__u32 index;
 
-	if (!count)
+	if (!service->count)
 		return NULL;
-	index = total ? index_by_weight(first, count, total) : first + random_below(count);
+	index = backend_index(service);
 	backend = bpf_map_lookup_elem(&backends, &index);
 	if (!backend)
 		event(EVENT_BACKEND_MISSING);
