@@ -1,0 +1,89 @@
+/**
+ * What pcnk adds to a pod's start: the whole chain with it and without it, in turns, and a bare hello world in the same
+ * turns as the unit. The figure is a difference, so it is told as a multiple of that unit.
+ */
+import { conflist } from "../../install/conflist.ts";
+import { installDataPlane } from "../../src/bpf/install.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import { writeSysctl } from "../../src/linux/sysctl.ts";
+import { addChain, delChain } from "./chain.ts";
+import { buildHello } from "./hello.ts";
+import { timeProcess } from "./load.ts";
+import { type Context, interleave, type Measure } from "./measure.ts";
+import { absoluteResult, ratioResult } from "./result.ts";
+import { Stage } from "./stage.ts";
+
+/** A node with a data plane; gives the time of an ADD with and without pcnk, each followed by a DEL. */
+function prepare(stage: Stage, attach: Context["attach"]) {
+  const node = stage.netns("node");
+  const pod = stage.netns("pod");
+  const bpffs = `${stage.dir}/bpf`, stateDir = `${stage.dir}/state`;
+  const nl = RtNetlink.open(node);
+  stage.defer(() => nl.close());
+  nl.setLink(nl.link("lo")!.index, { up: true });
+  writeSysctl("net.ipv4.ip_forward", "1", node);
+  const plane = installDataPlane({ bpffs, nl });
+  stage.defer(() => plane.close());
+  Deno.mkdirSync(stateDir, { mode: 0o700 });
+  Deno.writeTextFileSync(`${stateDir}/datapath.json`, JSON.stringify({ attach }));
+  let number = 0;
+  return async (withoutPcnk: boolean) => {
+    const list = conflist({
+      podCIDR: "10.244.1.0/24",
+      bpffs,
+      stateDir,
+      ipamDataDir: `${stage.dir}/ipam`,
+      withoutPcnk,
+    });
+    const place = { node, pod, containerId: `bench-${++number}`, dir: stage.dir };
+    const { ms, each, result } = await addChain(list, { ...place, signal: stage.signal });
+    await delChain(list, place, result);
+    return { ms, pcnk: each.pcnk ?? 0 };
+  };
+}
+
+/** ADD. */
+export const cni: Measure = {
+  name: "cni",
+  about: "CNI ADD of the whole chain with pcnk and without",
+  async run(context) {
+    const hello = buildHello();
+    const own: number[] = [];
+    const values = await Stage.with(context.signal, async (stage) => {
+      const add = prepare(stage, context.attach);
+      const sides = {
+        with: async () => {
+          const { ms, pcnk } = await add(false);
+          own.push(pcnk);
+          return ms;
+        },
+        without: async () => (await add(true)).ms,
+        hello: async () => (await timeProcess([hello], { dir: stage.dir })).ms,
+      };
+      for (const warmUp of Object.values(sides)) await warmUp();
+      own.length = 0;
+      return await interleave(context, sides);
+    });
+    const added = values.with.map((ms, i) => ms - values.without[i]!);
+    const head = {
+      measure: "cni",
+      id: "cni-add",
+      title: "CNI ADD of the chain, with pcnk − without ÷ bare hello world",
+      bar: { op: "<=", value: 1.5 } as const,
+    };
+    const side = (label: string, values: number[]) => ({ label, unit: "ms" as const, values });
+    return [
+      ratioResult(head, side("added", added), side("hello", values.hello)),
+      absoluteResult(
+        { measure: "cni", id: "cni-add-pcnk", title: "pcnk's own process in that ADD" },
+        "ms",
+        own,
+      ),
+      absoluteResult(
+        { measure: "cni", id: "cni-add-chain", title: "the whole chain's ADD with pcnk" },
+        "ms",
+        values.with,
+      ),
+    ];
+  },
+};

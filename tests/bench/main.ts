@@ -1,0 +1,120 @@
+/**
+ * `deno task bench`: measures pcnk against what it is to be measured by, prints a table and writes
+ * dist/bench/results.json. Needs root, gcc, the reference CNI plugins; iptables on nf_tables for the comparisons with it.
+ *
+ * Each figure is a ratio (or a difference) of values that were taken in turns in this one run, never a comparison
+ * with figures of another day. Exit code 1: a measure failed; a bar that was missed is a result, not a failure.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { root } from "../../src/build/steps.ts";
+import { untilSignal } from "../../src/cli/signals.ts";
+import { cni } from "./cni.ts";
+import { type Report, updatePage } from "./docs.ts";
+import { firstPacket } from "./first_packet.ts";
+import { buildLoad } from "./load.ts";
+import { describeMachine } from "./machine.ts";
+import type { Context, Measure } from "./measure.ts";
+import type { Result } from "./result.ts";
+import { sweepDead } from "./stage.ts";
+import { start } from "./start.ts";
+import { textTable } from "./table.ts";
+import { bulk, connections, rr, udp } from "./traffic.ts";
+
+const MEASURES: readonly Measure[] = [start, cni, rr, bulk, connections, udp, firstPacket];
+
+const USAGE = `usage: deno task bench [--only NAME,…] [--runs N] [--quick] [--attach MODE] [--docs]
+
+  --only NAME,…   these measures alone
+  --runs N        rounds of each measure (default 20)
+  --quick         6 short rounds: a first impression
+  --attach MODE   auto, tcx or clsact: how pcnk's programs are put on devices (default clsact, as a CNI ADD does)
+  --docs          write docs/benchmarks.md too
+
+measures:
+${MEASURES.map(({ name, about }) => `  ${name.padEnd(14)}${about}`).join("\n")}`;
+
+class UsageError extends Error {}
+
+function parse(args: string[]) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      only: { type: "string" },
+      runs: { type: "string" },
+      quick: { type: "boolean", default: false },
+      attach: { type: "string", default: "clsact" },
+      docs: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const { attach, quick } = values;
+  const runs = values.runs === undefined ? (quick ? 6 : 20) : Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`bad --runs ${values.runs}`);
+  if (attach !== "auto" && attach !== "tcx" && attach !== "clsact") {
+    throw new UsageError(`bad --attach ${attach}`);
+  }
+  const names = values.only?.split(",") ?? MEASURES.map(({ name }) => name);
+  const measures = names.map((name) => {
+    const found = MEASURES.find((measure) => measure.name === name);
+    if (!found) throw new UsageError(`no measure ${name}`);
+    return found;
+  });
+  return { ...values, measures, settings: { runs, sliceMs: quick ? 100 : 250, attach } as const };
+}
+
+/** Runs the measures one by one; one that fails is told and the others go on. */
+async function runAll(measures: readonly Measure[], context: Omit<Context, "progress">) {
+  const results: Result[] = [];
+  for (const { name, run } of measures) {
+    const progress = (text: string) => write(`\r\x1b[K${name} ${text}`);
+    try {
+      results.push(...await run({ ...context, progress }));
+    } catch (error) {
+      context.signal.throwIfAborted();
+      progress(`failed: ${(error as Error).message}\n`);
+      process.exitCode = 1;
+    }
+  }
+  write("\r\x1b[K");
+  return results;
+}
+
+function write(text: string): void {
+  const terminal = Deno.stderr.isTerminal();
+  if (!terminal && !text.endsWith("\n")) return;
+  // deno-lint-ignore no-control-regex -- what clears a line on a terminal
+  const plain = text.replace(/\r\x1b\[K/g, "");
+  Deno.stderr.writeSync(new TextEncoder().encode(terminal ? text : plain));
+}
+
+async function main(args: string[]): Promise<void> {
+  const options = parse(args);
+  if (options.help) return console.log(USAGE);
+  const machine = describeMachine();
+  buildLoad();
+  await sweepDead();
+  await untilSignal(async (signal) => {
+    const results = await runAll(options.measures, { ...options.settings, signal });
+    const report: Report = { machine, settings: options.settings, results };
+    const folder = join(root, "dist/bench");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "results.json"), JSON.stringify(report, null, 2) + "\n");
+    console.log(textTable(results));
+    if (!options.docs) return;
+    const page = join(root, "docs/benchmarks.md");
+    writeFileSync(page, updatePage(readFileSync(page, "utf8"), report));
+  });
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const usage = error instanceof UsageError ||
+    (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+  if (!usage) throw error;
+  console.error(`bench: ${(error as Error).message}\n\n${USAGE}`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,94 @@
+/**
+ * One node with two pods, wired by the reference plugins: a bridge, a client, a server. What differs between the
+ * variants that are compared is put on and taken off again (variants.ts); pods, bridge and processes stay the same.
+ */
+import { conflist } from "../../install/conflist.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import { writeSysctl } from "../../src/linux/sysctl.ts";
+import { addChain, delChain } from "./chain.ts";
+import { type Place, startServer } from "./load.ts";
+import type { Stage } from "./stage.ts";
+
+export const CLUSTER_CIDR = "10.244.0.0/16";
+const POD_CIDR = "10.244.1.0/24";
+export const BRIDGE = "pcnk0";
+/** Echo on TCP and UDP; what is sent to the next port is counted. */
+export const PORT = 8080;
+
+export interface BenchPod {
+  netns: string;
+  addr: string;
+  mac: string;
+  /** Host end of its veth pair. */
+  ifindex: number;
+}
+
+export interface Topology {
+  node: string;
+  /** A connection in the node's namespace. */
+  nl: RtNetlink;
+  bridge: { ifindex: number; addr: string };
+  client: BenchPod;
+  server: BenchPod;
+}
+
+/** Makes node and pods. The server's process is started apart. */
+export async function buildTopology(stage: Stage): Promise<Topology> {
+  const node = stage.netns("node");
+  const nl = RtNetlink.open(node);
+  stage.defer(() => nl.close());
+  nl.setLink(nl.link("lo")!.index, { up: true });
+  writeSysctl("net.ipv4.ip_forward", "1", node);
+  const client = await addPod(stage, node, nl, "client");
+  const server = await addPod(stage, node, nl, "server");
+  tuneForManyConnections(client.netns);
+  tuneForManyConnections(server.netns);
+  return {
+    node,
+    nl,
+    bridge: { ifindex: nl.link(BRIDGE)!.index, addr: "10.244.1.1" },
+    client,
+    server,
+  };
+}
+
+async function addPod(
+  stage: Stage,
+  node: string,
+  nl: RtNetlink,
+  name: string,
+): Promise<BenchPod> {
+  const netns = stage.netns(name);
+  const list = conflist({
+    podCIDR: POD_CIDR,
+    ipamDataDir: `${stage.dir}/ipam`,
+    withoutPcnk: true,
+  });
+  const place = { node, pod: netns, containerId: `bench-${name}`, dir: stage.dir };
+  const { result } = await addChain(list, { ...place, signal: stage.signal });
+  stage.defer(async () => void await delChain(list, place, result));
+  const veth = result.interfaces?.find(({ name, sandbox }) => name.startsWith("veth") && !sandbox);
+  const inside = result.interfaces?.find(({ sandbox }) => sandbox === netns);
+  const addr = result.ips?.[0]?.address.split("/")[0];
+  const ifindex = nl.link(veth?.name ?? "")?.index;
+  if (!addr || !ifindex || !inside?.mac) {
+    throw new Error(`unexpected result of ADD: ${JSON.stringify(result)}`);
+  }
+  return { netns, addr, mac: inside.mac, ifindex };
+}
+
+/** Thousands of connections a second: no shortage of ports, none of what ended connections leave behind. */
+function tuneForManyConnections(netns: string): void {
+  writeSysctl("net.ipv4.ip_local_port_range", "1024 65535", netns);
+  writeSysctl("net.ipv4.tcp_tw_reuse", "1", netns);
+  writeSysctl("net.ipv4.tcp_max_tw_buckets", "1000000", netns);
+  // What TCP remembers of each destination would make ten thousand of them slow, whatever carries the packets.
+  writeSysctl("net.ipv4.tcp_no_metrics_save", "1", netns);
+}
+
+/** Starts the server in its pod. */
+export async function serve(stage: Stage, { server }: Topology, cpu: number): Promise<void> {
+  const place: Place = { netns: server.netns, cpu };
+  const process = await startServer(place, PORT);
+  stage.defer(() => process.stop());
+}

@@ -1,0 +1,73 @@
+/** The ways to reach a server that are compared, on the same two pods: put on in turns, one at a time. */
+import type { AttachMode } from "../../src/bpf/attach.ts";
+import type { DataPlane } from "../../src/bpf/dataplane.ts";
+import { attachPcnk, detachPcnk } from "./dataplane.ts";
+import { kubeProxyRules, type ServicePort } from "./kubeproxy.ts";
+import { CLUSTER_CIDR, type Topology } from "./topology.ts";
+
+/** Something that can be put on the node and taken off without a trace. */
+export interface Variant {
+  on(): void;
+  off(): void;
+}
+
+/** Holds at most one variant at a time. */
+export class Switch {
+  #current: Variant | undefined;
+
+  to(variant: Variant | undefined): void {
+    if (variant === this.#current) return;
+    this.#current?.off();
+    this.#current = variant;
+    variant?.on();
+  }
+}
+
+/** pcnk on both veths and the bridge. */
+export function pcnkVariant(topology: Topology, plane: DataPlane, mode: AttachMode): Variant {
+  return {
+    on: () => attachPcnk(topology, plane, mode),
+    off: () => detachPcnk(topology, plane),
+  };
+}
+
+/** kube-proxy's rules; afterwards no table is left, so that conntrack is off again. */
+export function iptablesVariant(
+  { node }: Topology,
+  services: readonly ServicePort[],
+): Variant {
+  const rules = kubeProxyRules(services, CLUSTER_CIDR);
+  return {
+    on: () => runIn(node, ["iptables-restore"], rules),
+    off: () => runIn(node, ["nft", "flush", "ruleset"]),
+  };
+}
+
+/** Why the iptables variant cannot be measured here; undefined when it can. */
+export function iptablesMissing(): string | undefined {
+  let version: string;
+  try {
+    const { stdout } = new Deno.Command("iptables", { args: ["--version"] }).outputSync();
+    version = new TextDecoder().decode(stdout).trim();
+    new Deno.Command("nft", { args: ["--version"], stdout: "null" }).outputSync();
+  } catch {
+    return "iptables and nft are not installed";
+  }
+  // The old tables go on tracking connections until their namespace ends, which would slow the plain bridge down.
+  return version.includes("nf_tables") ? undefined : `${version} is not the one on nf_tables`;
+}
+
+/** Runs a command in a namespace; throws what it said. */
+function runIn(netns: string, command: string[], stdin = ""): void {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeTextFileSync(file, stdin);
+    const { success, stderr } = new Deno.Command("nsenter", {
+      args: [`--net=${netns}`, "sh", "-c", 'exec "$@" <"$0"', file, ...command],
+      stdin: "null",
+    }).outputSync();
+    if (!success) throw new Error(`${command.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+  } finally {
+    Deno.removeSync(file);
+  }
+}
