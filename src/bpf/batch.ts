@@ -215,7 +215,7 @@ function modifyChunk<K, V>(
   const single = deleting ? CMD.MAP_DELETE_ELEM : CMD.MAP_UPDATE_ELEM;
   const ignored = deleting ? ENOENT : passOver;
   let changed = 0;
-  let batches = true;
+  let batches = flags === 0; // batches know no NOEXIST and EXIST
   for (let at = 0; at < chunk.count;) {
     const keys = chunk.keys + at * map.key.size;
     const values = deleting ? 0 : chunk.values + at * map.value.size;

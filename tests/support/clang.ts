@@ -37,7 +37,7 @@ export function compile(
 export function twoPrograms(id: number): string {
   return `
 #include "maps.h"
-#define USE(map, type) do { type key = {}; if (bpf_map_lookup_elem(&map, &key)) mark++; } while (0)
+#define USE(map, type) do { type key; __builtin_memset(&key, 0, sizeof(key)); if (bpf_map_lookup_elem(&map, &key)) mark++; } while (0)
 SEC("tc") int lbrp_from_pod(struct __sk_buff *skb)
 {
 	__u32 mark = ${id} << 8;
