@@ -1,80 +1,79 @@
-/** A pod's way in and out of the network: CNI ADD and DEL of the node's conflist, called within the node. */
+/** A pod's way in and out of the network: CNI ADD and DEL of the node's conflist, called within the node as a runtime does. */
 import type { NodePlan, PodPlan } from "./plan.ts";
-import type { PortMapping } from "./pods.ts";
+import { type CniResult, feed, type PluginCall, runConflist } from "./runtime.ts";
 import { commandAt } from "./spawn.ts";
-import { nodePlace } from "./agents.ts";
 import type { LabStore } from "./state.ts";
 
-const IFNAME = "eth0";
-
-interface CniResult {
-  interfaces?: { name: string; sandbox?: string }[];
-  ips?: { address: string }[];
+/** A port of the node that leads to the pod. */
+export interface PortMapping {
+  hostPort: number;
+  containerPort: number;
+  protocol: "tcp" | "udp";
 }
 
+/** What CNI ADD gave a pod. */
+export interface Wiring {
+  address: string;
+  /** The host end of its veth pair. */
+  veth: string;
+  result: CniResult;
+}
+
+/**
+ * CNI ADD.
+ *
+ * @throws CniError with the plugin's own words; Error when the result has no address or no veth.
+ */
 export async function attachPod(
   store: LabStore,
   node: NodePlan,
   pod: PodPlan,
   portMappings: PortMapping[],
-) {
-  const result = await runConflist("ADD", store, node, pod, portMappings) as CniResult;
+): Promise<Wiring> {
+  const result = await runConflist({ ...call(store, node, pod, portMappings), verb: "ADD" });
   const address = result.ips?.[0]?.address.split("/")[0];
-  const veth = result.interfaces?.find(({ name, sandbox }) => !sandbox && name.startsWith("veth"))
-    ?.name;
+  // Of the devices outside the pod, one is the bridge.
+  const veth = result.interfaces?.find(({ name, sandbox }) => !sandbox && name.startsWith("veth"));
   if (!address || !veth) {
-    throw new Error(`CNI ADD of ${pod.name} gave no address or no veth: ${JSON.stringify(result)}`);
+    throw new Error(
+      `CNI ADD of ${pod.name} names no address or no veth: ${JSON.stringify(result)}`,
+    );
   }
-  return { address, veth };
+  return { address, veth: veth.name, result };
 }
 
-export async function detachPod(store: LabStore, node: NodePlan, pod: PodPlan): Promise<void> {
-  await runConflist("DEL", store, node, pod, []);
-}
-
-async function runConflist(
-  verb: "ADD" | "DEL",
+/**
+ * CNI DEL.
+ *
+ * @throws CniError with the plugin's own words.
+ */
+export async function detachPod(
   store: LabStore,
   node: NodePlan,
   pod: PodPlan,
-  portMappings: PortMapping[],
-) {
-  const list = JSON.parse(Deno.readTextFileSync(node.conflist));
-  let prev: unknown;
-  const plugins = verb === "DEL" ? list.plugins.toReversed() : list.plugins;
-  for (const plugin of plugins) {
-    const conf = {
-      ...plugin,
-      cniVersion: list.cniVersion,
-      name: list.name,
-      ...(prev ? { prevResult: prev } : {}),
-      ...(plugin.capabilities ? { runtimeConfig: { portMappings } } : {}),
-    };
-    delete conf.capabilities;
-    const folder = plugin.type === "pcnk" ? store.plan.bin : store.state.plugins;
-    const child = commandAt(nodePlace(store, node), [`${folder}/${plugin.type}`], {
-      env: {
-        CNI_COMMAND: verb,
-        CNI_CONTAINERID: pod.containerId,
-        CNI_NETNS: pod.netnsPath,
-        CNI_IFNAME: IFNAME,
-        CNI_PATH: `${store.plan.bin}:${store.state.plugins}`,
-      },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(JSON.stringify(conf)));
-    await writer.close();
-    const { success, stdout, stderr } = await child.output();
-    const text = new TextDecoder().decode(stdout);
-    if (!success) {
-      throw new Error(
-        `CNI ${verb} of ${pod.name} by ${plugin.type}: ${text}${new TextDecoder().decode(stderr)}`,
-      );
-    }
-    if (verb === "ADD") prev = JSON.parse(text);
-  }
-  return prev;
+  { portMappings = [], result }: { portMappings?: PortMapping[]; result?: CniResult },
+): Promise<void> {
+  const ready = call(store, node, pod, portMappings);
+  await runConflist({ ...ready, verb: "DEL", prevResult: result });
+}
+
+function call(store: LabStore, node: NodePlan, pod: PodPlan, portMappings: PortMapping[]) {
+  return {
+    conflist: JSON.parse(Deno.readTextFileSync(node.conflist)),
+    pluginDirs: [store.plan.bin, store.state.plugins],
+    containerID: pod.containerId,
+    netns: pod.netnsPath,
+    ifname: "eth0",
+    args: { IgnoreUnknown: "1", K8S_POD_NAMESPACE: "default", K8S_POD_NAME: pod.name },
+    capabilityArgs: portMappings.length > 0 ? { portMappings } : {},
+    exec: ({ path, env, stdin }: PluginCall) => {
+      // No cgroup: a short-lived plugin has no sockets of its own, and moving it there costs more than it does.
+      const place = { netnsPath: node.netnsPath, cgroup: null };
+      const pipes = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
+      return feed(commandAt(place, [path], { env, ...pipes }).spawn(), stdin);
+    },
+    onStderr: (type: string, text: string) => {
+      Deno.writeTextFileSync(`${node.dir}/cni.log`, `${type}: ${text}`, { append: true });
+    },
+  };
 }

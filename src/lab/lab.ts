@@ -11,10 +11,11 @@
  * ```
  */
 import { startAgent, stopAgent } from "./agents.ts";
+import type { PortMapping } from "./attachment.ts";
 import { placeOf, testLab } from "./connectivity.ts";
 import { type LabService, labServices, type Manifest } from "./manifests.ts";
 import { type NodePlan, planPod } from "./plan.ts";
-import { addPod, deletePod, nodeOf, type PortMapping, startServer, stopServer } from "./pods.ts";
+import { addPod, deletePod, nodeOf, startServer, stopServer } from "./pods.ts";
 import { type Progress, silent } from "./progress.ts";
 import type { TestReport } from "./report.ts";
 import { readyPods, settle, writeManifest, writeManifests } from "./services.ts";

@@ -1,6 +1,6 @@
 /** The pods of a lab: namespace, CNI ADD, a server inside; and the way back. */
 import { nodePlace, tail } from "./agents.ts";
-import { attachPod, detachPod } from "./attachment.ts";
+import { attachPod, detachPod, type PortMapping } from "./attachment.ts";
 import { createPodNetns } from "./network.ts";
 import { deleteNetns } from "../linux/netns.ts";
 import { type NodePlan, planPod, type PodPlan, SERVER_PORT } from "./plan.ts";
@@ -13,13 +13,6 @@ const SERVER_READY_MS = 20_000;
 
 /** What a process in a pod has between SIGTERM and SIGKILL. */
 const GRACE_MS = 1000;
-
-/** A port of the node that leads to the pod (the runtime's portMappings). */
-export interface PortMapping {
-  hostPort: number;
-  containerPort: number;
-  protocol: "tcp" | "udp";
-}
 
 /** Where processes of a pod run: its namespace, and a cgroup below its node's. */
 export function podPlace(store: LabStore, { name, node }: { name: string; node: string }): Place {
@@ -49,12 +42,12 @@ export async function addPod(
   const { name, node } = pod;
   if (store.state.pods[name]) throw new Error(`pod ${name} is there already`);
   // First, so that a crash from here on is followed by a DEL.
-  store.update((state) => state.pods[name] = { name, node, address: "", veth: "" });
+  store.update((state) => state.pods[name] = { name, node, address: "", veth: "", portMappings });
   const { cgroup } = podPlace(store, pod);
   if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
   createPodNetns(pod.netns, pod.netnsPath);
   const wired = await attachPod(store, nodeOf(store, node), pod, portMappings);
-  const state: PodState = { name, node, ...wired };
+  const state: PodState = { name, node, ...wired, portMappings };
   store.update(({ pods }) => pods[name] = state);
   return state;
 }
@@ -105,7 +98,7 @@ export async function stopServer(store: LabStore, name: string): Promise<void> {
 export async function deletePod(store: LabStore, pod: PodPlan): Promise<void> {
   await endAllIn([pod.netnsPath]);
   try {
-    await detachPod(store, nodeOf(store, pod.node), pod);
+    await detachPod(store, nodeOf(store, pod.node), pod, store.state.pods[pod.name] ?? {});
   } finally {
     deleteNetns(pod.netns);
     removeCgroup(podPlace(store, pod).cgroup);

@@ -2,17 +2,20 @@
  * The lab's state on disk: what was started under which pid, which pod got which address. Written step by step, each time
  * whole and by rename, so that a reader never sees half of it and a crash loses one step at most.
  */
+import type { PortMapping, Wiring } from "./attachment.ts";
 import type { LabOptions, LabPlan } from "./plan.ts";
 import { LAB_ROOT, labDir, planLab } from "./plan.ts";
 import { identify, isAlive, type ProcessId } from "./process.ts";
 
-/** A pod that CNI ADD has wired. */
-export interface PodState {
+/** A pod that CNI ADD has wired, or is about to. */
+export interface PodState extends Partial<Pick<Wiring, "result">> {
   name: string;
   node: string;
+  /** Empty until ADD is done, as is `veth`. */
   address: string;
   /** The host end of its veth pair, a device of the node. */
   veth: string;
+  portMappings: PortMapping[];
   server?: ProcessId;
 }
 

@@ -16,14 +16,14 @@ const UDP_EVERY_MS = 1;
 const LAST_ANSWER_MS = 1000;
 
 async function main(address: string, port: number): Promise<void> {
-  const stop = new Response(Deno.stdin.readable).text().then(() => true);
+  const stop = new Response(Deno.stdin.readable).text();
   const tcp = pingPong(address, port, stop);
   const udp = datagrams(address, port, stop);
   console.log("started");
   console.log(JSON.stringify({ tcp: await tcp, udp: await udp } satisfies TrafficReport));
 }
 
-async function pingPong(address: string, port: number, stop: Promise<true>) {
+async function pingPong(address: string, port: number, stop: Promise<unknown>) {
   const report: TrafficReport["tcp"] = { sent: 0, answered: 0, longestMs: 0 };
   let stopped = false;
   stop.then(() => stopped = true);
@@ -49,7 +49,7 @@ async function pingPong(address: string, port: number, stop: Promise<true>) {
   return report;
 }
 
-async function datagrams(address: string, port: number, stop: Promise<true>) {
+async function datagrams(address: string, port: number, stop: Promise<unknown>) {
   const socket = createSocket("udp4");
   const answered = new Set<number>();
   const backends = new Set<string>();
