@@ -7,7 +7,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Plugin } from "esbuild";
 import * as esbuild from "esbuild";
-import { root } from "./steps.ts";
+import { BuildError, root } from "./steps.ts";
 
 const builtins = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
 
@@ -53,6 +53,8 @@ export async function bundle(folder: string): Promise<string> {
       banner: { js: banner },
       logLevel: "error",
     });
+  } catch (error) {
+    throw new BuildError(`esbuild: ${(error as Error).message}`);
   } finally {
     await esbuild.stop();
   }
