@@ -35,6 +35,8 @@ export interface Frontend {
   portId: string;
   /** In order of address and port; frontends with equal lists share them in the kernel. */
   backends: readonly Backend[];
+  /** Endpoints that get no new connections but are there still: handshakes under way with them may go on. */
+  draining: readonly Pick<Backend, "addr" | "port">[];
   /** 0: no session affinity. */
   affinitySeconds: number;
 }
@@ -54,7 +56,7 @@ export function parseFrontendKey(key: string): FrontendKey {
   return { addr, port: port ?? 0, proto: proto ?? 0, scope: scope ?? 0 };
 }
 
-/** True for the (addr, 0, 0) entry. */
-export function isAddressEntry(key: FrontendKey): boolean {
-  return key.port === 0 && key.proto === PROTO.none;
+/** True for the key, from `frontendKey()`, of an address entry. */
+export function isAddressKey(key: string): boolean {
+  return key.includes(":0/0/");
 }

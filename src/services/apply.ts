@@ -1,0 +1,44 @@
+/** Carries planned changes out: into the maps, and step by step into the copy of them. */
+import type { KernelState } from "./kernel.ts";
+import type { Changes, RunWrite, ServiceWrite } from "./plan.ts";
+
+/** What writes the maps. Each method writes all it is given, or throws. */
+export interface MapWriter {
+  writeRuns(runs: readonly RunWrite[]): void;
+  writeServices(services: readonly ServiceWrite[]): void;
+  /** `frontendKey()`s; one that is not there is no error. */
+  deleteServices(keys: readonly string[]): void;
+}
+
+/**
+ * Applies changes from `plan()`.
+ *
+ * @param now milliseconds of the clock that `plan()` is given
+ * @throws what the writer throws; then the copy no longer tells what the maps hold and must be read again
+ */
+export function applyChanges(
+  changes: Changes,
+  kernel: KernelState,
+  writer: MapWriter,
+  now: number,
+) {
+  if (changes.runs.length > 0) writer.writeRuns(changes.runs);
+  for (const { first, entries } of changes.runs) {
+    entries.forEach((entry, i) => kernel.backends.set(first + i, entry));
+  }
+  if (changes.deletesFirst) remove(changes, kernel, writer);
+  if (changes.services.length > 0) writer.writeServices(changes.services);
+  for (const { key, entry } of changes.services) kernel.services.set(key, entry);
+  if (!changes.deletesFirst) remove(changes, kernel, writer);
+  for (const run of changes.freed) kernel.runs.release(run, now);
+}
+
+function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
+  if (deletes.length > 0) writer.deleteServices(deletes);
+  for (const key of deletes) kernel.services.delete(key);
+}
+
+/** Whether there is anything to do. */
+export function isEmpty({ runs, services, deletes, freed }: Changes): boolean {
+  return runs.length + services.length + deletes.length + freed.length === 0;
+}

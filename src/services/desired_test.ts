@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { frontendKey } from "../model/frontend.ts";
+import { emptyState } from "../model/state.ts";
+import { desiredFrontends, DesiredState } from "./desired.ts";
+import { remove, service, show, slice, upsert } from "./test_support.ts";
+
+const web = service("web");
+const api = service("api", { clusterIPs: ["10.96.0.2"] });
+
+function loaded(...objects: Parameters<typeof upsert>[0][]) {
+  const desired = new DesiredState("node1");
+  for (const object of objects) desired.apply(upsert(object));
+  return desired;
+}
+
+/** Services and issues of a round. */
+function round(desired: DesiredState) {
+  const { groups, removed, issues } = desired.update();
+  return {
+    services: groups.map((group) => group.service).sort(),
+    removed: removed.sort(),
+    issues: issues.map((issue) => `${issue.service} ${issue.reason}`),
+  };
+}
+
+Deno.test("DesiredState works out only the Services that a change touches", () => {
+  const desired = loaded(web, api, slice("web", ["10.1.0.1"]));
+  assert.deepEqual(round(desired).services, ["default/api", "default/web"]);
+  assert.equal(desired.changed, false);
+  desired.apply(upsert(slice("web", ["10.1.0.2"])));
+  assert.deepEqual(round(desired), { services: ["default/web"], removed: [], issues: [] });
+});
+
+Deno.test("DesiredState names the keys that a deleted or changed Service leaves", () => {
+  const desired = loaded(web, api);
+  desired.update();
+  desired.apply(remove(web));
+  desired.apply(upsert({ ...api, ports: [] }));
+  assert.deepEqual(round(desired).removed, [
+    "10.96.0.1:0/0/0",
+    "10.96.0.1:80/6/0",
+    "10.96.0.2:80/6/0",
+  ]);
+});
+
+Deno.test("DesiredState uses Endpoints only for a Service without slices", () => {
+  const endpoints = {
+    kind: "Endpoints" as const,
+    namespace: "default",
+    name: "web",
+    subsets: [slice("web", ["10.2.0.1"])],
+  };
+  const desired = loaded(web, endpoints);
+  const list = () => show(desired.update().groups[0]!.frontends[0]!.backends);
+  assert.deepEqual(list(), ["10.2.0.1:8080"]);
+  desired.apply(upsert(slice("web", ["10.1.0.1"])));
+  assert.deepEqual(list(), ["10.1.0.1:8080"]);
+  desired.apply(remove(slice("web", [])));
+  assert.deepEqual(list(), ["10.2.0.1:8080"]);
+});
+
+Deno.test("DesiredState gives a contested address to the older Service, then to the first by name", () => {
+  const old = service("zoo", { createdAt: 1 });
+  const desired = loaded(web, old, service("abc", { createdAt: 2 }));
+  assert.deepEqual(round(desired).issues, [
+    "default/web AddressConflict",
+    "default/abc AddressConflict",
+  ]);
+  const owner = () =>
+    desiredFrontends(desired.state, "node1").map(({ portId }) => portId.split(":")[0])[0];
+  assert.equal(owner(), "default/zoo");
+  desired.apply(remove(old));
+  const next = desired.update();
+  assert.equal(owner(), "default/abc");
+  assert.deepEqual(next.removed, [], "the address only changes hands");
+  assert.ok(next.groups.some((group) => group.service === "default/abc"));
+  desired.apply(remove(service("abc")));
+  assert.deepEqual(round(desired).services, ["default/abc", "default/web"]);
+  assert.equal(owner(), "default/web");
+});
+
+Deno.test("DesiredState tells an issue once, and again when it comes back", () => {
+  const bare = service("bare", { clusterIPs: [] });
+  const desired = loaded(bare);
+  assert.deepEqual(round(desired).issues, ["default/bare NoAddress"]);
+  desired.touch("default/bare");
+  assert.deepEqual(round(desired).issues, []);
+  desired.apply(upsert({ ...bare, clusterIPs: ["10.96.0.9"] }));
+  desired.update();
+  desired.apply(upsert(bare));
+  assert.deepEqual(round(desired).issues, ["default/bare NoAddress"]);
+});
+
+Deno.test("desiredFrontends() of an empty cluster is empty", () => {
+  assert.deepEqual(desiredFrontends(emptyState(), "node1"), []);
+});
+
+Deno.test("desiredFrontends() lists every frontend of every Service", () => {
+  const { state } = loaded(web, api);
+  assert.deepEqual(desiredFrontends(state, "node1").map(frontendKey), [
+    "10.96.0.1:80/6/0",
+    "10.96.0.1:0/0/0",
+    "10.96.0.2:80/6/0",
+    "10.96.0.2:0/0/0",
+  ]);
+});

@@ -1,0 +1,53 @@
+/**
+ * The ids by which the kernel's entries name Service ports. An id that the kernel has stays with its entry, so that
+ * sessions and affinity survive a restart of the agent; new ones count on from the highest.
+ */
+
+const max = 0xffff_ffff;
+
+export class IdRegister {
+  private readonly ports = new Map<number, string>();
+  private readonly ids = new Map<string, number>();
+  private last = 0;
+
+  /** @param taken ids of the kernel's entries: not given to other ports */
+  constructor(private readonly taken: ReadonlySet<number> = new Set()) {
+    for (const id of taken) if (id > this.last) this.last = id;
+  }
+
+  /**
+   * The id of a Service port: the one it has, or `present`, that of its entry in the kernel, unless another port has
+   * that, or a new one. Never 0.
+   */
+  idOf(portId: string, present: number | undefined): number {
+    const known = this.ids.get(portId);
+    if (known !== undefined) return known;
+    const id = present !== undefined && present > 0 && !this.ports.has(present)
+      ? present
+      : this.next();
+    this.ports.set(id, portId);
+    this.ids.set(portId, id);
+    return id;
+  }
+
+  /** The port that has an id. */
+  portOf(id: number): string | undefined {
+    return this.ports.get(id);
+  }
+
+  /** Forgets all ports but these. */
+  retain(portIds: ReadonlySet<string>) {
+    for (const [portId, id] of this.ids) {
+      if (portIds.has(portId)) continue;
+      this.ids.delete(portId);
+      this.ports.delete(id);
+    }
+  }
+
+  private next(): number {
+    do this.last = this.last >= max ? 1 : this.last + 1; while (
+      this.ports.has(this.last) || this.taken.has(this.last)
+    );
+    return this.last;
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * A copy of what the kernel's maps hold, as far as the plan needs it. Filled from the maps at the start and at each full
+ * resync, and kept up as changes are applied.
+ */
+import type { Backend } from "../model/frontend.ts";
+import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { type Run, RunAllocator } from "./runs.ts";
+
+/** Value of an entry of the `services` map. */
+export interface ServiceEntry {
+  /** Never 0 in what pcnk writes. */
+  id: number;
+  first: number;
+  count: number;
+  /** 0: all backends weigh the same. */
+  totalWeight: number;
+  affinitySeconds: number;
+  /** SERVICE_ADDRESS or nothing. */
+  flags: number;
+}
+
+/** `enum service_flags`. */
+export const SERVICE_ADDRESS = 1;
+/** `enum backend_flags`. */
+export const BACKEND_TERMINATING = 1;
+
+/** An element of the `backends` array. */
+export interface BackendEntry {
+  addr: string;
+  port: number;
+  flags: number;
+  /** Sum of the weights of the run up to this backend; 0 where all weigh the same. */
+  weightEnd: number;
+}
+
+/** A list of backends as the array holds it. */
+export function toEntries(backends: readonly Backend[]): BackendEntry[] {
+  const weighted = totalWeight(backends) > 0;
+  let weightEnd = 0;
+  return backends.map(({ addr, port, weight, terminating }) => ({
+    addr,
+    port,
+    flags: terminating ? BACKEND_TERMINATING : 0,
+    weightEnd: weighted ? weightEnd += weight : 0,
+  }));
+}
+
+/** Sum of the weights, or 0 when all are the same. */
+export function totalWeight(backends: readonly Backend[]): number {
+  const weight = backends[0]?.weight;
+  if (backends.every((backend) => backend.weight === weight)) return 0;
+  return backends.reduce((total, backend) => total + backend.weight, 0);
+}
+
+/** The array's elements in columns: a quarter of a million of them are 3 MB. */
+export class BackendTable {
+  private readonly addrs: Uint32Array;
+  private readonly ports: Uint16Array;
+  private readonly flags: Uint8Array;
+  private readonly weightEnds: Uint32Array;
+
+  constructor(readonly capacity: number) {
+    this.addrs = new Uint32Array(capacity);
+    this.ports = new Uint16Array(capacity);
+    this.flags = new Uint8Array(capacity);
+    this.weightEnds = new Uint32Array(capacity);
+  }
+
+  get(index: number): BackendEntry {
+    return {
+      addr: formatIpv4(this.addrs[index] ?? 0),
+      port: this.ports[index] ?? 0,
+      flags: this.flags[index] ?? 0,
+      weightEnd: this.weightEnds[index] ?? 0,
+    };
+  }
+
+  set(index: number, { addr, port, flags, weightEnd }: BackendEntry) {
+    this.setRaw(index, parseIpv4(addr) ?? 0, port, flags, weightEnd);
+  }
+
+  /** As `set()`, with the address as a number in host order. */
+  setRaw(index: number, addr: number, port: number, flags: number, weightEnd: number) {
+    this.addrs[index] = addr;
+    this.ports[index] = port;
+    this.flags[index] = flags;
+    this.weightEnds[index] = weightEnd;
+  }
+
+  /** Whether the elements from `first` on are these backends. */
+  holds(first: number, entries: readonly BackendEntry[]): boolean {
+    return entries.every(({ addr, port, flags, weightEnd }, i) =>
+      this.ports[first + i] === port && this.addrs[first + i] === parseIpv4(addr) &&
+      this.flags[first + i] === flags && this.weightEnds[first + i] === weightEnd
+    );
+  }
+
+  /** Address and port of each element of a run as one number, `backendKey()`. */
+  *keys({ first, count }: Run): Generator<number> {
+    for (let i = first; i < first + count; i++) yield this.key(i);
+  }
+
+  /** Whether a run has a backend. */
+  has({ first, count }: Run, key: number): boolean {
+    for (let i = first; i < first + count; i++) if (this.key(i) === key) return true;
+    return false;
+  }
+
+  private key(i: number): number {
+    return (this.addrs[i] ?? 0) * 65536 + (this.ports[i] ?? 0);
+  }
+}
+
+/** Address (a number in host order, or dotted) and port as one number, good as a key. */
+export function backendKey(addr: string | number, port: number): number {
+  return (typeof addr === "string" ? parseIpv4(addr) ?? 0 : addr) * 65536 + port;
+}
+
+export interface Capacity {
+  services: number;
+  backends: number;
+}
+
+export class KernelState {
+  /** By `frontendKey()`. */
+  readonly services = new Map<string, ServiceEntry>();
+  readonly backends: BackendTable;
+  readonly runs: RunAllocator;
+  /** How many entries use a run, by its first element. */
+  private readonly uses = new Map<number, number>();
+  /** Entries whose run is not in order: it overlaps another or leaves the array. */
+  private readonly misfits = new Set<string>();
+  /** What misfits occupy; free again once no entry points there. */
+  private debris: Run[] = [];
+
+  constructor(readonly capacity: Capacity, restMs?: number) {
+    this.backends = new BackendTable(capacity.backends);
+    this.runs = new RunAllocator(capacity.backends, restMs);
+  }
+
+  /** What the maps hold; fill `backends` before. */
+  load(services: Iterable<readonly [string, ServiceEntry]>) {
+    for (const [key, entry] of services) this.services.set(key, entry);
+    const inUse = [...this.services].filter(([key, { count }]) =>
+      count > 0 && this.checkRange(key)
+    );
+    inUse.sort(([, a], [, b]) => a.first - b.first || a.count - b.count);
+    for (let i = 0; i < inUse.length;) {
+      const { first, count } = inUse[i]![1];
+      let end = first + count, next = i + 1, equal = true;
+      for (; next < inUse.length && inUse[next]![1].first < end; next++) {
+        const other = inUse[next]![1];
+        equal &&= other.first === first && other.count === count;
+        end = Math.max(end, other.first + other.count);
+      }
+      this.runs.reserve({ first, count: end - first });
+      if (equal) this.uses.set(first, next - i);
+      else {
+        for (const [key] of inUse.slice(i, next)) this.misfits.add(key);
+        this.debris.push({ first, count: end - first });
+      }
+      i = next;
+    }
+  }
+
+  private checkRange(key: string): boolean {
+    const { first, count } = this.services.get(key)!;
+    if (first + count <= this.capacity.backends) return true;
+    this.misfits.add(key);
+    return false;
+  }
+
+  /** The run of an entry; undefined when it has none or none in order. */
+  runOf(key: string): Run | undefined {
+    const entry = this.services.get(key);
+    if (entry === undefined || entry.count === 0 || this.misfits.has(key)) return undefined;
+    return { first: entry.first, count: entry.count };
+  }
+
+  /** Counts one more entry that will use a run. */
+  use({ first }: Run) {
+    this.uses.set(first, (this.uses.get(first) ?? 0) + 1);
+  }
+
+  /** Counts one less. */
+  unuse({ first }: Run) {
+    const left = (this.uses.get(first) ?? 1) - 1;
+    if (left > 0) this.uses.set(first, left);
+    else this.uses.delete(first);
+  }
+
+  /** Those of `runs` that nobody uses, each once. */
+  unused(runs: readonly Run[]): Run[] {
+    const found = new Map<number, Run>();
+    for (const run of runs) if (!this.uses.has(run.first)) found.set(run.first, run);
+    return [...found.values()];
+  }
+
+  /** An entry is about to be replaced or deleted: it is no misfit any more. */
+  forgetMisfit(key: string) {
+    this.misfits.delete(key);
+  }
+
+  /** What misfits occupied, once the last of them is gone. */
+  takeDebris(): Run[] {
+    if (this.misfits.size > 0) return [];
+    const { debris } = this;
+    this.debris = [];
+    return debris;
+  }
+}

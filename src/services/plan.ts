@@ -1,0 +1,273 @@
+/**
+ * What has to change in the kernel's maps so that they hold what is desired. Nothing here does it; apply.ts does, in
+ * an order in which every entry points, at every moment, to a run that holds exactly its old or exactly its new
+ * backends: new runs are written first, then the entries that point to them, and only then is anything taken away.
+ */
+import { type Backend, frontendKey, isAddressKey } from "../model/frontend.ts";
+import type { Frontend } from "../model/frontend.ts";
+import { type BackendEntry, backendKey } from "./kernel.ts";
+import {
+  KernelState,
+  SERVICE_ADDRESS,
+  type ServiceEntry,
+  toEntries,
+  totalWeight,
+} from "./kernel.ts";
+import { IdRegister } from "./ids.ts";
+import type { ServiceFrontends } from "./frontends.ts";
+import type { Run } from "./runs.ts";
+
+export interface RunWrite {
+  first: number;
+  entries: BackendEntry[];
+}
+
+export interface ServiceWrite {
+  /** `frontendKey()`. */
+  key: string;
+  entry: ServiceEntry;
+}
+
+/** Sessions that must go, because their backend is no longer there for them. */
+export interface StaleSessions {
+  /** `frontendKey()` of the frontend they came through. */
+  frontend: string;
+  /** By `backendKey()`. True: also connections that are not established, since nothing will answer their SYN. */
+  backends: Map<number, boolean>;
+}
+
+export interface Shortage {
+  /** `namespace/name`. */
+  service: string;
+  map: "services" | "backends";
+  message: string;
+}
+
+/** In the order of application. */
+export interface Changes {
+  runs: RunWrite[];
+  services: ServiceWrite[];
+  /** Before `services` when these would not fit otherwise. */
+  deletesFirst: boolean;
+  /** `frontendKey()`s. */
+  deletes: string[];
+  /** No longer pointed to once the above is done. */
+  freed: Run[];
+  stale: StaleSessions[];
+  /** Services that did not get what they need. They keep what they have; a new one refuses connections. */
+  shortages: Shortage[];
+}
+
+export interface PlanInput {
+  groups: Iterable<ServiceFrontends>;
+  /** Keys that go unless a group has them; "others": every key of the kernel that no group has. */
+  removed: Iterable<string> | "others";
+}
+
+/** One list of backends of a Service, and the run that holds it. */
+interface Placed {
+  backends: readonly Backend[];
+  entries: BackendEntry[];
+  run: Run;
+}
+
+const noRun: Run = { first: 0, count: 0 };
+
+/**
+ * Plans the changes that bring `kernel` to what is desired. Reserves runs and ids in `kernel` and `ids`; if the changes
+ * are not applied after all, both must be read from the maps again.
+ *
+ * @param now milliseconds of any clock that does not go back
+ */
+export function plan(input: PlanInput, kernel: KernelState, ids: IdRegister, now: number): Changes {
+  return new Planner(kernel, ids, now).plan(input);
+}
+
+class Planner {
+  private readonly changes: Changes = {
+    runs: [],
+    services: [],
+    deletesFirst: false,
+    deletes: [],
+    freed: [],
+    stale: [],
+    shortages: [],
+  };
+  private readonly desired = new Set<string>();
+  private readonly ports = new Set<string>();
+  /** Runs that lost a user; another frontend may take them up yet. */
+  private readonly left: Run[] = [];
+  private fresh = 0;
+
+  constructor(
+    private readonly kernel: KernelState,
+    private readonly ids: IdRegister,
+    private readonly now: number,
+  ) {}
+
+  plan({ groups, removed }: PlanInput): Changes {
+    const { changes, kernel } = this;
+    const all = removed === "others";
+    for (const group of groups) {
+      for (const frontend of group.frontends) {
+        this.desired.add(frontendKey(frontend));
+        this.ports.add(frontend.portId);
+      }
+      this.planGroup(group);
+    }
+    for (const key of all ? [...kernel.services.keys()] : removed) {
+      if (!this.desired.has(key) && kernel.services.has(key)) this.planDelete(key);
+    }
+    this.fitServices();
+    const isAddress = ({ key }: ServiceWrite) => isAddressKey(key);
+    // A service is announced when its ports are there, and its ports go when nothing announces it.
+    changes.services = [...partition(changes.services, isAddress)].reverse().flat();
+    changes.deletes = partition(changes.deletes, isAddressKey).flat();
+    changes.freed = [...kernel.unused(this.left), ...kernel.takeDebris()];
+    if (all) this.ids.retain(this.ports);
+    return changes;
+  }
+
+  private planGroup({ service, frontends }: ServiceFrontends) {
+    const placed: Placed[] = [];
+    for (const frontend of frontends) {
+      const key = frontendKey(frontend);
+      const old = this.kernel.services.get(key);
+      const place = this.place(frontend, key, frontends, placed);
+      if (place === undefined) {
+        this.noRoom(service, frontend, key, old);
+        continue;
+      }
+      this.planEntry(frontend, key, old, place.run);
+    }
+  }
+
+  /** Where the frontend's backends are or will be; undefined when there is no room for them. */
+  private place(frontend: Frontend, key: string, all: Frontend[], placed: Placed[]) {
+    const { backends } = frontend;
+    if (backends.length === 0) return { backends, entries: [], run: noRun };
+    const same = placed.find((other) => sameBackends(other.backends, backends));
+    if (same !== undefined) return same;
+    const entries = toEntries(backends);
+    const run = this.existingRun(key, all, entries) ?? this.newRun(entries);
+    if (run === undefined) return undefined;
+    const place = { backends, entries, run };
+    placed.push(place);
+    return place;
+  }
+
+  /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
+  private existingRun(key: string, all: Frontend[], entries: BackendEntry[]): Run | undefined {
+    for (const candidate of [key, ...all.map(frontendKey)]) {
+      const run = this.kernel.runOf(candidate);
+      if (run?.count === entries.length && this.kernel.backends.holds(run.first, entries)) {
+        return run;
+      }
+    }
+    return undefined;
+  }
+
+  private newRun(entries: BackendEntry[]): Run | undefined {
+    const first = this.kernel.runs.allocate(entries.length, this.now);
+    if (first === undefined) return undefined;
+    this.changes.runs.push({ first, entries });
+    return { first, count: entries.length };
+  }
+
+  private planEntry(frontend: Frontend, key: string, old: ServiceEntry | undefined, run: Run) {
+    const { kernel, changes } = this;
+    const entry: ServiceEntry = {
+      id: this.ids.idOf(frontend.portId, old?.id),
+      first: run.first,
+      count: run.count,
+      totalWeight: totalWeight(frontend.backends),
+      affinitySeconds: frontend.affinitySeconds,
+      flags: frontend.proto === 0 ? SERVICE_ADDRESS : 0,
+    };
+    if (old !== undefined && sameEntry(old, entry)) return;
+    if (old === undefined) this.fresh++;
+    const before = kernel.runOf(key);
+    // The new run first: it may be the old one.
+    if (run.count > 0) kernel.use(run);
+    if (before !== undefined) {
+      this.planStale(key, before, frontend);
+      this.leave(before);
+    }
+    kernel.forgetMisfit(key);
+    changes.services.push({ key, entry });
+  }
+
+  private planDelete(key: string) {
+    const before = this.kernel.runOf(key);
+    if (before !== undefined) {
+      this.planStale(key, before, undefined);
+      this.leave(before);
+    }
+    this.kernel.forgetMisfit(key);
+    this.changes.deletes.push(key);
+  }
+
+  private leave(run: Run) {
+    this.kernel.unuse(run);
+    this.left.push(run);
+  }
+
+  private planStale(key: string, before: Run, after: Frontend | undefined) {
+    const keep = new Set(after?.backends.map(({ addr, port }) => backendKey(addr, port)));
+    const draining = new Set(after?.draining.map(({ addr, port }) => backendKey(addr, port)));
+    const backends = new Map<number, boolean>();
+    for (const backend of this.kernel.backends.keys(before)) {
+      if (!keep.has(backend)) backends.set(backend, !draining.has(backend));
+    }
+    if (backends.size > 0) this.changes.stale.push({ frontend: key, backends });
+  }
+
+  private noRoom(service: string, frontend: Frontend, key: string, old: ServiceEntry | undefined) {
+    const { free, longest, resting } = this.kernel.runs.room;
+    const message = `no room for ${frontend.backends.length} backends: of ` +
+      `${this.kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
+      `${resting} soon; raise mapSizes.backends`;
+    this.changes.shortages.push({ service, map: "backends", message });
+    if (old === undefined) this.planEntry({ ...frontend, backends: [] }, key, old, noRun);
+  }
+
+  /** Sees to it that new entries fit: after the deletes if need be, or the last ones not at all. */
+  private fitServices() {
+    const { changes, kernel } = this;
+    const room = kernel.capacity.services - kernel.services.size;
+    changes.deletesFirst = this.fresh > room;
+    let excess = this.fresh - room - changes.deletes.length;
+    for (let i = changes.services.length - 1; i >= 0 && excess > 0; i--) {
+      const { key, entry } = changes.services[i]!;
+      if (kernel.services.has(key)) continue;
+      excess--;
+      changes.services.splice(i, 1);
+      if (entry.count > 0) this.leave({ first: entry.first, count: entry.count });
+      const service = this.ids.portOf(entry.id)?.split(":")[0] ?? key;
+      const message = `no room for ${key}: all ${kernel.capacity.services} entries are taken; ` +
+        "raise mapSizes.services";
+      changes.shortages.push({ service, map: "services", message });
+    }
+  }
+}
+
+/** Those that pass, then those that do not, each in their order. */
+function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], T[]] {
+  const sorted: [T[], T[]] = [[], []];
+  for (const item of items) sorted[passes(item) ? 0 : 1].push(item);
+  return sorted;
+}
+
+function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {
+  return a === b || (a.length === b.length && a.every((one, i) => {
+    const other = b[i]!;
+    return one.addr === other.addr && one.port === other.port && one.weight === other.weight &&
+      one.terminating === other.terminating;
+  }));
+}
+
+function sameEntry(a: ServiceEntry, b: ServiceEntry): boolean {
+  return a.id === b.id && a.first === b.first && a.count === b.count &&
+    a.totalWeight === b.totalWeight && a.affinitySeconds === b.affinitySeconds &&
+    a.flags === b.flags;
+}

@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import type { Backend, Frontend } from "../model/frontend.ts";
+import { applyChanges, isEmpty } from "./apply.ts";
+import { IdRegister } from "./ids.ts";
+import { backendKey, KernelState } from "./kernel.ts";
+import { plan, type PlanInput } from "./plan.ts";
+import { SimulatedMaps } from "./sim.ts";
+import { backends } from "./test_support.ts";
+
+/** `10.96.0.1:80` with its backends, of the Service `web`. */
+function frontend(key: string, list: Backend[], rest: Partial<Frontend> = {}): Frontend {
+  const [addr = "", port] = key.split(":");
+  return {
+    addr,
+    port: Number(port),
+    proto: Number(port) === 0 ? 0 : 6,
+    scope: 0,
+    portId: `default/web:${port}/TCP`,
+    backends: list,
+    draining: [],
+    affinitySeconds: 0,
+    ...rest,
+  };
+}
+
+const group = (frontends: Frontend[], service = "default/web") => ({
+  service,
+  frontends,
+  issues: [],
+});
+
+/** Maps, the agent's copy of them, and a clock. */
+function setUp(capacity = { services: 100, backends: 20 }) {
+  const maps = new SimulatedMaps(capacity);
+  const kernel = new KernelState(capacity);
+  const ids = new IdRegister();
+  let now = 0;
+  const run = (input: PlanInput, seconds = 2) => {
+    now += seconds * 1000;
+    const changes = plan(input, kernel, ids, now);
+    applyChanges(changes, kernel, maps, now);
+    return changes;
+  };
+  /** Only the given frontends of one Service change. */
+  const put = (frontends: Frontend[], seconds?: number) =>
+    run({ groups: [group(frontends)], removed: [] }, seconds);
+  return { maps, kernel, ids, run, put };
+}
+
+Deno.test("plan() writes a run, the port and the address, and then has nothing more to do", () => {
+  const { maps, put } = setUp();
+  const list = [
+    frontend("10.96.0.1:80", backends("10.1.0.1:8080", "10.1.0.2:8080")),
+    frontend("10.96.0.1:0", []),
+  ];
+  put(list);
+  assert.deepEqual(maps.services.get("10.96.0.1:80/6/0"), {
+    id: 1,
+    first: 0,
+    count: 2,
+    totalWeight: 0,
+    affinitySeconds: 0,
+    flags: 0,
+  });
+  assert.deepEqual([...maps.services.keys()], ["10.96.0.1:80/6/0", "10.96.0.1:0/0/0"]);
+  assert.equal(maps.services.get("10.96.0.1:0/0/0")?.flags, 1);
+  assert.deepEqual(maps.backends[1], { addr: "10.1.0.2", port: 8080, flags: 0, weightEnd: 0 });
+  assert.ok(isEmpty(put(list)));
+});
+
+Deno.test("plan() writes cumulative weights, and none when all are equal", () => {
+  const { maps, put } = setUp();
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80*3", "10.1.0.2:80*5!"))]);
+  assert.equal(maps.services.get("10.96.0.1:80/6/0")?.totalWeight, 8);
+  assert.deepEqual(maps.backends.slice(0, 2).map(({ weightEnd, flags }) => [weightEnd, flags]), [
+    [3, 0],
+    [8, 1],
+  ]);
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80*3", "10.1.0.2:80*3"))]);
+  assert.equal(maps.services.get("10.96.0.1:80/6/0")?.totalWeight, 0);
+});
+
+Deno.test("plan() lets frontends of a Service with equal lists share a run", () => {
+  const { maps, put } = setUp();
+  const list = backends("10.1.0.1:80");
+  const two = [frontend("10.96.0.1:80", list), frontend("10.96.0.2:80", backends("10.1.0.1:80"))];
+  assert.equal(put(two).runs.length, 1);
+  const firsts = () => [...maps.services.values()].map(({ first }) => first);
+  assert.deepEqual(firsts(), [0, 0]);
+  // A third one joins without a write; the run stays while one user is left.
+  assert.equal(put([...two, frontend("10.96.0.3:80", list)]).runs.length, 0);
+  const other = backends("10.1.0.9:80");
+  assert.deepEqual(put([two[0]!, frontend("10.96.0.2:80", other)]).freed, []);
+  assert.deepEqual(firsts(), [0, 1, 0]);
+});
+
+Deno.test("plan() lets two frontends swap their lists without a write to a run", () => {
+  const { maps, put } = setUp();
+  const [a, b] = [backends("10.1.0.1:80"), backends("10.1.0.2:80")];
+  put([frontend("10.96.0.1:80", a), frontend("10.96.0.2:80", b)]);
+  const swapped = put([frontend("10.96.0.1:80", b), frontend("10.96.0.2:80", a)]);
+  assert.deepEqual([swapped.runs, swapped.freed], [[], []]);
+  assert.deepEqual([...maps.services.values()].map(({ first }) => first), [1, 0]);
+});
+
+Deno.test("plan() does not use a freed run before it has rested", () => {
+  const { maps, put } = setUp({ services: 10, backends: 3 });
+  const first = () => maps.services.get("10.96.0.1:80/6/0")?.first;
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80"))]);
+  put([frontend("10.96.0.1:80", backends("10.1.0.2:80"))], 0);
+  put([frontend("10.96.0.1:80", backends("10.1.0.3:80"))], 0.5);
+  assert.equal(first(), 2);
+  put([frontend("10.96.0.1:80", backends("10.1.0.4:80"))], 0.6);
+  assert.equal(first(), 0);
+});
+
+Deno.test("plan() keeps what is there when no run is free, and a new Service refuses connections", () => {
+  const { maps, put, run } = setUp({ services: 10, backends: 3 });
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80", "10.1.0.2:80"))]);
+  const before = maps.contents();
+  const changes = put([frontend("10.96.0.1:80", backends("10.1.0.3:80", "10.1.0.4:80"))]);
+  assert.deepEqual(maps.contents(), before);
+  assert.match(changes.shortages[0]!.message, /^no room for 2 backends: .*1 are free.*mapSizes/);
+  const other = group(
+    [frontend("10.96.0.9:80", backends("10.1.0.3:80", "10.1.0.4:80"), { portId: "default/b:80" })],
+    "default/b",
+  );
+  assert.equal(run({ groups: [other], removed: [] }).shortages[0]?.service, "default/b");
+  assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 0);
+  // With the first one gone there is room, once its run has rested.
+  run({ groups: [], removed: ["10.96.0.1:80/6/0"] });
+  assert.deepEqual(run({ groups: [other], removed: [] }).shortages, []);
+  assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 2);
+});
+
+Deno.test("plan() deletes first when new entries fit only then, and leaves out what does not fit at all", () => {
+  const { maps, run, put } = setUp({ services: 2, backends: 20 });
+  const list = backends("10.1.0.1:80");
+  put([frontend("10.96.0.1:80", list), frontend("10.96.0.1:0", [])]);
+  const moved = [1, 2, 3].map((n) => frontend(`10.96.0.${n + 1}:80`, list));
+  const changes = run({ groups: [group(moved)], removed: "others" });
+  assert.equal(changes.deletesFirst, true);
+  assert.deepEqual([...maps.services.keys()], ["10.96.0.2:80/6/0", "10.96.0.3:80/6/0"]);
+  assert.match(changes.shortages[0]!.message, /10\.96\.0\.4:80.*all 2 entries/);
+});
+
+Deno.test("plan() keeps the ids of the kernel's entries over a restart", () => {
+  const { maps, put } = setUp();
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80"))]);
+  const old = group([frontend("10.96.0.1:80", backends("10.1.0.2:80"))]);
+  maps.services.get("10.96.0.1:80/6/0")!.id = 41;
+  const kernel = maps.read(1000);
+  const ids = new IdRegister(new Set([41]));
+  const fresh = group([frontend("10.96.0.2:80", [], { portId: "default/new:80/TCP" })]);
+  const changes = plan({ groups: [fresh, old], removed: [] }, kernel, ids, 0);
+  assert.deepEqual(changes.services.map(({ entry }) => entry.id), [42, 41]);
+});
+
+Deno.test("plan() gives one of two ports with the same id, and a port with id 0, another", () => {
+  const { maps } = setUp();
+  const entry = { id: 5, first: 0, count: 0, totalWeight: 0, affinitySeconds: 0, flags: 0 };
+  for (const [n, id] of [[1, 5], [2, 5], [3, 0]] as const) {
+    maps.services.set(`10.96.0.${n}:80/6/0`, { ...entry, id });
+  }
+  const groups = [1, 2, 3].map((n) =>
+    group([frontend(`10.96.0.${n}:80`, [], { portId: `default/${n}:80/TCP` })])
+  );
+  const changes = plan({ groups, removed: [] }, maps.read(0), new IdRegister(new Set([5])), 0);
+  assert.deepEqual(changes.services.map(({ key, entry }) => [key, entry.id]), [
+    ["10.96.0.2:80/6/0", 6],
+    ["10.96.0.3:80/6/0", 7],
+  ]);
+});
+
+Deno.test("plan() says which backends a frontend lost, and which of them are only draining", () => {
+  const { put, run } = setUp();
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80", "10.1.0.2:80", "10.1.0.3:80"))]);
+  const changes = put([
+    frontend("10.96.0.1:80", backends("10.1.0.1:80"), { draining: backends("10.1.0.2:80") }),
+  ]);
+  assert.deepEqual(changes.stale, [{
+    frontend: "10.96.0.1:80/6/0",
+    backends: new Map([[backendKey("10.1.0.2", 80), false], [backendKey("10.1.0.3", 80), true]]),
+  }]);
+  assert.deepEqual(run({ groups: [], removed: "others" }).stale, [{
+    frontend: "10.96.0.1:80/6/0",
+    backends: new Map([[backendKey("10.1.0.1", 80), true]]),
+  }]);
+});
+
+Deno.test("plan() repairs runs that overlap, leave the array, or hold something else", () => {
+  const { maps, put } = setUp();
+  const wanted = [1, 2, 3, 4].map((n) =>
+    frontend(`10.96.0.${n}:80`, backends(`10.1.0.${n}:80`, `10.1.1.${n}:80`))
+  );
+  put(wanted);
+  const right = maps.contents();
+  maps.services.get("10.96.0.1:80/6/0")!.first = 3; // across the runs of 2 and 3
+  maps.services.get("10.96.0.2:80/6/0")!.first = 19; // half outside
+  maps.backends[7] = { addr: "6.6.6.6", port: 6, flags: 0, weightEnd: 0 };
+  maps.services.set("6.6.6.6:6/6/0", { ...maps.services.get("10.96.0.3:80/6/0")!, id: 9 });
+  const kernel = maps.read(1000);
+  const ids = new IdRegister();
+  const changes = plan({ groups: [group(wanted)], removed: "others" }, kernel, ids, 0);
+  applyChanges(changes, kernel, maps, 0);
+  assert.deepEqual(maps.contents(), right);
+  // All is accounted for: what is not in use is free again once it has rested.
+  kernel.runs.allocate(1, 2000);
+  assert.deepEqual(kernel.runs.room.free, 20 - 8 - 1);
+});

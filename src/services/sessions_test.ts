@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { parseIpv4 } from "../model/ipv4.ts";
+import { backendKey, KernelState } from "./kernel.ts";
+import { judgeOrphans, judgeStale, type SessionView } from "./sessions.ts";
+
+/** `10.96.0.1:53 10.1.0.1:5353`, UDP unless said otherwise. */
+function session(text: string, rest: Partial<SessionView> = {}): SessionView {
+  const [frontend, backend] = text.split(" ").map((part) => part.split(":"));
+  return {
+    proto: 17,
+    frontendAddr: parseIpv4(frontend![0]!)!,
+    frontendPort: Number(frontend![1]),
+    backendAddr: parseIpv4(backend![0]!)!,
+    backendPort: Number(backend![1]),
+    unestablished: false,
+    ...rest,
+  };
+}
+
+const gone = backendKey("10.1.0.1", 5353);
+const draining = backendKey("10.1.0.2", 5353);
+const lost = new Map([[gone, true], [draining, false]]);
+
+Deno.test("judgeStale() ends datagrams to lost backends of their frontend and no others", () => {
+  const judge = judgeStale([{ frontend: "10.96.0.1:53/17/0", backends: lost }]);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.1:5353")), true);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.2:5353")), true);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.3:5353")), false);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.1:80")), false);
+  assert.equal(judge(session("10.96.0.2:53 10.1.0.1:5353")), false);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.1:5353", { proto: 6 })), false);
+});
+
+Deno.test("judgeStale() ends of the connections only handshakes with backends that are gone", () => {
+  const judge = judgeStale([{ frontend: "10.96.0.1:53/6/0", backends: lost }]);
+  const tcp = (backend: string, unestablished: boolean) =>
+    judge(session(`10.96.0.1:53 ${backend}`, { proto: 6, unestablished }));
+  assert.equal(tcp("10.1.0.1:5353", true), true);
+  assert.equal(tcp("10.1.0.1:5353", false), false);
+  assert.equal(tcp("10.1.0.2:5353", true), false);
+});
+
+Deno.test("judgeOrphans() ends datagrams without their frontend or backend in the maps", () => {
+  const kernel = new KernelState({ services: 10, backends: 10 });
+  kernel.backends.set(0, { addr: "10.1.0.1", port: 5353, flags: 0, weightEnd: 0 });
+  const entry = { id: 1, first: 0, count: 1, totalWeight: 0, affinitySeconds: 0, flags: 0 };
+  kernel.load([["10.96.0.1:53/17/0", entry], ["10.96.0.1:80/6/0", { ...entry, count: 0 }]]);
+  const judge = judgeOrphans(kernel);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.1:5353")), false);
+  assert.equal(judge(session("10.96.0.1:53 10.1.0.2:5353")), true);
+  assert.equal(judge(session("10.96.0.9:53 10.1.0.1:5353")), true);
+  assert.equal(judge(session("10.96.0.9:53 10.1.0.1:5353", { proto: 6 })), false);
+  assert.equal(judge(session("10.96.0.9:53 10.1.0.1:5353", { proto: 1 })), false);
+});

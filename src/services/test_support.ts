@@ -1,0 +1,87 @@
+/** Makers of objects for the tests of this folder. */
+import type { Backend } from "../model/frontend.ts";
+import type { Endpoint, EndpointSlice, Service } from "../model/objects.ts";
+import type { Change } from "../model/state.ts";
+
+export function service(name: string, rest: Partial<Service> = {}): Service {
+  return {
+    kind: "Service",
+    namespace: "default",
+    name,
+    type: "ClusterIP",
+    clusterIPs: ["10.96.0.1"],
+    headless: false,
+    ports: [{ name: "http", protocol: "TCP", port: 80, targetPort: 8080 }],
+    publishNotReadyAddresses: false,
+    internalTrafficPolicy: "Cluster",
+    affinitySeconds: 0,
+    ...rest,
+  };
+}
+
+/** `10.1.0.1` is ready; `10.1.0.1 terminating serving`, `10.1.0.1 notready`, `10.1.0.1 @node2` are not, or elsewhere. */
+export function endpoint(text: string): Endpoint {
+  const [address = "", ...words] = text.split(" ");
+  const ready = !words.includes("terminating") && !words.includes("notready");
+  const nodeName = words.find((word) => word.startsWith("@"))?.slice(1);
+  return {
+    address,
+    ready,
+    serving: ready || words.includes("serving"),
+    terminating: words.includes("terminating"),
+    ...(nodeName === undefined ? {} : { nodeName }),
+  };
+}
+
+export function slice(
+  serviceName: string,
+  endpoints: string[],
+  rest: Partial<EndpointSlice> = {},
+): EndpointSlice {
+  return {
+    kind: "EndpointSlice",
+    namespace: "default",
+    name: `${serviceName}-1`,
+    serviceName,
+    addressType: "IPv4",
+    ports: [{ name: "http", protocol: "TCP", port: 8080 }],
+    endpoints: endpoints.map(endpoint),
+    ...rest,
+  };
+}
+
+export const upsert = (object: Change["object"]): Change => ({ type: "upsert", object });
+export const remove = (object: Change["object"]): Change => ({ type: "delete", object });
+
+/** `10.1.0.1:8080`, with `*3` for a weight and `!` for a terminating one. */
+export function backends(...texts: string[]): Backend[] {
+  return texts.map((text) => {
+    const [, addr, port, weight, terminating] = /^([\d.]+):(\d+)(?:\*(\d+))?(!?)$/.exec(text)!;
+    return {
+      addr: addr!,
+      port: Number(port),
+      weight: Number(weight ?? 1),
+      terminating: terminating === "!",
+    };
+  });
+}
+
+/** The inverse of `backends()`. */
+export function show(list: readonly Backend[]): string[] {
+  return list.map(({ addr, port, weight, terminating }) =>
+    `${addr}:${port}${weight === 1 ? "" : `*${weight}`}${terminating ? "!" : ""}`
+  );
+}
+
+/** Reproducible random numbers (mulberry32): `random()` from 0 to 1, `below(n)` whole ones. */
+export function generator(seed: number) {
+  const random = () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const below = (n: number) => Math.floor(random() * n);
+  const pick = <T>(from: readonly T[]): T => from[below(from.length)] as T;
+  return { random, below, pick };
+}
