@@ -98,7 +98,7 @@ function down() {
     .action(async ({ name }) => {
       const { found, warnings } = await downLab(name, stderrProgress());
       for (const warning of warnings) console.error(`pcnk: ${warning}`);
-      if (!found) console.error(`no lab ${name} is up: nothing to remove`);
+      if (!found) console.error(`there is no lab named ${name}: nothing to remove`);
     });
 }
 

@@ -74,9 +74,9 @@ function ending(report: TestReport, paint: Paint): string {
 host-local and portmap plugins with pcnk chained behind them; services translated by eBPF at each pod's own veth.
 
 Next:
-  pcnk lab up                              keep one, to play with
-  pcnk lab exec pod1-1 -- curl 10.96.0.10  ask a service
-  pcnk lab status                          see nodes and pods
-  pcnk lab down                            remove it
+  pcnk lab up                             keep one, to play with
+  pcnk lab exec pod1-1 -- curl 10.96.1.1  ask a service
+  pcnk lab status                         see nodes and pods
+  pcnk lab down                           remove it
 `;
 }

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { PLUGIN_FOLDERS, REFERENCE_PLUGINS } from "../../install/conflist.ts";
 import { namespacesOf } from "./leftovers.ts";
-import { LabExistsError } from "./state.ts";
+import { LabExistsError, nameOption } from "./state.ts";
 
 /** @throws Error when this is not root. */
 export function requireRoot(uid: number | null = Deno.uid()): void {
@@ -43,6 +43,6 @@ export function refuseLeftovers(name: string): void {
   if (first === undefined) return;
   throw new LabExistsError(
     `lab ${name} is up, or left over from a crash (network namespace ${first} is there); ` +
-      `remove it: pcnk lab down${name === "lab" ? "" : ` --name ${name}`}`,
+      `remove it: pcnk lab down${nameOption(name)}`,
   );
 }

@@ -4,7 +4,7 @@
  */
 import type { PortMapping, Wiring } from "./attachment.ts";
 import type { LabOptions, LabPlan } from "./plan.ts";
-import { LAB_ROOT, labDir, planLab } from "./plan.ts";
+import { DEFAULT_OPTIONS, LAB_ROOT, labDir, planLab } from "./plan.ts";
 import { identify, isAlive, type ProcessId } from "./process.ts";
 
 /** A pod that CNI ADD has wired, or is about to. */
@@ -97,7 +97,9 @@ export class LabStore {
       text = Deno.readTextFileSync(path);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new NoLabError(`no lab ${name} is up; start one: pcnk lab up`);
+      throw new NoLabError(
+        `there is no lab named ${name}; make one: pcnk lab up${nameOption(name)}`,
+      );
     }
     const state = parseState(path, text);
     return new LabStore(planLab(state.options), state);
@@ -121,9 +123,14 @@ export class LabStore {
   }
 }
 
+/** What has to be added to a command so that it means the lab of this name. */
+export function nameOption(name: string): string {
+  return name === DEFAULT_OPTIONS.name ? "" : ` --name ${name}`;
+}
+
 /** Why there cannot be another lab of that name. */
 function whatIsThere(name: string): string {
-  const option = name === "lab" ? "" : ` --name ${name}`;
+  const option = nameOption(name);
   try {
     const store = LabStore.open(name);
     if (store.busy) return `lab ${name} is just being made, by process ${store.state.owner.pid}`;
