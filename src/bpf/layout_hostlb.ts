@@ -1,0 +1,134 @@
+/**
+ * The layout that hostlb shares with user space beside layout.ts: mirrors bpf/lib/hostlb_types.h, maps_hostlb.h and
+ * node_addrs.h. Structs are compared with the object's BTF when it is loaded.
+ */
+import {
+  array,
+  be16,
+  ipv4,
+  pad,
+  struct,
+  type StructCodec,
+  u32,
+  u64,
+  type ValueOf,
+} from "./codec.ts";
+import { type MapDescriptor, maps } from "./layout.ts";
+import { MAP_TYPE } from "./syscall.ts";
+
+/** BPF_MAP_TYPE_SK_STORAGE */
+const SK_STORAGE = 24;
+
+/** enum hostlb_flags */
+export const HOSTLB_FLAG = { ALL: 1 } as const;
+/** enum node_addr_flags */
+export const NODE_ADDR_FLAG = { LOCAL: 1 } as const;
+/** HOSTLB_FLOWS: services that an unconnected UDP socket can talk to and tell apart. */
+export const HOSTLB_FLOWS = 8;
+
+/** Where hostlb sends connections that nobody would answer; the kernel refuses them. */
+export const REFUSED = { addr: "127.0.0.1", port: 0 } as const;
+
+/** For whose sockets hostlb acts. */
+export const hostlbConfig = struct("hostlb_config", {
+  /** Of the node's network namespace; 0n: the initial one. */
+  netns_cookie: u64,
+  /** HOSTLB_FLAG */
+  flags: u32,
+  reserved: pad(u32),
+});
+export type HostlbConfig = ValueOf<typeof hostlbConfig>;
+
+/** What a socket calls a service, and the backend it got. */
+export const hostlbFlow = struct("hostlb_flow", {
+  /** "0.0.0.0": the place is free. */
+  addr: ipv4,
+  /** REFUSED.addr with port REFUSED.port: there was no backend. */
+  backend_addr: ipv4,
+  port: be16,
+  backend_port: be16,
+  /** In `backends`, when the choice was made. */
+  index: u32,
+});
+export type HostlbFlow = ValueOf<typeof hostlbFlow>;
+
+/** What is kept with a socket. */
+export const hostlbSocket = struct("hostlb_socket", {
+  flows: array(hostlbFlow, HOSTLB_FLOWS),
+  last: u32,
+  next: u32,
+});
+export type HostlbSocket = ValueOf<typeof hostlbSocket>;
+
+/** An address of a node. */
+export const nodeAddrKey = struct("node_addr_key", { addr: ipv4 });
+export type NodeAddrKey = ValueOf<typeof nodeAddrKey>;
+
+/** Whose address it is. */
+export const nodeAddr = struct("node_addr", {
+  /** NODE_ADDR_FLAG */
+  flags: u32,
+});
+export type NodeAddr = ValueOf<typeof nodeAddr>;
+
+/** Names of enum hostlb_event, in its order: the index in `hostlb_counters`. */
+export const hostlbEvents = [
+  { name: "hostlb_connected", help: "sockets connected to a backend" },
+  { name: "hostlb_flow_created", help: "backends chosen for unconnected UDP sockets" },
+  { name: "hostlb_flow_moved", help: "the same, because the one before was gone" },
+  { name: "hostlb_refused_no_backend", help: "refused: the service has no backends" },
+  { name: "hostlb_refused_no_port", help: "refused: the service address has no such port" },
+  { name: "hostlb_not_recorded", help: "no memory: the process sees the backend's address" },
+] as const;
+
+/** Name of an event. */
+export type HostlbEvent = typeof hostlbEvents[number]["name"];
+
+function map<K, V, P extends boolean>(descriptor: MapDescriptor<K, V, P>) {
+  return descriptor;
+}
+
+/** Maps that hostlb brings along; `node_addrs` is of use to other programs too. */
+export const hostlbMaps = {
+  hostlb_config: map({
+    name: "hostlb_config",
+    type: MAP_TYPE.ARRAY,
+    key: u32,
+    value: hostlbConfig,
+    perCpu: false,
+  }),
+  hostlb_counters: map({
+    name: "hostlb_counters",
+    type: MAP_TYPE.PERCPU_ARRAY,
+    key: u32,
+    value: u64,
+    perCpu: true,
+  }),
+  /** Keys are descriptors of sockets; dumped through sock_diag. */
+  hostlb_sockets: map({
+    name: "hostlb_sockets",
+    type: SK_STORAGE,
+    key: u32,
+    value: hostlbSocket,
+    perCpu: false,
+  }),
+  node_addrs: map({
+    name: "node_addrs",
+    type: MAP_TYPE.HASH,
+    key: nodeAddrKey,
+    value: nodeAddr,
+    perCpu: false,
+  }),
+} as const;
+
+/** The maps of maps.h that hostlb reads. */
+export const hostlbReads = [maps.services, maps.backends] as const;
+
+/** Structs for the comparison with BTF. */
+export const hostlbStructs: readonly StructCodec<unknown>[] = [
+  hostlbConfig,
+  hostlbFlow,
+  hostlbSocket,
+  nodeAddrKey,
+  nodeAddr,
+] as readonly StructCodec<unknown>[];
