@@ -151,7 +151,11 @@ static __always_inline struct session *session_find(const struct packet *pkt)
 	return session;
 }
 
-/* Does another live flow own the reply key? `reply` is what is found there. */
+/* Does another flow own the reply key? `reply` is what is found there. One that is
+ * closed does until its time is up: the backend may still hold the connection in
+ * TIME-WAIT, where a new one of the same 5-tuple must continue the old one's sequence
+ * numbers and timestamps (RFC 6191), and a client that talks to another address does
+ * not know them. */
 static __noinline bool reply_taken(const struct session_key *key, const struct session *reply,
 				   const struct session_key *forward_key, __u64 now)
 {
@@ -165,8 +169,7 @@ static __noinline bool reply_taken(const struct session_key *key, const struct s
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
-	return is_twin_of(owner, key) && owner->state != STATE_CLOSED &&
-	       !session_expired(owner, key->proto, now);
+	return is_twin_of(owner, key) && !session_expired(owner, key->proto, now);
 }
 
 /* Claims the reply key of `forward`. Two service addresses may lead a client to

@@ -135,8 +135,11 @@ packetTest("reply_claim() takes the place of a flow that is over", (w) => {
   const first = { src: client, dst: vip }, reply = { src: `${LOCAL}:8080`, dst: client };
   const second = tcp({ src: client, dst: other, flags: "S" });
   const ends: Record<string, () => void> = {
-    reset: () => void w.run(tcp({ ...first, flags: "R" })),
     expired: () => w.age(first, 61),
+    "closed long ago": () => {
+      w.run(tcp({ ...first, flags: "R" }));
+      w.age(first, 121);
+    },
     "moved to another backend": () => w.edit(first, { dst: REMOTE }),
     "evicted, and its reply idle": () => {
       w.maps.sessions.deleteBatch([w.key(first)]);
@@ -153,14 +156,25 @@ packetTest("reply_claim() takes the place of a flow that is over", (w) => {
   }
 });
 
-packetTest("reply_claim() does not take the place of a flow whose client side was evicted", (w) => {
-  w.service(vip, [`${LOCAL}:8080`]);
-  w.service(other, [`${LOCAL}:8080`], { id: 2 });
-  w.run(tcp({ src: client, dst: vip, flags: "S" }));
-  w.maps.sessions.deleteBatch([w.key({ src: client, dst: vip })]);
-  w.run(tcp({ src: client, dst: other, flags: "S" }));
-  assert.notEqual(w.session({ src: client, dst: other })?.sport, 40000);
-});
+packetTest(
+  "reply_claim() leaves the place to a flow that may still be alive at the backend",
+  (w) => {
+    w.service(vip, [`${LOCAL}:8080`]);
+    w.service(other, [`${LOCAL}:8080`], { id: 2 });
+    const first = { src: client, dst: vip };
+    const signs: Record<string, () => void> = {
+      "just closed: TIME-WAIT": () => void w.run(tcp({ ...first, flags: "R" })),
+      "client's side evicted": () => void w.maps.sessions.deleteBatch([w.key(first)]),
+    };
+    for (const [sign, make] of Object.entries(signs)) {
+      w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+      w.run(tcp({ ...first, flags: "S" }));
+      make();
+      w.run(tcp({ src: client, dst: other, flags: "S" }));
+      assert.notEqual(w.session({ src: client, dst: other })?.sport, 40000, sign);
+    }
+  },
+);
 
 packetTest("reply_claim() drops, and counts, when every source port is taken", (w) => {
   w.service(vip, [`${LOCAL}:8080`]);
