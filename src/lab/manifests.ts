@@ -26,7 +26,8 @@ export interface LabService {
   address: string;
   backends: PodAddress[];
   nodePort?: number;
-  annotations?: Record<string, string>;
+  /** The weight of each backend; all the same when absent. */
+  weightOf?: (pod: PodAddress) => number;
 }
 
 /** An object as it stands in a manifest. */
@@ -42,7 +43,8 @@ export function labServices(plan: LabPlan, pods: PodAddress[]): LabService[] {
       name: "weighted",
       address: "10.96.0.12",
       backends: pods,
-      annotations: { "pcnk.io/weight": "10" },
+      // Every first pod of a node gets three times what the others get.
+      weightOf: (pod) => pod.name.endsWith("-1") ? 3 : 1,
     },
     { name: "nodeport", address: "10.96.0.13", backends: pods, nodePort: NODE_PORT },
     ...plan.nodes.map((node) => ({
@@ -84,10 +86,10 @@ const PROTOCOLS = ["TCP", "UDP"];
 
 /** A Service object for each service. */
 export function serviceManifests(services: LabService[]): Manifest[] {
-  return services.map(({ name, address, nodePort, annotations }) => ({
+  return services.map(({ name, address, nodePort }) => ({
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name, namespace: "default", ...(annotations && { annotations }) },
+    metadata: { name, namespace: "default" },
     spec: {
       type: nodePort === undefined ? "ClusterIP" : "NodePort",
       clusterIP: address,
@@ -104,15 +106,27 @@ export function serviceManifests(services: LabService[]): Manifest[] {
   }));
 }
 
-/** An EndpointSlice for each service, also for those with no backend, as the control plane does. */
-export function endpointSliceManifests(services: LabService[]): Manifest[] {
-  return services.map(({ name, backends }) => ({
+/**
+ * The EndpointSlices: one for each service, also for those with no backend, as the control plane does; of a weighted service
+ * one for each weight, which is an annotation of the slice.
+ */
+export function endpointSliceManifests(services: LabService[]) {
+  return services.flatMap(({ name, backends, weightOf }) => {
+    if (!weightOf) return [endpointSlice(name, `${name}-lab`, backends)];
+    return [...Map.groupBy(backends, weightOf)]
+      .map(([weight, group]) => endpointSlice(name, `${name}-lab-${weight}`, group, weight));
+  });
+}
+
+function endpointSlice(service: string, name: string, backends: PodAddress[], weight?: number) {
+  return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
     metadata: {
-      name: `${name}-lab`,
+      name,
       namespace: "default",
-      labels: { "kubernetes.io/service-name": name },
+      labels: { "kubernetes.io/service-name": service },
+      ...(weight !== undefined && { annotations: { "pcnk.io/weight": String(weight) } }),
     },
     addressType: "IPv4",
     ports: PROTOCOLS.map((protocol) => ({
@@ -126,5 +140,5 @@ export function endpointSliceManifests(services: LabService[]): Manifest[] {
       nodeName: pod.node,
       targetRef: { kind: "Pod", namespace: "default", name: pod.name },
     })),
-  }));
+  };
 }

@@ -35,9 +35,20 @@ Deno.test("labServices() puts a node's own pods behind the node's own service", 
 
 Deno.test("endpointSliceManifests() has a slice also for a service with no backends", () => {
   const slices = endpointSliceManifests(labServices(plan, pods));
-  const empty = slices.find((slice) => (slice.metadata as { name: string }).name === "empty-lab");
+  const empty = slices.find((slice) => slice.metadata.name === "empty-lab");
   assert.deepEqual(empty?.endpoints, []);
-  assert.equal(slices.length, serviceManifests(labServices(plan, pods)).length);
+  // One for each service; the weighted one has two.
+  assert.equal(slices.length, serviceManifests(labServices(plan, pods)).length + 1);
+});
+
+Deno.test("endpointSliceManifests() has a slice for each weight, with all pods between them", () => {
+  const slices = endpointSliceManifests(labServices(plan, pods))
+    .filter(({ metadata }) => metadata.name.startsWith("weighted-"));
+  assert.deepEqual(slices.map(({ metadata }) => metadata.annotations), [
+    { "pcnk.io/weight": "3" },
+    { "pcnk.io/weight": "1" },
+  ]);
+  assert.deepEqual(slices.map(({ endpoints }) => endpoints.length), [16, 16]);
 });
 
 Deno.test("nodeManifests() tells podCIDR and address of every node", () => {
