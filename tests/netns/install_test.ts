@@ -247,3 +247,18 @@ test("installDataPlane() clears what an install that was killed left", ({ option
   assert.deepEqual(listPins(`${bpffs}/map`).sort(), Object.keys(maps).sort());
   assert.deepEqual(listPins(`${bpffs}/prog`).sort(), [...PROGRAMS].sort());
 });
+
+const built = new URL("../../dist/artifacts/lbrp.bpf.o", import.meta.url).pathname;
+
+Deno.test({
+  name: "installDataPlane() installs lbrp itself, with the sizes of its headers",
+  ignore: !(needs.root() && needs.file(built)),
+  fn() {
+    using sandbox = new Sandbox();
+    const bpffs = sandbox.bpffs();
+    using dataPlane = installDataPlane({ bpffs, nl: sandbox.netns().nl });
+    assert.ok(dataPlane.maps.services.maxEntries >= 20_000);
+    assert.ok(dataPlane.maps.backends.maxEntries >= 250_000);
+    for (const name of PROGRAMS) assert.ok(dataPlane.programFd(name) > 0);
+  },
+});
