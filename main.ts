@@ -4,13 +4,13 @@
  *
  * The container runtime says which verb it wants through CNI_COMMAND (CNI SPEC 1.1, section 2); everything else is the
  * command line.
+ *
+ * Deno's own names here and in cni/, not Node's: loading a node: module costs every CNI call a millisecond or two.
  */
-import process from "node:process";
-
-if (process.env.CNI_COMMAND !== undefined) {
+if (Deno.env.has("CNI_COMMAND")) {
   const { runCni } = await import("./cni/main.ts");
-  process.exitCode = await runCni();
+  Deno.exitCode = runCni();
 } else {
   const { runCli } = await import("./src/cli/main.ts");
-  process.exitCode = await runCli(process.argv.slice(2));
+  Deno.exitCode = await runCli(Deno.args);
 }

@@ -2,7 +2,6 @@
  * The two programs of a pod: `lbrp_from_pod` on what it sends, `lbrp_to_pod` on what the node's stack sends to it. The
  * second is on the bridge, where one serves all pods, or on the veth where there is no bridge.
  */
-import { readFileSync } from "node:fs";
 import { type AttachMode, attachPinned, type Hook, isAttached } from "../src/bpf/attach.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import type { Link, RtNetlink } from "../src/linux/rtnetlink.ts";
@@ -51,7 +50,7 @@ export function putInPlace(dataPlane: DataPlane, placed: PlacedProgram, wanted: 
 /** How the agent was told to attach (`<stateDir>/datapath.json`); `auto` when no agent has run. */
 export function attachMode(stateDir: string): AttachMode {
   try {
-    const value: unknown = JSON.parse(readFileSync(`${stateDir}/datapath.json`, "utf8"));
+    const value: unknown = JSON.parse(Deno.readTextFileSync(`${stateDir}/datapath.json`));
     const mode = isObject(value) ? value["attach"] : undefined;
     return mode === "tcx" || mode === "clsact" ? mode : "auto";
   } catch {

@@ -5,7 +5,6 @@
  * A record is written before anything it tells of, and removed after: whatever moment a process is killed at, what it
  * left in the kernel has a record. Files appear whole (written beside, synced, renamed).
  */
-import { readdirSync } from "node:fs";
 import { isObject } from "./config.ts";
 import { type AttachmentId, containerId, interfaceName } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
@@ -96,7 +95,7 @@ export class State {
   /** All records that can be read. Remains of interrupted writes are removed; for the holder of the exclusive lock. */
   list(): Attachment[] {
     const found: Attachment[] = [];
-    for (const name of readdirSync(this.dir)) {
+    for (const { name } of Array.from(Deno.readDirSync(this.dir))) {
       const path = `${this.dir}/${name}`;
       if (name.startsWith(".")) remove(path);
       if (!name.endsWith(".json")) continue;
