@@ -45,6 +45,8 @@ export interface LoadOptions {
   pinDir?: string;
   /** Capacities that differ from the object's. */
   maxEntries?: Readonly<Record<string, number>>;
+  /** Takes pinned maps with the capacity they have, where `maxEntries` names none. */
+  keepCapacities?: boolean;
   /** Maps that are made anew and not pinned although `pinDir` has one of that name. */
   fresh?: ReadonlySet<string>;
   /** Gets what libbpf says of a load that went well. */
@@ -142,7 +144,7 @@ function prepareMaps(
   lib: Libbpf,
   maps: Deno.PointerValue[],
   object: string,
-  { pinDir, maxEntries = {}, fresh }: LoadOptions,
+  { pinDir, maxEntries = {}, keepCapacities, fresh }: LoadOptions,
 ): Set<string> {
   const reused = new Set<string>();
   const names = new Set(maps.map((map) => textAt(lib.bpf_map__name(map))));
@@ -159,6 +161,9 @@ function prepareMaps(
     const fd = tryObjGet(`${pinDir}/${name}`);
     if (fd === undefined) continue;
     try {
+      if (keepCapacities && size === undefined) {
+        lib.bpf_map__set_max_entries(map, mapInfo(fd).maxEntries);
+      }
       checkReusable(lib, map, fd, `${pinDir}/${name}`);
       const error = lib.bpf_map__reuse_fd(map, fd); // it takes a duplicate
       if (error < 0) throw new LoadError(object, `use of map ${name}`, -error, takeLog());
