@@ -66,22 +66,17 @@ export function tcxSupported(release: string = Deno.osRelease()): boolean {
  * Attaches a program to a hook, or puts it into the place of the pcnk program that is there. An attachment of the other
  * mode is removed afterwards, so the hook is never bare.
  * @param options.name the program's name in C, e.g. `lbrp_from_pod`
- * @throws {AttachError} when another tool's filter is in pcnk's place
- * @throws {SyscallError} ENODEV; EINVAL when TCX is asked for and the kernel has none
+ * @throws {AttachError} when another tool's filter is in pcnk's place, or the kernel has no TCX and it is asked for
+ * @throws {SyscallError} ENODEV
  */
 export function attach(
   options: Hook & { programFd: number; name: string; mode: AttachMode },
 ): Attachment {
   const mode = options.mode === "auto" ? choose(options) : options.mode;
   if (mode === "tcx") {
-    try {
-      const attachment = attachTcx(options, options.programFd);
-      detachFilter(options);
-      return attachment;
-    } catch (error) {
-      const old = error instanceof SyscallError && error.code === "EINVAL";
-      if (!old || options.mode !== "auto") throw error;
-    }
+    const attachment = attachTcx(options, options.programFd);
+    detachFilter(options);
+    return attachment;
   }
   const attachment = attachFilter(options, options.programFd, options.name);
   detachTcx(options);
@@ -213,7 +208,7 @@ function attachTcx(hook: Hook, programFd: number): Attachment {
     if (present) return result;
     removePin(pin); // of a former device with the same index
     const type = direction === "ingress" ? ATTACH_TYPE.TCX_INGRESS : ATTACH_TYPE.TCX_EGRESS;
-    const link = linkCreate(programFd, ifindex, type);
+    const link = createLink(programFd, ifindex, type);
     try {
       Deno.mkdirSync(`${bpffs}/link`, { recursive: true, mode: 0o700 });
       objPin(pin, link);
@@ -225,6 +220,16 @@ function attachTcx(hook: Hook, programFd: number): Attachment {
     } finally {
       closeFd(link);
     }
+  }
+}
+
+function createLink(programFd: number, ifindex: number, attachType: number): number {
+  try {
+    return linkCreate(programFd, ifindex, attachType);
+  } catch (error) {
+    const refused = error instanceof SyscallError && error.code === "EINVAL";
+    if (refused && !tcxSupported()) throw new AttachError("TCX links need Linux 6.6");
+    throw error;
   }
 }
 

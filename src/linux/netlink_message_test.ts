@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LITTLE, Message, parseMessages, Reader } from "./netlink.ts";
+import { LITTLE, Message, parseMessages, Reader } from "./netlink_message.ts";
 
 Deno.test("Message and parseMessages() are each other's reverse", () => {
   const built = new Message().u8(1).u8(2).u16(3).u32(4)

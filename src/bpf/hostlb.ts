@@ -1,0 +1,88 @@
+/**
+ * Installs hostlb: loads its programs with the node's pinned maps and attaches them to a cgroup, or replaces those that are
+ * there. install.ts comes first: the maps of services are its business.
+ */
+import { netnsCookie } from "../linux/netns_cookie.ts";
+import { readArtifact } from "./artifacts.ts";
+import { checkLayout, parseBtf } from "./btf.ts";
+import { attachCgroup, type CgroupHook, detachCgroup, listCgroupHooks } from "./cgroup.ts";
+import { HOSTLB_FLAG, hostlbMaps, hostlbStructs } from "./layout_hostlb.ts";
+import { structs } from "./layout.ts";
+import { loadObject } from "./object.ts";
+import { makePinDirectories, mapPin, removePin } from "./pins.ts";
+
+/** Whose sockets: of the node's network namespace, or of every one. */
+export type SocketLb = "host" | "all";
+
+/** How to install. */
+export interface HostlbOptions {
+  /** The node's directory, on a bpffs. */
+  bpffs: string;
+  /** Directory of the cgroup (v2) whose processes are served, those below it included. */
+  cgroup: string;
+  /** Path of the node's network namespace; by default the caller's. */
+  netns?: string;
+  socketLb: SocketLb;
+  /** The object; hostlb.bpf.o by default. */
+  object?: Uint8Array<ArrayBuffer>;
+  log?: (text: string) => void;
+}
+
+const OBJECT = "hostlb.bpf.o";
+
+/** In this order: no socket is connected to a backend that its process could not take for the service. */
+const HOOKS: readonly CgroupHook[] = [
+  "getpeername4",
+  "getpeername6",
+  "recvmsg4",
+  "recvmsg6",
+  "sendmsg4",
+  "connect4",
+  "connect6",
+];
+
+/**
+ * Installs or upgrades hostlb. Sockets keep what they have.
+ * @throws {LoadError} with the verifier's log
+ * @throws {LayoutError} when the object's structs differ from layout.ts or layout_hostlb.ts
+ * @throws {MapMismatchError} when a pinned map does not fit
+ * @throws {CgroupError} when the cgroup is none, or another tool holds it for itself alone
+ * @throws {NetnsCookieError} before Linux 5.14, for a node in a network namespace of its own
+ */
+export function installHostlb(options: HostlbOptions): void {
+  const { bpffs, cgroup, netns, socketLb, log } = options;
+  const bytes = options.object ?? readArtifact(OBJECT);
+  checkLayout(parseBtf(bytes), [...structs, ...hostlbStructs]);
+  makePinDirectories(bpffs);
+  using object = loadObject(bytes, {
+    name: OBJECT,
+    pinDir: `${bpffs}/map`,
+    keepCapacities: true,
+    log,
+  });
+  using config = object.map(hostlbMaps.hostlb_config);
+  config.set(0, {
+    netns_cookie: netnsCookie(netns),
+    flags: socketLb === "all" ? HOSTLB_FLAG.ALL : 0,
+  });
+  for (const hook of HOOKS) {
+    const programFd = object.program(`hostlb_${hook}`);
+    const { change } = attachCgroup({ bpffs, cgroup, hook, programFd });
+    if (change === "replaced") log?.(`program replaced on ${hook} of ${cgroup}`);
+  }
+}
+
+/**
+ * Detaches hostlb and forgets its maps, but `node_addrs`, which others use. Connected sockets stay connected. Returns false
+ * when there was nothing.
+ */
+export function removeHostlb(bpffs: string): boolean {
+  const present = new Set(listCgroupHooks(bpffs));
+  for (const hook of [...HOOKS].reverse()) {
+    if (present.has(hook)) detachCgroup(bpffs, hook);
+  }
+  for (const name of ["hostlb_config", "hostlb_counters", "hostlb_sockets"]) {
+    removePin(mapPin(bpffs, name));
+  }
+  return present.size > 0;
+}

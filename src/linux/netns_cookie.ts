@@ -1,0 +1,50 @@
+/** The kernel's cookie of a network namespace, by which eBPF programs tell namespaces apart. */
+import { address, rawSyscall, SyscallError } from "./libc.ts";
+import { NetlinkSocket } from "./netlink.ts";
+
+const SYS_GETSOCKOPT = { x86_64: 55, aarch64: 209 }[Deno.build.arch];
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
+const ENOPROTOOPT = 92;
+
+/** The kernel tells no cookies, and the namespace is not the one that needs none. */
+export class NetnsCookieError extends Error {
+  override readonly name = "NetnsCookieError";
+}
+
+/**
+ * The cookie of the network namespace at `path`, or of the present one. Kernels before 5.14 do not tell it; then the result
+ * is 0n, which programs take for the initial namespace's.
+ * @throws {NetnsCookieError} on such a kernel, when it is not the namespace of process 1
+ * @throws {SyscallError} ENOENT
+ */
+export function netnsCookie(path?: string): bigint {
+  using socket = NetlinkSocket.open(path);
+  const value = new BigUint64Array(1);
+  const length = new Uint32Array([8]);
+  const result = rawSyscall(
+    SYS_GETSOCKOPT,
+    socket.fd,
+    SOL_SOCKET,
+    SO_NETNS_COOKIE,
+    address(new Uint8Array(value.buffer)),
+    address(new Uint8Array(length.buffer)),
+  );
+  if (result === 0 && length[0] === 8) return value[0]!;
+  if (result !== -ENOPROTOOPT) throw new SyscallError("getsockopt(SO_NETNS_COOKIE)", -result);
+  return initialNetns(path);
+}
+
+function initialNetns(path = "/proc/thread-self/ns/net"): bigint {
+  if (sameFile(path, "/proc/1/ns/net")) return 0n;
+  throw new NetnsCookieError(
+    `Linux ${Deno.osRelease()} tells no cookie of ${path}; only the initial network namespace ` +
+      `can be a node's before 5.14`,
+  );
+}
+
+/** Namespaces are files: a bind mount of one has its inode. */
+function sameFile(a: string, b: string): boolean {
+  const [first, second] = [a, b].map((path) => Deno.statSync(path));
+  return first!.ino === second!.ino && first!.dev === second!.dev;
+}
