@@ -1,0 +1,23 @@
+/** The one of `known` that was probably meant by `given`; undefined when none is near. */
+export function nearest(given: string, known: readonly string[]): string | undefined {
+  const wanted = given.toLowerCase();
+  const scored = known.map((word) => ({ word, distance: distance(wanted, word.toLowerCase()) }));
+  const [best] = scored.sort((a, b) => a.distance - b.distance);
+  return best !== undefined && best.distance <= Math.max(2, given.length / 3)
+    ? best.word
+    : undefined;
+}
+
+/** Levenshtein's: how many letters to add, drop or change. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,205 @@
+/**
+ * The agent's settings: one table, from which come the flags, the keys of the configuration file, their defaults, their
+ * checks, and the help text.
+ */
+import { hostname } from "node:os";
+import { formatDuration, parseDuration } from "./duration.ts";
+
+/** How a setting is written and checked. */
+export interface Kind<T> {
+  /** Stands for the value in help texts. */
+  placeholder: string;
+  /** The checked value. @throws Error telling what is expected */
+  parse(value: unknown): T;
+  /** For help texts. */
+  format(value: T): string;
+}
+
+export interface Setting<T = unknown> {
+  /** In the configuration file: camelCase, nested keys joined by a dot. */
+  key: string;
+  kind: Kind<T>;
+  /** A value, or what finds it at the start; undefined: unset unless given. */
+  fallback?: T | (() => T);
+  /** What `--help` says as default when the value itself would not tell. */
+  fallbackText?: string;
+  /** One line. */
+  help: string;
+}
+
+/** Settings after defaults, file and flags. Lengths of time in seconds. */
+export interface AgentConfig {
+  nodeName: string;
+  /** Undefined: the device of the default route. */
+  uplink?: string;
+  bpffs: string;
+  stateDir: string;
+  cgroup: string;
+  manifests?: string;
+  bridge: string;
+  attach: "auto" | "tcx" | "clsact";
+  logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
+  resync: number;
+  mapSizes: { services: number; backends: number; sessions: number; endpoints: number };
+  timeouts: {
+    tcpNew: number;
+    tcpEstablished: number;
+    tcpClosing: number;
+    tcpClosed: number;
+    udp: number;
+    icmp: number;
+  };
+}
+
+const text = (placeholder: string, matches: RegExp, expected: string): Kind<string> => ({
+  placeholder,
+  parse(value) {
+    if (typeof value !== "string" || !matches.test(value)) throw new Error(`must be ${expected}`);
+    return value;
+  },
+  format: (value) => value,
+});
+
+const path = text("DIR", /^\/[^\0]*$/, "an absolute path");
+const anyPath = text("DIR", /^[^\0]+$/, "a path");
+// 15 characters, no slash, no blank: what the kernel takes (dev_valid_name()).
+const device = text("DEVICE", /^(?!\.\.?$)[^\s/:]{1,15}$/, "the name of a network device");
+const name = text(
+  "NAME",
+  /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+  "a node name: lower case letters, digits, - and .",
+);
+
+function choice<const T extends string>(...allowed: T[]): Kind<T> {
+  return {
+    placeholder: "WORD",
+    parse(value) {
+      const found = allowed.find((word) => word === value);
+      if (found === undefined) throw new Error(`must be one of ${allowed.join(", ")}`);
+      return found;
+    },
+    format: (value) => value,
+  };
+}
+
+const seconds: Kind<number> = {
+  placeholder: "TIME",
+  parse(value) {
+    const given = parseDuration(value);
+    if (given === undefined || given < 1 || given > 365 * 86400) {
+      throw new Error("must be a time from 1s to 365d, e.g. 90, 90s, 5m or 1h30m");
+    }
+    return given;
+  },
+  format: formatDuration,
+};
+
+function entries(min: number, max: number): Kind<number> {
+  return {
+    placeholder: "N",
+    parse(value) {
+      const given = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+      if (typeof given !== "number" || !Number.isInteger(given) || given < min || given > max) {
+        throw new Error(`must be a whole number from ${min} to ${max}`);
+      }
+      return given;
+    },
+    format: String,
+  };
+}
+
+const logLevels = choice("trace", "debug", "info", "warn", "error", "silent");
+
+function setting<T>(
+  key: string,
+  kind: Kind<T>,
+  fallback: T | (() => T) | undefined,
+  help: string,
+  fallbackText?: string,
+): Setting<T> {
+  return {
+    key,
+    kind,
+    help,
+    ...(fallback === undefined ? {} : { fallback }),
+    ...(fallbackText ? { fallbackText } : {}),
+  };
+}
+
+/** Every setting of the agent, in the order of the help text. */
+export const settings: readonly Setting[] = [
+  setting(
+    "nodeName",
+    name,
+    () => hostname().toLowerCase(),
+    "this node's name in the cluster",
+    "the host's name",
+  ),
+  setting("uplink", device, undefined, "device to the other nodes", "that of the default route"),
+  setting(
+    "manifests",
+    anyPath,
+    undefined,
+    "directory of Kubernetes objects (*.yaml, *.yml, *.json) to serve; watched",
+    "none",
+  ),
+  setting(
+    "bpffs",
+    path,
+    "/sys/fs/bpf/pcnk",
+    "where maps and programs are pinned; a bpffs is mounted if none is there",
+  ),
+  setting("stateDir", path, "/run/pcnk", "the node's state: attachments of pods, the agent's lock"),
+  setting("cgroup", path, "/sys/fs/cgroup", "cgroup v2 whose processes are the node's own"),
+  setting("bridge", device, "pcnk0", "bridge of the pods; awaited if it is not there yet"),
+  setting(
+    "attach",
+    choice("auto", "tcx", "clsact"),
+    "auto",
+    "how programs are attached: auto, tcx or clsact",
+  ),
+  setting("logLevel", logLevels, "info", "trace, debug, info, warn, error or silent"),
+  setting("resync", seconds, 300, "time between full comparisons with the kernel's maps"),
+  setting(
+    "mapSizes.services",
+    entries(16, 1 << 24),
+    65536,
+    "capacity for service addresses and ports",
+  ),
+  setting(
+    "mapSizes.backends",
+    entries(16, 1 << 26),
+    524288,
+    "capacity for backends, twice what is in use at most",
+  ),
+  setting(
+    "mapSizes.sessions",
+    entries(1024, 1 << 26),
+    262144,
+    "capacity for sessions, two a flow; the oldest make room",
+  ),
+  setting("mapSizes.endpoints", entries(16, 1 << 20), 4096, "capacity for pods of this node"),
+  setting("timeouts.tcpNew", seconds, 60, "idle TCP connection before its handshake is over"),
+  setting("timeouts.tcpEstablished", seconds, 86400, "idle TCP connection"),
+  setting("timeouts.tcpClosing", seconds, 3600, "idle TCP connection that one side has closed"),
+  setting("timeouts.tcpClosed", seconds, 120, "TCP connection that both sides have closed"),
+  setting("timeouts.udp", seconds, 120, "idle UDP flow"),
+  setting("timeouts.icmp", seconds, 120, "idle ICMP flow"),
+] as Setting[];
+
+/** `mapSizes.services` is the flag `--map-sizes-services`. */
+export function flagName(key: string): string {
+  return "--" +
+    key.replaceAll(".", "-").replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The value a setting has when nobody gives one. */
+export function fallbackOf({ fallback }: Setting): unknown {
+  return typeof fallback === "function" ? fallback() : fallback;
+}
+
+/** A default as the help text shows it. */
+export function fallbackText({ fallback, fallbackText, kind }: Setting): string {
+  if (fallbackText !== undefined) return fallbackText;
+  return fallback === undefined ? "none" : kind.format(fallback);
+}
