@@ -170,7 +170,7 @@ export const settings: readonly Setting[] = [
     "mapSizes.backends",
     entries(16, 1 << 26),
     524288,
-    "capacity for backends, twice what is in use at most",
+    "capacity for backends; a change needs room for old and new ones",
   ),
   setting(
     "mapSizes.sessions",

@@ -70,6 +70,19 @@ export class RunAllocator {
     this.hints.clear();
   }
 
+  /** Lets runs rest that rest in `other`, the allocator of the same array before it was read again. */
+  adoptResting(other: RunAllocator, now: number) {
+    for (const run of other.resting) {
+      if (run.until <= now) continue;
+      try {
+        this.reserve(run);
+        this.resting.push(run);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error; // in use, contrary to what was known
+      }
+    }
+  }
+
   /** Gives a run back; it may be allocated again once it has rested. */
   release({ first, count }: Run, now: number) {
     if (count > 0) this.resting.push({ first, count, until: now + this.restMs });

@@ -32,6 +32,18 @@ Deno.test("RunAllocator.reserve() takes a run out of the middle and refuses what
   assert.equal(runs.allocate(1, 0), undefined);
 });
 
+Deno.test("RunAllocator.adoptResting() keeps what rests from being given out, unless it is in use", () => {
+  const before = new RunAllocator(10, 1000);
+  before.release({ first: before.allocate(4, 0)!, count: 4 }, 0);
+  before.release({ first: before.allocate(2, 500)!, count: 2 }, 500);
+  const runs = new RunAllocator(10, 1000);
+  runs.reserve({ first: 5, count: 1 });
+  runs.adoptResting(before, 600);
+  assert.deepEqual(runs.room, { free: 5, longest: 4, resting: 4 });
+  assert.equal(runs.allocate(4, 600), 6);
+  assert.equal(runs.allocate(4, 1000), 0);
+});
+
 Deno.test("RunAllocator agrees with a plain table of elements over ten thousand random steps", () => {
   const { below, pick } = generator(3);
   const capacity = 200, restMs = 7;

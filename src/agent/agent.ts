@@ -1,0 +1,131 @@
+/**
+ * The node agent. Start order: state directory and lock, data plane, its configuration, devices, cluster objects, first
+ * comparison with the maps; then it says that it is ready. When it ends, however it ends, the data plane goes on.
+ */
+import { join } from "node:path";
+import type { DataPlane } from "../bpf/dataplane.ts";
+import { installDataPlane } from "../bpf/install.ts";
+import { formatProblem, ManifestSource } from "../cluster/manifests.ts";
+import type { AgentConfig } from "../config/schema.ts";
+import { RtNetlink } from "../linux/rtnetlink.ts";
+import { Devices } from "./devices.ts";
+import { LockedError, lockFile } from "./lock.ts";
+import { createLog, type Log } from "./log.ts";
+import { nodeConfigOf } from "./node_config.ts";
+import { Reconciler } from "./reconciler.ts";
+import { removeStateFile, writeStateFile } from "./state_files.ts";
+import { findUplink, type Uplink } from "./uplink.ts";
+
+/** Milliseconds between looks at all devices. */
+const deviceCheckMs = 30_000;
+
+/**
+ * Runs the agent until `signal` is aborted.
+ *
+ * @throws Error with a message for the user when it cannot start: what is wrong, and where
+ */
+export async function runAgent(config: AgentConfig, { signal }: { signal: AbortSignal }) {
+  const { manifests, stateDir } = config;
+  if (manifests === undefined) {
+    throw new Error("there is nowhere to read cluster objects from; give --manifests DIR");
+  }
+  if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
+  const startedAt = new Date().toISOString();
+  const log = createLog(config.logLevel, config.nodeName);
+  await using stack = new AsyncDisposableStack();
+  stack.use(lockStateDir(stateDir));
+  const nl = stack.use(RtNetlink.open());
+  findUplink(nl, config.uplink); // a wrong name ends it here, before anything is changed
+  const dataPlane = stack.use(install(config, nl, log));
+  const reconciler = new Reconciler({
+    maps: dataPlane.maps,
+    nodeName: config.nodeName,
+    log,
+    resyncMs: config.resync * 1000,
+    complete: () => source.complete,
+  });
+  stack.defer(() => reconciler.stop());
+  const source = openSource(manifests, reconciler, log);
+  stack.defer(() => source.close());
+  const devices = new Devices({
+    dataPlane,
+    nl,
+    stateDir,
+    attach: config.attach,
+    log,
+    bridge: config.bridge,
+    ...(config.uplink === undefined ? {} : { uplink: config.uplink }),
+    uplinkChanged: (uplink) => configure(dataPlane, config, uplink, log),
+    checkMs: deviceCheckMs,
+  });
+  stack.defer(() => devices.stop());
+  writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
+  await devices.start();
+  await startSource(source, manifests);
+  reconciler.start();
+  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true });
+  stack.defer(() => removeStateFile(stateDir, "agent.json"));
+  log.info({ pid: Deno.pid }, "ready");
+  await aborted(signal);
+  log.info("ending; the data plane stays in place");
+}
+
+/** Makes the state directory, for root only, and locks it for one agent. */
+function lockStateDir(stateDir: string): Disposable {
+  Deno.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  Deno.chmodSync(stateDir, 0o700);
+  try {
+    const lock = lockFile(join(stateDir, "agent.lock"));
+    removeStateFile(stateDir, "agent.json"); // of an agent that was killed
+    return { [Symbol.dispose]: () => lock.close() };
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    throw new Error(
+      `another agent runs on this node: ${error.message}; end it, or give --state-dir and --bpffs of its own`,
+    );
+  }
+}
+
+function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
+  const { bpffs, mapSizes } = config;
+  const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
+  log.info({ bpffs }, "data plane is installed");
+  return dataPlane;
+}
+
+function configure(
+  dataPlane: DataPlane,
+  config: AgentConfig,
+  uplink: Uplink | undefined,
+  log: Log,
+) {
+  dataPlane.maps.config.set(0, nodeConfigOf(config, uplink));
+  if (uplink === undefined) log.warn("no uplink: there is no default route, and none was named");
+  else log.info({ device: uplink.name, address: uplink.address }, "uplink");
+}
+
+function openSource(manifests: string, reconciler: Reconciler, log: Log): ManifestSource {
+  return new ManifestSource(manifests, {
+    changes: (changes) => reconciler.changes(changes),
+    problem: ({ reason, ...where }) =>
+      log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
+    recovered: (file) => log.info({ event: "SourceRecovered", file }, "is in order again"),
+    ignored: (file, type) => log.debug({ file, type }, "object ignored"),
+  });
+}
+
+async function startSource(source: ManifestSource, manifests: string) {
+  try {
+    await source.start();
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such directory"
+      : (error as Error).message;
+    throw new Error(`manifests ${manifests}: ${reason}`);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((done) => signal.addEventListener("abort", () => done(), { once: true }));
+}

@@ -1,0 +1,94 @@
+/** The kernel's maps as the services layer sees them: writing changes, and reading back what they hold. */
+import { lookupBatch } from "../bpf/batch.ts";
+import type { Field } from "../bpf/codec.ts";
+import type { DataPlaneMaps } from "../bpf/dataplane.ts";
+import { type Backend as BackendValue, backend } from "../bpf/layout.ts";
+import { mapInfo } from "../bpf/syscall.ts";
+import { frontendKey, parseFrontendKey } from "../model/frontend.ts";
+import type { MapWriter } from "../services/apply.ts";
+import { KernelState, type ServiceEntry } from "../services/kernel.ts";
+import type { RunWrite, ServiceWrite } from "../services/plan.ts";
+
+type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends">;
+
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Where a member of a struct lies. */
+export function offsetOf(fields: readonly Field[], name: string): number {
+  const field = fields.find((one) => one.name === name);
+  if (field === undefined) throw new TypeError(`no member ${name}`);
+  return field.offset;
+}
+
+/** Writes changes into the maps, in batches. */
+export class KernelWriter implements MapWriter {
+  constructor(private readonly maps: ServiceMaps) {}
+
+  writeRuns(runs: readonly RunWrite[]) {
+    this.maps.backends.setBatch(elements(runs));
+  }
+
+  writeServices(services: readonly ServiceWrite[]) {
+    this.maps.services.setBatch(services.map(({ key, entry }) =>
+      [parseFrontendKey(key), {
+        id: entry.id,
+        first: entry.first,
+        count: entry.count,
+        total_weight: entry.totalWeight,
+        affinity_seconds: entry.affinitySeconds,
+        flags: entry.flags,
+      }] as const
+    ));
+  }
+
+  deleteServices(keys: readonly string[]) {
+    this.maps.services.deleteBatch(keys.map(parseFrontendKey));
+  }
+}
+
+function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {
+  for (const { first, entries } of runs) {
+    for (const [i, { addr, port, flags, weightEnd }] of entries.entries()) {
+      yield [first + i, { addr, port, flags, weight_end: weightEnd }];
+    }
+  }
+}
+
+/** Reads back what the maps hold. */
+export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
+  const capacity = { services: maps.services.maxEntries, backends: maps.backends.maxEntries };
+  const kernel = new KernelState(capacity, restMs);
+  const services = maps.services.entries().map(([key, value]): [string, ServiceEntry] => [
+    frontendKey(key),
+    {
+      id: value.id,
+      first: value.first,
+      count: value.count,
+      totalWeight: value.total_weight,
+      affinitySeconds: value.affinity_seconds,
+      flags: value.flags,
+    },
+  ]);
+  const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
+  readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
+  kernel.load(services);
+  return kernel;
+}
+
+/** The array's first `count` elements, without an object for each. */
+function readBackends(map: ServiceMaps["backends"], count: number, kernel: KernelState) {
+  const at = (name: string) => offsetOf(backend.fields, name);
+  const [addr, port, flags, weightEnd] = [at("addr"), at("port"), at("flags"), at("weight_end")];
+  let index = 0;
+  lookupBatch(map, mapInfo(map.fd), 0, count, (_, values, got) => {
+    for (let base = 0; base < got * backend.size; base += backend.size) {
+      kernel.backends.setRaw(
+        index++,
+        values.getUint32(base + addr),
+        values.getUint16(base + port),
+        values.getUint8(base + flags),
+        values.getUint32(base + weightEnd, LITTLE),
+      );
+    }
+  });
+}

@@ -1,0 +1,157 @@
+/**
+ * Keeps the kernel's maps at what is desired: objects change, the services layer works out what that means, and the
+ * difference is written. A full round reads the maps back first, so it mends whatever was altered in them; the first
+ * round of an agent is such a round, which is how it takes up where the last one stopped.
+ */
+import type { DataPlaneMaps } from "../bpf/dataplane.ts";
+import type { Change } from "../model/state.ts";
+import { applyChanges, isEmpty } from "../services/apply.ts";
+import { DesiredState } from "../services/desired.ts";
+import type { ServiceIssue } from "../services/frontends.ts";
+import { IdRegister } from "../services/ids.ts";
+import type { KernelState } from "../services/kernel.ts";
+import { type Changes, plan, type PlanInput } from "../services/plan.ts";
+import { judgeOrphans } from "../services/sessions.ts";
+import type { Log } from "./log.ts";
+import { KernelWriter, readKernel } from "./maps.ts";
+import { type Clock, Runner, systemClock } from "./runner.ts";
+import { endSessions, SessionCleaner } from "./sessions.ts";
+
+export interface ReconcilerOptions {
+  maps: Pick<DataPlaneMaps, "services" | "backends" | "sessions">;
+  nodeName: string;
+  log: Log;
+  /** Milliseconds between full rounds. */
+  resyncMs: number;
+  /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
+  complete: () => boolean;
+  clock?: Clock;
+}
+
+/** How long a run of backends rests before it is used again, in milliseconds. */
+const restMs = 1000;
+
+export class Reconciler {
+  private readonly desired: DesiredState;
+  private readonly writer: KernelWriter;
+  private readonly cleaner: SessionCleaner;
+  private readonly runner: Runner;
+  private readonly clock: Clock;
+  private readonly log: Log;
+  /** Undefined until it is read, and again when writing has failed. */
+  private kernel: KernelState | undefined;
+  private ids: IdRegister | undefined;
+  /** Services that did not get what they need, and were reported. */
+  private short = new Set<string>();
+  private failure: unknown;
+  /** When the oldest change that is not in the maps yet came. */
+  private since: number | undefined;
+
+  constructor(private readonly options: ReconcilerOptions) {
+    this.clock = options.clock ?? systemClock;
+    this.log = options.log;
+    this.desired = new DesiredState(options.nodeName);
+    this.writer = new KernelWriter(options.maps);
+    this.cleaner = new SessionCleaner(options.maps.sessions, this.log, this.clock);
+    this.runner = new Runner({
+      run: (full) => this.reconcile(full),
+      failed: (error, retryMs) => {
+        this.failure = error;
+        this.log.error({ err: error, retryMs }, "the maps could not be brought up to date");
+      },
+      minMs: 10,
+      fullMs: options.resyncMs,
+      clock: this.clock,
+    });
+  }
+
+  /** Objects changed. Nothing is written before `start()`. */
+  changes(changes: readonly Change[]) {
+    this.since ??= this.clock.now();
+    for (const change of changes) this.desired.apply(change);
+    if (this.kernel !== undefined) this.runner.request();
+  }
+
+  /**
+   * Reads the maps, brings them to what is desired now, and goes on doing so.
+   * @throws {SyscallError} when that fails the first time
+   */
+  start() {
+    this.runner.request();
+    if (this.kernel === undefined) throw this.failure;
+    const ended = endSessions(this.options.maps.sessions, judgeOrphans(this.kernel));
+    if (ended > 0) this.log.info({ ended }, "sessions without a service or backend ended");
+  }
+
+  /** Compares everything with the maps soon. */
+  resync() {
+    this.runner.requestFull();
+  }
+
+  stop() {
+    this.runner.stop();
+    this.cleaner.stop();
+  }
+
+  private reconcile(full: boolean) {
+    const start = this.clock.now();
+    const { groups, removed, issues } = this.desired.update();
+    for (const issue of issues) this.report(issue);
+    const kernel = full || this.kernel === undefined ? this.read() : this.kernel;
+    this.ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
+    const input: PlanInput = full
+      ? { groups: this.desired.all(), removed: this.options.complete() ? "others" : removed }
+      : { groups, removed };
+    const changes = plan(input, kernel, this.ids, start);
+    this.kernel = undefined; // not to be trusted if the next line throws
+    applyChanges(changes, kernel, this.writer, start);
+    this.kernel = kernel;
+    this.cleaner.add(changes.stale);
+    this.settle(changes);
+    this.tell(changes, full, start);
+  }
+
+  private read(): KernelState {
+    const kernel = readKernel(this.options.maps, restMs);
+    if (this.kernel !== undefined) kernel.runs.adoptResting(this.kernel.runs, this.clock.now());
+    return kernel;
+  }
+
+  /** Remembers who went short, to try again when runs have rested; reports each once. */
+  private settle({ shortages }: Changes) {
+    const short = new Set(shortages.map(({ service }) => service));
+    for (const { service, map, message } of shortages) {
+      if (this.short.has(service)) continue;
+      this.log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
+    }
+    for (const service of this.short) {
+      if (!short.has(service)) {
+        this.log.info({ object: `Service ${service}` }, "there is room again");
+      }
+    }
+    this.short = short;
+    // Worked out again in every round until there is room.
+    for (const service of short) this.desired.touch(service);
+    if (short.size > 0) this.runner.requestIn(restMs + 100);
+  }
+
+  private report({ service, reason, message }: ServiceIssue) {
+    this.log.warn({ event: reason, object: `Service ${service}` }, message);
+  }
+
+  private tell(changes: Changes, full: boolean, start: number) {
+    const { since } = this;
+    this.since = undefined;
+    if (isEmpty(changes) && !full) return;
+    const now = this.clock.now();
+    const round = (ms: number) => Math.round(ms * 100) / 100;
+    this.log.debug({
+      full,
+      services: changes.services.length,
+      backends: changes.runs.reduce((sum, { entries }) => sum + entries.length, 0),
+      deleted: changes.deletes.length,
+      tookMs: round(now - start),
+      ...(since === undefined ? {} : { sinceChangeMs: round(now - since) }),
+    }, "maps are up to date");
+  }
+}

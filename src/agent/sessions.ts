@@ -1,0 +1,145 @@
+/** Ends sessions whose backend is gone: looks through the `sessions` map and deletes what a judge says. */
+import { lookupBatch } from "../bpf/batch.ts";
+import type { DataPlaneMaps } from "../bpf/dataplane.ts";
+import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../bpf/layout.ts";
+import { session, type SessionKey, sessionKey } from "../bpf/layout.ts";
+import { mapInfo } from "../bpf/syscall.ts";
+import { parseFrontendKey, PROTO } from "../model/frontend.ts";
+import type { StaleSessions } from "../services/plan.ts";
+import { judgeStale, type SessionJudge, type SessionView } from "../services/sessions.ts";
+import type { Log } from "./log.ts";
+import { offsetOf } from "./maps.ts";
+import { type Clock, systemClock } from "./runner.ts";
+
+type SessionMap = DataPlaneMaps["sessions"];
+
+const keyAt = (name: string) => offsetOf(sessionKey.fields, name);
+const valueAt = (name: string) => offsetOf(session.fields, name);
+
+/** Offsets of what a judge wants to know; read from raw bytes, because the map may hold a quarter of a million. */
+const at = {
+  key: {
+    src: keyAt("src"),
+    dst: keyAt("dst"),
+    sport: keyAt("sport"),
+    dport: keyAt("dport"),
+    proto: keyAt("proto"),
+    zone: keyAt("zone"),
+  },
+  value: {
+    src: valueAt("src"),
+    dst: valueAt("dst"),
+    sport: valueAt("sport"),
+    dport: valueAt("dport"),
+    state: valueAt("state"),
+    flags: valueAt("flags"),
+  },
+};
+
+/** Deletes the sessions that `judge` condemns; returns how many entries that were. */
+export function endSessions(map: SessionMap, judge: SessionJudge): number {
+  const doomed: SessionKey[] = [];
+  const view: SessionView = {
+    proto: 0,
+    frontendAddr: 0,
+    frontendPort: 0,
+    backendAddr: 0,
+    backendPort: 0,
+    unestablished: false,
+  };
+  lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const key = i * sessionKey.size;
+      if (keys.getUint8(key + at.key.zone) !== SESSION_ZONE.SERVICE) continue;
+      fill(view, keys, key, values, i * session.size);
+      if (judge(view)) doomed.push(sessionKey.decode(keys, key));
+    }
+  });
+  const handshakes = doomed.filter(({ proto }) => proto === PROTO.tcp);
+  for (const key of handshakes) {
+    const twin = replyKeyOf(map, key);
+    if (twin !== undefined) doomed.push(twin);
+  }
+  return map.deleteBatch(doomed);
+}
+
+/** A session has an entry for each direction; the reply's tells the frontend by what replies become. */
+function fill(view: SessionView, keys: DataView, key: number, values: DataView, value: number) {
+  const reply = (values.getUint8(value + at.value.flags) & SESSION_FLAG.REPLY) !== 0;
+  view.proto = keys.getUint8(key + at.key.proto);
+  view.frontendAddr = reply
+    ? values.getUint32(value + at.value.src)
+    : keys.getUint32(key + at.key.dst);
+  view.frontendPort = reply
+    ? values.getUint16(value + at.value.sport)
+    : keys.getUint16(key + at.key.dport);
+  view.backendAddr = reply
+    ? keys.getUint32(key + at.key.src)
+    : values.getUint32(value + at.value.dst);
+  view.backendPort = reply
+    ? keys.getUint16(key + at.key.sport)
+    : values.getUint16(value + at.value.dport);
+  // Only the forward entry follows the handshake.
+  view.unestablished = !reply && values.getUint8(value + at.value.state) === SESSION_STATE.NEW;
+}
+
+/** The reply entry of a forward one, unless it belongs to another flow by now. */
+function replyKeyOf(map: SessionMap, key: SessionKey): SessionKey | undefined {
+  const forward = map.get(key);
+  if (forward === undefined) return undefined;
+  const { src, dst, sport, dport } = forward;
+  const twin = { src: dst, dst: src, sport: dport, dport: sport, proto: key.proto, zone: key.zone };
+  const reply = map.get(twin);
+  const mine = reply?.src === key.dst && reply.dst === key.src && reply.sport === key.dport &&
+    reply.dport === key.sport;
+  return mine ? twin : undefined;
+}
+
+/** Milliseconds between looks through the map. */
+const pauseMs = 150;
+
+/**
+ * Ends sessions after changes. Looks twice at each: a packet that was on its way while its service changed may have made
+ * a session right after the first look.
+ */
+export class SessionCleaner {
+  private pending: { stale: StaleSessions; looks: number }[] = [];
+  private timer: unknown;
+
+  constructor(
+    private readonly map: SessionMap,
+    private readonly log: Log,
+    private readonly clock: Clock = systemClock,
+  ) {}
+
+  add(stale: readonly StaleSessions[]) {
+    for (const one of stale.filter(matters)) this.pending.push({ stale: one, looks: 2 });
+    if (this.pending.length > 0) this.timer ??= this.clock.setTimeout(() => this.look(), 0);
+  }
+
+  stop() {
+    this.clock.clearTimeout(this.timer);
+    this.pending = [];
+  }
+
+  private look() {
+    const judge = judgeStale(this.pending.map(({ stale }) => stale));
+    try {
+      const ended = endSessions(this.map, judge);
+      if (ended > 0) this.log.info({ ended }, "sessions of removed backends ended");
+      for (const one of this.pending) one.looks--;
+      this.pending = this.pending.filter(({ looks }) => looks > 0);
+    } catch (error) {
+      this.log.error({ err: error }, "sessions of removed backends could not be looked through");
+    }
+    this.timer = this.pending.length === 0
+      ? undefined
+      : this.clock.setTimeout(() => this.look(), pauseMs);
+  }
+}
+
+/** Connections to backends that only drain go on: nothing to look for. */
+function matters({ frontend, backends }: StaleSessions): boolean {
+  if (parseFrontendKey(frontend).proto !== PROTO.tcp) return true;
+  return [...backends.values()].some((gone) => gone);
+}

@@ -1,0 +1,79 @@
+/** `pcnk agent`: runs the node agent. Flags and their help come from the table of settings. */
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { runAgent } from "../agent/agent.ts";
+import { loadConfig, type Values } from "../config/load.ts";
+import { fallbackText, flagName, type Setting, settings } from "../config/schema.ts";
+
+/** The `agent` subcommand. */
+export function agentCommand() {
+  const flags: Values = new Map();
+  const command = new Command("agent")
+    .description(
+      "Run the node agent: cluster objects in, eBPF maps out. It installs the data plane and keeps it up to date until " +
+        "SIGTERM or SIGINT; the data plane goes on without it.",
+    )
+    .option("--config <FILE>", "YAML file of settings; flags win over it")
+    .addHelpText("after", () => footer())
+    .action(async ({ config }) => {
+      const loaded = loadConfig(config, flags);
+      const control = new AbortController();
+      const stop = () => control.abort();
+      for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, stop);
+      try {
+        await runAgent(loaded, { signal: control.signal });
+      } finally {
+        for (const signal of ["SIGTERM", "SIGINT"] as const) {
+          Deno.removeSignalListener(signal, stop);
+        }
+      }
+    });
+  for (const setting of settings) command.addOption(flag(setting, flags) as Option);
+  return command;
+}
+
+/** The flag of a setting; its checked value goes into `values`. */
+function flag(setting: Setting, values: Values): Option {
+  const { key, kind, help } = setting;
+  return new Option(
+    `${flagName(key)} <${kind.placeholder}>`,
+    `${help} (default: ${fallbackText(setting)})`,
+  ).argParser((text: string) => {
+    try {
+      values.set(key, kind.parse(text));
+    } catch (error) {
+      throw new InvalidArgumentError(`It ${(error as Error).message}.`);
+    }
+  });
+}
+
+function footer(): string {
+  return `
+In the file of --config the same settings stand under these keys:
+${keyList()}
+
+Times are a number of seconds, or like 90s, 5m, 1h30m.
+
+Example:
+  pcnk agent --node-name node1 --uplink eth0 --manifests /etc/pcnk/cluster
+
+and the same from a file:
+  nodeName: node1
+  uplink: eth0
+  manifests: /etc/pcnk/cluster
+  mapSizes: {services: 20000}
+  timeouts:
+    udp: 3m
+`;
+}
+
+/** The keys, in lines that fit a terminal. */
+function keyList(): string {
+  const lines: string[] = [];
+  for (const { key } of settings) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + key.length < 78) {
+      lines[lines.length - 1] = `${last}, ${key}`;
+    } else lines.push(`  ${key}`);
+  }
+  return lines.join(",\n");
+}
