@@ -5,9 +5,10 @@ import { endProcess, identify, isAlive, netnsKey, processesIn } from "./process.
 // libc's symbols stay open once they are used.
 const options = { sanitizeResources: false };
 
-function sleeper(script = "exec sleep 60"): Deno.ChildProcess {
-  const stdout = "piped";
-  return new Deno.Command("sh", { args: ["-c", `echo; ${script}`], stdin: "null", stdout }).spawn();
+/** A shell that says when it runs; with `before` done by then. */
+function sleeper(script = "exec sleep 60", before = ":"): Deno.ChildProcess {
+  const args = ["-c", `${before}; echo; ${script}`];
+  return new Deno.Command("sh", { args, stdin: "null", stdout: "piped" }).spawn();
 }
 
 /** Its first output: the shell runs by now. */
@@ -30,7 +31,7 @@ Deno.test("endProcess() ends a process and waits for it", options, async () => {
 });
 
 Deno.test("endProcess() kills what does not listen to SIGTERM", options, async () => {
-  const child = sleeper(`trap "" TERM; echo; exec sleep 60`);
+  const child = sleeper("exec sleep 60", 'trap "" TERM');
   await running(child);
   assert.equal(await endProcess(identify(child.pid)!, 50), "killed");
   await child.status;
