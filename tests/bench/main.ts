@@ -18,12 +18,23 @@ import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import type { Context, Measure } from "./measure.ts";
 import type { Result } from "./result.ts";
+import { agent, load } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
 import { start } from "./start.ts";
 import { textTable } from "./table.ts";
 import { bulk, connections, rr, udp } from "./traffic.ts";
 
-const MEASURES: readonly Measure[] = [start, cni, rr, bulk, connections, udp, firstPacket];
+const MEASURES: readonly Measure[] = [
+  start,
+  cni,
+  rr,
+  bulk,
+  connections,
+  udp,
+  firstPacket,
+  load,
+  agent,
+];
 
 const USAGE = `usage: deno task bench [--only NAME,…] [--runs N] [--quick] [--attach MODE] [--docs]
 
