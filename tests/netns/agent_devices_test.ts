@@ -1,0 +1,196 @@
+/** The agent and the node's devices: the pods' bridge, programs that got lost, endpoints whose veth is gone; sessions. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { isAttached } from "../../src/bpf/attach.ts";
+import { SESSION_FLAG, SESSION_STATE } from "../../src/bpf/layout.ts";
+import type { Session, SessionKey } from "../../src/bpf/layout.ts";
+import type { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import * as needs from "../support/needs.ts";
+import { AgentPlace, serviceYaml } from "./support/agent.ts";
+
+const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o");
+
+function agentTest(name: string, fn: (place: AgentPlace) => Promise<void>, skip = false) {
+  Deno.test({
+    name,
+    ignore: ignore || skip,
+    fn: async () => {
+      await using place = new AgentPlace();
+      await fn(place);
+    },
+  });
+}
+
+/** How a program is attached to a device's hook, if the version that is pinned is. */
+function modeOf(
+  place: AgentPlace,
+  nl: RtNetlink,
+  device: string,
+  direction: "ingress" | "egress",
+  program: string,
+): string | undefined {
+  using dataPlane = place.dataPlane();
+  const programFd = dataPlane.programFd(program);
+  const { index } = nl.link(device)!;
+  return isAttached({ bpffs: place.bpffs, nl, ifindex: index, direction, programFd })?.mode;
+}
+
+for (const attach of ["tcx", "clsact"] as const) {
+  agentTest(
+    `agent attaches to the pods' bridge when it appears, and when it comes back (${attach})`,
+    async (place) => {
+      using nl = place.netlink();
+      const agent = await place.start("--attach", attach, "--bridge", "br-pods");
+      for (let i = 0; i < 2; i++) {
+        nl.addLink({ kind: "bridge", name: "br-pods" });
+        await agent.log(({ msg, device }) =>
+          device === "br-pods" && msg.startsWith("lbrp_to_pod attached")
+        );
+        assert.equal(modeOf(place, nl, "br-pods", "egress", "lbrp_to_pod"), attach);
+        nl.delLink(nl.link("br-pods")!.index);
+      }
+    },
+    attach === "tcx" && !needs.kernel(6, 6),
+  );
+}
+
+agentTest(
+  "agent puts programs back and drops the endpoint of a veth that is gone",
+  async (place) => {
+    using nl = place.netlink();
+    nl.addLink({ kind: "bridge", name: "pcnk0" });
+    nl.addLink({
+      kind: "veth",
+      name: "veth1",
+      master: nl.link("pcnk0")!.index,
+      peer: { name: "pod1" },
+    });
+    const host = nl.link("veth1")!;
+    const first = await place.start();
+    {
+      using dataPlane = place.dataPlane();
+      const endpoint = { mac: "02:00:00:00:00:01", gateway: "10.244.0.1" };
+      dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, { ...endpoint, ifindex: host.index });
+      dataPlane.maps.endpoints.set({ addr: "10.244.0.3" }, { ...endpoint, ifindex: 9999 });
+    }
+    const records = join(place.stateDir, "attachments");
+    Deno.mkdirSync(records);
+    const record = {
+      containerID: "c1",
+      ifname: "eth0",
+      hostIfindex: host.index,
+      hostIfname: "veth1",
+    };
+    Deno.writeTextFileSync(join(records, "c1@eth0.json"), JSON.stringify(record));
+    Deno.writeTextFileSync(join(records, "c2@eth0.json"), "{half a rec");
+    await first.end("SIGTERM");
+    await place.start();
+    assert.notEqual(modeOf(place, nl, "veth1", "ingress", "lbrp_from_pod"), undefined);
+    assert.notEqual(modeOf(place, nl, "pcnk0", "egress", "lbrp_to_pod"), undefined);
+    using dataPlane = place.dataPlane();
+    assert.deepEqual(dataPlane.maps.endpoints.keys(), [{ addr: "10.244.0.2" }]);
+  },
+);
+
+agentTest("agent drops an endpoint some seconds after its veth went", async (place) => {
+  using nl = place.netlink();
+  nl.addLink({ kind: "veth", name: "veth1", peer: { name: "pod1" } });
+  const agent = await place.start();
+  {
+    using dataPlane = place.dataPlane();
+    dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, {
+      mac: "02:00:00:00:00:01",
+      gateway: "10.244.0.1",
+      ifindex: nl.link("veth1")!.index,
+    });
+  }
+  nl.delLink(nl.link("veth1")!.index);
+  await agent.log(({ addr, msg }) => addr === "10.244.0.2" && msg.startsWith("dropped"));
+  using dataPlane = place.dataPlane();
+  assert.deepEqual(dataPlane.maps.endpoints.keys(), []);
+});
+
+agentTest(
+  "agent takes the default route's device as uplink and tells programs its address",
+  async (place) => {
+    using nl = place.netlink();
+    nl.addLink({ kind: "veth", name: "eth7", up: true, peer: { name: "other" } });
+    nl.setLink(nl.link("other")!.index, { up: true });
+    const { index: ifindex } = nl.link("eth7")!;
+    const agent = await place.start("--timeouts-udp", "7s");
+    const nodeConfig = () => {
+      using dataPlane = place.dataPlane();
+      return dataPlane.maps.config.get(0)!;
+    };
+    assert.equal(nodeConfig().node_addr, "0.0.0.0");
+    assert.equal(nodeConfig().udp_timeout, 7_000_000_000n);
+    nl.addAddr({ ifindex, address: "192.0.2.7", prefixLength: 24 });
+    nl.addRoute({ destination: "0.0.0.0/0", gateway: "192.0.2.1", ifindex });
+    await agent.log(({ msg, device }) => msg === "uplink" && device === "eth7");
+    assert.equal(nodeConfig().node_addr, "192.0.2.7");
+  },
+);
+
+/** Both entries of a flow from 10.244.0.9:1234 through 10.96.0.1:80 to a backend. */
+function flow(backend: string, proto: number, state: number): [SessionKey, Session][] {
+  const forward = { src: "10.244.0.9", dst: "10.96.0.1", sport: 1234, dport: 80, proto, zone: 0 };
+  const becomes = { src: "10.244.0.9", dst: backend, sport: 1234, dport: 8080 };
+  const common = { last_seen: 0n, service_id: 1 };
+  return [
+    [forward, { ...common, ...becomes, state, flags: 0 }],
+    [
+      { src: backend, dst: "10.244.0.9", sport: 8080, dport: 1234, proto, zone: 0 },
+      {
+        ...common,
+        ...{ src: "10.96.0.1", dst: "10.244.0.9", sport: 80, dport: 1234 },
+        state: SESSION_STATE.ESTABLISHED,
+        flags: SESSION_FLAG.REPLY,
+      },
+    ],
+  ];
+}
+
+for (
+  const [name, proto, state, ends] of [
+    ["a UDP flow", 17, SESSION_STATE.NEW, true],
+    ["a TCP handshake", 6, SESSION_STATE.NEW, true],
+    ["an established TCP connection", 6, SESSION_STATE.ESTABLISHED, false],
+  ] as const
+) {
+  agentTest(`agent ${ends ? "ends" : "keeps"} ${name} whose backend is removed`, async (place) => {
+    const yaml = (...endpoints: string[]) =>
+      serviceYaml("web", "10.96.0.1", endpoints, proto === 6 ? "TCP" : "UDP");
+    place.write("web.yaml", yaml("10.1.0.1", "10.1.0.2"));
+    const agent = await place.start();
+    using dataPlane = place.dataPlane();
+    const { sessions } = dataPlane.maps;
+    const [gone, kept] = [flow("10.1.0.1", proto, state), flow("10.1.0.2", proto, state)];
+    // One client port each: the flows are different ones.
+    for (const [key, value] of kept) {
+      for (const side of [key, value]) {
+        if (side.sport === 1234) side.sport = 4321;
+        if (side.dport === 1234) side.dport = 4321;
+      }
+    }
+    sessions.setBatch([...gone, ...kept]);
+    agent.skip();
+    place.write("web.yaml", yaml("10.1.0.2"));
+    await agent.updated();
+    if (ends) await agent.log(({ msg }) => msg === "sessions of removed backends ended");
+    const present = (entries: [SessionKey, Session][]) =>
+      entries.map(([key]) => sessions.get(key) !== undefined);
+    assert.deepEqual(present(gone), [!ends, !ends]);
+    assert.deepEqual(present(kept), [true, true]);
+  });
+}
+
+agentTest("agent ends UDP flows at its start whose backend went while none ran", async (place) => {
+  place.write("web.yaml", serviceYaml("web", "10.96.0.1", ["10.1.0.2"], "UDP"));
+  const agent = await place.start();
+  await agent.end("SIGKILL");
+  using dataPlane = place.dataPlane();
+  const { sessions } = dataPlane.maps;
+  sessions.setBatch(flow("10.1.0.1", 17, SESSION_STATE.NEW));
+  await place.start();
+  assert.deepEqual(sessions.keys(), []);
+});
