@@ -8,15 +8,20 @@
  *                                addresses of IPv6 sockets come here too
  *   recvmsg4, recvmsg6           replies come from the service again
  *   getpeername4, getpeername6   and it is the service that the socket is connected to
+ *   sock_release                 forgets connected UDP sockets
  *
  * They are attached to a cgroup and act for sockets of the node's network namespace,
  * or of all (HOSTLB_ALL). bind() is left alone: no program here rewrites a source,
  * and a server's clients are never taken for backends, as a socket only translates
  * what it asked for itself.
  *
+ * A connected UDP socket whose backend goes is ended by user space, which finds it in
+ * `hostlb_connections`: nothing in here sees what it sends.
+ *
  * Limitations. A process that binds to 127.0.0.1 and then asks for a service whose
  * backend is elsewhere fails, as it would without services. ICMP errors on the
- * socket's error queue tell the backend's address. No IPv6 but mapped IPv4.
+ * socket's error queue tell the backend's address. A UDP socket connected to a
+ * service that has no backends has no peer name. No IPv6 but mapped IPv4.
  */
 #include <stddef.h>
 #include <stdbool.h>
@@ -74,7 +79,9 @@ static __noinline enum verdict socket_connect(struct bpf_sock_addr *ctx, struct 
 		return VERDICT_ALLOWED;
 	found = frontend_find(&asked, ctx->protocol, home);
 	if (!found.service && !found.refused) {
-		flow_forget(ctx, peer);
+		flow_forget(ctx, peer, false);
+		if (ctx->protocol == IPPROTO_UDP)
+			connection_record(ctx, NULL, peer);
 		return VERDICT_ALLOWED;
 	}
 	if (found.service)
@@ -90,6 +97,8 @@ static __noinline enum verdict socket_connect(struct bpf_sock_addr *ctx, struct 
 		*peer = refuse;
 	}
 	flow_record(ctx, &asked, peer, index);
+	if (ctx->protocol == IPPROTO_UDP)
+		connection_record(ctx, &asked, peer);
 	return VERDICT_ALLOWED;
 }
 
@@ -110,7 +119,7 @@ static __noinline enum verdict socket_send(struct bpf_sock_addr *ctx, struct pee
 		return VERDICT_ALLOWED;
 	found = frontend_find(&asked, ctx->protocol, home);
 	if (!found.service && !found.refused) {
-		flow_forget(ctx, peer);
+		flow_forget(ctx, peer, true);
 		return VERDICT_ALLOWED;
 	}
 	if (!found.service) {
@@ -229,6 +238,18 @@ SEC("cgroup/getpeername6")
 int hostlb_getpeername6(struct bpf_sock_addr *ctx)
 {
 	return reverse6(ctx);
+}
+
+SEC("cgroup/sock_release")
+int hostlb_sock_release(struct bpf_sock *sk)
+{
+	struct hostlb_connection_key key;
+
+	if (sk->protocol == IPPROTO_UDP) {
+		key.cookie = bpf_get_socket_cookie(sk);
+		bpf_map_delete_elem(&hostlb_connections, &key);
+	}
+	return VERDICT_ALLOWED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -143,15 +143,38 @@ static __noinline bool flow_reverse(struct bpf_sock_addr *ctx, struct peer *peer
 	return false;
 }
 
-/* The process talks to `peer` by its own address: to it, that is no service. */
-static __noinline void flow_forget(struct bpf_sock_addr *ctx, const struct peer *peer)
+/* The process talks to `peer` by its own address: to it, that is no service. Not so
+ * when it is whom the socket is connected to: what a connected IPv6 socket sends to a
+ * mapped address comes to sendmsg4 as if the process had named the backend. */
+static __noinline void flow_forget(struct bpf_sock_addr *ctx, const struct peer *peer,
+				   bool sending)
 {
 	struct hostlb_socket *record = record_of(ctx, 0);
 	int i;
 
-	if (!record)
+	if (!record || (sending && ctx->sk && ctx->sk->dst_ip4 == peer->addr))
 		return;
 	for (i = 0; i < HOSTLB_FLOWS; i++)
 		if (flow_from(&record->flows[i], peer))
 			record->flows[i].addr = 0;
+}
+
+/* Keeps the list of connected UDP sockets; `asked` NULL: no longer to a service. */
+static __always_inline void connection_record(struct bpf_sock_addr *ctx, const struct peer *asked,
+					      const struct peer *got)
+{
+	struct hostlb_connection_key key = { .cookie = bpf_get_socket_cookie(ctx) };
+
+	if (asked) {
+		struct hostlb_connection connection = {
+			.addr = asked->addr,
+			.port = asked->port,
+			.backend_addr = got->addr,
+			.backend_port = got->port,
+		};
+
+		bpf_map_update_elem(&hostlb_connections, &key, &connection, BPF_ANY);
+	} else {
+		bpf_map_delete_elem(&hostlb_connections, &key);
+	}
 }

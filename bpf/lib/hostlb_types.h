@@ -37,6 +37,20 @@ struct hostlb_socket {
 	__u32 next; /* counts flows made; modulo HOSTLB_FLOWS the place of the next one */
 };
 
+/* A connected UDP socket, by its cookie: user space finds those whose backend went,
+ * and nothing else tells it what they are connected to, as sock_diag shows the
+ * storage of TCP sockets only. */
+struct hostlb_connection_key {
+	__u64 cookie;
+};
+
+struct hostlb_connection {
+	__be32 addr; /* as the process asked for it */
+	__be32 backend_addr;
+	__be16 port;
+	__be16 backend_port;
+};
+
 /* Index into `hostlb_counters`. Append only. */
 enum hostlb_event {
 	HOSTLB_CONNECTED, /* connect() to a service got a backend */

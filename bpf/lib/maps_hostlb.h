@@ -14,14 +14,21 @@ struct {
 } hostlb_config SEC(".maps");
 
 /* Storage local to sockets, not an LRU keyed by their cookies: it cannot fill up,
- * nothing has to be aged, and a closed socket leaves nothing behind. User space
- * reads it through sock_diag. */
+ * nothing has to be aged, and a closed socket leaves nothing behind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct hostlb_socket);
 } hostlb_sockets SEC(".maps");
+
+/* Sockets leave it when they are closed; an LRU for those that close unseen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct hostlb_connection_key);
+	__type(value, struct hostlb_connection);
+} hostlb_connections SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -89,16 +89,20 @@ static __always_inline __u32 pseudo_header(__be32 a, __be32 b, __u8 proto, __u16
 	return csum_add(csum_add(a, b), csum_add(bpf_htonl(proto), bpf_htonl(len)));
 }
 
+/* A size between 1 and CHUNK as the verifier of 5.10 understands it: clang makes one
+ * comparison of the two that would say so. */
+#define chunk_size(size) (bounded((size) - 1, CHUNK - 1) + 1)
+
 /* The IP header keeps its length, options become "end of list": cutting them out
  * would move headers that the kernel has noted the place of. */
 static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
 {
-	__u8 zeros[40] = {};
-	__u32 len = bounded(header - sizeof(struct iphdr), 63);
+	const __u32 fixed = sizeof(struct iphdr);
+	__u8 zeros[CHUNK] = {};
 
-	if (len < 1 || len > sizeof(zeros))
+	if (header == fixed)
 		return 0;
-	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct iphdr), zeros, len, 0);
+	return bpf_skb_store_bytes(skb, ETH_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
 }
 
 static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pkt)
@@ -136,12 +140,9 @@ static __always_inline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, 
 	__u8 chunk[CHUNK];
 	int i;
 
-	for (i = 0; i < (ICMP_MAX + CHUNK - 1) / CHUNK; i++) {
-		__u32 n = len < CHUNK ? len : CHUNK;
+	for (i = 0; i < (ICMP_MAX + CHUNK - 1) / CHUNK && len; i++) {
+		__u32 n = chunk_size(len < CHUNK ? len : CHUNK);
 
-		n = bounded(n, 127);
-		if (n < 1 || n > CHUNK)
-			break;
 		__builtin_memset(chunk, 0, CHUNK);
 		if (bpf_skb_load_bytes(skb, at, chunk, n))
 			return -1;

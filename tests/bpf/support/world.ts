@@ -86,6 +86,11 @@ export class World {
     this.timeouts({});
   }
 
+  /** Descriptor of a program. */
+  fd(program: string): number {
+    return this.#object.program(program);
+  }
+
   close(): void {
     for (const map of Object.values(this.#maps)) map.close();
     this.#object.close();

@@ -186,7 +186,7 @@ export class TestNode {
 
   /** Packets counted for a reason. */
   counter(reason: Reason): number {
-    const [cpus = []] = this.dataPlane.maps.counters.range(reasonIndex(reason), 1);
+    const cpus = this.dataPlane.maps.counters.get(reasonIndex(reason)) ?? [];
     return Number(cpus.reduce((sum, { packets }) => sum + packets, 0n));
   }
 
