@@ -28,6 +28,7 @@ export const CGROUP_HOOK = {
   recvmsg6: 20,
   getpeername4: 29,
   getpeername6: 30,
+  sock_release: 34,
 } as const;
 
 /** A hook's name. */
@@ -84,7 +85,7 @@ export function attachCgroup(
     } finally {
       closeFd(link);
     }
-    if (old !== undefined) detachLink(old);
+    if (old !== undefined) linkDetach(old);
   } finally {
     if (old !== undefined) closeFd(old);
   }
@@ -99,7 +100,7 @@ export function cgroupAttachment(bpffs: string, hook: CgroupHook): CgroupAttachm
 /** Detaches from a hook at once, whoever else holds the link; false when there was none. */
 export function detachCgroup(bpffs: string, hook: CgroupHook): boolean {
   const found = withLink(bpffs, hook, (link) => {
-    detachLink(link);
+    linkDetach(link);
     return true;
   });
   removePin(cgroupLinkPin(bpffs, hook));
@@ -131,15 +132,6 @@ function createLink(cgroup: string, hook: CgroupHook, programFd: number): number
     );
   } finally {
     closeFd(directory);
-  }
-}
-
-/** A link whose cgroup was removed is detached already. */
-function detachLink(link: number): void {
-  try {
-    linkDetach(link);
-  } catch (error) {
-    if (!(error instanceof SyscallError && error.code === "EINVAL")) throw error;
   }
 }
 

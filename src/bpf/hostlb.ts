@@ -8,7 +8,7 @@ import { checkLayout, parseBtf } from "./btf.ts";
 import { attachCgroup, type CgroupHook, detachCgroup, listCgroupHooks } from "./cgroup.ts";
 import { HOSTLB_FLAG, hostlbMaps, hostlbStructs } from "./layout_hostlb.ts";
 import { structs } from "./layout.ts";
-import { loadObject } from "./object.ts";
+import { type LoadedObject, loadObject } from "./object.ts";
 import { makePinDirectories, mapPin, removePin } from "./pins.ts";
 
 /** Whose sockets: of the node's network namespace, or of every one. */
@@ -30,8 +30,12 @@ export interface HostlbOptions {
 
 const OBJECT = "hostlb.bpf.o";
 
+/** Maps that only hostlb uses. */
+const OWN_MAPS = ["hostlb_config", "hostlb_connections", "hostlb_counters", "hostlb_sockets"];
+
 /** In this order: no socket is connected to a backend that its process could not take for the service. */
 const HOOKS: readonly CgroupHook[] = [
+  "sock_release",
   "getpeername4",
   "getpeername6",
   "recvmsg4",
@@ -50,7 +54,7 @@ const HOOKS: readonly CgroupHook[] = [
  * @throws {NetnsCookieError} before Linux 5.14, for a node in a network namespace of its own
  */
 export function installHostlb(options: HostlbOptions): void {
-  const { bpffs, cgroup, netns, socketLb, log } = options;
+  const { bpffs, netns, socketLb, log } = options;
   const bytes = options.object ?? readArtifact(OBJECT);
   checkLayout(parseBtf(bytes), [...structs, ...hostlbStructs]);
   makePinDirectories(bpffs);
@@ -65,10 +69,22 @@ export function installHostlb(options: HostlbOptions): void {
     netns_cookie: netnsCookie(netns),
     flags: socketLb === "all" ? HOSTLB_FLAG.ALL : 0,
   });
-  for (const hook of HOOKS) {
-    const programFd = object.program(`hostlb_${hook}`);
-    const { change } = attachCgroup({ bpffs, cgroup, hook, programFd });
-    if (change === "replaced") log?.(`program replaced on ${hook} of ${cgroup}`);
+  attachAll(options, object);
+}
+
+/** All hooks or, of those that were bare, none: half of them would translate one way only. */
+function attachAll({ bpffs, cgroup, log }: HostlbOptions, object: LoadedObject): void {
+  const created: CgroupHook[] = [];
+  try {
+    for (const hook of HOOKS) {
+      const programFd = object.program(`hostlb_${hook}`);
+      const { change } = attachCgroup({ bpffs, cgroup, hook, programFd });
+      if (change === "created") created.push(hook);
+      else if (change === "replaced") log?.(`program replaced on ${hook} of ${cgroup}`);
+    }
+  } catch (error) {
+    for (const hook of created.reverse()) detachCgroup(bpffs, hook);
+    throw error;
   }
 }
 
@@ -81,7 +97,7 @@ export function removeHostlb(bpffs: string): boolean {
   for (const hook of [...HOOKS].reverse()) {
     if (present.has(hook)) detachCgroup(bpffs, hook);
   }
-  for (const name of ["hostlb_config", "hostlb_counters", "hostlb_sockets"]) {
+  for (const name of OWN_MAPS) {
     removePin(mapPin(bpffs, name));
   }
   return present.size > 0;

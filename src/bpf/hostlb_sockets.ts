@@ -6,9 +6,9 @@
  * Which ones are stale follows from the maps alone, and not from a list of what was removed: nothing is missed when the
  * agent was away. TCP is left alone: connections to a terminating backend finish.
  */
-import { type DiagSocket, SockDiag } from "../linux/sock_diag.ts";
-import { type HostlbFlow, hostlbSocket, REFUSED } from "./layout_hostlb.ts";
-import { maps, SCOPE } from "./layout.ts";
+import type { DiagSocket, SockDiag } from "../linux/sock_diag.ts";
+import { type HostlbConnection, type hostlbMaps, REFUSED } from "./layout_hostlb.ts";
+import { type maps, SCOPE } from "./layout.ts";
 import type { MapOf } from "./map.ts";
 
 const UDP = 17;
@@ -17,54 +17,45 @@ const UDP = 17;
 export interface StaleSearch {
   readonly services: Pick<MapOf<typeof maps.services>, "get">;
   readonly backends: Pick<MapOf<typeof maps.backends>, "range">;
+  readonly connections: Pick<MapOf<typeof hostlbMaps.hostlb_connections>, "get">;
 }
+
+/** Backends as `addr:port`, by frontend; undefined when that is no service. */
+type Known = Map<string, ReadonlySet<string> | undefined>;
 
 /**
  * Ends the stale ones among the sockets of one network namespace; returns how many.
- * @param storageFd the `hostlb_sockets` map
  * @throws {SockDiagError} when the kernel cannot
  */
 export function endStaleUdpSockets(
   diag: Pick<SockDiag, "connectedUdp" | "destroy">,
-  storageFd: number,
   search: StaleSearch,
 ): number {
-  const known = new Map<string, ReadonlySet<string> | undefined>();
-  return diag.connectedUdp(storageFd)
+  const known: Known = new Map();
+  return diag.connectedUdp()
     .filter((socket) => isStale(socket, search, known))
     .filter((socket) => diag.destroy(socket))
     .length;
 }
 
-function isStale(
-  socket: DiagSocket,
-  search: StaleSearch,
-  known: Map<string, ReadonlySet<string> | undefined>,
-): boolean {
-  const flow = connectedFlow(socket);
-  if (!flow) return false;
-  const frontend = `${flow.addr}:${flow.port}`;
-  if (!known.has(frontend)) known.set(frontend, backendsOf(flow, search));
+function isStale({ cookie, remote }: DiagSocket, search: StaleSearch, known: Known): boolean {
+  const connection = search.connections.get({ cookie });
+  if (!connection) return false;
+  const { addr, port, backend_addr, backend_port } = connection;
+  // It was connected to somebody else meanwhile, in a cgroup or by a kernel that did not tell us.
+  if (remote.addr !== backend_addr || remote.port !== backend_port) return false;
+  const frontend = `${addr}:${port}`;
+  if (!known.has(frontend)) known.set(frontend, backendsOf(connection, search));
   const backends = known.get(frontend);
-  const { addr, port } = socket.remote;
   // One that was refused waits for a service that has a backend.
-  if (addr === REFUSED.addr && port === REFUSED.port) return (backends?.size ?? 0) > 0;
-  return !backends?.has(`${addr}:${port}`);
+  if (backend_addr === REFUSED.addr && backend_port === REFUSED.port) {
+    return (backends?.size ?? 0) > 0;
+  }
+  return !backends?.has(`${backend_addr}:${backend_port}`);
 }
 
-/** The flow that the socket is connected by; it may have others, of datagrams to other services. */
-function connectedFlow({ remote, storage }: DiagSocket): HostlbFlow | undefined {
-  if (storage.length < hostlbSocket.size) return undefined;
-  const { flows, last } = hostlbSocket.decode(new DataView(storage.buffer), 0);
-  const fits = (flow: HostlbFlow | undefined) =>
-    flow !== undefined && flow.addr !== "0.0.0.0" && flow.backend_addr === remote.addr &&
-    flow.backend_port === remote.port;
-  return fits(flows[last]) ? flows[last] : flows.find(fits);
-}
-
-/** Backends of what a process calls `addr:port`, `addr:port` each; undefined when it is no service any more. */
 function backendsOf(
-  { addr, port }: HostlbFlow,
+  { addr, port }: HostlbConnection,
   { services, backends }: StaleSearch,
 ): ReadonlySet<string> | undefined {
   const key = { port, proto: UDP, scope: SCOPE.CLUSTER };

@@ -60,6 +60,21 @@ export const hostlbSocket = struct("hostlb_socket", {
 });
 export type HostlbSocket = ValueOf<typeof hostlbSocket>;
 
+/** A socket's cookie, the one that sock_diag tells. */
+export const hostlbConnectionKey = struct("hostlb_connection_key", { cookie: u64 });
+export type HostlbConnectionKey = ValueOf<typeof hostlbConnectionKey>;
+
+/** What a connected UDP socket is connected to. */
+export const hostlbConnection = struct("hostlb_connection", {
+  /** The service as the process asked for it. */
+  addr: ipv4,
+  /** REFUSED.addr with port REFUSED.port: there was no backend. */
+  backend_addr: ipv4,
+  port: be16,
+  backend_port: be16,
+});
+export type HostlbConnection = ValueOf<typeof hostlbConnection>;
+
 /** An address of a node. */
 export const nodeAddrKey = struct("node_addr_key", { addr: ipv4 });
 export type NodeAddrKey = ValueOf<typeof nodeAddrKey>;
@@ -104,7 +119,14 @@ export const hostlbMaps = {
     value: u64,
     perCpu: true,
   }),
-  /** Keys are descriptors of sockets; dumped through sock_diag. */
+  hostlb_connections: map({
+    name: "hostlb_connections",
+    type: MAP_TYPE.LRU_HASH,
+    key: hostlbConnectionKey,
+    value: hostlbConnection,
+    perCpu: false,
+  }),
+  /** Keys are descriptors of sockets. */
   hostlb_sockets: map({
     name: "hostlb_sockets",
     type: SK_STORAGE,
@@ -129,6 +151,8 @@ export const hostlbStructs: readonly StructCodec<unknown>[] = [
   hostlbConfig,
   hostlbFlow,
   hostlbSocket,
+  hostlbConnectionKey,
+  hostlbConnection,
   nodeAddrKey,
   nodeAddr,
 ] as readonly StructCodec<unknown>[];

@@ -1,10 +1,11 @@
 /**
- * Looking at sockets and ending them by sock_diag(7), as far as hostlb needs it: connected UDP sockets with what an eBPF
- * program stored with them, and the destruction of one (SOCK_DESTROY; CONFIG_INET_DIAG_DESTROY, CONFIG_INET_UDP_DIAG).
+ * Looking at sockets and ending them by sock_diag(7), as far as hostlb needs it: connected UDP sockets with their
+ * cookies, and the destruction of one (SOCK_DESTROY; CONFIG_INET_DIAG_DESTROY, CONFIG_INET_UDP_DIAG).
  */
 import { formatIpv4 } from "./address.ts";
 import { SyscallError } from "./libc.ts";
-import { Message, NetlinkSocket, type Received } from "./netlink.ts";
+import { NetlinkSocket } from "./netlink.ts";
+import { LITTLE, Message, type Received } from "./netlink_message.ts";
 
 const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -14,19 +15,12 @@ const AF_INET6 = 10;
 const IPPROTO_UDP = 17;
 const TCP_ESTABLISHED = 1;
 
-// include/uapi/linux/inet_diag.h and sock_diag.h
-const INET_DIAG_REQ_SK_BPF_STORAGES = 2;
-const SK_DIAG_BPF_STORAGE_REQ_MAP_FD = 1;
-const INET_DIAG_SK_BPF_STORAGES = 20;
-const SK_DIAG_BPF_STORAGE = 1;
-const SK_DIAG_BPF_STORAGE_MAP_VALUE = 3;
-
-/** struct inet_diag_msg: four bytes, the id, five numbers. */
+/** struct inet_diag_msg of include/uapi/linux/inet_diag.h: four bytes, the id, five numbers. */
 const ID_AT = 4;
 const ID_SIZE = 48;
 const MESSAGE_SIZE = 72;
 
-/** Longest IPv4 prefix in an IPv6 address: ::ffff:0:0/96. */
+/** Third of the four words of a mapped address, ::ffff:10.0.0.1. */
 const MAPPED = 0xffff;
 
 /** A connected UDP socket. */
@@ -35,10 +29,10 @@ export interface DiagSocket {
   readonly family: number;
   /** The other end. Dotted; of IPv6 sockets only those with a mapped IPv4 address are seen. */
   readonly remote: { readonly addr: string; readonly port: number };
-  /** struct inet_diag_sockid, with the socket's cookie. */
+  /** The number by which eBPF programs know the socket (bpf_get_socket_cookie). */
+  readonly cookie: bigint;
+  /** struct inet_diag_sockid. */
   readonly id: Uint8Array<ArrayBuffer>;
-  /** What the program stored with it. */
-  readonly storage: Uint8Array<ArrayBuffer>;
 }
 
 /** This kernel cannot do it; the message says what is missing. */
@@ -60,25 +54,19 @@ export class SockDiag {
   }
 
   /**
-   * Connected UDP sockets with which something is stored in a BPF_MAP_TYPE_SK_STORAGE map (Linux 5.6).
+   * Connected UDP sockets.
    * @throws {SockDiagError} when the kernel has no udp_diag
    */
-  connectedUdp(storageFd: number): DiagSocket[] {
-    return [AF_INET, AF_INET6].flatMap((family) => {
-      const message = request(family, 1 << TCP_ESTABLISHED, new Uint8Array(ID_SIZE))
-        .nest(
-          INET_DIAG_REQ_SK_BPF_STORAGES,
-          (nested) => nested.attrU32(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, storageFd),
-        );
-      try {
-        return this.#socket.dump("SOCK_DIAG_BY_FAMILY", SOCK_DIAG_BY_FAMILY, message).flatMap(
-          parse,
-        );
-      } catch (error) {
-        if (!(error instanceof SyscallError && error.code === "ENOENT")) throw error;
-        throw new SockDiagError("this kernel does not list UDP sockets (CONFIG_INET_UDP_DIAG)");
-      }
-    });
+  connectedUdp(): DiagSocket[] {
+    try {
+      return [AF_INET, AF_INET6].flatMap((family) => {
+        const message = request(family, 1 << TCP_ESTABLISHED, new Uint8Array(ID_SIZE));
+        return this.#socket.dump("SOCK_DIAG_BY_FAMILY", SOCK_DIAG_BY_FAMILY, message);
+      }).flatMap(parse);
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.code === "ENOENT")) throw error;
+      throw new SockDiagError("this kernel does not list UDP sockets (CONFIG_INET_UDP_DIAG)");
+    }
   }
 
   /**
@@ -115,12 +103,10 @@ function parse({ type, body }: Received): DiagSocket[] {
   const family = body.u8(0);
   const id = body.bytes.slice(ID_AT, ID_AT + ID_SIZE);
   const view = new DataView(id.buffer);
+  // Ports, source and destination of 16 bytes each, device, cookie. An IPv4 address fills the first four bytes.
   const mapped = family === AF_INET6;
-  // Ports, then the two addresses of 16 bytes each; an IPv4 address fills the first four.
   if (mapped && !(view.getBigUint64(20) === 0n && view.getUint32(28) === MAPPED)) return [];
-  const storage = body.attrs(MESSAGE_SIZE).get(INET_DIAG_SK_BPF_STORAGES)?.attrs()
-    .get(SK_DIAG_BPF_STORAGE)?.attrs().get(SK_DIAG_BPF_STORAGE_MAP_VALUE)?.bytes;
-  if (!storage) return [];
   const remote = { addr: formatIpv4(view.getUint32(mapped ? 32 : 20)), port: view.getUint16(2) };
-  return [{ family, remote, id, storage: storage.slice() }];
+  const [low, high] = [view.getUint32(40, LITTLE), view.getUint32(44, LITTLE)];
+  return [{ family, remote, cookie: BigInt(high) << 32n | BigInt(low), id }];
 }

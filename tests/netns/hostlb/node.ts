@@ -1,0 +1,253 @@
+/**
+ * A node with hostlb and two pods, made of namespaces:
+ *
+ *   processes of the node ─ 192.0.2.1 ─ node ─┬─ veth ─ pod a 10.1.0.2
+ *                                             └─ veth ─ pod b 10.1.0.3
+ *
+ * Nothing translates packets here: what reaches a pod was addressed to it at the socket. In both pods a server listens on
+ * port 8080 of TCP and UDP. There is no default route, so what is not translated gets ENETUNREACH.
+ */
+import type { DataPlane } from "../../../src/bpf/dataplane.ts";
+import { installHostlb, removeHostlb, type SocketLb } from "../../../src/bpf/hostlb.ts";
+import { endStaleUdpSockets } from "../../../src/bpf/hostlb_sockets.ts";
+import { installDataPlane } from "../../../src/bpf/install.ts";
+import {
+  type HostlbEvent,
+  hostlbEvents,
+  hostlbMaps,
+  NODE_ADDR_FLAG,
+} from "../../../src/bpf/layout_hostlb.ts";
+import { SCOPE } from "../../../src/bpf/layout.ts";
+import { type MapOf, openMap } from "../../../src/bpf/map.ts";
+import { mapPin } from "../../../src/bpf/pins.ts";
+import { objGet } from "../../../src/bpf/syscall.ts";
+import { SockDiag } from "../../../src/linux/sock_diag.ts";
+import { writeSysctl } from "../../../src/linux/sysctl.ts";
+import { testCgroup } from "../../support/cgroup.ts";
+import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+
+export const PYTHON = "/usr/bin/python3";
+const SCRIPT = `${import.meta.dirname}/sockets.py`;
+
+/** An address of the node, and one of another node. */
+export const NODE = "192.0.2.1";
+export const OTHER_NODE = "192.0.2.2";
+export const A = "10.1.0.2";
+export const B = "10.1.0.3";
+/** What the servers listen on. */
+export const PORT = 8080;
+
+const GATEWAY = "10.1.0.1";
+const LINK = 253; // scope of a route without a gateway
+
+type Proto = "tcp" | "udp";
+
+/** What a call of sockets.py gives. */
+export type Answer = { ok?: unknown; error?: string };
+
+/** A process that does with sockets what it is told. */
+export class Driver {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(command: Deno.Command) {
+    this.#child = command.spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#lines = lines(this.#child.stdout);
+  }
+
+  /** Calls a function of sockets.py: its result, or the name of its error. */
+  async try(...call: (string | number)[]): Promise<Answer> {
+    await this.#writer.write(new TextEncoder().encode(JSON.stringify(call) + "\n"));
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("the process has ended");
+    return JSON.parse(value);
+  }
+
+  /** The same; an error is thrown. */
+  // deno-lint-ignore no-explicit-any
+  async call(...call: (string | number)[]): Promise<any> {
+    const { ok, error } = await this.try(...call);
+    if (error) throw new Error(`${call.join(" ")}: ${error}`);
+    return ok;
+  }
+
+  /** Sends from socket `s` (to an address, when one is given) and waits for the answer. */
+  async ask(s: number, data: string, ...to: [] | [addr: string, port: number]): Promise<Reply> {
+    await this.call(to.length ? "sendto" : "send", s, data, ...to);
+    return reply(await this.call("recv", s));
+  }
+
+  async end(): Promise<void> {
+    await this.#writer.close();
+    await this.#lines.return?.();
+    await this.#child.status;
+  }
+}
+
+/** An answer of a server. */
+export interface Reply {
+  /** The server, "a" or "b". */
+  server: string;
+  /** The client as the server sees it. */
+  client: string;
+  /** What came back of what was sent. */
+  data: string;
+  /** The sender as the client sees it; of TCP undefined. */
+  from?: string;
+}
+
+function reply({ data, from }: { data: string; from: string | null }): Reply {
+  const [server = "", client = "", ...rest] = data.split(" ");
+  return { server, client, data: rest.join(" "), from: from ?? undefined };
+}
+
+export class HostNode {
+  readonly sandbox = new Sandbox();
+  readonly self: TestNetns;
+  readonly bpffs: string;
+  readonly cgroup: string;
+  readonly dataPlane: DataPlane;
+  readonly pods: Readonly<Record<"a" | "b", TestNetns>>;
+  readonly #children: { end(): Promise<void> }[] = [];
+  #nextRun = 0;
+  #nextId = 1;
+
+  private constructor() {
+    this.self = this.sandbox.netns();
+    writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
+    this.bpffs = this.sandbox.bpffs();
+    this.cgroup = testCgroup(this.sandbox);
+    const mapSizes = { sessions: 4096, backends: 4096, services: 256, endpoints: 64 };
+    this.dataPlane = installDataPlane({ bpffs: this.bpffs, nl: this.self.nl, mapSizes });
+    this.sandbox.defer(() => this.dataPlane.close());
+    this.self.nl.addAddr({ ifindex: 1, address: NODE, prefixLength: 32 });
+    this.pods = { a: this.#pod(A), b: this.#pod(B) };
+  }
+
+  /** Builds the scene; `socketLb` left out: without hostlb. */
+  static async create(socketLb?: SocketLb): Promise<HostNode> {
+    const node = new HostNode();
+    try {
+      if (socketLb) node.install(socketLb);
+      await Promise.all([node.serve(node.pods.a, "a"), node.serve(node.pods.b, "b")]);
+      return node;
+    } catch (error) {
+      await node[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  install(socketLb: SocketLb): void {
+    const { bpffs, cgroup, self: { path: netns } } = this;
+    installHostlb({ bpffs, cgroup, netns, socketLb });
+    using map = this.map("node_addrs");
+    map.set({ addr: NODE }, { flags: NODE_ADDR_FLAG.LOCAL });
+    map.set({ addr: OTHER_NODE }, { flags: 0 });
+  }
+
+  remove = (): boolean => removeHostlb(this.bpffs);
+
+  #pod(addr: string): TestNetns {
+    const pod = this.sandbox.netns();
+    const [outside, inside] = this.sandbox.veth(this.self, pod, `v${addr.split(".").pop()}`);
+    this.self.nl.addAddr({ ifindex: outside, address: GATEWAY, prefixLength: 32 });
+    this.self.nl.addRoute({ destination: `${addr}/32`, scope: LINK, ifindex: outside });
+    pod.nl.addAddr({ ifindex: inside, address: addr, prefixLength: 32 });
+    pod.nl.addRoute({ destination: `${GATEWAY}/32`, scope: LINK, ifindex: inside });
+    pod.nl.addRoute({ destination: "0.0.0.0/0", gateway: GATEWAY, ifindex: inside });
+    return pod;
+  }
+
+  /** Starts a server on PORT, outside the cgroup; it is listening when this returns. */
+  async serve(netns: TestNetns, name: string): Promise<void> {
+    const child = command(netns, undefined, ["serve", name, `${PORT}`]).spawn();
+    const reader: AsyncIterator<string> = lines(child.stdout);
+    this.#children.push({
+      async end() {
+        child.kill("SIGKILL");
+        await child.stdin.close();
+        await reader.return?.();
+        await child.status;
+      },
+    });
+    if ((await reader.next()).value !== "ready") throw new Error("the server has not started");
+  }
+
+  /** Starts a process of the node, in the cgroup; or elsewhere. */
+  process({ netns = this.self, cgroup = true } = {}): Driver {
+    const driver = new Driver(command(netns, cgroup ? this.cgroup : undefined, ["drive"]));
+    this.#children.push(driver);
+    return driver;
+  }
+
+  /** A service with its backends as "10.1.0.2:8080"; again with other ones: it changes. Address 0.0.0.0: a NodePort. */
+  service(proto: Proto, addr: string, port: number, backends: string[]): void {
+    const { services } = this.dataPlane.maps;
+    const key = { addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER };
+    const first = this.#nextRun;
+    this.#nextRun += backends.length;
+    this.dataPlane.maps.backends.setBatch(backends.map((backend, i) => {
+      const [ip = "", to = "0"] = backend.split(":");
+      return [first + i, { addr: ip, port: Number(to), flags: 0, weight_end: 0 }];
+    }));
+    const id = services.get(key)?.id ?? this.#nextId++;
+    const common = { id, total_weight: 0, affinity_seconds: 0 };
+    services.set(key, { ...common, first, count: backends.length, flags: 0 });
+    if (addr === "0.0.0.0") return;
+    const address = { ...key, port: 0, proto: 0 };
+    services.set(address, { ...common, first: 0, count: 0, flags: 1 });
+  }
+
+  removeService(proto: Proto, addr: string, port: number): void {
+    const { services } = this.dataPlane.maps;
+    services.delete({ addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER });
+  }
+
+  /** Opens one of hostlb's maps. */
+  map<N extends keyof typeof hostlbMaps>(name: N): MapOf<typeof hostlbMaps[N]> {
+    const descriptor: Parameters<typeof openMap>[1] = hostlbMaps[name];
+    return openMap(objGet(mapPin(this.bpffs, name)), descriptor) as MapOf<typeof hostlbMaps[N]>;
+  }
+
+  /** Ends sockets of the namespace whose backend is gone. */
+  endStale(netns: TestNetns = this.self): number {
+    using diag = SockDiag.open(netns.path);
+    using connections = this.map("hostlb_connections");
+    const { services, backends } = this.dataPlane.maps;
+    return endStaleUdpSockets(diag, { services, backends, connections });
+  }
+
+  counter(name: HostlbEvent): number {
+    using map = this.map("hostlb_counters");
+    const [cpus = []] = map.range(hostlbEvents.findIndex((event) => event.name === name), 1);
+    return Number(cpus.reduce((sum, value) => sum + value, 0n));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) await child.end();
+    this.remove();
+    this.sandbox[Symbol.dispose]();
+  }
+}
+
+/** Runs sockets.py in a network namespace and, by its own first act, in a cgroup. */
+function command(netns: TestNetns, cgroup: string | undefined, args: string[]): Deno.Command {
+  const enter = cgroup ? `echo $$ >"${cgroup}/cgroup.procs" && ` : "";
+  const shell = `${enter}exec "$0" "$@"`;
+  return new Deno.Command("sh", {
+    args: ["-c", shell, "nsenter", `--net=${netns.path}`, PYTHON, SCRIPT, ...args],
+    stdin: "piped",
+    stdout: "piped",
+  });
+}
+
+async function* lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + chunk).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+}
