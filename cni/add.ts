@@ -1,106 +1,121 @@
 /**
  * ADD: puts lbrp on a pod that the plugins before pcnk have wired, and enters its addresses as endpoints of this node.
  *
- * Limitation: IPv4 only. A pod with IPv6 addresses alone is left to the plugins before.
+ * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which let its packets pass, and no endpoint.
  */
-import { detach } from "../src/bpf/attach.ts";
-import { type DataPlane, NotInstalledError, openDataPlane } from "../src/bpf/dataplane.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
-import type { Config, JsonObject } from "./config.ts";
+import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
-import { CniError, CODE } from "./errors.ts";
+import { CODE } from "./errors.ts";
 import { attachMode, placePrograms, putInPlace } from "./hooks.ts";
+import { type Endpoints, openInstalled } from "./installed.ts";
+import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { ownResult, podAddresses } from "./result.ts";
+import { type Ground, release, releaseAddresses } from "./release.ts";
+import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { type Attachment, State } from "./state.ts";
-import { findVeth } from "./veth.ts";
+import { findVeth, type PodVeth } from "./veth.ts";
 
 /**
- * Returns the result to print. When it throws, what it has done is undone.
- * @throws {CniError} code 7 without prevResult, 11 without a data plane, 3 without the pod's namespace or interface
+ * Returns the result's text. When it throws, what it has done is undone.
+ * @throws {CniError} code 7 without prevResult, 11 without a data plane, 4 or 102 without the pod's namespace or veth
  */
-export function add(config: Config, container: Container, log: Log): JsonObject {
-  const { prevResult, bpffs, stateDir } = config;
-  if (!prevResult) {
-    throw new CniError(
-      CODE.INVALID_CONFIG,
-      "there is no prevResult",
-      "pcnk is a chained plugin: put it behind one that makes the interface, such as bridge",
-    );
-  }
+export function add(config: Config, container: Container, log: Log): string {
+  const { bpffs, stateDir } = config;
+  const prevResult = needPrevResult(config);
   const addresses = podAddresses(prevResult, container);
-  using dataPlane = openInstalled(bpffs);
+  const text = stringifyJson(ownResult(prevResult, config.cniVersion)); // may fail too, so it comes first
+  using dataPlane = openInstalled(bpffs, CODE.TRY_AGAIN_LATER);
   using nl = RtNetlink.open();
   const veth = findVeth(nl, container);
-  using state = State.open(stateDir, "shared");
+  using state = State.open(stateDir);
   const attachment: Attachment = {
     containerID: container.containerID,
     ifname: container.ifname,
     network: config.name,
     netns: container.netns!,
+    ...(container.pod ? { pod: container.pod } : {}),
     hostIfindex: veth.host.index,
     hostIfname: veth.host.name,
     mac: veth.mac,
     addresses,
   };
-  state.write(attachment);
-  try {
-    const mode = attachMode(stateDir);
-    for (const placed of placePrograms(bpffs, nl, veth.host)) putInPlace(dataPlane, placed, mode);
-    for (const address of addresses) enter(dataPlane, attachment, address);
-  } catch (error) {
-    undo(dataPlane, nl, attachment);
-    state.remove(attachment);
-    throw error;
-  }
+  wire({ bpffs, nl, endpoints: dataPlane.maps.endpoints, state, log }, attachment, veth);
   log.info("pod added", { ...attachment });
-  return ownResult(prevResult, config.cniVersion);
+  return text;
 }
 
-function enter(
-  dataPlane: DataPlane,
-  attachment: Attachment,
-  { address, gateway }: Attachment["addresses"][number],
-): void {
-  dataPlane.maps.endpoints.set({ addr: address }, {
-    ifindex: attachment.hostIfindex,
-    mac: attachment.mac,
-    gateway: gateway ?? "0.0.0.0",
-  });
-}
+/** The steps of ADD in their order. */
+export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint";
 
-/** @throws {CniError} code 11 when no data plane is installed */
-function openInstalled(bpffs: string): DataPlane {
-  try {
-    return openDataPlane(bpffs);
-  } catch (error) {
-    if (!(error instanceof NotInstalledError)) throw error;
-    throw new CniError(
-      CODE.TRY_AGAIN_LATER,
-      `pcnk's eBPF programs are not loaded at ${bpffs}`,
-      "start `pcnk agent` on this node, which loads them; after that pods need no agent",
-    );
-  }
+/** What `wire` works on. */
+export interface Wiring extends Ground {
+  endpoints: Endpoints;
+  state: State;
+  log: Log;
+  /** Called before each step; tests fail or stop there. */
+  before?: (step: AddStep) => void;
 }
 
 /**
- * Takes an attachment out of the kernel, as far as it is there. An address that has gone to another pod meanwhile is left
- * to that pod, and so is a device that only has the old one's index.
+ * The record first, so that DEL and GC know of whatever may be there; endpoints last, so that nobody sends packets to a
+ * pod whose program is not in place. When a step fails, those before it are undone.
  */
-export function undo(
-  dataPlane: DataPlane | undefined,
-  nl: RtNetlink,
-  attachment: Attachment,
-): void {
-  const { hostIfindex: ifindex, hostIfname, addresses } = attachment;
-  if (!dataPlane) return;
-  const { endpoints } = dataPlane.maps;
-  for (const { address } of addresses) {
-    if (endpoints.get({ addr: address })?.ifindex === ifindex) endpoints.delete({ addr: address });
+export function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
+  const { bpffs, nl, state, log } = wiring;
+  const undo: (() => void)[] = [];
+  try {
+    wiring.before?.("record");
+    undo.push(record(wiring, attachment));
+    const mode = attachMode(state.stateDir);
+    for (const placed of placePrograms(bpffs, nl, host)) {
+      wiring.before?.(placed.name);
+      undo.push(putInPlace(placed, mode));
+    }
+    for (const address of attachment.addresses) {
+      wiring.before?.("endpoint");
+      undo.push(enter(wiring, attachment, address));
+    }
+  } catch (error) {
+    for (const step of undo.toReversed()) {
+      try {
+        step();
+      } catch (second) {
+        log.error("a step of ADD could not be undone", { reason: (second as Error).message });
+      }
+    }
+    throw error;
   }
-  const device = nl.link(ifindex);
-  if (device && device.name !== hostIfname) return;
-  for (const direction of ["ingress", "egress"] as const) {
-    detach({ bpffs: dataPlane.bpffs, nl, ifindex, direction });
+}
+
+/** Writes the record. What a former ADD of the same attachment held and this one does not is given back. */
+function record(wiring: Wiring, attachment: Attachment): () => void {
+  const { state, log } = wiring;
+  const former = state.read(attachment);
+  const same = former?.hostIfindex === attachment.hostIfindex &&
+    former.hostIfname === attachment.hostIfname;
+  if (former && same) {
+    const kept = new Set(attachment.addresses.map(({ address }) => address));
+    const dropped = former.addresses.filter(({ address }) => !kept.has(address));
+    releaseAddresses(wiring, former, dropped);
+  } else if (former) {
+    log.warn("added again without a DEL; what it had is given back", { former });
+    release(wiring, former);
   }
+  state.write(attachment);
+  return () => void (former && same ? state.write(former) : state.remove(attachment));
+}
+
+function enter(
+  { endpoints, log }: Wiring,
+  { hostIfindex: ifindex, mac }: Attachment,
+  { address: addr, gateway }: Attachment["addresses"][number],
+): () => void {
+  const former = endpoints.get({ addr });
+  if (former && former.ifindex !== ifindex) {
+    // Whoever hands out addresses gave it to this pod; the other was never deleted.
+    log.warn("the address was another pod's", { address: addr, former });
+  }
+  endpoints.set({ addr }, { ifindex, mac, gateway });
+  return () => void (former ? endpoints.set({ addr }, former) : endpoints.delete({ addr }));
 }

@@ -1,57 +1,63 @@
-/** CHECK: is what ADD set up still there? The first thing that is not is the error. */
-import { NotInstalledError, openDataPlane } from "../src/bpf/dataplane.ts";
+/** CHECK: is what ADD set up still there? Everything that is not is told at once. */
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
 import { isInPlace, placePrograms } from "./hooks.ts";
-import { podAddresses } from "./result.ts";
-import { State } from "./state.ts";
-import { findVeth } from "./veth.ts";
+import { openInstalled } from "./installed.ts";
+import { needPrevResult, type PodAddress, podAddresses } from "./result.ts";
+import { type Attachment, State } from "./state.ts";
+import { findVeth, type PodVeth } from "./veth.ts";
 
-/** @throws {CniError} code 7 without prevResult, 3 for an unknown container, 100 naming what is not right */
+/** @throws {CniError} as ADD; code 100 naming what is not right */
 export function check(config: Config, container: Container): void {
-  const { prevResult, bpffs, stateDir } = config;
-  if (!prevResult) throw new CniError(CODE.INVALID_CONFIG, "there is no prevResult");
-  using state = State.open(stateDir, "shared");
-  const attachment = state.read(container);
-  if (!attachment) {
-    const { containerID, ifname } = container;
-    throw new CniError(CODE.UNKNOWN_CONTAINER, `pcnk has no record of ${ifname} of ${containerID}`);
-  }
+  const { bpffs, stateDir } = config;
+  const addresses = podAddresses(needPrevResult(config), container);
+  using dataPlane = openInstalled(bpffs, CODE.TRY_AGAIN_LATER);
   using nl = RtNetlink.open();
   const veth = findVeth(nl, container);
-  if (veth.host.index !== attachment.hostIfindex) {
-    throw bad(`the pod's veth is ${veth.host.name} now; it was ${attachment.hostIfname}`);
-  }
-  using dataPlane = installed(bpffs);
+  using state = State.open(stateDir);
+  const faults = recordFaults(state.read(container), veth, addresses);
   for (const placed of placePrograms(bpffs, nl, veth.host)) {
-    if (!isInPlace(dataPlane, placed)) {
-      throw bad(`${placed.name} is not attached to ${placed.hook.direction} of ${placed.device}`);
-    }
+    if (isInPlace(dataPlane, placed)) continue;
+    faults.push(`${placed.name} is not attached to ${placed.hook.direction} of ${placed.device}`);
   }
-  for (const { address, gateway = "0.0.0.0" } of podAddresses(prevResult, container)) {
+  for (const { address, gateway } of addresses) {
     const entry = dataPlane.maps.endpoints.get({ addr: address });
-    if (!entry) throw bad(`${address} is not in the endpoints map`);
-    const { host, mac } = veth;
-    if (entry.ifindex !== host.index || entry.mac !== mac || entry.gateway !== gateway) {
-      throw bad(
-        `${address} is wrong in the endpoints map: device ${entry.ifindex}, MAC ${entry.mac}, ` +
-          `gateway ${entry.gateway}; expected ${host.index}, ${mac}, ${gateway}`,
-      );
-    }
+    const wanted = { ifindex: veth.host.index, mac: veth.mac, gateway };
+    const fault = difference(entry, wanted);
+    if (fault) faults.push(`${address} in the endpoints map: ${fault}`);
   }
+  if (faults.length === 0) return;
+  throw new CniError(
+    CODE.CHECK_FAILED,
+    `${container.ifname} of ${container.containerID} is not as ADD left it`,
+    faults.join("; "),
+  );
 }
 
-function installed(bpffs: string) {
-  try {
-    return openDataPlane(bpffs);
-  } catch (error) {
-    if (error instanceof NotInstalledError) throw bad(`no eBPF programs are loaded at ${bpffs}`);
-    throw error;
-  }
+function recordFaults(
+  record: Attachment | undefined,
+  { host, mac }: PodVeth,
+  addresses: PodAddress[],
+): string[] {
+  if (!record) return ["pcnk has no record of it"];
+  const wanted = { hostIfindex: host.index, hostIfname: host.name, mac };
+  const faults: string[] = [];
+  const fault = difference({ ...record }, wanted);
+  if (fault) faults.push(`the record: ${fault}`);
+  const [told, kept] = [addresses, record.addresses]
+    .map((list) => list.map(({ address }) => address).sort().join(", "));
+  if (told !== kept) faults.push(`the record has ${kept || "no address"}, prevResult ${told}`);
+  return faults;
 }
 
-function bad(message: string): CniError {
-  return new CniError(CODE.CHECK_FAILED, message);
+/** The first field that is not as wanted, in words. */
+function difference(
+  found: Readonly<Record<string, unknown>> | undefined,
+  wanted: Readonly<Record<string, unknown>>,
+): string | undefined {
+  if (!found) return "it is missing";
+  const key = Object.keys(wanted).find((name) => found[name] !== wanted[name]);
+  return key && `${key} is ${found[key]}, expected ${wanted[key]}`;
 }

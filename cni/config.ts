@@ -1,8 +1,11 @@
 /**
- * The network configuration on standard input: CNI SPEC 1.1, sections 1 and 5. Parsed once, here; verbs get typed values.
+ * The network configuration on standard input: CNI SPEC 1.1, sections 1 and 3. Parsed once, here; verbs get typed values.
+ *
+ * A key that nobody knows is an error: a slip of the pen in `stateDir` must not lead to a second state.
  */
-import { CniError, CODE } from "./errors.ts";
-import { type AttachmentId, containerId, interfaceName } from "./env.ts";
+import type { AttachmentId } from "./env.ts";
+import { CniError, CODE, show } from "./errors.ts";
+import { isObject, type JsonObject, objects, optionalText, parseJson, wrong } from "./json.ts";
 
 /** Newest last. 0.2.0 and older have another result format and no chaining. */
 export const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
@@ -11,12 +14,10 @@ export type CniVersion = typeof VERSIONS[number];
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
-export type JsonObject = Record<string, unknown>;
-
 /** The plugin's configuration, checked. */
 export interface Config {
   cniVersion: CniVersion;
-  /** Of the network. Empty when `lenient` and missing. */
+  /** Of the network. */
   name: string;
   /** Absolute path of the node's bpffs directory. */
   bpffs: string;
@@ -35,32 +36,83 @@ const OWN = {
   logLevel: "info",
 } as const;
 
-/** Keys of the spec, and those that runtimes add. `cni.dev/...` is reserved for the spec. */
-const SPEC_KEYS = new Set([
-  ...["cniVersion", "cniVersions", "name", "type", "disableCheck", "disableGC"],
-  ...["capabilities", "runtimeConfig", "args", "prevResult", "ipMasq", "ipam", "dns"],
-]);
+type Rule = (value: unknown, key: string) => void;
 
-/** Far beyond any real configuration; the rest is not read. */
-export const MAX_INPUT = 1 << 20;
+/** Keys of the spec, and those that runtimes add; pcnk has no use for most. `cni.dev/...` is the spec's besides. */
+const SPEC_KEYS: Record<string, Rule> = {
+  cniVersion: () => {}, // looked at before
+  cniVersions: strings,
+  name: () => {},
+  type: () => {},
+  disableCheck: boolean,
+  disableGC: boolean,
+  args: object,
+  capabilities: (value, key) => {
+    object(value, key);
+    for (const [name, on] of Object.entries(value as JsonObject)) boolean(on, `${key}.${name}`);
+  },
+  runtimeConfig: object,
+  prevResult: () => {},
+  ipMasq: boolean,
+  ipam: object,
+  dns: object,
+};
+
+/** Room for a GC of 8000 attachments, each named twice; far beyond any other configuration. */
+export const MAX_INPUT = 2 << 20;
+
+/** What is read and thrown away of an input that is too long, so that the runtime can finish writing and read the error. */
+const MAX_DRAINED = 32 << 20;
 
 /**
- * Reads a configuration from `read`, which fills a buffer and returns how much, or null at the end.
- * @throws {CniError} code 6 when it is too long, not UTF-8, not JSON, or no object
+ * Reads text from `read`, which fills a buffer and returns how much, or null at the end.
+ * @throws {CniError} code 5 when it cannot be read; code 6 when it is too long or not UTF-8
  */
-export function readInput(read: (buffer: Uint8Array) => number | null): JsonObject {
+export function readText(read: (buffer: Uint8Array) => number | null): string {
+  const bytes = readAll(read);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new CniError(
+      CODE.DECODE_FAILURE,
+      "the network configuration is not JSON: it is not UTF-8 text",
+    );
+  }
+}
+
+/** The JSON object in a text. @throws {CniError} code 6 */
+export function parseInput(text: string): JsonObject {
+  const value = parseJson(text);
+  if (isObject(value)) return value;
+  throw new CniError(
+    CODE.DECODE_FAILURE,
+    "the network configuration is not a JSON object",
+    `it is ${show(value)}`,
+  );
+}
+
+function readAll(read: (buffer: Uint8Array) => number | null): Uint8Array {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  const buffer = new Uint8Array(16384);
-  for (let n = read(buffer); n !== null && n > 0; n = read(buffer)) {
-    length += n;
-    if (length > MAX_INPUT) {
-      throw new CniError(
-        CODE.DECODE_FAILURE,
-        `the network configuration is over ${MAX_INPUT} bytes long`,
-      );
+  const buffer = new Uint8Array(65536);
+  try {
+    for (let n = read(buffer); n !== null && n > 0; n = read(buffer)) {
+      length += n;
+      if (length > MAX_DRAINED) break;
+      if (length <= MAX_INPUT) chunks.push(buffer.slice(0, n));
     }
-    chunks.push(buffer.slice(0, n));
+  } catch (error) {
+    throw new CniError(
+      CODE.IO_FAILURE,
+      "cannot read the network configuration from standard input",
+      (error as Error).message,
+    );
+  }
+  if (length > MAX_INPUT) {
+    throw new CniError(
+      CODE.DECODE_FAILURE,
+      `the network configuration is over ${MAX_INPUT} bytes long`,
+    );
   }
   const bytes = new Uint8Array(length);
   let at = 0;
@@ -68,32 +120,29 @@ export function readInput(read: (buffer: Uint8Array) => number | null): JsonObje
     bytes.set(chunk, at);
     at += chunk.length;
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (error) {
-    const reason = length === 0 ? "it is empty" : (error as Error).message;
-    throw new CniError(CODE.DECODE_FAILURE, `the network configuration is not JSON: ${reason}`);
-  }
-  if (!isObject(value)) {
-    throw new CniError(CODE.DECODE_FAILURE, "the network configuration is not a JSON object");
-  }
-  return value;
+  return bytes;
 }
 
 /**
  * The version that a configuration speaks, known before anything else so that errors can be worded in it.
- * @throws {CniError} code 1 when it is none of `VERSIONS`; code 7 when it is no string
+ * @throws {CniError} code 1 when it is none of `VERSIONS`; code 6 when it is no version at all
  */
 export function readVersion(input: JsonObject): CniVersion {
   // Without the key a configuration is of version 0.1.0 (libcni).
-  const given = input["cniVersion"] ?? "0.1.0";
-  if (typeof given !== "string") throw wrong("cniVersion", "must be a string");
+  const stated = input["cniVersion"];
+  const given = stated === undefined || stated === null || stated === "" ? "0.1.0" : stated;
+  if (typeof given !== "string" || !/^\d+\.\d+\.\d+([-+][\w.+-]*)?$/.test(given)) {
+    throw new CniError(
+      CODE.DECODE_FAILURE,
+      `cniVersion ${show(given)} is not a version`,
+      `pcnk speaks ${VERSIONS.join(", ")}`,
+    );
+  }
   const version = VERSIONS.find((version) => version === given);
   if (version === undefined) {
     throw new CniError(
       CODE.INCOMPATIBLE_VERSION,
-      `cniVersion ${JSON.stringify(given.slice(0, 40))} is not supported`,
+      `cniVersion ${show(given)} is not supported`,
       `pcnk speaks ${VERSIONS.join(", ")}`,
     );
   }
@@ -103,24 +152,25 @@ export function readVersion(input: JsonObject): CniVersion {
 /**
  * Checks a configuration. With `lenient` (DEL), a prevResult of the wrong type is ignored: what cannot be
  * understood must not keep a container from being deleted.
- * @throws {CniError} code 7 naming the key; code 1 for the version
+ * @throws {CniError} code 2 for an unknown key, code 7 naming a key with a bad value; code 1 or 6 for the version
  */
 export function readConfig(input: JsonObject, lenient = false): Config {
   const cniVersion = readVersion(input);
-  for (const key of Object.keys(input)) {
-    if (SPEC_KEYS.has(key) || Object.hasOwn(OWN, key) || key.startsWith("cni.dev/")) continue;
+  for (const [key, value] of Object.entries(input)) {
+    const rule = Object.hasOwn(SPEC_KEYS, key) ? SPEC_KEYS[key] : undefined;
+    // Go's encoders write null for what is absent.
+    if (rule && value !== null) rule(value, key);
+    if (rule || Object.hasOwn(OWN, key) || key.startsWith("cni.dev/")) continue;
     throw new CniError(
-      CODE.INVALID_CONFIG,
-      `unknown key ${JSON.stringify(key.slice(0, 80))}`,
+      CODE.UNSUPPORTED_FIELD,
+      `unknown key ${show(key)} with value ${show(value)}`,
       `pcnk's own keys are ${Object.keys(OWN).join(", ")}`,
     );
   }
-  for (const key of ["args", "capabilities", "runtimeConfig", "dns", "ipam"]) {
-    if (input[key] != null && !isObject(input[key])) throw wrong(key, "must be an object");
-  }
-  const logLevel = text(input, "logLevel") ?? OWN.logLevel;
+  if (!optionalText(input["type"], "type")) throw wrong("type", input["type"], "must be set");
+  const logLevel = optionalText(input["logLevel"], "logLevel") ?? OWN.logLevel;
   const level = LOG_LEVELS.find((level) => level === logLevel);
-  if (!level) throw wrong("logLevel", `must be one of ${LOG_LEVELS.join(", ")}`);
+  if (!level) throw wrong("logLevel", logLevel, `must be one of ${LOG_LEVELS.join(", ")}`);
   const config: Config = {
     cniVersion,
     name: networkName(input),
@@ -130,18 +180,19 @@ export function readConfig(input: JsonObject, lenient = false): Config {
   };
   const prevResult = input["prevResult"];
   if (isObject(prevResult)) config.prevResult = prevResult;
-  else if (prevResult != null && !lenient) throw wrong("prevResult", "must be an object");
+  else if (prevResult != null && !lenient) object(prevResult, "prevResult");
   // libcni sends the second name besides, for plugins of a draft of the spec.
   const valid = input["cni.dev/valid-attachments"] ?? input["cni.dev/attachments"];
-  if (valid !== undefined) config.validAttachments = attachments(valid);
+  if (valid !== undefined && valid !== null) config.validAttachments = attachments(valid);
   return config;
 }
 
 function networkName(input: JsonObject): string {
-  const name = text(input, "name") ?? "";
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(name)) {
+  const name = optionalText(input["name"], "name") ?? "";
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name)) {
     throw wrong(
       "name",
+      name,
       "must start with a letter or digit and have only letters, digits, '_', '.' and '-'",
     );
   }
@@ -150,41 +201,39 @@ function networkName(input: JsonObject): string {
 
 function attachments(value: unknown): AttachmentId[] {
   const key = "cni.dev/valid-attachments";
-  if (!Array.isArray(value)) throw wrong(key, "must be a list");
-  return value.map((entry: unknown) => {
-    const { containerID, ifname } = isObject(entry) ? entry : {};
+  return objects(value, key).map((entry, i) => {
+    const { containerID, ifname } = entry;
     if (typeof containerID !== "string" || typeof ifname !== "string") {
-      throw wrong(key, "must list objects with containerID and ifname");
+      throw wrong(`${key}[${i}]`, entry, "must have containerID and ifname");
     }
-    return {
-      containerID: containerId(containerID, `${key}: containerID`),
-      ifname: interfaceName(ifname, `${key}: ifname`),
-    };
+    return { containerID, ifname };
   });
 }
 
 function path(input: JsonObject, key: "bpffs" | "stateDir"): string {
-  const value = text(input, key) ?? OWN[key];
-  const parts = value.split("/");
-  if (
-    !value.startsWith("/") || value.includes("\0") || value.length > 255 || parts.includes("..")
-  ) {
-    throw wrong(key, "must be an absolute path without '..'");
+  const value = optionalText(input[key], key) ?? OWN[key];
+  const clean = value.replace(/\/+$/, "");
+  if (!clean.startsWith("/") || clean.includes("\0") || clean.length > 255 || isWinding(clean)) {
+    throw wrong(key, value, "must be an absolute path without '.' and '..'");
   }
-  return value.replace(/\/+$/, "") || "/";
+  return clean;
 }
 
-function text(input: JsonObject, key: string): string | undefined {
-  const value = input[key];
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== "string") throw wrong(key, "must be a string");
-  return value;
+function isWinding(path: string): boolean {
+  return path.split("/").some((part) => part === "." || part === "..");
 }
 
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+function object(value: unknown, key: string): void {
+  if (!isObject(value)) throw wrong(key, value, "must be an object");
 }
 
-function wrong(key: string, rule: string): CniError {
-  return new CniError(CODE.INVALID_CONFIG, `${key} ${rule}`);
+function boolean(value: unknown, key: string): void {
+  if (typeof value !== "boolean") throw wrong(key, value, "must be true or false");
+}
+
+function strings(value: unknown, key: string): void {
+  if (!Array.isArray(value)) throw wrong(key, value, "must be a list");
+  value.forEach((item, i) => {
+    if (typeof item !== "string") throw wrong(`${key}[${i}]`, item, "must be a string");
+  });
 }

@@ -1,54 +1,73 @@
 /** DEL: takes a pod out. It succeeds whatever is gone already: namespace, veth, prevResult, record, pins. */
-import { type DataPlane, NotInstalledError, openDataPlane } from "../src/bpf/dataplane.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
-import { undo } from "./add.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
+import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { podAddresses } from "./result.ts";
-import { type Attachment, State } from "./state.ts";
+import { type Ground, release, releasePrograms } from "./release.ts";
+import { nodeInterfaces, type PodAddress, podAddresses } from "./result.ts";
+import { State } from "./state.ts";
 import { findVeth } from "./veth.ts";
 
 export function del(config: Config, container: Container, log: Log): void {
-  using state = State.open(config.stateDir, "shared");
   using nl = RtNetlink.open();
-  const attachment = state.read(container) ?? reconstruct(nl, config, container);
-  if (!attachment) {
-    log.info("nothing to delete", { ...container });
-    return;
+  using endpoints = openEndpoints(config.bpffs);
+  using state = State.open(config.stateDir);
+  const ground = { bpffs: config.bpffs, nl, endpoints };
+  const attachment = state.read(container);
+  if (attachment) {
+    release(ground, attachment);
+    log.info("pod deleted", { ...attachment });
+  } else {
+    releaseUnrecorded(ground, state, traces(config, container, log, nl));
+    log.debug("there was no record of the pod", { ...container });
   }
-  using dataPlane = openIfInstalled(config.bpffs);
-  undo(dataPlane, nl, attachment);
   state.remove(container);
-  log.info("pod deleted", { ...attachment });
 }
 
-/** The data plane, or undefined when there is none and so nothing in it. */
-export function openIfInstalled(bpffs: string): DataPlane | undefined {
-  try {
-    return openDataPlane(bpffs);
-  } catch (error) {
-    if (error instanceof NotInstalledError) return undefined;
-    throw error;
+/** What is known of an attachment that has no record. */
+interface Traces {
+  /** Indexes of the devices that may be its host end. */
+  devices: Set<number>;
+  addresses: PodAddress[];
+}
+
+/** Without a record (it was deleted before, or the directory was lost) namespace and prevResult still tell something. */
+function traces(config: Config, container: Container, log: Log, nl: RtNetlink): Traces {
+  const found: Traces = { devices: new Set(), addresses: [] };
+  if (container.netns) {
+    try {
+      found.devices.add(findVeth(nl, container).host.index);
+    } catch {
+      // The namespace or its interface is gone.
+    }
   }
+  if (config.prevResult) {
+    try {
+      found.addresses = podAddresses(config.prevResult, container);
+      for (const name of nodeInterfaces(config.prevResult)) {
+        const link = nl.link(name);
+        if (link?.kind === "veth") found.devices.add(link.index);
+      }
+    } catch (error) {
+      log.warn("prevResult cannot be used", { reason: (error as Error).message });
+    }
+  }
+  return found;
 }
 
-/** Without a record (its directory was lost) the pod's namespace and prevResult still tell what there is to undo. */
-function reconstruct(nl: RtNetlink, config: Config, container: Container): Attachment | undefined {
-  if (!container.netns || !config.prevResult) return undefined;
-  try {
-    const { host, mac } = findVeth(nl, container);
-    return {
-      containerID: container.containerID,
-      ifname: container.ifname,
-      network: config.name,
-      netns: container.netns,
-      hostIfindex: host.index,
-      hostIfname: host.name,
-      mac,
-      addresses: podAddresses(config.prevResult, container),
-    };
-  } catch {
-    return undefined;
+/** Whatever the traces lead to, unless the record of another attachment claims it. */
+function releaseUnrecorded(ground: Ground, state: State, { devices, addresses }: Traces): void {
+  const others = state.list().flatMap(({ attachment }) => attachment ?? []);
+  for (const { hostIfindex } of others) devices.delete(hostIfindex);
+  for (const ifindex of devices) releasePrograms(ground, ifindex);
+  if (!ground.endpoints) return;
+  const claimed = new Set(others.flatMap((one) => one.addresses.map(({ address }) => address)));
+  for (const { address: addr } of addresses) {
+    const entry = ground.endpoints.get({ addr });
+    if (!entry || claimed.has(addr)) continue;
+    if (devices.has(entry.ifindex) || !ground.nl.link(entry.ifindex)) {
+      ground.endpoints.delete({ addr });
+    }
   }
 }

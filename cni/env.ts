@@ -3,7 +3,7 @@
  *
  * They come from outside and end up in paths, so each is held against the spec's grammar before anything else happens.
  */
-import { CniError, CODE } from "./errors.ts";
+import { CniError, CODE, show } from "./errors.ts";
 
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
 export type Verb = typeof VERBS[number];
@@ -18,86 +18,95 @@ export interface AttachmentId {
 export interface Container extends AttachmentId {
   /** Path of the network namespace; absent on a DEL after the namespace has gone. */
   netns?: string;
+  /** `namespace/name` of the pod, where CNI_ARGS tells; for people only. */
+  pod?: string;
 }
 
-type Environment = (name: string) => string | undefined;
+/** Reads a variable; undefined when it is not set. */
+export type Environment = (name: string) => string | undefined;
+
+/** Leaves room for `@`, an interface and a suffix in a file name, which has 255 bytes. */
+const LONGEST_ID = 200;
 
 /** @throws {CniError} code 4 when CNI_COMMAND is none of the verbs */
 export function readVerb(env: Environment): Verb {
   const given = env("CNI_COMMAND") ?? "";
   const verb = VERBS.find((verb) => verb === given);
   if (verb === undefined) {
-    throw invalid(`CNI_COMMAND is ${show(given)}`, `it must be one of ${VERBS.join(", ")}`);
+    throw new CniError(
+      CODE.INVALID_ENVIRONMENT,
+      `CNI_COMMAND is ${show(given)}`,
+      `it must be one of ${VERBS.join(", ")}`,
+    );
   }
   return verb;
 }
 
 /**
  * The container of an ADD, CHECK or DEL.
- * @throws {CniError} code 4 naming the variable
+ * @throws {CniError} code 4 naming every variable that is missing or bad
  */
 export function readContainer(env: Environment, verb: "ADD" | "CHECK" | "DEL"): Container {
-  const containerID = containerId(required(env, "CNI_CONTAINERID"), "CNI_CONTAINERID");
-  const ifname = interfaceName(required(env, "CNI_IFNAME"), "CNI_IFNAME");
-  const netns = env("CNI_NETNS") || undefined;
-  if (netns === undefined && verb !== "DEL") {
-    throw invalid("CNI_NETNS is missing", `${verb} needs the path of the network namespace`);
-  }
-  if (
-    netns !== undefined && (!netns.startsWith("/") || netns.includes("\0") || netns.length > 4096)
-  ) {
-    throw invalid(`CNI_NETNS is ${show(netns)}`, "it must be an absolute path");
-  }
-  return { containerID, ifname, netns };
-}
-
-/**
- * A container ID: SPEC, section 2 "must start with an alphanumeric character, optionally followed by any combination of
- * alphanumerics, underscore, dot, hyphen". Its length is bounded, because it names a file.
- * @throws {CniError} code 4
- */
-export function containerId(value: string, source: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(value)) {
-    throw invalid(
-      `${source} is ${show(value)}`,
-      "it must start with a letter or digit and have only letters, digits, '_', '.' and '-', at most 128",
+  const faults: string[] = [];
+  const read = (name: string, fault: (text: string) => string | undefined, required: boolean) => {
+    const text = env(name) ?? "";
+    const found = text === "" ? required ? "is missing" : undefined : fault(text);
+    if (found !== undefined) {
+      faults.push(text === "" ? `${name} ${found}` : `${name} is ${show(text)}: ${found}`);
+    }
+    return text;
+  };
+  const containerID = read("CNI_CONTAINERID", containerIdFault, true);
+  const ifname = read("CNI_IFNAME", interfaceNameFault, true);
+  const netns = read("CNI_NETNS", netnsFault, verb !== "DEL") || undefined;
+  const pod = podName(read("CNI_ARGS", argsFault, false));
+  if (faults.length > 0) {
+    throw new CniError(
+      CODE.INVALID_ENVIRONMENT,
+      faults.join("; "),
+      `${verb} was called with bad environment variables`,
     );
   }
-  return value;
+  return { containerID, ifname, netns, pod };
 }
 
 /**
- * An interface name: libcni's ValidateInterfaceName, as the kernel's dev_valid_name().
- * @throws {CniError} code 4
+ * What is wrong with a container ID: SPEC, section 2 "must start with an alphanumeric character, optionally followed by any
+ * combination of alphanumerics, underscore, dot, hyphen". Its length is bounded, because it names a file.
  */
-export function interfaceName(value: string, source: string): string {
+export function containerIdFault(value: string): string | undefined {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(value)) {
+    return "it must start with a letter or digit and have only letters, digits, '_', '.' and '-'";
+  }
+  return value.length > LONGEST_ID ? `it is longer than ${LONGEST_ID}` : undefined;
+}
+
+/** What is wrong with an interface name: libcni's ValidateInterfaceName, as the kernel's dev_valid_name(). */
+export function interfaceNameFault(value: string): string | undefined {
   // deno-lint-ignore no-control-regex -- control characters are what is looked for
-  const hostile = /[\s/:\x00-\x1f\x7f]/.test(value);
-  if (value === "" || value === "." || value === ".." || byteLength(value) > 15 || hostile) {
-    throw invalid(
-      `${source} is ${show(value)}`,
-      "it must be 1 to 15 bytes without '/', ':' or white space, and neither '.' nor '..'",
-    );
+  const hostile = /[\s/:\x00-\x1f\x7f-\xa0]/.test(value);
+  const length = new TextEncoder().encode(value).length;
+  if (value !== "." && value !== ".." && length >= 1 && length <= 15 && !hostile) return undefined;
+  return "it must be 1 to 15 bytes without '/', ':' or white space, and neither '.' nor '..'";
+}
+
+function netnsFault(value: string): string | undefined {
+  if (value.startsWith("/") && value.length < 4096 && !value.split("/").includes("..")) {
+    return undefined;
   }
-  return value;
+  return "it must be an absolute path without '..'";
 }
 
-function required(env: Environment, name: string): string {
-  const value = env(name);
-  if (!value) throw invalid(`${name} is missing`, "the runtime must set it");
-  return value;
+function argsFault(value: string): string | undefined {
+  if (value.length > 65536) return "it is longer than 65536";
+  const bad = value.split(";").find((pair) => !/^[^=]+=/.test(pair));
+  return bad === undefined ? undefined : `${show(bad)} is not NAME=VALUE`;
 }
 
-function invalid(message: string, details: string): CniError {
-  return new CniError(CODE.INVALID_ENVIRONMENT, message, details);
-}
-
-/** Quoted, without control characters, not endless. */
-function show(value: string): string {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
-}
-
-function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
+/** `namespace/name` from the arguments that Kubernetes' runtimes pass. */
+function podName(args: string): string | undefined {
+  const find = (name: string) =>
+    args.split(";").find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
+  const [namespace, name] = [find("K8S_POD_NAMESPACE"), find("K8S_POD_NAME")];
+  return namespace && name ? `${namespace}/${name}`.slice(0, 400) : undefined;
 }

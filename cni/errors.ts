@@ -1,13 +1,21 @@
 /** Errors as the runtime reads them: CNI SPEC 1.1, section 5, "Error". */
 
-/** The spec's codes; plugins may use 100 and above for their own. */
+/**
+ * The spec's codes; plugins may use 100 and above for their own. Its code 3, "container unknown", is left out: it tells the
+ * runtime that no DEL is needed, and pcnk cannot know that of the plugins before it.
+ */
 export const CODE = {
+  /** The configuration's version is not spoken, or does not have the verb. */
   INCOMPATIBLE_VERSION: 1,
+  /** A key that pcnk does not know. */
   UNSUPPORTED_FIELD: 2,
-  UNKNOWN_CONTAINER: 3,
+  /** A CNI_* variable is missing or bad. */
   INVALID_ENVIRONMENT: 4,
+  /** Standard input, or the state on disk. */
   IO_FAILURE: 5,
+  /** What came in is no JSON object, or its version is none. */
   DECODE_FAILURE: 6,
+  /** A known key with a bad value. */
   INVALID_CONFIG: 7,
   TRY_AGAIN_LATER: 11,
   NOT_AVAILABLE: 50,
@@ -15,6 +23,10 @@ export const CODE = {
   CHECK_FAILED: 100,
   /** The kernel refused a step. */
   KERNEL: 101,
+  /** The pod's interface is no veth pair into this node. */
+  NO_VETH: 102,
+  /** A fault of pcnk. */
+  INTERNAL: 103,
 } as const;
 
 /** A problem to report: `message` is short, `details` says what to do about it. */
@@ -27,11 +39,19 @@ export class CniError extends Error {
 }
 
 /** The JSON object of an error, in the version the configuration speaks. */
-export function errorResult(error: unknown, cniVersion: string): Record<string, unknown> {
-  const known = error instanceof CniError
-    ? error
-    : new CniError(CODE.IO_FAILURE, error instanceof Error ? error.message : String(error));
-  const result: Record<string, unknown> = { cniVersion, code: known.code, msg: known.message };
-  if (known.details) result["details"] = known.details;
-  return result;
+export function errorResult(error: CniError, cniVersion: string): Record<string, unknown> {
+  const { code, message: msg, details } = error;
+  return { cniVersion, code, msg, ...(details ? { details } : {}) };
+}
+
+/** A value in a message: as JSON, cut when it is long, so that no input can flood a log. */
+export function show(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    text = "(nested too deeply)";
+  }
+  text ??= String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

@@ -1,48 +1,96 @@
 /**
- * GC: reaps what no valid attachment owns: records of this network, endpoint entries without any record, pins of links whose
- * device is gone. Other networks' records are theirs to reap (SPEC 1.1, section 2, "GC").
+ * GC: reaps what no valid attachment owns, after DELs that never came: records of this network, endpoint entries, programs
+ * on veth devices, pins of links whose device is gone. It does what it can and tells in the end what it could not. Other
+ * networks' records are theirs to reap (SPEC 1.1, section 2, "GC").
  */
-import { removeStaleLinks } from "../src/bpf/attach.ts";
+import { listAttachments, removeStaleLinks } from "../src/bpf/attach.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
-import { undo } from "./add.ts";
 import type { Config } from "./config.ts";
-import { openIfInstalled } from "./del.ts";
 import type { AttachmentId } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
+import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { State } from "./state.ts";
+import { type Ground, owns, release, releasePrograms } from "./release.ts";
+import { type Attachment, State, type Stored } from "./state.ts";
 
-/** @throws {CniError} code 7 without the list of valid attachments: reaping everything is nothing to guess */
+/**
+ * @throws {CniError} code 7 without the list of valid attachments: reaping everything is nothing to guess; code 101 when
+ *   something could not be removed
+ */
 export function gc(config: Config, log: Log): void {
   if (!config.validAttachments) {
     throw new CniError(CODE.INVALID_CONFIG, "cni.dev/valid-attachments is missing");
   }
   const valid = new Set(config.validAttachments.map(key));
-  using state = State.open(config.stateDir, "exclusive");
   using nl = RtNetlink.open();
-  using dataPlane = openIfInstalled(config.bpffs);
-  const owned = new Set<string>();
-  for (const attachment of state.list()) {
-    if (attachment.network === config.name && !valid.has(key(attachment))) {
-      undo(dataPlane, nl, attachment);
-      state.remove(attachment);
-      log.info("reaped an attachment", { ...attachment });
+  using endpoints = openEndpoints(config.bpffs);
+  using state = State.open(config.stateDir);
+  const ground = { bpffs: config.bpffs, nl, endpoints };
+  const reaper = new Reaper(log);
+  const kept: Attachment[] = [];
+  for (const stored of state.list()) {
+    if (!isStale(stored, config.name, valid)) {
+      if (stored.attachment) kept.push(stored.attachment);
       continue;
     }
-    for (const { address } of attachment.addresses) {
-      owned.add(`${attachment.hostIfindex} ${address}`);
+    reaper.try(`attachment ${key(stored.id)}`, () => {
+      if (stored.attachment) release(ground, stored.attachment);
+      return state.remove(stored.id);
+    });
+  }
+  // What has no owner may be that of a valid attachment whose record was lost.
+  const recorded = new Set(kept.map(key));
+  const complete = [...valid].every((name) => recorded.has(name));
+  reapEndpoints(reaper, ground, kept, complete);
+  if (complete) reapPrograms(reaper, ground, kept);
+  reaper.try("pins of links without a device", () => removeStaleLinks(config.bpffs).length > 0);
+  if (reaper.failures.length === 0) return;
+  throw new CniError(CODE.KERNEL, "GC could not reap everything", reaper.failures.join("; "));
+}
+
+/** Goes on when a step fails. */
+class Reaper {
+  readonly failures: string[] = [];
+  constructor(readonly log: Log) {}
+
+  try(what: string, step: () => boolean): void {
+    try {
+      if (step()) this.log.info(`reaped ${what}`);
+    } catch (error) {
+      this.failures.push(`${what}: ${(error as Error).message}`);
     }
   }
-  if (!dataPlane) return;
-  const { endpoints } = dataPlane.maps;
-  for (const [{ addr }, { ifindex }] of endpoints.entries()) {
-    if (owned.has(`${ifindex} ${addr}`)) continue;
-    endpoints.delete({ addr });
-    log.info("reaped an endpoint", { addr, ifindex });
-  }
-  for (const ifindex of removeStaleLinks(config.bpffs)) log.info("reaped a link pin", { ifindex });
 }
 
 function key({ containerID, ifname }: AttachmentId): string {
   return `${containerID}@${ifname}`;
+}
+
+/** A damaged record does not tell its network, and is of no use to any. */
+function isStale({ id, attachment }: Stored, network: string, valid: Set<string>): boolean {
+  return !valid.has(key(id)) && (!attachment || attachment.network === network);
+}
+
+/** Entries whose device is gone, and those of no record when all records are there. */
+function reapEndpoints(reaper: Reaper, ground: Ground, kept: Attachment[], complete: boolean) {
+  const { endpoints, nl } = ground;
+  if (!endpoints) return;
+  const alive = new Set(nl.links().map(({ index }) => index));
+  for (const [{ addr }, entry] of endpoints.entries()) {
+    const owned = kept.some((one) =>
+      owns(one, entry) && one.addresses.some(({ address }) => address === addr)
+    );
+    if (alive.has(entry.ifindex) && (owned || !complete)) continue;
+    reaper.try(`the endpoint ${addr}`, () => endpoints.delete({ addr }));
+  }
+}
+
+/** pcnk's programs on veth devices of no record; those on other devices are the agent's. */
+function reapPrograms(reaper: Reaper, ground: Ground, kept: Attachment[]) {
+  const owned = new Set(kept.map(({ hostIfindex }) => hostIfindex));
+  for (const { ifindex, name } of listAttachments(ground)) {
+    if (owned.has(ifindex) || !name.startsWith("lbrp_")) continue;
+    if (ground.nl.link(ifindex)?.kind !== "veth") continue;
+    reaper.try(`${name} on device ${ifindex}`, () => releasePrograms(ground, ifindex));
+  }
 }

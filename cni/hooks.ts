@@ -2,10 +2,10 @@
  * The two programs of a pod: `lbrp_from_pod` on what it sends, `lbrp_to_pod` on what the node's stack sends to it. The
  * second is on the bridge, where one serves all pods, or on the veth where there is no bridge.
  */
-import { type AttachMode, attachPinned, type Hook, isAttached } from "../src/bpf/attach.ts";
+import { type AttachMode, attachPinned, detach, type Hook, isAttached } from "../src/bpf/attach.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import type { Link, RtNetlink } from "../src/linux/rtnetlink.ts";
-import { isObject } from "./config.ts";
+import { isObject } from "./json.ts";
 
 /** A program and the hook it belongs on. */
 export interface PlacedProgram {
@@ -14,20 +14,20 @@ export interface PlacedProgram {
   device: string;
 }
 
-/** Where the programs of the pod behind `host` belong. */
+/** Where the programs of the pod behind `host` belong, in the order in which they are put there. */
 export function placePrograms(bpffs: string, nl: RtNetlink, host: Link): PlacedProgram[] {
   const master = host.master === undefined ? undefined : nl.link(host.master);
   const outlet = master?.kind === "bridge" ? master : host;
   return [
     {
-      name: "lbrp_from_pod",
-      hook: { bpffs, nl, ifindex: host.index, direction: "ingress" },
-      device: host.name,
-    },
-    {
       name: "lbrp_to_pod",
       hook: { bpffs, nl, ifindex: outlet.index, direction: "egress" },
       device: outlet.name,
+    },
+    {
+      name: "lbrp_from_pod",
+      hook: { bpffs, nl, ifindex: host.index, direction: "ingress" },
+      device: host.name,
     },
   ];
 }
@@ -40,11 +40,14 @@ export function isInPlace(dataPlane: DataPlane, { name, hook }: PlacedProgram): 
 /**
  * Puts a program on its hook. Where nothing says otherwise it is a clsact filter: a TCX link would let a pod's start wait
  * 8 to 16 ms for RCU. What the agent has attached stays as it is.
+ * @returns takes it away again, unless one was there before
  */
-export function putInPlace(dataPlane: DataPlane, placed: PlacedProgram, wanted: AttachMode): void {
-  if (isInPlace(dataPlane, placed)) return;
-  const mode = wanted === "auto" && !isAttached(placed.hook) ? "clsact" : wanted;
-  attachPinned({ ...placed.hook, name: placed.name, mode });
+export function putInPlace(placed: PlacedProgram, wanted: AttachMode): () => void {
+  const { hook, name } = placed;
+  const present = isAttached(hook);
+  const mode = wanted === "auto" ? present?.mode ?? "clsact" : wanted;
+  attachPinned({ ...hook, name, mode });
+  return () => void (present ?? detach(hook));
 }
 
 /** How the agent was told to attach (`<stateDir>/datapath.json`); `auto` when no agent has run. */

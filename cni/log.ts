@@ -7,7 +7,11 @@ type Fields = Record<string, unknown>;
 export class Log {
   readonly #threshold: number;
 
-  constructor(level: LogLevel, private readonly context: Fields) {
+  constructor(
+    level: LogLevel,
+    private readonly context: Fields,
+    private readonly write: (line: string) => void = writeStderr,
+  ) {
     this.#threshold = LOG_LEVELS.indexOf(level);
   }
 
@@ -19,11 +23,15 @@ export class Log {
   #write(level: LogLevel, msg: string, fields: Fields): void {
     if (LOG_LEVELS.indexOf(level) > this.#threshold) return;
     const line = { time: new Date().toISOString(), level, msg, ...this.context, ...fields };
-    const bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
-    try {
-      Deno.stderr.writeSync(bytes);
-    } catch {
-      // Nobody reads it; that must not fail a pod.
-    }
+    this.write(JSON.stringify(line) + "\n");
+  }
+}
+
+function writeStderr(line: string): void {
+  const bytes = new TextEncoder().encode(line);
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // Nobody reads it; that must not fail a pod.
   }
 }

@@ -9,56 +9,109 @@ import { SyscallError } from "../src/linux/libc.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import {
+  type CniVersion,
   type Config,
-  type JsonObject,
+  parseInput,
   readConfig,
-  readInput,
-  readVersion,
+  readText,
   VERSIONS,
 } from "./config.ts";
 import { del } from "./del.ts";
-import { type Container, readContainer, readVerb, type Verb } from "./env.ts";
+import { type Container, type Environment, readContainer, readVerb, type Verb } from "./env.ts";
 import { CniError, CODE, errorResult } from "./errors.ts";
 import { gc } from "./gc.ts";
+import type { JsonObject } from "./json.ts";
 import { Log } from "./log.ts";
 import { status } from "./status.ts";
 
 const NEWEST = VERSIONS[VERSIONS.length - 1]!;
 
 /** Verbs that came later than 0.3.0, and with which version. */
-const SINCE: Partial<Record<Verb, typeof VERSIONS[number]>> = {
+const SINCE: Partial<Record<Verb, CniVersion>> = {
   CHECK: "0.4.0",
   GC: "1.1.0",
   STATUS: "1.1.0",
 };
 
-/** Runs the verb that the environment asks for; prints its result or error; returns the exit code. */
-export function runCni(): number {
-  let cniVersion: string = NEWEST;
-  try {
-    const verb = readVerb(Deno.env.get);
-    if (verb === "VERSION") {
-      print(versionResult());
-      return 0;
+/** What a call reads and writes; tests give their own. */
+export interface Io {
+  env: Environment;
+  /** Fills a buffer from standard input and returns how much, or null at the end. */
+  read(buffer: Uint8Array): number | null;
+  /** Writes to standard output. */
+  print(text: string): void;
+  /** Writes to standard error; by default that of the process. */
+  log?: (line: string) => void;
+}
+
+const processIo: Io = {
+  env: (name) => {
+    try {
+      return Deno.env.get(name);
+    } catch {
+      return "\ufffd/"; // not UTF-8: no check lets this pass
     }
-    const container = verb === "ADD" || verb === "CHECK" || verb === "DEL"
-      ? readContainer(Deno.env.get, verb)
-      : undefined;
-    const input = readInput(readStdin);
-    const version = readVersion(input);
-    cniVersion = version;
-    requireVersion(verb, version);
-    const result = perform(verb, readConfig(input, verb === "DEL"), container);
-    if (result) print(result);
+  },
+  // At a terminal nobody types a configuration; who asks for the VERSION there shall get it.
+  read: (buffer) => Deno.stdin.isTerminal() ? null : Deno.stdin.readSync(buffer),
+  print: (text) => {
+    const bytes = new TextEncoder().encode(text);
+    for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  },
+};
+
+/** One call, as far as it is understood. */
+interface Call {
+  io: Io;
+  /** What answers are worded in. */
+  cniVersion: string;
+  log: Log;
+}
+
+/** Runs the verb that the environment asks for; prints its result or error; returns the exit code. */
+export function runCni(io: Io = processIo): number {
+  const call: Call = { io, cniVersion: NEWEST, log: new Log("info", {}, io.log) };
+  try {
+    const text = serve(call);
+    if (text !== undefined) io.print(`${text}\n`);
     return 0;
   } catch (error) {
-    print(errorResult(explain(error), cniVersion));
+    const { code, message, details } = explain(error);
+    call.log.error(message, { code, details });
+    const result = errorResult(new CniError(code, message, details), call.cniVersion);
+    try {
+      io.print(`${JSON.stringify(result)}\n`);
+    } catch {
+      // The runtime is gone. The exit code is all that is left.
+    }
     return 1;
   }
 }
 
-function perform(verb: Verb, config: Config, container?: Container): JsonObject | undefined {
-  const log = new Log(config.logLevel, { verb, network: config.name });
+function serve(call: Call): string | undefined {
+  const { io } = call;
+  // Read first, so that an error of the environment is worded in the configuration's version; judged after it.
+  const input = readInput(call);
+  const verb = readVerb(io.env);
+  if (verb === "VERSION") return JSON.stringify(versionResult(input()));
+  const container = verb === "ADD" || verb === "CHECK" || verb === "DEL"
+    ? readContainer(io.env, verb)
+    : undefined;
+  const { containerID, ifname } = container ?? {};
+  call.log = new Log("info", { verb, containerID, ifname }, io.log);
+  const config = readConfig(input(), verb === "DEL");
+  const context = { verb, network: config.name, containerID, ifname };
+  call.log = new Log(config.logLevel, context, io.log);
+  needVersion(verb, config.cniVersion);
+  return perform(verb, config, container, call.log);
+}
+
+function perform(
+  verb: Exclude<Verb, "VERSION">,
+  config: Config,
+  container: Container | undefined,
+  log: Log,
+): string | undefined {
   switch (verb) {
     case "ADD":
       return add(config, container!, log);
@@ -73,22 +126,33 @@ function perform(verb: Verb, config: Config, container?: Container): JsonObject 
   }
 }
 
-/** Speaks to any version of a runtime: the answer is in the version of the question where that is known. */
-function versionResult(): JsonObject {
-  let asked: unknown;
+/** Reads standard input; what is wrong with it is thrown when it is asked for. */
+function readInput(call: Call): () => JsonObject {
   try {
-    asked = readInput(readStdin)["cniVersion"];
-  } catch (error) {
+    const text = readText(call.io.read);
     // Asked by hand, with no configuration at all.
-    if (!(error instanceof CniError && /it is empty/.test(error.message))) throw error;
+    if (text.trim() === "" && call.io.env("CNI_COMMAND") === "VERSION") return () => ({});
+    const input = parseInput(text);
+    call.cniVersion = statedVersion(input) ?? NEWEST;
+    return () => input;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
-  return {
-    cniVersion: typeof asked === "string" ? asked : NEWEST,
-    supportedVersions: [...VERSIONS],
-  };
 }
 
-function requireVersion(verb: Verb, cniVersion: typeof VERSIONS[number]): void {
+/** Speaks to any version of a runtime: the answer is in the version of the question where that is known. */
+function versionResult(input: JsonObject): JsonObject {
+  return { cniVersion: statedVersion(input) ?? NEWEST, supportedVersions: VERSIONS };
+}
+
+function statedVersion({ cniVersion }: JsonObject): string | undefined {
+  const good = typeof cniVersion === "string" && /^\d[\w.+-]{0,31}$/.test(cniVersion);
+  return good ? cniVersion : undefined;
+}
+
+function needVersion(verb: Verb, cniVersion: CniVersion): void {
   const since = SINCE[verb];
   if (!since || VERSIONS.indexOf(cniVersion) >= VERSIONS.indexOf(since)) return;
   throw new CniError(
@@ -97,17 +161,12 @@ function requireVersion(verb: Verb, cniVersion: typeof VERSIONS[number]): void {
   );
 }
 
-function explain(error: unknown): unknown {
-  if (!(error instanceof SyscallError)) return error;
-  const needsRoot = error.code === "EPERM" || error.code === "EACCES";
-  return new CniError(CODE.KERNEL, error.message, needsRoot ? "pcnk must run as root" : undefined);
-}
-
-function readStdin(buffer: Uint8Array): number | null {
-  return Deno.stdin.readSync(buffer);
-}
-
-function print(result: JsonObject): void {
-  const bytes = new TextEncoder().encode(JSON.stringify(result) + "\n");
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+function explain(error: unknown): CniError {
+  if (error instanceof CniError) return error;
+  if (error instanceof SyscallError) {
+    const needsRoot = error.code === "EPERM" || error.code === "EACCES";
+    const advice = needsRoot ? "pcnk must run as root" : undefined;
+    return new CniError(CODE.KERNEL, error.message, advice);
+  }
+  return new CniError(CODE.INTERNAL, error instanceof Error ? error.message : String(error));
 }

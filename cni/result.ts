@@ -1,90 +1,117 @@
 /**
  * What the plugin before pcnk printed (prevResult), as far as pcnk needs it, and the same again as pcnk's own result:
- * CNI SPEC 1.1, section 5, "Success".
+ * CNI SPEC 1.1, section 5, "Success". There are two shapes: before 1.0.0 every address told its version, now none does.
  */
-import { type CniVersion, isObject, type JsonObject } from "./config.ts";
-import { type AttachmentId } from "./env.ts";
+import { type CniVersion, type Config, readVersion } from "./config.ts";
+import type { AttachmentId } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
+import { isObject, type JsonObject, objects, optionalText, wrong } from "./json.ts";
 
 /** An IPv4 address of the container's interface. */
 export interface PodAddress {
   /** Dotted, without the prefix length. */
   address: string;
-  /** Dotted; undefined when the plugin named none. */
-  gateway?: string;
+  /** Dotted; 0.0.0.0 when the plugin named none. */
+  gateway: string;
+}
+
+/** @throws {CniError} code 7 when there is none: pcnk is a chained plugin */
+export function needPrevResult({ prevResult }: Config): JsonObject {
+  if (prevResult) return prevResult;
+  throw new CniError(
+    CODE.INVALID_CONFIG,
+    "there is no prevResult",
+    "pcnk is a chained plugin: put it behind one that makes the interface, such as bridge",
+  );
 }
 
 /**
- * The IPv4 addresses that prevResult gives to the container's interface. IPv6 is not pcnk's business.
- * @throws {CniError} code 7 when prevResult is not what the spec says
+ * The IPv4 addresses that prevResult gives to the container's interface; one that names no interface is the container's.
+ * IPv6 is not pcnk's business.
+ * @throws {CniError} code 7 when prevResult is not what the spec says, or does not have the interface
  */
 export function podAddresses(prevResult: JsonObject, { ifname }: AttachmentId): PodAddress[] {
-  const interfaces = list(prevResult, "interfaces");
+  const interfaces = objects(prevResult["interfaces"], "prevResult.interfaces").map(readInterface);
+  if (interfaces.length > 0 && !interfaces.some((one) => one.sandbox && one.name === ifname)) {
+    throw new CniError(
+      CODE.INVALID_CONFIG,
+      `prevResult.interfaces has no ${ifname} in a sandbox`,
+      "pcnk adds to the interface that a plugin before it made in the pod",
+    );
+  }
   const found: PodAddress[] = [];
-  for (const [index, ip] of list(prevResult, "ips").entries()) {
+  objects(prevResult["ips"], "prevResult.ips").forEach((ip, index) => {
     const where = `prevResult.ips[${index}]`;
-    const address = string(ip["address"], `${where}.address`);
-    if (address === undefined) throw wrong(`${where}.address`, "is missing");
-    if (address.includes(":")) continue;
+    const address = cidr(ip["address"], `${where}.address`);
+    const gateway = optionalText(ip["gateway"], `${where}.gateway`) || "0.0.0.0";
+    if (!isIpv4(gateway) && !isIpv6(gateway)) {
+      throw wrong(`${where}.gateway`, gateway, "is not an address");
+    }
     const owner = ip["interface"];
     if (owner !== undefined && owner !== null) {
       const device = Number.isInteger(owner) ? interfaces[owner as number] : undefined;
-      if (!device) throw wrong(`${where}.interface`, "is not an index into prevResult.interfaces");
-      if (device["name"] !== ifname || !device["sandbox"]) continue;
+      if (!device) {
+        throw wrong(`${where}.interface`, owner, "is not an index into prevResult.interfaces");
+      }
+      if (device.name !== ifname || !device.sandbox) return;
     }
-    const gateway = string(ip["gateway"], `${where}.gateway`);
-    found.push({
-      address: ipv4(address.replace(/\/\d{1,2}$/, ""), `${where}.address`),
-      ...(gateway && !gateway.includes(":") ? { gateway: ipv4(gateway, `${where}.gateway`) } : {}),
-    });
-  }
+    if (!isIpv4(address) || found.some((one) => one.address === address)) return;
+    found.push({ address, gateway: isIpv4(gateway) ? gateway : "0.0.0.0" });
+  });
   return found;
 }
 
+/** Names of the devices on the node's side, as prevResult lists them. */
+export function nodeInterfaces(prevResult: JsonObject): string[] {
+  return objects(prevResult["interfaces"], "prevResult.interfaces").map(readInterface)
+    .filter(({ sandbox }) => !sandbox).map(({ name }) => name);
+}
+
 /**
- * prevResult as pcnk's result: unchanged, in the configuration's version. Before 1.0.0 each address said whether it is
- * of version 4 or 6; where prevResult is of the other format (a runtime that does not convert) that is put right.
+ * prevResult as pcnk's result: unchanged, in the configuration's version. Where prevResult is of the other shape (a
+ * runtime that does not convert) that is put right.
+ * @throws {CniError} code 1 or 6 for prevResult's own version
  */
 export function ownResult(prevResult: JsonObject, cniVersion: CniVersion): JsonObject {
-  const result: JsonObject = { ...prevResult, cniVersion };
-  if (!Array.isArray(prevResult["ips"])) return result;
+  const from = prevResult["cniVersion"] ? readVersion(prevResult) : cniVersion;
+  const result: JsonObject = { cniVersion, ...prevResult };
+  result["cniVersion"] = cniVersion;
   const versioned = cniVersion.startsWith("0.");
+  if (versioned === from.startsWith("0.") || !Array.isArray(prevResult["ips"])) return result;
   result["ips"] = prevResult["ips"].map((ip: unknown) => {
     if (!isObject(ip)) return ip;
-    if (versioned) {
-      return "version" in ip
-        ? ip
-        : { version: String(ip["address"]).includes(":") ? "6" : "4", ...ip };
-    }
     const { version: _version, ...rest } = ip;
-    return rest;
+    if (!versioned) return rest;
+    return { version: String(ip["address"]).includes(":") ? "6" : "4", ...rest };
   });
   return result;
 }
 
-function list(object: JsonObject, key: string): JsonObject[] {
-  const value = object[key];
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value) || !value.every(isObject)) {
-    throw wrong(`prevResult.${key}`, "must be a list of objects");
+function readInterface(value: JsonObject, index: number) {
+  const where = `prevResult.interfaces[${index}]`;
+  const name = optionalText(value["name"], `${where}.name`);
+  if (!name) throw wrong(`${where}.name`, name, "must be set");
+  return { name, sandbox: optionalText(value["sandbox"], `${where}.sandbox`) ?? "" };
+}
+
+/** The address of an "address/length". */
+function cidr(value: unknown, where: string): string {
+  const text = optionalText(value, where) ?? "";
+  const [address = "", length = "", more] = text.split("/");
+  const longest = isIpv4(address) ? 32 : isIpv6(address) ? 128 : -1;
+  if (more !== undefined || !/^\d{1,3}$/.test(length) || Number(length) > longest) {
+    throw wrong(where, value, 'must be an address with its prefix length, like "10.1.2.3/24"');
   }
-  return value;
+  return address;
 }
 
-function string(value: unknown, where: string): string | undefined {
-  if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value !== "string") throw wrong(where, "must be a string");
-  return value;
-}
-
-function ipv4(value: string, where: string): string {
-  const parts = value.split(".");
-  const good = parts.length === 4 &&
+function isIpv4(text: string): boolean {
+  const parts = text.split(".");
+  return parts.length === 4 &&
     parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
-  if (!good) throw wrong(where, "is not an IPv4 address");
-  return value;
 }
 
-function wrong(where: string, rule: string): CniError {
-  return new CniError(CODE.INVALID_CONFIG, `${where} ${rule}`);
+/** Loosely: enough to tell it from a mistake. */
+function isIpv6(text: string): boolean {
+  return /^[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:.]*$/.test(text);
 }

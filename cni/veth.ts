@@ -2,7 +2,8 @@
 import { SyscallError } from "../src/linux/libc.ts";
 import { type Link, RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Container } from "./env.ts";
-import { CniError, CODE } from "./errors.ts";
+import { CniError, CODE, show } from "./errors.ts";
+import { netnsId } from "./netnsid.ts";
 
 /** Both ends of a pod's veth pair. */
 export interface PodVeth {
@@ -13,23 +14,20 @@ export interface PodVeth {
 }
 
 /**
- * @param nl a connection in the node's namespace
- * @throws {CniError} code 3 when the pod's namespace or interface is gone; code 7 when it is no veth with its other
- *   end in this namespace
+ * @param nl a connection in the node's namespace, which must be the caller's
+ * @throws {CniError} code 4 when there is no such namespace, or it is the node's own; code 102 when the interface is
+ *   missing, or is no veth with its other end in the node's namespace
  */
-export function findVeth(nl: RtNetlink, { netns, ifname }: Container): PodVeth {
-  const inside = podLink(netns!, ifname);
-  if (!inside) {
-    throw new CniError(CODE.UNKNOWN_CONTAINER, `there is no interface ${ifname} in ${netns}`);
-  }
+export function findVeth(nl: RtNetlink, { netns = "", ifname }: Container): PodVeth {
+  checkNetns(netns);
+  const inside = podLink(netns, ifname);
+  if (!inside) throw noVeth(`there is no interface ${ifname} in ${netns}`);
   const host = inside.peerIndex === undefined ? undefined : nl.link(inside.peerIndex);
-  // Another namespace may have a device of that index: the pair must point at each other.
-  if (inside.kind !== "veth" || host?.kind !== "veth" || host.peerIndex !== inside.index) {
-    throw new CniError(
-      CODE.INVALID_CONFIG,
-      `${ifname} in ${netns} is not a veth whose other end is on this node`,
-      "put pcnk behind a plugin that makes a veth pair, such as bridge or ptp",
-    );
+  // Indexes are small numbers that every namespace has. That both ends name each other is not enough, the host's end must
+  // also lead to this namespace.
+  const paired = inside.kind === "veth" && host?.kind === "veth" && host.peerIndex === inside.index;
+  if (!paired || host.peerNetnsId === undefined || host.peerNetnsId !== netnsId(netns)) {
+    throw noVeth(`${ifname} in ${netns} is not a veth whose other end is on this node`);
   }
   return { host, mac: inside.mac };
 }
@@ -39,9 +37,34 @@ function podLink(netns: string, ifname: string): Link | undefined {
     using inside = RtNetlink.open(netns);
     return inside.link(ifname);
   } catch (error) {
-    if (error instanceof SyscallError && (error.code === "ENOENT" || error.code === "EINVAL")) {
-      throw new CniError(CODE.UNKNOWN_CONTAINER, `${netns} is not a network namespace`);
-    }
+    if (error instanceof SyscallError) throw badNetns(netns, error.message);
     throw error;
   }
+}
+
+/** Before it is opened: opening a pipe may never end, opening a device may do something. */
+function checkNetns(netns: string): void {
+  let found: Deno.FileInfo;
+  try {
+    found = Deno.statSync(netns);
+  } catch (error) {
+    throw badNetns(netns, (error as Error).message);
+  }
+  if (!found.isFile) throw badNetns(netns, "it is not a network namespace");
+  const own = Deno.statSync("/proc/self/ns/net");
+  if (own.dev === found.dev && own.ino === found.ino) {
+    throw badNetns(netns, "it is the node's own network namespace");
+  }
+}
+
+function badNetns(netns: string, reason: string): CniError {
+  return new CniError(CODE.INVALID_ENVIRONMENT, `CNI_NETNS is ${show(netns)}`, reason);
+}
+
+function noVeth(message: string): CniError {
+  return new CniError(
+    CODE.NO_VETH,
+    message,
+    "put pcnk behind a plugin that makes a veth pair, such as bridge or ptp",
+  );
 }

@@ -1,0 +1,54 @@
+/** What the verbs need of the data plane that an agent has installed: whether it is there, and its map of the node's pods. */
+import { type DataPlane, NotInstalledError, openDataPlane } from "../src/bpf/dataplane.ts";
+import { maps } from "../src/bpf/layout.ts";
+import { MapMismatchError, type MapOf, openMap } from "../src/bpf/map.ts";
+import { mapPin } from "../src/bpf/pins.ts";
+import { tryObjGet } from "../src/bpf/syscall.ts";
+import { CniError, CODE } from "./errors.ts";
+
+/** The map of the node's pods. */
+export type Endpoints = MapOf<typeof maps.endpoints>;
+
+/**
+ * Opens the data plane, and its map of pods to see that it is of this version of pcnk.
+ * @param code what it means when that cannot be: 11 (ADD, CHECK) or 50 (STATUS)
+ * @throws {CniError}
+ */
+export function openInstalled(bpffs: string, code: number): DataPlane {
+  let dataPlane: DataPlane | undefined;
+  try {
+    dataPlane = openDataPlane(bpffs);
+    void dataPlane.maps.endpoints;
+    return dataPlane;
+  } catch (error) {
+    dataPlane?.close();
+    if (!(error instanceof NotInstalledError)) throw mismatch(error, bpffs, code);
+    throw new CniError(
+      code,
+      `pcnk's eBPF programs are not loaded at ${bpffs}`,
+      "start `pcnk agent` on this node, which loads them; after that pods need no agent",
+    );
+  }
+}
+
+/**
+ * The map of pods; undefined where no data plane is installed.
+ * @throws {CniError} code 11 when it is of another version of pcnk
+ */
+export function openEndpoints(bpffs: string): Endpoints | undefined {
+  try {
+    const fd = tryObjGet(mapPin(bpffs, "endpoints"));
+    return fd === undefined ? undefined : openMap(fd, maps.endpoints);
+  } catch (error) {
+    throw mismatch(error, bpffs, CODE.TRY_AGAIN_LATER);
+  }
+}
+
+function mismatch(error: unknown, bpffs: string, code: number): unknown {
+  if (!(error instanceof MapMismatchError)) return error;
+  return new CniError(
+    code,
+    `the data plane at ${bpffs} is of another version of pcnk`,
+    `${error.message}; an agent of this version brings it up to date`,
+  );
+}
