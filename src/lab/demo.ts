@@ -32,9 +32,9 @@ export async function runDemo(
   const lab = await upLab(options);
   let report: TestReport;
   try {
-    output.write("\n" + renderStatus(labStatus(lab.store), output.paint) + "\n");
+    output.write("\n" + renderStatus(labStatus(lab.store), output.paint));
     report = await lab.test(progress, signal);
-    output.write("\n" + render(lab, report, output) + "\n");
+    output.write("\n" + render(lab, report, output));
   } finally {
     await downLab(name, progress);
   }

@@ -17,8 +17,7 @@ Deno.test(
       for (const kind of ["tcp", "udp"] as const) {
         const result = await runProbe({ ...base, kind, port: server.port });
         assert.equal(result.error, undefined);
-        assert.deepEqual(result.answers, ["pod1-1", "pod1-1"]);
-        assert.deepEqual(result.seenAs, []);
+        assert.deepEqual(result.answers, [{ name: "pod1-1" }, { name: "pod1-1" }]);
         assert.ok(result.ms! > 0 && result.ms! < 1000);
       }
     } finally {
