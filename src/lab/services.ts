@@ -13,6 +13,7 @@ import {
   SERVICE_PORT,
   serviceManifests,
 } from "./manifests.ts";
+import { tail } from "./agents.ts";
 import { type NodePlan, SERVER_PORT } from "./plan.ts";
 import { isAlive } from "./process.ts";
 import { type LabStore, writeAtomically } from "./state.ts";
@@ -61,9 +62,8 @@ export async function settle(store: LabStore, services: LabService[], signal?: A
     const deadline = performance.now() + SETTLE_MS;
     while ((missing = firstMissing(node, services)) !== undefined) {
       if (performance.now() > deadline) {
-        throw new Error(
-          `${node.name}: service ${missing} is not in the maps; see ${node.agentLog}`,
-        );
+        const what = `service ${missing} is not in the maps of ${node.name}`;
+        throw new Error(`${what}; its agent's log ends:\n${tail(node.agentLog)}`);
       }
       await pause(LOOK_EVERY_MS, signal);
     }
