@@ -1,9 +1,8 @@
 /** A real agent of dist/pcnk in a node of its own, with a cluster as manifests: until when is it ready, how large is it. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "../../src/build/steps.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import type { Stage } from "./stage.ts";
+import { pcnk } from "./subject.ts";
 
 const READY_MS = 120_000;
 
@@ -35,7 +34,7 @@ export async function startAgent(stage: Stage, manifests: string): Promise<Agent
   const child = new Deno.Command("nsenter", {
     args: [
       `--net=${node}`,
-      join(root, "dist/pcnk"),
+      pcnk(),
       ...["agent", "--manifests", manifests, "--node-name", "node0"],
       ...["--bpffs", bpffs, "--state-dir", stateDir],
     ],

@@ -1,9 +1,9 @@
 /** A conflist run as a container runtime does, each plugin's process timed by load.c. */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Conflist, PLUGIN_FOLDERS } from "../../install/conflist.ts";
-import { root } from "../../src/build/steps.ts";
 import { timeProcess } from "./load.ts";
+import { pcnk } from "./subject.ts";
 
 const IFNAME = "eth0";
 
@@ -60,8 +60,8 @@ async function runChain(
   const reference = pluginFolder();
   let result = previous;
   for (const { capabilities: _, ...plugin } of verb === "ADD" ? plugins : plugins.toReversed()) {
-    const folder = plugin.type === "pcnk" ? join(root, "dist") : reference;
-    const { ms, stdout } = await timeProcess([join(folder, plugin.type as string)], {
+    const program = plugin.type === "pcnk" ? pcnk() : join(reference, plugin.type);
+    const { ms, stdout } = await timeProcess([program], {
       dir: place.dir,
       netns: place.node,
       signal: place.signal,
@@ -71,7 +71,7 @@ async function runChain(
         CNI_CONTAINERID: place.containerId,
         CNI_NETNS: place.pod,
         CNI_IFNAME: IFNAME,
-        CNI_PATH: `${join(root, "dist")}:${reference}`,
+        CNI_PATH: `${dirname(pcnk())}:${reference}`,
       },
     });
     each[plugin.type as string] = ms;

@@ -21,6 +21,7 @@ import type { Result } from "./result.ts";
 import { agent, load } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
 import { start } from "./start.ts";
+import { measureExecutable } from "./subject.ts";
 import { textTable } from "./table.ts";
 import { bulk, connections, rr, udp } from "./traffic.ts";
 
@@ -36,12 +37,14 @@ const MEASURES: readonly Measure[] = [
   agent,
 ];
 
-const USAGE = `usage: deno task bench [--only NAME,…] [--runs N] [--quick] [--attach MODE] [--docs]
+const USAGE =
+  `usage: deno task bench [--only NAME,…] [--runs N] [--quick] [--attach MODE] [--pcnk FILE] [--docs]
 
   --only NAME,…   these measures alone
   --runs N        rounds of each measure (default 20)
   --quick         6 short rounds: a first impression
   --attach MODE   auto, tcx or clsact: how pcnk's programs are put on devices (default clsact, as a CNI ADD does)
+  --pcnk FILE     measure this executable instead of dist/pcnk
   --docs          write docs/benchmarks.md too
 
 measures:
@@ -57,6 +60,7 @@ function parse(args: string[]) {
       runs: { type: "string" },
       quick: { type: "boolean", default: false },
       attach: { type: "string", default: "clsact" },
+      pcnk: { type: "string" },
       docs: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -104,6 +108,7 @@ function write(text: string): void {
 async function main(args: string[]): Promise<void> {
   const options = parse(args);
   if (options.help) return console.log(USAGE);
+  if (options.pcnk !== undefined) measureExecutable(options.pcnk);
   const machine = describeMachine();
   buildLoad();
   await sweepDead();

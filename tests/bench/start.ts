@@ -1,11 +1,10 @@
 /** What a container runtime waits for when it starts pcnk, against the least that a compiled Deno program takes. */
-import { join } from "node:path";
-import { root } from "../../src/build/steps.ts";
 import { buildHello } from "./hello.ts";
 import { timeProcess } from "./load.ts";
 import { interleave, type Measure } from "./measure.ts";
 import { ratioResult } from "./result.ts";
 import { Stage } from "./stage.ts";
+import { pcnk } from "./subject.ts";
 
 /** VERSION, whole process. */
 export const start: Measure = {
@@ -21,7 +20,7 @@ export const start: Measure = {
         stdin: '{"cniVersion":"1.0.0"}',
       };
       const sides = {
-        pcnk: async () => (await timeProcess([join(root, "dist/pcnk")], version)).ms,
+        pcnk: async () => (await timeProcess([pcnk()], version)).ms,
         hello: async () => (await timeProcess([hello], { dir, signal })).ms,
       };
       await sides.pcnk(); // both into the page cache

@@ -6,6 +6,8 @@
  * long as its way (on virtual machines more), and is the same for all: the differences would drown.
  */
 import { availableParallelism } from "node:os";
+import type { DataPlane } from "../../src/bpf/dataplane.ts";
+import { reasonIndex } from "../../src/bpf/reasons.ts";
 import { fillServices, installPcnk } from "./dataplane.ts";
 import type { ServicePort } from "./kubeproxy.ts";
 import { type Figures, measure as load, type Mode, type Target } from "./load.ts";
@@ -13,7 +15,14 @@ import { type Context, interleave, type Measure } from "./measure.ts";
 import { ratioResult, type Result, type Series, type Unit } from "./result.ts";
 import { Stage } from "./stage.ts";
 import { buildTopology, PORT, serve, type Topology } from "./topology.ts";
-import { iptablesMissing, iptablesVariant, pcnkVariant, Switch, type Variant } from "./variants.ts";
+import {
+  bareVariant,
+  iptablesMissing,
+  iptablesVariant,
+  pcnkVariant,
+  Switch,
+  type Variant,
+} from "./variants.ts";
 
 /** The service's address. */
 const VIP = "10.96.0.1";
@@ -21,10 +30,11 @@ const VIP = "10.96.0.1";
 /** The last CPU; the harness and what else runs on the machine find the others. */
 const CPU = availableParallelism() - 1;
 
-type SideName = "plain" | "pcnk" | "direct" | "iptables";
+type SideName = "plain" | "bare" | "pcnk" | "direct" | "iptables";
 
 const LABELS: Record<SideName, string> = {
   plain: "plain bridge",
+  bare: "plain bridge without netfilter",
   pcnk: "pcnk service",
   direct: "pcnk, pod to pod",
   iptables: "iptables service",
@@ -40,7 +50,7 @@ async function compare(
   return await Stage.with(context.signal, async (stage) => {
     const topology = await buildTopology(stage);
     await serve(stage, topology, CPU);
-    const variants = makeVariants(stage, topology, context, mode);
+    const { variants, plane } = makeVariants(stage, topology, context, mode);
     const toggle = new Switch();
     stage.defer(() => toggle.to(undefined));
     const run = async (name: SideName) => {
@@ -50,7 +60,9 @@ async function compare(
       return figure(await load(mode, { netns, cpu: CPU }, variants[name].target, { ms, signal }));
     };
     const sides = Object.fromEntries(names.map((name) => [name, () => run(name)]));
-    return await interleave(context, sides as Record<SideName, () => Promise<number>>);
+    const values = await interleave(context, sides as Record<SideName, () => Promise<number>>);
+    checkItsOurs(plane);
+    return values;
   });
 }
 
@@ -59,7 +71,7 @@ function makeVariants(
   topology: Topology,
   { attach }: Context,
   mode: Mode,
-): Record<SideName, { variant: Variant | undefined; target: Target }> {
+): { variants: Record<SideName, { variant?: Variant; target: Target }>; plane: DataPlane } {
   const port = mode === "bulk" ? PORT + 1 : PORT;
   const { server } = topology;
   const services: ServicePort[] = [
@@ -69,12 +81,22 @@ function makeVariants(
   fillServices(plane, services);
   const pcnk = pcnkVariant(topology, plane, attach);
   const pod = { addr: server.addr, port }, service = { addr: VIP, port };
-  return {
+  const variants = {
     plain: { variant: undefined, target: pod },
+    bare: { variant: bareVariant(topology), target: pod },
     pcnk: { variant: pcnk, target: service },
     direct: { variant: pcnk, target: pod },
     iptables: { variant: iptablesVariant(topology, services), target: service },
   };
+  return { variants, plane };
+}
+
+/** @throws {Error} when the service was not pcnk's doing: then something else was measured */
+function checkItsOurs({ maps }: DataPlane): void {
+  const counters = maps.counters.get(reasonIndex("forward_delivered"));
+  if (!counters?.some(({ packets }) => packets > 0n)) {
+    throw new Error("no packet of the service went through pcnk");
+  }
 }
 
 function series(name: SideName, unit: Unit, values: Record<SideName, number[]>): Series {
@@ -88,7 +110,7 @@ export const rr: Measure = {
   name: "rr",
   about: "TCP request/response through a service, against plain bridge and iptables",
   async run(context) {
-    const values = await compare(context, "rr", sides("direct"), microseconds);
+    const values = await compare(context, "rr", sides("direct", "bare"), microseconds);
     const ratio = (id: string, title: string, a: SideName, b: SideName, bar?: number) =>
       result({ measure: "rr", id, title, ...atMost(bar) }, a, b, "µs", values);
     return [
@@ -96,6 +118,7 @@ export const rr: Measure = {
       ...ifIptables(() =>
         ratio("rr-iptables", "the same ÷ iptables service", "pcnk", "iptables", 0.85)
       ),
+      ratio("rr-bare", "the same ÷ plain bridge, bridge netfilter off", "pcnk", "bare"),
       ratio("rr-direct", "pod to pod with pcnk ÷ plain bridge", "direct", "plain"),
     ];
   },

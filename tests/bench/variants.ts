@@ -1,6 +1,7 @@
 /** The ways to reach a server that are compared, on the same two pods: put on in turns, one at a time. */
 import type { AttachMode } from "../../src/bpf/attach.ts";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
+import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
 import { attachPcnk, detachPcnk } from "./dataplane.ts";
 import { kubeProxyRules, type ServicePort } from "./kubeproxy.ts";
 import { CLUSTER_CIDR, type Topology } from "./topology.ts";
@@ -40,6 +41,17 @@ export function iptablesVariant(
   return {
     on: () => runIn(node, ["iptables-restore"], rules),
     off: () => runIn(node, ["nft", "flush", "ruleset"]),
+  };
+}
+
+const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
+
+/** The plain bridge with nothing in its way; Kubernetes wants bridge netfilter on, kube-proxy depends on it. */
+export function bareVariant({ node }: Topology): Variant {
+  const before = readSysctl(BRIDGE_NETFILTER, node);
+  return {
+    on: () => writeSysctl(BRIDGE_NETFILTER, "0", node),
+    off: () => writeSysctl(BRIDGE_NETFILTER, before, node),
   };
 }
 
