@@ -52,11 +52,8 @@ static __always_inline struct frontend frontend_find(struct peer *asked, __u8 pr
 {
 	struct frontend found = {};
 
-	if (!asked->addr) {
-		if (home != HOME_NODE)
-			return found;
+	if (!asked->addr)
 		asked->addr = LOOPBACK;
-	}
 	found.service = service_find(asked->addr, asked->port, proto, SCOPE_CLUSTER);
 	if (found.service)
 		return found;

@@ -48,17 +48,21 @@ static __always_inline long answer_store(struct __sk_buff *skb, const struct eth
 	       bpf_skb_store_bytes(skb, ETH_HLEN, ip, sizeof(*ip), 0);
 }
 
-/* Does the device still have to compute the transport checksum? A change that is
- * not of the pseudo header leaves such a checksum alone, which gives it away. */
-static __always_inline bool csum_is_partial(struct __sk_buff *skb, __u32 at)
+/* Does a device still have to compute the transport checksum at `at`, over all that
+ * follows the transport header's start? Nothing tells, and nothing can be done about
+ * it; but a change that is not of the pseudo header leaves such a checksum alone,
+ * which gives it away. `check` is what the packet has there. */
+static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *check,
+				       bool *partial)
 {
-	__u16 before, after;
+	__u16 after;
 
-	if (bpf_skb_load_bytes(skb, at, &before, sizeof(before)) ||
-	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(before)) ||
+	if (bpf_skb_load_bytes(skb, at, check, sizeof(*check)) ||
+	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(*check)) ||
 	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
-		return false;
-	return before == after;
+		return -1;
+	*partial = after == *check;
+	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
 }
 
 /* The reset that answers a segment: RFC 9293, 3.10.7.1. */
@@ -113,13 +117,13 @@ static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pk
 	struct ethhdr eth;
 	struct iphdr ip;
 	bool partial;
+	__u16 check;
 	__u32 sum;
 
 	if (bpf_skb_load_bytes(skb, pkt->l4, &segment, sizeof(segment)) ||
-	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
-		return -1;
-	partial = csum_is_partial(skb, csum_at);
-	if (bpf_skb_change_tail(skb, pkt->l4 + sizeof(reset), 0))
+	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
+	    csum_probe(skb, csum_at, &check, &partial) ||
+	    bpf_skb_change_tail(skb, pkt->l4 + sizeof(reset), 0))
 		return -1;
 	frame_turn(&eth);
 	answer_ip(pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
@@ -135,7 +139,7 @@ static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pk
 }
 
 /* Sum of `len` bytes from `at` on, `len` at most ICMP_MAX. */
-static __always_inline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, __u32 *sum)
+static __noinline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, __u32 *sum)
 {
 	__u8 chunk[CHUNK];
 	int i;
@@ -153,6 +157,26 @@ static __always_inline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, 
 	return 0;
 }
 
+/* Sum of the `quoted` bytes from the IP header on, as they will be in the end: if a
+ * device has yet to fill in the datagram's checksum, it will, where it is quoted. */
+static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packet *pkt,
+				       __u32 quoted, __u32 *sum)
+{
+	__u32 covered = 0;
+	bool partial;
+	__u16 check;
+
+	if (csum_probe(skb, pkt->l4 + offsetof(struct udphdr, check), &check, &partial) ||
+	    skb_sum(skb, ETH_HLEN, quoted, sum))
+		return -1;
+	if (!partial)
+		return 0;
+	if (skb_sum(skb, pkt->l4, ETH_HLEN + quoted - pkt->l4, &covered))
+		return -1;
+	*sum = csum_add(*sum, csum_diff(check, (__u16)~csum_fold(covered)));
+	return 0;
+}
+
 static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pkt)
 {
 	const __u32 headers = sizeof(struct iphdr) + sizeof(struct icmphdr);
@@ -166,7 +190,7 @@ static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pk
 		return -1;
 	/* First shorter, which also makes one datagram of a pack (GSO), then longer. */
 	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
-	    skb_sum(skb, ETH_HLEN, quoted, &sum) ||
+	    quoted_sum(skb, pkt, quoted, &sum) ||
 	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 	frame_turn(&eth);

@@ -101,6 +101,37 @@ test("UDP both ways, small, in fragments, and with checksums in software", async
   }
 });
 
+test("UDP in packs that the kernel cuts up later", async ({ node, client, server }) => {
+  const remote = node.remote();
+  await node.serve(server, "udp", 5353);
+  await node.serve(remote, "udp", 5353);
+  node.service(VIP, 53, "udp", ["10.1.0.3:5353"]);
+  node.service(VIP, 54, "udp", [`${REMOTE}:5353`]);
+  node.service(VIP, 55, "udp", []);
+  fine(await node.run(client, "pack", VIP, 53, 1000, 20));
+  fine(await node.run(client, "pack", VIP, 54, 1000, 20));
+  const seen = await node.run(client, "pack", VIP, 55, 1000, 20);
+  assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+});
+
+test("two CPUs with a flow's first packets agree on its backend", async ({ node, client }) => {
+  const backends = Array.from({ length: 50 }, (_, i) => `10.2.0.${i + 1}:5353`);
+  node.service(VIP, 53, "udp", backends);
+  fine(await node.run(client, "twice", VIP, 53, 20000, 500));
+  const sessions = new Map(
+    node.dataPlane.maps.sessions.entries().map(([key, value]) => [tuple(key), tuple(value)]),
+  );
+  assert.equal(sessions.size, 1000, "entries that belong to no flow");
+  for (const [key, value] of sessions) {
+    const [src, dst] = value.split(" ");
+    assert.equal(sessions.get(`${dst} ${src}`)?.split(" ").reverse().join(" "), key);
+  }
+});
+
+function tuple(of: { src: string; sport: number; dst: string; dport: number }): string {
+  return `${of.src}:${of.sport} ${of.dst}:${of.dport}`;
+}
+
 test("pings of a service address, whole and in fragments", async ({ node, client, server }) => {
   node.service(VIP, 80, "tcp", []);
   for (const size of [0, 56, 1400, 5000]) fine(await node.run(client, "ping", VIP, size));
@@ -135,6 +166,21 @@ test("a service with no backends refuses at once", async ({ node, client }) => {
     for (const [port, size] of [[53, 10], [54, 1400], [53, 5000]] as const) {
       const seen = await node.run(client, "udp", VIP, port, size);
       assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+    }
+  }
+});
+
+test("refusals are whole when a pod passes them on to a device without offloads", async ({ node, client }) => {
+  const inner = node.behind(client, "10.9.0.2", "10.9.0.1");
+  fine(await node.run(client, "txoff", "inner0"));
+  node.service(VIP, 80, "tcp", []);
+  node.service(VIP, 53, "udp", []);
+  for (const software of [false, true]) {
+    if (software) fine(await node.run(inner, "txoff", "eth0"));
+    const refused = { ok: false, error: "ECONNREFUSED" };
+    assert.deepEqual(await node.run(inner, "tcp", VIP, 80, 0, 0), refused);
+    for (const size of [11, 1400, 5000]) {
+      assert.deepEqual(await node.run(inner, "udp", VIP, 53, size), refused);
     }
   }
 });

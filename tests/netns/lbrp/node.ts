@@ -108,6 +108,18 @@ export class TestNode {
     return this.#endpoint(netns, inside, outside, addr, gateway);
   }
 
+  /** A host behind a pod that forwards, e.g. a virtual machine in it. */
+  behind(pod: Host, addr: string, gateway: string): TestNetns {
+    const netns = this.sandbox.netns();
+    const [outside, inside] = veth(pod, netns, "inner0");
+    this.#address(pod, outside, gateway, 24);
+    this.#address(netns, inside, addr, 24);
+    netns.nl.addRoute({ destination: EVERYWHERE, gateway });
+    writeSysctl("net.ipv4.ip_forward", "1", pod.path);
+    this.self.nl.addRoute({ destination: `${addr}/32`, gateway: pod.addr });
+    return netns;
+  }
+
   #endpoint(
     netns: TestNetns,
     inside: number,

@@ -3,6 +3,8 @@
   serve tcp|udp PORT              prints "ready", then serves until it is killed
   tcp ADDR PORT UP DOWN [SPORT]   sends UP bytes, receives DOWN bytes, checks both
   udp ADDR PORT SIZE              sends a datagram, waits for its echo
+  pack ADDR PORT SIZE COUNT       sends datagrams in one piece (UDP_SEGMENT), waits for their echoes
+  twice ADDR PORT FIRST COUNT     sends a datagram from each of many source ports, from two processes at a time
   ping ADDR SIZE                  sends an echo request, waits for the reply
   pmtu ADDR PORT SIZE             sends datagrams with DF until told of a smaller MTU
   frames DEVICE HEX...            sends frames as they are
@@ -87,6 +89,41 @@ def udp(addr, port, size):
     data = client.recv(65536)
     local = "%s:%d" % client.getsockname()
     return {"ok": data[24:] == pattern(size), "peer": data[:24].decode().strip(), "local": local}
+
+
+def pack(addr, port, size, count):
+    UDP_SEGMENT = 103
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+    client.settimeout(TIMEOUT)
+    client.connect((addr, port))
+    data = b"".join(bytes([i]) * size for i in range(count))
+    client.send(data)
+    return {"ok": b"".join(client.recv(65536)[24:] for _ in range(count)) == data}
+
+
+def twice(addr, port, first, count):
+    clients = []
+    for sport in range(first, first + count):
+        pair = []
+        for _ in range(2):
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            client.bind(("", sport))
+            client.connect((addr, port))
+            pair.append(client)
+        clients.append(pair)
+    counter = mmap.mmap(-1, 8)  # how far each of the two is: they keep in step
+    child = os.fork()
+    me = 1 if child else 0
+    for i, pair in enumerate(clients):
+        counter[4 * me : 4 * me + 4] = struct.pack("I", i + 1)
+        while struct.unpack_from("I", counter, 4 * (1 - me))[0] < i + 1:
+            pass
+        pair[me].send(b"x")
+    if not child:
+        os._exit(0)
+    return {"ok": os.waitpid(child, 0)[1] == 0}
 
 
 def ping(addr, size):
