@@ -6,7 +6,7 @@ import { type Backend as BackendValue, backend } from "../bpf/layout.ts";
 import { mapInfo } from "../bpf/syscall.ts";
 import { frontendKey, parseFrontendKey } from "../model/frontend.ts";
 import type { MapWriter } from "../services/apply.ts";
-import { KernelState, type ServiceEntry } from "../services/kernel.ts";
+import { KernelState, type ServiceEntry, toEntries } from "../services/kernel.ts";
 import type { RunWrite, ServiceWrite } from "../services/plan.ts";
 
 type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends">;
@@ -47,9 +47,10 @@ export class KernelWriter implements MapWriter {
 }
 
 function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {
-  for (const { first, entries } of runs) {
-    for (const [i, { addr, port, flags, weightEnd }] of entries.entries()) {
-      yield [first + i, { addr, port, flags, weight_end: weightEnd }];
+  for (const { first, backends } of runs) {
+    let i = first;
+    for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
+      yield [i++, { addr, port, flags, weight_end: weightEnd }];
     }
   }
 }

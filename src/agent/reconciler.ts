@@ -10,7 +10,7 @@ import { DesiredState } from "../services/desired.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
 import { IdRegister } from "../services/ids.ts";
 import type { KernelState } from "../services/kernel.ts";
-import { type Changes, plan, type PlanInput } from "../services/plan.ts";
+import { type Changes, plan } from "../services/plan.ts";
 import { judgeOrphans } from "../services/sessions.ts";
 import type { Log } from "./log.ts";
 import { KernelWriter, readKernel } from "./maps.ts";
@@ -95,17 +95,16 @@ export class Reconciler {
 
   private reconcile(full: boolean) {
     const start = this.clock.now();
-    const { groups, removed, issues } = this.desired.update();
-    for (const issue of issues) this.report(issue);
     const kernel = full || this.kernel === undefined ? this.read() : this.kernel;
     this.ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
-    const input: PlanInput = full
-      ? { groups: this.desired.all(), removed: this.options.complete() ? "others" : removed }
-      : { groups, removed };
-    const changes = plan(input, kernel, this.ids, start);
-    this.kernel = undefined; // not to be trusted if the next line throws
+    this.kernel = undefined; // not to be trusted if something throws
+    const { groups, removed, issues } = this.desired.round(full);
+    const others = full && this.options.complete();
+    const changes = plan({ groups, removed: others ? "others" : removed }, kernel, this.ids, start);
     applyChanges(changes, kernel, this.writer, start);
     this.kernel = kernel;
+    this.desired.settled();
+    for (const issue of issues) this.report(issue);
     this.cleaner.add(changes.stale);
     this.settle(changes);
     this.tell(changes, full, start);
@@ -148,7 +147,7 @@ export class Reconciler {
     this.log.debug({
       full,
       services: changes.services.length,
-      backends: changes.runs.reduce((sum, { entries }) => sum + entries.length, 0),
+      backends: changes.runs.reduce((sum, { backends }) => sum + backends.length, 0),
       deleted: changes.deletes.length,
       tookMs: round(now - start),
       ...(since === undefined ? {} : { sinceChangeMs: round(now - since) }),

@@ -1,74 +1,121 @@
 /**
- * A manifest file taken apart into documents, as bytes: what has not changed is told by its hash and never decoded,
- * which is what makes one change in a file of ten thousand Services cheap.
+ * A manifest file taken apart into documents, as bytes and piece by piece: what has not changed is told by its hash and
+ * never decoded, and a file of any size needs memory for one document. That is what makes one change in a file of ten
+ * thousand Services cheap.
  */
 
-/** One document's bytes. */
+/** One document. */
 export interface Piece {
-  /** Byte offsets into the file. */
-  start: number;
-  end: number;
+  /** Its bytes, good until the next piece is asked for. The separator line is part of the document that it opens. */
+  bytes: Uint8Array<ArrayBuffer>;
   /** 1 for the first line of the file. */
   line: number;
   /** Of the content; equal documents have equal ones. 53 bits: a chance meeting needs some 10^8 documents. */
   hash: number;
 }
 
-/** True for a file with directives (`%`) or document ends (`...`): those do not split by `---` alone. */
-interface Split {
-  pieces: Piece[];
-  whole: boolean;
-}
-
 const newline = 10, dash = 45, dot = 46, percent = 37, space = 32, tab = 9, carriage = 13;
 
 /**
- * Splits at lines that start with `---` (YAML 1.2, 9.1.2: never part of a document's content in the first column).
- * The separator belongs to the piece that it opens.
+ * Splits at lines that start with `---` (YAML 1.2, 9.1.2: never part of a document's content in the first column). From a
+ * directive (`%`) or a document end (`...`) on there is more to YAML than that, and the rest is one piece.
+ *
+ * @param read fills a buffer with what comes next; returns how many bytes, 0 at the end
  */
-export function splitDocuments(bytes: Uint8Array): Piece[] {
-  const { pieces, whole } = split(bytes);
-  if (!whole) return pieces;
-  return [{ start: 0, end: bytes.length, line: 1, hash: hashBytes(bytes, 0, bytes.length) }];
-}
-
-function split(bytes: Uint8Array): Split {
-  const pieces: Piece[] = [];
-  let start = 0, startLine = 1, line = 1;
-  const close = (end: number) => {
-    if (end > start) {
-      pieces.push({ start, end, line: startLine, hash: hashBytes(bytes, start, end) });
-    }
-  };
-  for (let at = 0; at < bytes.length; line++) {
-    const first = bytes[at];
-    if (first === dash && at > start && isMarker(bytes, at, dash)) {
-      close(at);
-      start = at;
-      startLine = line;
-    } else if (first === percent || (first === dot && isMarker(bytes, at, dot))) {
-      return { pieces, whole: true };
-    }
-    const end = bytes.indexOf(newline, at);
-    at = end < 0 ? bytes.length : end + 1;
+export function* splitDocuments(
+  read: (into: Uint8Array<ArrayBuffer>) => number,
+): Generator<Piece, void, void> {
+  const source = new Window(read);
+  let firstLine = 1, whole = false;
+  // `at` is where a line starts, relative to the document at hand.
+  for (let line = 1, at = 0, end = source.lineEnd(at); end > at; line++) {
+    if (at > 0 && !whole && source.isMarker(at, dash)) {
+      yield source.piece(at, firstLine);
+      source.drop(at);
+      firstLine = line;
+      end -= at;
+    } else if (source.byte(at) === percent || source.isMarker(at, dot)) whole = true;
+    at = end;
+    end = source.lineEnd(at);
   }
-  close(bytes.length);
-  return { pieces, whole: false };
+  if (source.length > 0) yield source.piece(source.length, firstLine);
 }
 
-/** Three times `mark`, then a blank or the line's end. */
-function isMarker(bytes: Uint8Array, at: number, mark: number): boolean {
-  if (bytes[at + 1] !== mark || bytes[at + 2] !== mark) return false;
-  const after = bytes[at + 3];
-  return after === undefined || after === newline || after === space || after === tab ||
-    after === carriage;
+/** The part of a file that is in memory: from the start of the document at hand on. */
+class Window {
+  private buffer = new Uint8Array(1 << 18);
+  private start = 0;
+  private end = 0;
+  private complete = false;
+
+  constructor(private readonly read: (into: Uint8Array<ArrayBuffer>) => number) {}
+
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  /** A byte of the document, read when it is not there yet; undefined behind the end of the file. */
+  byte(at: number): number | undefined {
+    while (at >= this.length) if (!this.fill()) return undefined;
+    return this.buffer[this.start + at];
+  }
+
+  /** Behind the line that starts at `at`, its line feed included; `at` at the end of the file. */
+  lineEnd(at: number): number {
+    for (let from = at;;) {
+      const found = this.buffer.subarray(this.start, this.end).indexOf(newline, from);
+      if (found >= 0) return found + 1;
+      from = this.length;
+      if (!this.fill()) return this.length;
+    }
+  }
+
+  /** Three times `mark`, then a blank or the line's end. */
+  isMarker(at: number, mark: number): boolean {
+    if (this.byte(at) !== mark || this.byte(at + 1) !== mark || this.byte(at + 2) !== mark) {
+      return false;
+    }
+    const after = this.byte(at + 3);
+    return after === undefined || after === newline || after === space || after === tab ||
+      after === carriage;
+  }
+
+  piece(length: number, line: number): Piece {
+    const bytes = this.buffer.subarray(this.start, this.start + length);
+    return { bytes, line, hash: hashBytes(bytes) };
+  }
+
+  /** Forgets the first `length` bytes. */
+  drop(length: number) {
+    this.start += length;
+  }
+
+  /** Reads more; false at the end of the file. */
+  private fill(): boolean {
+    if (this.complete) return false;
+    if (this.start > 0) {
+      this.buffer.copyWithin(0, this.start, this.end);
+      this.end -= this.start;
+      this.start = 0;
+    }
+    if (this.end === this.buffer.length) {
+      const larger = new Uint8Array(this.buffer.length * 2);
+      larger.set(this.buffer);
+      this.buffer = larger;
+    }
+    const count = this.read(this.buffer.subarray(this.end));
+    this.complete = count === 0;
+    this.end += count;
+    return !this.complete;
+  }
 }
 
-/** Two rounds of multiply-and-xor over four bytes at a time (after cyrb53), as a 53 bit number. */
-export function hashBytes(bytes: Uint8Array, start: number, end: number): number {
-  let a = 0xdeadbeef ^ (end - start), b = 0x41c6ce57;
-  let at = start;
-  for (; at + 4 <= end; at += 4) {
+/** Multiply-and-xor over four bytes at a time in two lanes (after cyrb53), as a 53 bit number. */
+export function hashBytes(bytes: Uint8Array): number {
+  const { length } = bytes;
+  let a = 0xdeadbeef ^ length, b = 0x41c6ce57;
+  let at = 0;
+  for (; at + 4 <= length; at += 4) {
     const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) |
       (bytes[at + 3]! << 24);
     a = Math.imul(a ^ word, 0x9e3779b1);
@@ -76,7 +123,7 @@ export function hashBytes(bytes: Uint8Array, start: number, end: number): number
     a ^= a >>> 15;
     b ^= b >>> 13;
   }
-  for (; at < end; at++) {
+  for (; at < length; at++) {
     a = Math.imul(a ^ bytes[at]!, 0x9e3779b1);
     b = Math.imul(b ^ bytes[at]!, 0x5f356495);
   }

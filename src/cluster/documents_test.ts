@@ -3,13 +3,23 @@ import { hashBytes, splitDocuments } from "./documents.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
+/** Hands `all` out in parts of `size` bytes. */
+function reader(all: Uint8Array, size = Infinity) {
+  let done = 0;
+  return (into: Uint8Array) => {
+    const part = all.subarray(done, done + Math.min(into.length, size));
+    into.set(part);
+    done += part.length;
+    return part.length;
+  };
+}
+
 /** The pieces' texts and first lines. */
-function split(text: string): [string, number][] {
-  const all = bytes(text);
-  return splitDocuments(all).map(({ start, end, line }) => [
-    new TextDecoder().decode(all.subarray(start, end)),
-    line,
-  ]);
+function split(text: string, size?: number): [string, number][] {
+  return Array.from(
+    splitDocuments(reader(bytes(text), size)),
+    (piece) => [new TextDecoder().decode(piece.bytes), piece.line],
+  );
 }
 
 const cases: Record<string, [string, [string, number][]]> = {
@@ -27,20 +37,31 @@ const cases: Record<string, [string, [string, number][]]> = {
 };
 
 for (const [name, [text, pieces]] of Object.entries(cases)) {
-  Deno.test(`splitDocuments() handles ${name}`, () => assert.deepEqual(split(text), pieces));
+  Deno.test(`splitDocuments() handles ${name}, however it is read`, () => {
+    for (const size of [undefined, 1, 3, 7]) assert.deepEqual(split(text, size), pieces);
+  });
 }
 
+const hashes = (text: string) => [...splitDocuments(reader(bytes(text)))].map(({ hash }) => hash);
+
 Deno.test("splitDocuments() gives equal documents equal hashes, whatever they stand behind", () => {
-  const [, second] = splitDocuments(bytes("a: 1\n---\nb: 2\n"));
-  const [, other] = splitDocuments(bytes("aaaaaaa: 1\n---\nb: 2\n"));
-  assert.equal(second!.hash, other!.hash);
+  assert.equal(hashes("a: 1\n---\nb: 2\n")[1], hashes("aaaaaaa: 1\n---\nb: 2\n")[1]);
+});
+
+Deno.test("splitDocuments() splits a large file as a small one", () => {
+  const documents = Array.from(
+    { length: 300 },
+    (_, i) => `---\n${`key${i}: value\n`.repeat(i * 7)}`,
+  );
+  const pieces = split(documents.join(""));
+  assert.deepEqual(pieces.map(([text]) => text), documents);
+  assert.equal(pieces.at(-1)![1], documents.slice(0, -1).join("").split("\n").length);
 });
 
 Deno.test("hashBytes() tells a hundred thousand similar texts apart", () => {
   const seen = new Set<number>();
   for (let i = 0; i < 100_000; i++) {
-    const text = bytes(`address: 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
-    seen.add(hashBytes(text, 0, text.length));
+    seen.add(hashBytes(bytes(`address: 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)));
   }
   assert.equal(seen.size, 100_000);
 });

@@ -3,7 +3,7 @@
  * broken file keeps its last good state.
  */
 import { type ClusterObject, objectTitle } from "../model/objects.ts";
-import { splitDocuments } from "./documents.ts";
+import type { Piece } from "./documents.ts";
 import { parsePiece, type PieceResult } from "./parse.ts";
 import { same } from "./same.ts";
 import type { SourceProblem } from "./source.ts";
@@ -30,14 +30,14 @@ export interface ManifestFile {
 }
 
 /**
- * Reads a file's content.
+ * Reads a file's documents.
  *
  * @param previous what the same file gave before: source of unchanged documents and of the last good state. A file that
  * was never good shows what can be read of it, and loses nothing until it is good.
  */
 export function readManifest(
   file: string,
-  bytes: Uint8Array,
+  pieces: Iterable<Piece>,
   previous?: ManifestFile,
 ): ManifestFile {
   const result: ManifestFile = {
@@ -48,9 +48,9 @@ export function readManifest(
     everGood: false,
     pieces: new Map(),
   };
-  for (const { start, end, line, hash } of splitDocuments(bytes)) {
+  for (const { bytes, line, hash } of pieces) {
     const known = previous?.pieces.get(hash) ?? result.pieces.get(hash);
-    const parsed = known ?? keepEqual(parsePiece(bytes.subarray(start, end)), previous);
+    const parsed = known ?? keepEqual(parsePiece(bytes), previous);
     result.pieces.set(hash, parsed);
     for (const { offset, ...problem } of parsed.problems) {
       result.problems.push({ file, line: line + offset, ...problem });

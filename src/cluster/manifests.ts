@@ -8,6 +8,7 @@
  * symlink, also Kubernetes' `..data` kind) is followed. When the directory is gone everything read from it stays.
  */
 import { join, resolve } from "node:path";
+import { splitDocuments } from "./documents.ts";
 import { type ManifestFile, readManifest, unreadableManifest } from "./manifest_file.ts";
 import { ManifestIndex } from "./manifest_index.ts";
 import type { Source, SourceProblem, SourceSink } from "./source.ts";
@@ -120,7 +121,7 @@ export class ManifestSource implements Source {
         return this.watch.later(name, removeMs, true); // truncated: somebody is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
-      file = readManifest(path, Deno.readFileSync(path), before?.file);
+      file = readFile(path, before?.file);
       if (!forced && Date.now() - stamp.changedMs < racyMs) {
         this.watch.later(name, 2 * racyMs, true);
       }
@@ -162,6 +163,11 @@ export class ManifestSource implements Source {
     for (const problem of problems) this.sink.problem(problem);
     if (changes.length > 0) this.sink.changes(changes);
   }
+}
+
+function readFile(path: string, previous: ManifestFile | undefined): ManifestFile {
+  using file = Deno.openSync(path);
+  return readManifest(path, splitDocuments((into) => file.readSync(into) ?? 0), previous);
 }
 
 function isManifest(name: string): boolean {

@@ -18,11 +18,14 @@ export interface PieceProblem {
 }
 
 export interface PieceResult {
-  objects: ClusterObject[];
+  objects: readonly ClusterObject[];
   /** `apiVersion/kind` of what is not pcnk's business. */
-  ignored: string[];
-  problems: PieceProblem[];
+  ignored: readonly string[];
+  problems: readonly PieceProblem[];
 }
+
+/** One for all: most documents have nothing to tell. */
+const none: readonly never[] = [];
 
 const options = { merge: true, prettyErrors: false, logLevel: "silent" } as const;
 
@@ -32,14 +35,11 @@ export function parsePiece(bytes: Uint8Array): PieceResult {
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    return { objects: [], ignored: [], problems: [{ offset: 0, reason: "is not UTF-8 text" }] };
+    return { objects: none, ignored: none, problems: [{ offset: 0, reason: "is not UTF-8 text" }] };
   }
   const quick = parseQuickly(text);
-  if (quick !== undefined) {
-    const decoded = decodeDocument(quick.value);
-    return collect(decoded.map((one) => [one, 0] as const), text);
-  }
-  return parseWhole(text);
+  if (quick === undefined) return parseWhole(text);
+  return collect(decodeDocument(quick.value).map((one) => [one, 0] as const), text, none);
 }
 
 function parseQuickly(text: string): { value: unknown } | undefined {
@@ -57,28 +57,22 @@ function parseQuickly(text: string): { value: unknown } | undefined {
 
 function parseWhole(text: string): PieceResult {
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { ...options, lineCounter: lines });
-  const result: PieceResult = { objects: [], ignored: [], problems: [] };
+  const documents = [...parseAllDocuments(text, { ...options, lineCounter: lines })];
+  const problems: PieceProblem[] = [];
   const decoded: (readonly [Decoded, number])[] = [];
-  for (const [i, document] of [...documents].entries()) {
+  for (const [i, document] of documents.entries()) {
     const [error] = document.errors;
-    if (error === undefined) {
-      try {
-        for (const one of decodeDocument(document.toJS())) decoded.push([one, i]);
-      } catch (problem) {
-        // toJS() refuses aliases without end.
-        result.problems.push({ offset: lineOf(document, [], lines), reason: message(problem) });
-      }
-    } else {
-      result.problems.push({
-        offset: lines.linePos(error.pos[0]).line - 1,
-        reason: message(error),
-      });
+    if (error !== undefined) {
+      problems.push({ offset: lines.linePos(error.pos[0]).line - 1, reason: message(error) });
+      continue;
+    }
+    try {
+      for (const one of decodeDocument(document.toJS())) decoded.push([one, i]);
+    } catch (refusal) { // toJS() refuses aliases without end
+      problems.push({ offset: lineOf(document, [], lines), reason: message(refusal) });
     }
   }
-  const rest = collect(decoded, text);
-  result.problems.push(...rest.problems);
-  return { ...rest, problems: result.problems };
+  return collect(decoded, text, problems);
 }
 
 function message(error: unknown): string {
@@ -87,20 +81,25 @@ function message(error: unknown): string {
 }
 
 /** Sorts out what decoding gave. The number beside each is its document's index in `text`. */
-function collect(decoded: (readonly [Decoded, number])[], text: string): PieceResult {
-  const result: PieceResult = { objects: [], ignored: [], problems: [] };
+function collect(
+  decoded: (readonly [Decoded, number])[],
+  text: string,
+  before: readonly PieceProblem[],
+): PieceResult {
+  const objects: ClusterObject[] = [], ignored: string[] = [], problems = [...before];
   for (const [one, index] of decoded) {
-    if ("object" in one) result.objects.push(one.object);
-    else if ("ignored" in one) result.ignored.push(one.ignored);
+    if ("object" in one) objects.push(one.object);
+    else if ("ignored" in one) ignored.push(one.ignored);
     else {
-      result.problems.push({
+      problems.push({
         offset: locate(text, index, one.error.path),
         reason: one.error.message,
         ...(one.title === undefined ? {} : { object: one.title }),
       });
     }
   }
-  return result;
+  const orNone = <T>(list: T[]): readonly T[] => list.length === 0 ? none : list;
+  return { objects: orNone(objects), ignored: orNone(ignored), problems: orNone(problems) };
 }
 
 /** The line of the value at `path`, from 0. Parses again: only mistakes cost that. */

@@ -1,5 +1,7 @@
 /** What the data plane is told: service addresses and the backends behind them. */
 
+import { parseIpv4 } from "./ipv4.ts";
+
 /** IP protocol numbers as the maps carry them; 0 stands in an address entry. */
 export const PROTO = { none: 0, tcp: 6, udp: 17 } as const;
 
@@ -16,6 +18,13 @@ export interface Backend {
   weight: number;
   /** Still serves, but is going: used only while nothing better is there. */
   terminating: boolean;
+  /** `backendKey()` of addr and port, to order and compare. */
+  key: number;
+}
+
+/** Address (a number in host order, or dotted) and port as one number below 2^48. */
+export function backendKey(addr: string | number, port: number): number {
+  return (typeof addr === "string" ? parseIpv4(addr) ?? 0 : addr) * 65536 + port;
 }
 
 /**
@@ -36,7 +45,7 @@ export interface Frontend {
   /** In order of address and port; frontends with equal lists share them in the kernel. */
   backends: readonly Backend[];
   /** Endpoints that get no new connections but are there still: handshakes under way with them may go on. */
-  draining: readonly Pick<Backend, "addr" | "port">[];
+  draining: readonly Backend[];
   /** 0: no session affinity. */
   affinitySeconds: number;
 }

@@ -23,9 +23,7 @@ export function applyChanges(
   now: number,
 ) {
   if (changes.runs.length > 0) writer.writeRuns(changes.runs);
-  for (const { first, entries } of changes.runs) {
-    entries.forEach((entry, i) => kernel.backends.set(first + i, entry));
-  }
+  for (const { first, backends } of changes.runs) kernel.backends.setRun(first, backends);
   if (changes.deletesFirst) remove(changes, kernel, writer);
   if (changes.services.length > 0) writer.writeServices(changes.services);
   for (const { key, entry } of changes.services) kernel.services.set(key, entry);

@@ -9,26 +9,31 @@ import { endpointGroups } from "./endpoints.ts";
 import { claimedAddresses, frontendsOf } from "./frontends.ts";
 import type { ServiceFrontends, ServiceIssue } from "./frontends.ts";
 
-/** The outcome of a round of changes. */
-export interface DesiredUpdate {
-  /** Services that were worked out anew, one without frontends among them. */
-  groups: ServiceFrontends[];
-  /** Keys (`frontendKey()`) that are no longer desired. */
-  removed: string[];
+/**
+ * One round of changes, or of everything. Services are worked out one by one while `groups` is iterated, which must be
+ * done to its end, once; only then are `removed` and `issues` complete.
+ */
+export interface DesiredRound {
+  /** Services that were worked out anew, also ones without frontends. */
+  groups: Iterable<ServiceFrontends>;
+  /** Keys (`frontendKey()`) that have ceased to be desired since `settled()` was last called. */
+  removed: Iterable<string>;
   /** Issues that were not there before the round. */
   issues: ServiceIssue[];
 }
 
 interface ServiceRecord {
-  claims: string[];
-  keys: string[];
-  issues: string[];
+  claims: readonly string[];
+  keys: readonly string[];
+  issues: readonly string[];
 }
 
-/** Everything desired of `state`, as `plan()` takes it. */
+const none: readonly never[] = [];
+
+/** Everything desired of `state`. */
 export function desiredFrontends(state: ClusterState, nodeName: string): Frontend[] {
-  const desired = new DesiredState(nodeName, state);
-  return [...desired.all()].flatMap(({ frontends }) => frontends);
+  const { groups } = new DesiredState(nodeName, state).round();
+  return [...groups].flatMap(({ frontends }) => frontends);
 }
 
 export class DesiredState {
@@ -36,6 +41,7 @@ export class DesiredState {
   /** The Services that claim an address, the one that has it first. */
   private readonly claims = new Map<string, string[]>();
   private dirty = new Set<string>();
+  private readonly removed = new Set<string>();
 
   constructor(private readonly nodeName: string, readonly state: ClusterState = emptyState()) {
     for (const service of state.services.keys()) this.dirty.add(service);
@@ -46,7 +52,7 @@ export class DesiredState {
     for (const service of applyChange(this.state, change)) this.dirty.add(service);
   }
 
-  /** Has `update()` look at a Service again though nothing about it changed. */
+  /** Has the next round look at a Service again though nothing about it changed. */
   touch(service: string) {
     this.dirty.add(service);
   }
@@ -55,32 +61,40 @@ export class DesiredState {
     return this.dirty.size > 0;
   }
 
-  /** Works out what changed since the last call. */
-  update(): DesiredUpdate {
+  /** Works out what changed since the last round, or with `all` everything. */
+  round(all = false): DesiredRound {
     this.settleClaims();
-    const update: DesiredUpdate = { groups: [], removed: [], issues: [] };
+    if (all) { for (const service of this.state.services.keys()) this.dirty.add(service); }
+    const { dirty, removed } = this;
+    this.dirty = new Set();
+    const issues: ServiceIssue[] = [];
+    return { groups: this.work(dirty, issues), removed, issues };
+  }
+
+  /** What the rounds so far came to is in the maps. */
+  settled() {
+    this.removed.clear();
+  }
+
+  private *work(services: Set<string>, issues: ServiceIssue[]): Generator<ServiceFrontends> {
     const kept = new Set<string>();
-    for (const service of this.dirty) {
+    for (const service of services) {
       const group = this.group(service);
       const before = this.records.get(service);
       const keys = group.frontends.map(frontendKey);
+      for (const key of before?.keys ?? []) this.removed.add(key);
+      // An address may go from one Service to another in one round.
       for (const key of keys) kept.add(key);
-      for (const key of before?.keys ?? []) update.removed.push(key);
-      const issues = group.issues.map(({ message }) => message);
-      update.issues.push(...group.issues.filter((one) => !before?.issues.includes(one.message)));
-      update.groups.push(group);
+      const known = before?.issues ?? none;
+      issues.push(...group.issues.filter(({ message }) => !known.includes(message)));
+      const messages = group.issues.length === 0
+        ? none
+        : group.issues.map(({ message }) => message);
       if (!this.state.services.has(service)) this.records.delete(service);
-      else this.records.set(service, { claims: before?.claims ?? [], keys, issues });
+      else this.records.set(service, { claims: before?.claims ?? none, keys, issues: messages });
+      yield group;
     }
-    // An address may have gone from one Service to another in the same round.
-    update.removed = update.removed.filter((key) => !kept.has(key));
-    this.dirty = new Set();
-    return update;
-  }
-
-  /** All Services' frontends, one after the other so that not all of them are in memory at once. */
-  *all(): Generator<ServiceFrontends> {
-    for (const service of this.state.services.keys()) yield this.group(service);
+    for (const key of kept) this.removed.delete(key);
   }
 
   private group(key: string): ServiceFrontends {
@@ -122,8 +136,8 @@ export class DesiredState {
     }
   }
 
-  private record(key: string, claims: string[]) {
-    const { keys = [], issues = [] } = this.records.get(key) ?? {};
+  private record(key: string, claims: readonly string[]) {
+    const { keys = none, issues = none } = this.records.get(key) ?? {};
     if (claims.length + keys.length > 0) this.records.set(key, { claims, keys, issues });
   }
 

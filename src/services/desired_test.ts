@@ -13,14 +13,17 @@ function loaded(...objects: Parameters<typeof upsert>[0][]) {
   return desired;
 }
 
-/** Services and issues of a round. */
+/** Services and issues of a round that is then settled. */
 function round(desired: DesiredState) {
-  const { groups, removed, issues } = desired.update();
-  return {
-    services: groups.map((group) => group.service).sort(),
-    removed: removed.sort(),
+  const { groups, removed, issues } = desired.round();
+  const services = [...groups];
+  const result = {
+    services: services.map((group) => group.service).sort(),
+    removed: [...removed].sort(),
     issues: issues.map((issue) => `${issue.service} ${issue.reason}`),
   };
+  desired.settled();
+  return result;
 }
 
 Deno.test("DesiredState works out only the Services that a change touches", () => {
@@ -33,7 +36,7 @@ Deno.test("DesiredState works out only the Services that a change touches", () =
 
 Deno.test("DesiredState names the keys that a deleted or changed Service leaves", () => {
   const desired = loaded(web, api);
-  desired.update();
+  round(desired);
   desired.apply(remove(web));
   desired.apply(upsert({ ...api, ports: [] }));
   assert.deepEqual(round(desired).removed, [
@@ -51,7 +54,7 @@ Deno.test("DesiredState uses Endpoints only for a Service without slices", () =>
     subsets: [slice("web", ["10.2.0.1"])],
   };
   const desired = loaded(web, endpoints);
-  const list = () => show(desired.update().groups[0]!.frontends[0]!.backends);
+  const list = () => show([...desired.round().groups][0]!.frontends[0]!.backends);
   assert.deepEqual(list(), ["10.2.0.1:8080"]);
   desired.apply(upsert(slice("web", ["10.1.0.1"])));
   assert.deepEqual(list(), ["10.1.0.1:8080"]);
@@ -70,10 +73,10 @@ Deno.test("DesiredState gives a contested address to the older Service, then to 
     desiredFrontends(desired.state, "node1").map(({ portId }) => portId.split(":")[0])[0];
   assert.equal(owner(), "default/zoo");
   desired.apply(remove(old));
-  const next = desired.update();
+  const next = round(desired);
   assert.equal(owner(), "default/abc");
   assert.deepEqual(next.removed, [], "the address only changes hands");
-  assert.ok(next.groups.some((group) => group.service === "default/abc"));
+  assert.ok(next.services.includes("default/abc"));
   desired.apply(remove(service("abc")));
   assert.deepEqual(round(desired).services, ["default/abc", "default/web"]);
   assert.equal(owner(), "default/web");
@@ -86,9 +89,25 @@ Deno.test("DesiredState tells an issue once, and again when it comes back", () =
   desired.touch("default/bare");
   assert.deepEqual(round(desired).issues, []);
   desired.apply(upsert({ ...bare, clusterIPs: ["10.96.0.9"] }));
-  desired.update();
+  round(desired);
   desired.apply(upsert(bare));
   assert.deepEqual(round(desired).issues, ["default/bare NoAddress"]);
+});
+
+Deno.test("DesiredState goes on naming removed keys until they are settled", () => {
+  const desired = loaded(web);
+  round(desired);
+  desired.apply(remove(web));
+  const removed = () => {
+    const { groups, removed } = desired.round();
+    return [[...groups].length, [...removed].length];
+  };
+  assert.deepEqual(removed(), [1, 2]);
+  assert.deepEqual(removed(), [0, 2]);
+  desired.apply(upsert({ ...web, ports: [] }));
+  assert.deepEqual(removed(), [1, 1], "the address is desired again");
+  desired.settled();
+  assert.deepEqual(removed(), [0, 0]);
 });
 
 Deno.test("desiredFrontends() of an empty cluster is empty", () => {

@@ -1,6 +1,5 @@
 /** Which endpoints serve a Service's port. */
-import { parseIpv4 } from "../model/ipv4.ts";
-import type { Backend } from "../model/frontend.ts";
+import { type Backend, backendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointPort, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
 
@@ -29,12 +28,6 @@ export function endpointGroups(state: ClusterState, service: string): EndpointGr
   return [...slices].sort(([a], [b]) => a < b ? -1 : 1).map(([, slice]) => slice);
 }
 
-interface Candidate extends Backend {
-  endpoint: Endpoint;
-  /** addr and port as one number, to order and compare. */
-  key: number;
-}
-
 /**
  * Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669). With
  * publishNotReadyAddresses all of them, with internalTrafficPolicy Local those of this node only.
@@ -45,46 +38,43 @@ export function selectBackends(
   groups: readonly EndpointGroup[],
   nodeName: string,
 ): Selection {
-  const { candidates, portKnown } = collect(service, port, groups);
-  const near = service.internalTrafficPolicy === "Local"
-    ? candidates.filter(({ endpoint }) => endpoint.nodeName === nodeName)
-    : candidates;
-  let taken = service.publishNotReadyAddresses
-    ? near
-    : near.filter(({ endpoint }) => endpoint.ready);
-  if (taken.length === 0) {
-    taken = near.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
-  }
-  const backends = unique(taken);
-  const keys = new Set(taken.map(({ key }) => key));
-  const draining = unique(candidates.filter(({ key }) => !keys.has(key)));
-  return { backends, draining, portKnown };
-}
-
-/** Every endpoint that has the port. Slices name a Service's ports by the Service's names (KEP-752). */
-function collect(service: Service, port: ServicePort, groups: readonly EndpointGroup[]) {
-  const candidates: Candidate[] = [];
+  const ready: Backend[] = [], fallback: Backend[] = [], others: Backend[] = [];
   let portKnown = false;
   for (const group of groups) {
     for (const { name, protocol, port: number } of group.ports) {
+      // Slices name a Service's ports by the Service's names (KEP-752).
       if (name !== port.name || protocol !== port.protocol) continue;
       portKnown = true;
       const weight = group.weight ?? service.weight ?? 1;
       for (const endpoint of group.endpoints) {
         const { address: addr, terminating } = endpoint;
-        const key = (parseIpv4(addr) ?? 0) * 65536 + number;
-        candidates.push({ addr, port: number, weight, terminating, endpoint, key });
+        const key = backendKey(addr, number);
+        listFor(endpoint).push({ addr, port: number, weight, terminating, key });
       }
     }
   }
-  return { candidates, portKnown };
+  function listFor({ ready: isReady, serving, terminating, nodeName: node }: Endpoint): Backend[] {
+    if (service.internalTrafficPolicy === "Local" && node !== nodeName) return others;
+    if (isReady || service.publishNotReadyAddresses) return ready;
+    return serving && terminating ? fallback : others;
+  }
+  const [taken, left] = ready.length > 0 ? [ready, [...fallback, ...others]] : [fallback, others];
+  const backends = unique(taken!);
+  return { backends, draining: without(unique(left!), backends), portKnown };
 }
 
 /** In order, each once; of duplicates across slices the one that is not terminating, then the heavier one. */
-function unique(candidates: Candidate[]): Backend[] {
-  const sorted = candidates.toSorted((a, b) =>
+function unique(list: Backend[]): Backend[] {
+  const inOrder = list.every(({ key }, i) => i === 0 || list[i - 1]!.key < key);
+  if (inOrder) return list;
+  list.sort((a, b) =>
     a.key - b.key || Number(a.terminating) - Number(b.terminating) || b.weight - a.weight
   );
-  return sorted.filter(({ key }, i) => key !== sorted[i - 1]?.key)
-    .map(({ addr, port, weight, terminating }) => ({ addr, port, weight, terminating }));
+  return list.filter(({ key }, i) => key !== list[i - 1]?.key);
+}
+
+function without(list: Backend[], others: readonly Backend[]): Backend[] {
+  if (list.length === 0) return list;
+  const keys = new Set(others.map(({ key }) => key));
+  return list.filter(({ key }) => !keys.has(key));
 }

@@ -2,7 +2,7 @@
  * A copy of what the kernel's maps hold, as far as the plan needs it. Filled from the maps at the start and at each full
  * resync, and kept up as changes are applied.
  */
-import type { Backend } from "../model/frontend.ts";
+import { type Backend, backendKey } from "../model/frontend.ts";
 import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
 import { type Run, RunAllocator } from "./runs.ts";
 
@@ -33,16 +33,21 @@ export interface BackendEntry {
   weightEnd: number;
 }
 
-/** A list of backends as the array holds it. */
-export function toEntries(backends: readonly Backend[]): BackendEntry[] {
+/** A list of backends as the array holds it. One object is used for all elements. */
+export function* toEntries(backends: readonly Backend[]): Generator<BackendEntry> {
   const weighted = totalWeight(backends) > 0;
-  let weightEnd = 0;
-  return backends.map(({ addr, port, weight, terminating }) => ({
-    addr,
-    port,
-    flags: terminating ? BACKEND_TERMINATING : 0,
-    weightEnd: weighted ? weightEnd += weight : 0,
-  }));
+  const entry = { addr: "", port: 0, flags: 0, weightEnd: 0 };
+  for (const { addr, port, weight, terminating } of backends) {
+    entry.addr = addr;
+    entry.port = port;
+    entry.flags = flagsOf(terminating);
+    if (weighted) entry.weightEnd += weight;
+    yield entry;
+  }
+}
+
+function flagsOf(terminating: boolean): number {
+  return terminating ? BACKEND_TERMINATING : 0;
 }
 
 /** Sum of the weights, or 0 when all are the same. */
@@ -75,11 +80,15 @@ export class BackendTable {
     };
   }
 
-  set(index: number, { addr, port, flags, weightEnd }: BackendEntry) {
-    this.setRaw(index, parseIpv4(addr) ?? 0, port, flags, weightEnd);
+  /** Writes a list into the elements from `first` on. */
+  setRun(first: number, backends: readonly Backend[]) {
+    let i = first;
+    for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
+      this.setRaw(i++, parseIpv4(addr) ?? 0, port, flags, weightEnd);
+    }
   }
 
-  /** As `set()`, with the address as a number in host order. */
+  /** One element; the address is a number in host order. */
   setRaw(index: number, addr: number, port: number, flags: number, weightEnd: number) {
     this.addrs[index] = addr;
     this.ports[index] = port;
@@ -88,11 +97,14 @@ export class BackendTable {
   }
 
   /** Whether the elements from `first` on are these backends. */
-  holds(first: number, entries: readonly BackendEntry[]): boolean {
-    return entries.every(({ addr, port, flags, weightEnd }, i) =>
-      this.ports[first + i] === port && this.addrs[first + i] === parseIpv4(addr) &&
-      this.flags[first + i] === flags && this.weightEnds[first + i] === weightEnd
-    );
+  holds(first: number, backends: readonly Backend[]): boolean {
+    const weighted = totalWeight(backends) > 0;
+    let weightEnd = 0;
+    return backends.every(({ key, weight, terminating }, i) => {
+      if (weighted) weightEnd += weight;
+      return this.key(first + i) === key && this.flags[first + i] === flagsOf(terminating) &&
+        this.weightEnds[first + i] === weightEnd;
+    });
   }
 
   /** Address and port of each element of a run as one number, `backendKey()`. */
@@ -107,13 +119,8 @@ export class BackendTable {
   }
 
   private key(i: number): number {
-    return (this.addrs[i] ?? 0) * 65536 + (this.ports[i] ?? 0);
+    return backendKey(this.addrs[i] ?? 0, this.ports[i] ?? 0);
   }
-}
-
-/** Address (a number in host order, or dotted) and port as one number, good as a key. */
-export function backendKey(addr: string | number, port: number): number {
-  return (typeof addr === "string" ? parseIpv4(addr) ?? 0 : addr) * 65536 + port;
 }
 
 export interface Capacity {

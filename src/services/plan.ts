@@ -5,21 +5,14 @@
  */
 import { type Backend, frontendKey, isAddressKey } from "../model/frontend.ts";
 import type { Frontend } from "../model/frontend.ts";
-import { type BackendEntry, backendKey } from "./kernel.ts";
-import {
-  KernelState,
-  SERVICE_ADDRESS,
-  type ServiceEntry,
-  toEntries,
-  totalWeight,
-} from "./kernel.ts";
+import { KernelState, SERVICE_ADDRESS, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
 import type { Run } from "./runs.ts";
 
 export interface RunWrite {
   first: number;
-  entries: BackendEntry[];
+  backends: readonly Backend[];
 }
 
 export interface ServiceWrite {
@@ -60,14 +53,16 @@ export interface Changes {
 
 export interface PlanInput {
   groups: Iterable<ServiceFrontends>;
-  /** Keys that go unless a group has them; "others": every key of the kernel that no group has. */
+  /**
+   * Keys that go unless a group has them, asked for when `groups` has come to its end; "others": every key of the
+   * kernel that no group has.
+   */
   removed: Iterable<string> | "others";
 }
 
 /** One list of backends of a Service, and the run that holds it. */
 interface Placed {
   backends: readonly Backend[];
-  entries: BackendEntry[];
   run: Run;
 }
 
@@ -145,33 +140,39 @@ class Planner {
   /** Where the frontend's backends are or will be; undefined when there is no room for them. */
   private place(frontend: Frontend, key: string, all: Frontend[], placed: Placed[]) {
     const { backends } = frontend;
-    if (backends.length === 0) return { backends, entries: [], run: noRun };
+    if (backends.length === 0) return { backends, run: noRun };
     const same = placed.find((other) => sameBackends(other.backends, backends));
     if (same !== undefined) return same;
-    const entries = toEntries(backends);
-    const run = this.existingRun(key, all, entries) ?? this.newRun(entries);
+    const run = this.existingRun(key, all, backends) ?? this.newRun(backends);
     if (run === undefined) return undefined;
-    const place = { backends, entries, run };
+    const place = { backends, run };
     placed.push(place);
     return place;
   }
 
   /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
-  private existingRun(key: string, all: Frontend[], entries: BackendEntry[]): Run | undefined {
-    for (const candidate of [key, ...all.map(frontendKey)]) {
+  private existingRun(key: string, all: Frontend[], backends: readonly Backend[]) {
+    const holds = (candidate: string): Run | undefined => {
       const run = this.kernel.runOf(candidate);
-      if (run?.count === entries.length && this.kernel.backends.holds(run.first, entries)) {
-        return run;
-      }
+      const equal = run?.count === backends.length &&
+        this.kernel.backends.holds(run.first, backends);
+      return equal ? run : undefined;
+    };
+    const own = holds(key);
+    if (own !== undefined) return own;
+    for (const other of all) {
+      const run = holds(frontendKey(other));
+      if (run !== undefined) return run;
     }
     return undefined;
   }
 
-  private newRun(entries: BackendEntry[]): Run | undefined {
-    const first = this.kernel.runs.allocate(entries.length, this.now);
+  private newRun(backends: readonly Backend[]): Run | undefined {
+    const { length: count } = backends;
+    const first = this.kernel.runs.allocate(count, this.now);
     if (first === undefined) return undefined;
-    this.changes.runs.push({ first, entries });
-    return { first, count: entries.length };
+    this.changes.runs.push({ first, backends });
+    return { first, count };
   }
 
   private planEntry(frontend: Frontend, key: string, old: ServiceEntry | undefined, run: Run) {
@@ -213,8 +214,8 @@ class Planner {
   }
 
   private planStale(key: string, before: Run, after: Frontend | undefined) {
-    const keep = new Set(after?.backends.map(({ addr, port }) => backendKey(addr, port)));
-    const draining = new Set(after?.draining.map(({ addr, port }) => backendKey(addr, port)));
+    const keep = new Set(after?.backends.map(({ key }) => key));
+    const draining = new Set(after?.draining.map(({ key }) => key));
     const backends = new Map<number, boolean>();
     for (const backend of this.kernel.backends.keys(before)) {
       if (!keep.has(backend)) backends.set(backend, !draining.has(backend));
@@ -261,7 +262,7 @@ function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], 
 function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {
   return a === b || (a.length === b.length && a.every((one, i) => {
     const other = b[i]!;
-    return one.addr === other.addr && one.port === other.port && one.weight === other.weight &&
+    return one.key === other.key && one.weight === other.weight &&
       one.terminating === other.terminating;
   }));
 }

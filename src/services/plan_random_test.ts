@@ -129,8 +129,9 @@ class World {
   }
 
   incremental() {
-    const { groups, removed } = this.desired.update();
-    return this.apply({ groups, removed });
+    const changes = this.apply(this.desired.round());
+    this.desired.settled();
+    return changes;
   }
 
   /** As an agent that starts: all from the maps, all desired. */
@@ -139,8 +140,7 @@ class World {
     this.now += restMs; // what rested before the restart is not known to rest
     this.ids = new IdRegister(new Set([...this.maps.services.values()].map(({ id }) => id)));
     this.desired = new DesiredState(node, this.desired.state);
-    this.desired.update();
-    return this.apply({ groups: this.desired.all(), removed: "others" }, unwatched);
+    return this.apply({ groups: this.desired.round(true).groups, removed: "others" }, unwatched);
   }
 
   /** Alters the maps behind the agent's back; returns the keys of entries that are wrong now. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { Backend, Frontend } from "../model/frontend.ts";
+import { type Backend, backendKey, type Frontend } from "../model/frontend.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
-import { backendKey, KernelState } from "./kernel.ts";
+import { KernelState } from "./kernel.ts";
 import { plan, type PlanInput } from "./plan.ts";
 import { SimulatedMaps } from "./sim.ts";
 import { backends } from "./test_support.ts";

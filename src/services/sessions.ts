@@ -1,7 +1,7 @@
 /** Which sessions must go. Pure: who scans the `sessions` map brings each session in this form. */
-import { parseFrontendKey, PROTO } from "../model/frontend.ts";
+import { backendKey, parseFrontendKey, PROTO } from "../model/frontend.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
-import { backendKey, type KernelState } from "./kernel.ts";
+import type { KernelState } from "./kernel.ts";
 import type { StaleSessions } from "./plan.ts";
 import type { Run } from "./runs.ts";
 

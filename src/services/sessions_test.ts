@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { backendKey } from "../model/frontend.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
-import { backendKey, KernelState } from "./kernel.ts";
+import { KernelState } from "./kernel.ts";
 import { judgeOrphans, judgeStale, type SessionView } from "./sessions.ts";
 
 /** `10.96.0.1:53 10.1.0.1:5353`, UDP unless said otherwise. */
@@ -42,7 +43,7 @@ Deno.test("judgeStale() ends of the connections only handshakes with backends th
 
 Deno.test("judgeOrphans() ends datagrams without their frontend or backend in the maps", () => {
   const kernel = new KernelState({ services: 10, backends: 10 });
-  kernel.backends.set(0, { addr: "10.1.0.1", port: 5353, flags: 0, weightEnd: 0 });
+  kernel.backends.setRaw(0, parseIpv4("10.1.0.1")!, 5353, 0, 0);
   const entry = { id: 1, first: 0, count: 1, totalWeight: 0, affinitySeconds: 0, flags: 0 };
   kernel.load([["10.96.0.1:53/17/0", entry], ["10.96.0.1:80/6/0", { ...entry, count: 0 }]]);
   const judge = judgeOrphans(kernel);

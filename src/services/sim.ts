@@ -1,9 +1,10 @@
 /** For tests: maps that are filled one element at a time, and a naive reading of what they should hold. */
 import type { EndpointSlice, Service } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, ServiceEntry } from "./kernel.ts";
-import { KernelState } from "./kernel.ts";
+import { KernelState, toEntries } from "./kernel.ts";
 import type { RunWrite, ServiceWrite } from "./plan.ts";
 
 /** `addr:port weightEnd flags` of each backend, behind the entry's own properties. */
@@ -21,12 +22,13 @@ export class SimulatedMaps implements MapWriter {
   }
 
   writeRuns(runs: readonly RunWrite[]) {
-    for (const { first, entries } of runs) {
-      entries.forEach((entry, i) => {
-        if (first + i >= this.capacity.backends) throw new Error("E2BIG");
-        this.backends[first + i] = { ...entry };
+    for (const { first, backends } of runs) {
+      let i = first;
+      for (const entry of toEntries(backends)) {
+        if (i >= this.capacity.backends) throw new Error("E2BIG");
+        this.backends[i++] = { ...entry };
         this.step();
-      });
+      }
     }
   }
   writeServices(services: readonly ServiceWrite[]) {
@@ -68,7 +70,9 @@ export class SimulatedMaps implements MapWriter {
   /** A copy as an agent reads it at its start. */
   read(restMs: number): KernelState {
     const kernel = new KernelState(this.capacity, restMs);
-    this.backends.forEach((entry, i) => kernel.backends.set(i, entry));
+    this.backends.forEach(({ addr, port, flags, weightEnd }, i) =>
+      kernel.backends.setRaw(i, parseIpv4(addr)!, port, flags, weightEnd)
+    );
     kernel.load([...this.services].map(([key, entry]) => [key, { ...entry }] as const));
     return kernel;
   }

@@ -1,5 +1,5 @@
 /** Makers of objects for the tests of this folder. */
-import type { Backend } from "../model/frontend.ts";
+import { type Backend, backendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointSlice, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
 
@@ -62,6 +62,7 @@ export function backends(...texts: string[]): Backend[] {
       port: Number(port),
       weight: Number(weight ?? 1),
       terminating: terminating === "!",
+      key: backendKey(addr!, Number(port)),
     };
   });
 }
