@@ -5,6 +5,7 @@
  *
  * Limitation: not a plugin by itself. It makes no interface and hands out no address.
  */
+import { AttachError } from "../src/bpf/attach.ts";
 import { SyscallError } from "../src/linux/libc.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
@@ -168,5 +169,6 @@ function explain(error: unknown): CniError {
     const advice = needsRoot ? "pcnk must run as root" : undefined;
     return new CniError(CODE.KERNEL, error.message, advice);
   }
+  if (error instanceof AttachError) return new CniError(CODE.KERNEL, error.message);
   return new CniError(CODE.INTERNAL, error instanceof Error ? error.message : String(error));
 }

@@ -51,7 +51,7 @@ function checkNetns(netns: string): void {
     throw badNetns(netns, (error as Error).message);
   }
   if (!found.isFile) throw badNetns(netns, "it is not a network namespace");
-  const own = Deno.statSync("/proc/self/ns/net");
+  const own = Deno.statSync("/proc/thread-self/ns/net");
   if (own.dev === found.dev && own.ino === found.ino) {
     throw badNetns(netns, "it is the node's own network namespace");
   }

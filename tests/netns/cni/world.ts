@@ -53,6 +53,17 @@ export interface CallOptions {
   stdin?: string | Uint8Array;
 }
 
+/** What the plugin changes, in a form that can be compared. */
+export interface Snapshot {
+  endpoints: { addr: string; ifindex: number; mac: string; gateway: string }[];
+  /** `device direction mode program` */
+  programs: string[];
+  /** Names of pinned TCX links. */
+  links: string[];
+  /** Names of records. */
+  attachments: string[];
+}
+
 let made = 0;
 
 export class CniWorld {
@@ -171,7 +182,7 @@ export class CniWorld {
   }
 
   /** Everything the plugin could have changed: entries, programs, pins, files. Equal texts mean that nothing did. */
-  snapshot(): unknown {
+  snapshot(): Snapshot {
     const entries = this.plane.maps.endpoints.entries().map(([{ addr }, value]) => ({
       addr,
       ...value,
