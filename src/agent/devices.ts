@@ -24,11 +24,14 @@ export interface DeviceOptions extends AttachmentContext {
 
 /** How long after a device went its endpoints are looked for; the runtime's DEL mostly comes first. */
 const vanishMs = 5000;
+/** How long after the bridge got its program it is looked at again. */
+const againMs = 1000;
 
 export class Devices {
   private readonly monitor = RtMonitor.open(["link", "address", "route"]);
   private readonly interval: ReturnType<typeof setInterval>;
   private vanish: ReturnType<typeof setTimeout> | undefined;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private uplinkSeen: string | undefined;
   private stopped = false;
   private watching: Promise<void> = Promise.resolve();
@@ -50,6 +53,7 @@ export class Devices {
     this.stopped = true;
     clearInterval(this.interval);
     clearTimeout(this.vanish);
+    clearTimeout(this.again);
     await this.monitor.close();
     await this.watching;
   }
@@ -72,6 +76,7 @@ export class Devices {
   }
 
   private check() {
+    this.again = undefined;
     try {
       this.checkBridge();
       this.checkUplink();
@@ -96,6 +101,8 @@ export class Devices {
     const link = nl.link(bridge);
     if (link !== undefined && ensureProgram(this.options, link, "egress", "lbrp_to_pod")) {
       log.info({ device: bridge }, "lbrp_to_pod attached to the pods' bridge");
+      // A CNI call may have done the same in another mode at the same moment, each removing the other's.
+      this.again ??= setTimeout(() => this.check(), againMs);
     }
   }
 
@@ -105,7 +112,8 @@ export class Devices {
     try {
       uplink = findUplink(nl, name);
     } catch (error) {
-      log.warn({ err: error }, "the uplink is gone");
+      if (this.uplinkSeen !== "gone") log.warn({ device: name }, (error as Error).message);
+      this.uplinkSeen = "gone";
       return;
     }
     const seen = `${uplink?.name} ${uplink?.ifindex} ${uplink?.address}`;

@@ -81,6 +81,11 @@ export class Reconciler {
     if (this.kernel === undefined) throw this.failure;
     const ended = endSessions(this.options.maps.sessions, judgeOrphans(this.kernel));
     if (ended > 0) this.log.info({ ended }, "sessions without a service or backend ended");
+    const { services, nodes } = this.desired.state;
+    this.log.info(
+      { services: services.size, nodes: nodes.size },
+      "cluster objects are in the maps",
+    );
   }
 
   /** Compares everything with the maps soon. */
