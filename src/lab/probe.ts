@@ -53,7 +53,7 @@ export async function runProbes(probes: Probe[]): Promise<ProbeResult[]> {
   for (const probe of probes) {
     const result = runProbe(probe);
     results.push(result);
-    let timer: number | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([result, new Promise((r) => timer = setTimeout(r, HEAD_START_MS))]);
     clearTimeout(timer);
   }

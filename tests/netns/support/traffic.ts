@@ -64,7 +64,7 @@ async function datagrams(address: string, port: number, stop: Promise<unknown>) 
   const timer = setInterval(() => socket.send(`udp ${++sent}`, port, address), UDP_EVERY_MS);
   await stop;
   clearInterval(timer);
-  let limit = 0;
+  let limit: ReturnType<typeof setTimeout> | undefined;
   await new Promise<void>((resolve) => {
     heardAll = resolve;
     limit = setTimeout(resolve, LAST_ANSWER_MS);
