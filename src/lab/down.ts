@@ -2,14 +2,15 @@
  * `lab down`: removes a lab by what its state file says and by what its names say, so that it also works after a crash of
  * `lab up`, and without a state file.
  */
+import { closeFd, openFile } from "../linux/libc.ts";
 import { umount } from "../linux/mount.ts";
 import { deleteNetns } from "../linux/netns.ts";
 import { stopAgent } from "./agents.ts";
 import { cgroupOf, isThere, leftovers, namespacesOf } from "./leftovers.ts";
 import { mountsBelow } from "./mounts.ts";
 import { LAB_ROOT, labDir, NETNS_ROOT, planPod } from "./plan.ts";
-import { deletePod, endAllIn, endAllWithKeys, removeCgroup } from "./pods.ts";
-import { netnsKey } from "./process.ts";
+import { deletePod, endAll, endAllIn, removeCgroup } from "./pods.ts";
+import { netnsKey, processesIn } from "./process.ts";
 import { type Progress, silent } from "./progress.ts";
 import { LabStore, NoLabError } from "./state.ts";
 import { inParallel } from "./wait.ts";
@@ -78,14 +79,29 @@ async function stopAgents(store: LabStore): Promise<void> {
 async function removeRest(name: string): Promise<void> {
   const namespaces = namespacesOf(name);
   const paths = namespaces.map((netns) => `${NETNS_ROOT}/${netns}`);
-  const keys = new Set(paths.map(netnsKey).filter((key) => key !== undefined));
   await endAllIn(paths);
   for (const path of mountsBelow(labDir(name))) umount(path, { lazy: true });
-  for (const netns of namespaces) deleteNetns(netns);
-  // Again: a process that was just on its way in has arrived by now, and no other can follow.
-  await endAllWithKeys(keys);
+  const late = withNamespacesHeld(paths, (keys) => {
+    for (const netns of namespaces) deleteNetns(netns);
+    // A process that was just on its way in has arrived by now, and no other can follow.
+    return processesIn(keys);
+  });
+  await endAll(late);
   removeCgroup(cgroupOf(name));
   removeFolders(name);
+}
+
+/**
+ * Calls `work` with what tells these namespaces apart, and keeps them alive meanwhile even without their names: else the
+ * kernel gives their inode numbers to namespaces of somebody else.
+ */
+function withNamespacesHeld<T>(paths: string[], work: (keys: Set<string>) => T): T {
+  const held = paths.map((path) => openFile(path));
+  try {
+    return work(new Set(paths.map(netnsKey).filter((key) => key !== undefined)));
+  } finally {
+    for (const fd of held) closeFd(fd);
+  }
 }
 
 function removeFolders(name: string): void {

@@ -4,7 +4,7 @@ import { attachPod, detachPod, type PortMapping } from "./attachment.ts";
 import { createPodNetns } from "./network.ts";
 import { deleteNetns } from "../linux/netns.ts";
 import { type NodePlan, planPod, type PodPlan, SERVER_PORT } from "./plan.ts";
-import { endProcess, identify, netnsKey, processesIn } from "./process.ts";
+import { endProcess, identify, netnsKey, processesIn, type ProcessId } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
 import type { LabStore, PodState } from "./state.ts";
 import { within } from "./wait.ts";
@@ -106,18 +106,15 @@ export async function deletePod(store: LabStore, pod: PodPlan): Promise<void> {
   }
 }
 
-/** Ends every process in these namespaces, also those nobody wrote down. Returns how many there were. */
-export async function endAllIn(netnsPaths: string[]): Promise<number> {
+/** Ends every process in these namespaces, also those nobody wrote down. */
+export async function endAllIn(netnsPaths: string[]): Promise<void> {
   const keys = netnsPaths.map(netnsKey).filter((key) => key !== undefined);
-  return await endAllWithKeys(new Set(keys));
+  if (keys.length > 0) await endAll(processesIn(new Set(keys)));
 }
 
-/** Likewise by netnsKey, for namespaces whose name is gone already. */
-export async function endAllWithKeys(keys: Set<string>): Promise<number> {
-  if (keys.size === 0) return 0;
-  const found = processesIn(keys);
-  await Promise.all(found.map((id) => endProcess(id, GRACE_MS)));
-  return found.length;
+/** Ends these processes. */
+export async function endAll(processes: ProcessId[]): Promise<void> {
+  await Promise.all(processes.map((id) => endProcess(id, GRACE_MS)));
 }
 
 /** Removes an empty cgroup with those below it. */

@@ -9,7 +9,7 @@ import { endpointSliceManifests, serviceManifests } from "../../src/lab/manifest
 import { settle } from "../../src/lab/services.ts";
 import { upLab, type UpOptions } from "../../src/lab/up.ts";
 import { file, root } from "../support/needs.ts";
-import { pcnk, untilLine } from "../support/pcnk.ts";
+import { Listener, pcnk } from "../support/pcnk.ts";
 import type { TrafficReport } from "./support/traffic.ts";
 
 const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
@@ -35,12 +35,13 @@ async function startTraffic(lab: LabHandle, pod: string, address: string) {
   const script = fileURLToPath(new URL("support/traffic.ts", import.meta.url));
   const argv = [Deno.execPath(), "run", "-A", "--no-check", script, address, "80"];
   const child = lab.command(pod, argv, { stdin: "piped", stdout: "piped" }).spawn();
-  await untilLine(child.stdout, /^started$/);
+  const said = new Listener(child.stdout);
+  await said.line(/^started$/);
   return async (): Promise<TrafficReport> => {
     await child.stdin.close();
-    const report = JSON.parse(await new Response(child.stdout).text());
+    const lines = (await said.all()).trim().split("\n");
     await child.status;
-    return report;
+    return JSON.parse(lines.at(-1)!);
   };
 }
 

@@ -8,12 +8,12 @@ import type { LabStatus } from "../../src/lab/status.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
 import { file, root } from "../support/needs.ts";
-import { runPcnk, startPcnk, untilLine } from "../support/pcnk.ts";
+import { Listener, runPcnk, startPcnk } from "../support/pcnk.ts";
 
 const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
 const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
 // libc's symbols stay open once they are used.
-const options = { ignore, sanitizeResources: false };
+const options = { ignore, sanitizeResources: false, sanitizeOps: false };
 
 /** Runs a test around a lab's name; whatever the test does, the lab is gone in the end, and nothing of it is left. */
 async function around(name: string, test: () => Promise<void>): Promise<void> {
@@ -86,14 +86,14 @@ Deno.test("pcnk lab up, test, exec, status, down", options, async (t) => {
     await t.step("exec runs in pods and on nodes and hands over the exit code", async () => {
       const script = "ip -br address show eth0; exit 7";
       const inPod = await runPcnk("lab", "exec", ...of, "pod1-1", "--", "sh", "-c", script);
-      assert.equal(inPod.code, 7);
+      assert.equal(inPod.code, 7, inPod.stderr);
       assert.match(inPod.stdout, /^eth0@\S+ +UP +10\.244\.1\.\d+\/24/);
       const variables = ["sh", "-c", 'ls "$PCNK_BPFFS/map"; cat /proc/self/cgroup'];
       const onNode = await runPcnk("lab", "exec", ...of, "node2", "--", ...variables);
       assert.match(onNode.stdout, /^services$/m);
       assert.match(onNode.stdout, /^0::\/pcnk-tlab\/node2$/m);
       const killed = await runPcnk("lab", "exec", ...of, "pod1-1", "--", "sh", "-c", "kill -9 $$");
-      assert.equal(killed.code, 137);
+      assert.equal(killed.code, 137, killed.stderr);
       const nowhere = await runPcnk("lab", "exec", ...of, "pod9", "--", "true");
       assert.equal(nowhere.code, 1);
       assert.match(nowhere.stderr, /no node or pod "pod9".*node1, node2, pod1-1/);
@@ -115,9 +115,10 @@ async function crash(name: string, line: RegExp, after: () => void = () => {}): 
   await around(name, async () => {
     const before = snapshot();
     const up = startPcnk("lab", "up", "--name", name, "--pods", "3");
-    await untilLine(up.stderr, line);
+    const said = new Listener(up.stderr);
+    await said.line(line);
     up.kill("SIGKILL");
-    await Promise.all([up.status, up.stdout.cancel(), up.stderr.cancel()]);
+    await Promise.all([up.status, up.stdout.cancel(), said.all()]);
     after();
     const down = await runPcnk("lab", "down", "--name", name);
     assert.equal(down.code, 0, down.stderr);
@@ -154,10 +155,12 @@ Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", options, asyn
   await around(name, async () => {
     const before = snapshot();
     const up = startPcnk("lab", "up", "--name", name);
-    await untilLine(up.stderr, /^✓ agents/);
+    const said = new Listener(up.stderr);
+    await said.line(/^✓ agents/);
     up.kill("SIGINT");
-    await Promise.all([up.stdout.cancel(), new Response(up.stderr).text()]);
-    assert.equal((await up.status).code, 130);
+    const [text, { code }] = await Promise.all([said.all(), up.status, up.stdout.cancel()]);
+    assert.equal(code, 130, text);
+    assert.match(text, /^✓ undo.*\npcnk: stopped by SIGINT$/m);
     assertGone(name, before);
   });
 });

@@ -35,19 +35,32 @@ export async function runPcnk(...args: string[]): Promise<Said> {
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-/** Reads a stream until a line matches; returns all that came. Fails when the stream ends before. */
-export async function untilLine(stream: ReadableStream<Uint8Array>, line: RegExp): Promise<string> {
-  const reader = stream.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  try {
-    while (!text.split("\n").slice(0, -1).some((each) => line.test(each))) {
-      const { done, value } = await reader.read();
-      if (done) throw new Error(`no line ${line} in:\n${text}`);
-      text += decoder.decode(value, { stream: true });
+/** What a stream says, piece by piece. Unlike the stream itself it can be asked first for a line and then for the rest. */
+export class Listener {
+  private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  private readonly decoder = new TextDecoder();
+  private text = "";
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.reader = stream.getReader();
+  }
+
+  /** Waits for a line; fails when the stream ends before. */
+  async line(wanted: RegExp): Promise<void> {
+    while (!this.text.split("\n").slice(0, -1).some((each) => wanted.test(each))) {
+      if (!await this.more()) throw new Error(`no line ${wanted} in:\n${this.text}`);
     }
-    return text;
-  } finally {
-    reader.releaseLock();
+  }
+
+  /** Waits for the end; returns everything that was said. */
+  async all(): Promise<string> {
+    while (await this.more());
+    return this.text;
+  }
+
+  private async more(): Promise<boolean> {
+    const { done, value } = await this.reader.read();
+    this.text += this.decoder.decode(value, { stream: !done });
+    return !done;
   }
 }
