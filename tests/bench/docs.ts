@@ -29,12 +29,12 @@ export function updatePage(page: string, report: Report): string {
 }
 
 function describe({ machine, settings }: Report): string {
-  const { cpus, cpu, memoryGB, distribution, kernel, deno, iptables } = machine;
+  const { cpus, cpu, memoryGB, distribution, kernel, deno, iptables, bridgeNetfilter } = machine;
+  const { runs, sliceMs, attach } = settings;
   return [
-    `Measured on ${machine.date}, commit ${machine.commit}.`,
-    `Machine: ${cpus} × ${cpu}, ${memoryGB} GB, ${distribution}, Linux ${kernel},`,
-    `bridge-nf-call-iptables ${machine.bridgeNetfilter}, ${iptables}, Deno ${deno},`,
-    `load ${machine.load.toFixed(2)} before the run.`,
-    `${settings.runs} rounds, ${settings.sliceMs} ms of traffic a run, attached by ${settings.attach}.`,
+    `Measured on ${machine.date}, commit ${machine.commit}, on ${cpus} × ${cpu}, ${memoryGB} GB,`,
+    `${distribution}, Linux ${kernel}, bridge-nf-call-iptables ${bridgeNetfilter}, ${iptables},`,
+    `Deno ${deno}; load ${machine.load.toFixed(2)} before the run. ${runs} rounds,`,
+    `${sliceMs} ms of traffic a run, pcnk attached by ${attach}.`,
   ].join("\n");
 }

@@ -119,6 +119,13 @@ async function main(args: string[]): Promise<void> {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "results.json"), JSON.stringify(report, null, 2) + "\n");
     console.log(textTable(results));
+    if (machine.load > machine.cpus / 2) {
+      console.log(
+        `\nThe machine was at work (load ${
+          machine.load.toFixed(1)
+        }): measure again when it is quiet.`,
+      );
+    }
     if (!options.docs) return;
     const page = join(root, "docs/benchmarks.md");
     writeFileSync(page, updatePage(readFileSync(page, "utf8"), report));
