@@ -41,6 +41,8 @@ export interface Answer {
   /** Standard output, parsed; undefined when it is empty. */
   // deno-lint-ignore no-explicit-any -- tests look into it
   out: any;
+  /** Standard output as it is. */
+  text: string;
   /** Standard error, a line each, parsed. */
   log: Record<string, unknown>[];
 }
@@ -238,6 +240,7 @@ export function runInProcess(
   return {
     code,
     out: out === "" ? undefined : JSON.parse(out),
+    text: out,
     log: lines.map((line) => JSON.parse(line)),
   };
 }
