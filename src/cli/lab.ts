@@ -96,8 +96,7 @@ function down() {
     .description("remove a lab, or what is left of one after a crash")
     .addOption(nameOption())
     .action(async ({ name }) => {
-      const { found, warnings } = await downLab(name, stderrProgress());
-      for (const warning of warnings) console.error(`pcnk: ${warning}`);
+      const found = await downLab(name, stderrProgress());
       if (!found) console.error(`there is no lab named ${name}: nothing to remove`);
     });
 }

@@ -1,13 +1,14 @@
 /** `lab demo`: a lab from up to down with everything tried in between; what a newcomer sees first. */
 import { sourcesOf } from "./connectivity.ts";
 import { downLab } from "./down.ts";
+import { spokenCommand } from "./executable.ts";
 import type { LabHandle } from "./lab.ts";
 import { leftovers } from "./leftovers.ts";
 import type { Progress } from "./progress.ts";
 import { renderReport, type TestReport } from "./report.ts";
 import { LabStore } from "./state.ts";
 import { labStatus, renderStatus } from "./status.ts";
-import type { Paint } from "./terminal.ts";
+import { columns, type Paint } from "./terminal.ts";
 import { upLab, type UpOptions } from "./up.ts";
 
 /** Where a demo shows what it found. */
@@ -60,23 +61,30 @@ function render(lab: LabHandle, report: TestReport, { width, paint }: DemoOutput
 }
 
 function ending(report: TestReport, paint: Paint): string {
+  const pcnk = spokenCommand();
   if (report.failed > 0) {
     return `${
       paint("red", `${report.failed} checks failed.`)
     } The lab is gone; to look into it keep one up:
 
-  pcnk lab up && pcnk lab test
+  ${pcnk} lab up && ${pcnk} lab test
 `;
   }
-  return `${
-    paint("green", "All green, and nothing is left behind.")
-  } What you saw: a cluster of network namespaces; pods wired by the bridge,
-host-local and portmap plugins with pcnk chained behind them; services translated by eBPF at each pod's own veth.
+  const verdict = report.passed > 0 ? "All green" : "Without pods there is nothing to check";
+  return `${paint("green", `${verdict}, and nothing is left behind.`)}
+
+What you saw: a cluster of network namespaces; pods wired by the bridge,
+host-local and portmap plugins, with pcnk chained behind them; services
+translated by eBPF at each pod's own veth.
 
 Next:
-  pcnk lab up                             keep one, to play with
-  pcnk lab exec pod1-1 -- curl 10.96.1.1  ask a service
-  pcnk lab status                         see nodes and pods
-  pcnk lab down                           remove it
+${columns(NEXT.map(([args, what]) => [`  ${pcnk} ${args}`, what])).join("\n")}
 `;
 }
+
+const NEXT = [
+  ["lab up", "keep one, to play with"],
+  ["lab exec pod1-1 -- curl 10.96.1.1", "ask a service"],
+  ["lab status", "see nodes and pods"],
+  ["lab down", "remove it"],
+] as const;

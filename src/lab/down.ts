@@ -15,36 +15,28 @@ import { type Progress, silent } from "./progress.ts";
 import { LabStore, NoLabError } from "./state.ts";
 import { inParallel } from "./wait.ts";
 
-/** What `downLab` did. */
-export interface DownReport {
-  /** There was something to remove. */
-  found: boolean;
-  /** What did not work as it should though the lab is gone, e.g. a failed CNI DEL. */
-  warnings: string[];
-}
-
 /**
- * Removes a lab, or what is left of one.
+ * Removes a lab, or what is left of one. What did not work as it should though the lab is gone in the end, e.g. a failed
+ * CNI DEL, is a note of the progress.
  *
+ * @returns whether there was anything to remove.
  * @throws Error when a `lab up` of that name is still at work, or something cannot be removed.
  */
-export async function downLab(name: string, progress: Progress = silent): Promise<DownReport> {
+export async function downLab(name: string, progress: Progress = silent): Promise<boolean> {
   const { store, warning } = openIfPossible(name);
   if (store?.busy) {
     const { pid } = store.state.owner;
     throw new Error(`lab ${name} is just being made (by process ${pid}); stop that first`);
   }
-  const found = store !== undefined || warning !== undefined || leftovers(name).length > 0;
-  const warnings = warning === undefined ? [] : [warning];
-  if (!found) return { found, warnings };
+  if (leftovers(name).length === 0) return false;
+  if (warning !== undefined) progress.note(warning);
   if (store) {
-    await progress.step("pods", async () => {
-      warnings.push(...await deletePods(store));
-    }, () => "CNI DEL done");
+    const failed = await progress.step("pods", () => deletePods(store), () => "CNI DEL done");
+    for (const failure of failed) progress.note(failure);
     await progress.step("agents", () => stopAgents(store), () => "ended");
   }
   await progress.step("rest", () => removeRest(name), () => "nothing left");
-  return { found, warnings };
+  return true;
 }
 
 function openIfPossible(name: string): { store?: LabStore; warning?: string } {
@@ -56,8 +48,9 @@ function openIfPossible(name: string): { store?: LabStore; warning?: string } {
   }
 }
 
+/** Returns what failed. A pod whose DEL fails is gone all the same. */
 async function deletePods(store: LabStore): Promise<string[]> {
-  const warnings: string[] = [];
+  const failed: string[] = [];
   const { plan, state } = store;
   const pods = Object.values(state.pods);
   await inParallel(plan.nodes, 2, async (node) => {
@@ -65,11 +58,11 @@ async function deletePods(store: LabStore): Promise<string[]> {
       try {
         await deletePod(store, planPod(plan.options.name, node.name, pod.name));
       } catch (error) {
-        warnings.push(`CNI DEL of ${pod.name}: ${(error as Error).message}`);
+        failed.push(`${pod.name}: ${(error as Error).message}`);
       }
     }
   });
-  return warnings;
+  return failed;
 }
 
 async function stopAgents(store: LabStore): Promise<void> {

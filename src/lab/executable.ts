@@ -11,6 +11,14 @@ export function selfCommand(): string[] {
   return [Deno.execPath(), "run", "--allow-all", "--quiet", main];
 }
 
+/** How a person at this working directory calls pcnk: by name when it is in PATH, else by its path. */
+export function spokenCommand(executable = Deno.execPath(), folder = Deno.cwd()): string {
+  if (!Deno.build.standalone && executable === Deno.execPath()) return "pcnk";
+  const path = Deno.env.get("PATH") ?? "";
+  if (path.split(":").some((each) => `${each}/pcnk` === executable)) return "pcnk";
+  return executable.startsWith(folder + "/") ? executable.slice(folder.length + 1) : executable;
+}
+
 /**
  * Puts pcnk into `folder` under its own name, for CNI_PATH: a link to the executable, or a script that runs the source.
  */

@@ -48,8 +48,17 @@ export async function upLab(options: UpOptions = {}): Promise<LabHandle> {
     store.update((state) => state.phase = "up");
     return new LabHandle(store);
   } catch (error) {
-    await progress.step("undo", () => downLab(plan.options.name), () => "nothing left");
+    await undo(plan.options.name, progress);
     throw error;
+  }
+}
+
+/** A failure here does not hide the one that led here. */
+async function undo(name: string, progress: Progress): Promise<void> {
+  try {
+    await progress.step("undo", () => downLab(name), () => "nothing left");
+  } catch (error) {
+    progress.note(`not everything could be removed: ${(error as Error).message}`);
   }
 }
 

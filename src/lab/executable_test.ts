@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { installSelf, selfCommand, spokenCommand } from "./executable.ts";
+
+Deno.test("selfCommand() runs main.ts when pcnk is not compiled", async () => {
+  const [program, ...args] = selfCommand();
+  const options = { args: [...args, "--help"], stdout: "piped", stderr: "null" } as const;
+  const { code, stdout } = await new Deno.Command(program!, options).output();
+  assert.equal(code, 0);
+  assert.match(new TextDecoder().decode(stdout), /^Usage: pcnk/);
+});
+
+Deno.test("installSelf() makes a pcnk that passes arguments on as they are", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    installSelf(folder, ["printf", "<%s>", "it's"]);
+    const { stdout } = await new Deno.Command(`${folder}/pcnk`, { args: ["a b", "$HOME"] })
+      .output();
+    assert.equal(new TextDecoder().decode(stdout), "<it's><a b><$HOME>");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("installSelf() links to an executable", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    installSelf(folder, ["/x/dist/pcnk"]);
+    assert.equal(await Deno.readLink(`${folder}/pcnk`), "/x/dist/pcnk");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("spokenCommand() is what a person would type", () => {
+  const [first = ""] = (Deno.env.get("PATH") ?? "").split(":");
+  assert.equal(spokenCommand(`${first}/pcnk`, "/home"), "pcnk");
+  assert.equal(spokenCommand("/src/pcnk/dist/pcnk", "/src/pcnk"), "dist/pcnk");
+  assert.equal(spokenCommand("/src/pcnk/dist/pcnk", "/home"), "/src/pcnk/dist/pcnk");
+});
