@@ -1,0 +1,202 @@
+/**
+ * Nodes, checked: of a cluster's Node objects those that packets can be sent to, and for the rest the reason why not. One
+ * broken Node never keeps the others from being reached.
+ *
+ * Who wins a dispute: this node's own podCIDR is never given away; of two others the older Node keeps what it has, so that
+ * a newcomer's mistake (or ill will) cannot draw a running node's traffic to itself.
+ */
+import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import {
+  firstAtLeast,
+  formatPrefix,
+  holds,
+  isUnicast,
+  parsePrefix,
+  type Prefix,
+  prefixOf,
+  RangeSet,
+} from "./prefix.ts";
+import type { Problem, ProblemCode, RoutingNode, Uplink } from "./types.ts";
+
+/** A Node whose addresses can be used. */
+export interface CheckedNode {
+  name: string;
+  /** The first InternalIP: what all others know this node by. */
+  address: number;
+  publicIP?: number;
+  podCIDRs: Prefix[];
+  directRouting?: boolean;
+}
+
+/** What became of the Nodes. */
+export interface CheckedNodes {
+  /** Undefined: there is no usable Node object of this node. It may have no podCIDRs. */
+  own?: CheckedNode;
+  /** By name. */
+  peers: CheckedNode[];
+  problems: Problem[];
+}
+
+/** Checks all Nodes against each other and against the uplinks. */
+export function checkNodes(
+  own: string,
+  nodes: Iterable<RoutingNode>,
+  uplinks: readonly Uplink[],
+): CheckedNodes {
+  return new Checker(own, uplinks).check([...nodes]);
+}
+
+class Checker {
+  readonly #problems: Problem[] = [];
+  readonly #subnets: (Prefix & { device: string })[];
+
+  constructor(private readonly own: string, uplinks: readonly Uplink[]) {
+    this.#subnets = uplinks.flatMap(({ name, addresses }) =>
+      addresses.map(({ address, prefixLength }) => ({
+        ...prefixOf(parseIpv4(address) ?? 0, prefixLength),
+        device: name,
+      }))
+    );
+  }
+
+  check(nodes: RoutingNode[]): CheckedNodes {
+    // This node first, then by age: who comes later has to give way.
+    nodes.sort((a, b) =>
+      Number(b.name === this.own) - Number(a.name === this.own) ||
+      compare(a.createdAt ?? Infinity, b.createdAt ?? Infinity) || compare(a.name, b.name)
+    );
+    const read = nodes.map((node) => this.#read(node)).filter((node) => node !== undefined);
+    const own = read[0]?.name === this.own ? read[0] : undefined;
+    if (own === undefined && nodes[0]?.name !== this.own) {
+      this.#report("own-node-missing", this.own, "there is no Node object of this node yet");
+    }
+    const addressed = this.#disputedAddresses(read, own);
+    this.#disputedPrefixes(addressed);
+    const peers = addressed.filter((node) => node !== own && node.podCIDRs.length > 0);
+    peers.sort((a, b) => compare(a.name, b.name));
+    return { ...(own === undefined ? {} : { own }), peers, problems: this.#problems };
+  }
+
+  #report(code: ProblemCode, node: string, message: string) {
+    this.#problems.push({ code, node, message });
+  }
+
+  /** The Node alone, without a look at the others. */
+  #read({ name, internalIPs, podCIDRs, publicIP, directRouting }: RoutingNode) {
+    const address = internalIPs.map(parseIpv4).find((ip) => ip !== undefined && isUnicast(ip));
+    if (address === undefined) {
+      const given = internalIPs.length > 0 ? `, only ${internalIPs.join(", ")}` : "";
+      this.#report("no-address", name, `node ${name} has no usable IPv4 InternalIP${given}`);
+      return undefined;
+    }
+    const node: CheckedNode = { name, address, podCIDRs: this.#readPrefixes(name, podCIDRs) };
+    if (directRouting !== undefined) node.directRouting = directRouting;
+    if (publicIP !== undefined) {
+      const parsed = parseIpv4(publicIP);
+      if (parsed !== undefined && isUnicast(parsed)) node.publicIP = parsed;
+      else {
+        const text = JSON.stringify(publicIP.slice(0, 64));
+        this.#report(
+          "bad-public-ip",
+          name,
+          `node ${name}: pcnk.io/public-ip ${text} is no IPv4 address of a host; ` +
+            `its InternalIP ${formatIpv4(address)} is used`,
+        );
+      }
+    }
+    return node;
+  }
+
+  #readPrefixes(name: string, podCIDRs: readonly string[]): Prefix[] {
+    if (podCIDRs.length === 0) {
+      this.#report("no-pod-cidr", name, `node ${name} has no podCIDR yet`);
+    }
+    return podCIDRs.flatMap((text) => {
+      const prefix = parsePrefix(text);
+      // A prefix that ends beyond unicast begins there or spans it; 0.0.0.0/0 does both.
+      if (prefix && isUnicast(prefix.first) && isUnicast(prefix.last) && prefix.length >= 8) {
+        return [prefix];
+      }
+      const shown = JSON.stringify(text.slice(0, 64));
+      this.#report(
+        "bad-pod-cidr",
+        name,
+        `node ${name}: podCIDR ${shown} cannot be pods' addresses`,
+      );
+      return [];
+    });
+  }
+
+  /** Says which addresses occur twice. Another node with this node's address is left out: packets would come back. */
+  #disputedAddresses(nodes: CheckedNode[], own: CheckedNode | undefined): CheckedNode[] {
+    const addresses = new Map<number, string>();
+    const publics = new Map<number, string>();
+    return nodes.filter((node) => {
+      const { name, address, publicIP } = node;
+      const first = addresses.get(address);
+      const text = formatIpv4(address);
+      if (first !== undefined && address === own?.address) {
+        const message = `node ${name} claims ${text}, the address of this node; not routed to`;
+        this.#report("own-address-taken", name, message);
+        return false;
+      }
+      if (first !== undefined) {
+        const message = `nodes ${first} and ${name} have the same InternalIP ${text}; ` +
+          "if one of them is gone, delete its Node object";
+        this.#report("address-twice", name, message);
+      } else addresses.set(address, name);
+      if (publicIP === undefined || publicIP === own?.publicIP) return true;
+      const other = publics.get(publicIP);
+      if (other !== undefined) {
+        const message = `nodes ${other} and ${name} have the same pcnk.io/public-ip ` +
+          `${formatIpv4(publicIP)}: the NAT can forward the tunnel's port to one of them only`;
+        this.#report("public-ip-twice", name, message);
+      } else publics.set(publicIP, name);
+      return true;
+    });
+  }
+
+  /** Takes away podCIDRs that meet another node's, or that would swallow the tunnels themselves. */
+  #disputedPrefixes(nodes: CheckedNode[]) {
+    const ends = nodes.flatMap(({ name, address, publicIP }) =>
+      [address, publicIP].flatMap((end) => end === undefined ? [] : [{ end, name }])
+    ).sort((a, b) => a.end - b.end);
+    const taken = new RangeSet<string>();
+    for (const node of nodes) {
+      node.podCIDRs = node.podCIDRs.filter((prefix) => {
+        const text = formatPrefix(prefix);
+        const inside = ends[firstAtLeast(ends, prefix.first, ({ end }) => end)];
+        if (inside !== undefined && holds(prefix, inside.end)) {
+          const message = `node ${node.name}: podCIDR ${text} holds ${formatIpv4(inside.end)}, ` +
+            `an address of node ${inside.name}; not routed`;
+          this.#report("pod-cidr-holds-node", node.name, message);
+          return false;
+        }
+        const met = taken.add(prefix, node.name);
+        if (met !== undefined) {
+          const message =
+            `node ${node.name}: podCIDR ${text} overlaps ${formatPrefix(met.range)} ` +
+            `of node ${met.owner}, which keeps it`;
+          this.#report("pod-cidr-taken", node.name, message);
+          return false;
+        }
+        this.#inUplink(node.name, prefix);
+        return true;
+      });
+    }
+  }
+
+  #inUplink(name: string, prefix: Prefix) {
+    const subnet = this.#subnets.find(({ first, last }) =>
+      first <= prefix.last && prefix.first <= last
+    );
+    if (subnet === undefined) return;
+    const message = `node ${name}: podCIDR ${formatPrefix(prefix)} overlaps ` +
+      `${formatPrefix(subnet)}, the network of ${subnet.device}; hosts there are hidden`;
+    this.#report("pod-cidr-in-uplink", name, message);
+  }
+}
+
+function compare<T extends string | number>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,105 @@
+/** Reads back what the kernel holds: the side of the comparison that diff.ts cannot know. */
+import { SyscallError } from "../linux/libc.ts";
+import type { RtNetlink } from "../linux/rtnetlink.ts";
+import type { TunnelNetlink, VxlanLink } from "../linux/rtnetlink_tunnel.ts";
+import type { HeldDevice, KernelRouting } from "./kernel.ts";
+import type { Remote, RoutingPlan, Uplink } from "./types.ts";
+
+const TABLE_LOCAL = 255;
+
+/** What reading and applying work on. */
+export interface RoutingKernel {
+  nl: RtNetlink;
+  tunnel: TunnelNetlink;
+  /** @throws {SyscallError} ENOENT */
+  readSysctl(name: string): string;
+  writeSysctl(name: string, value: string): void;
+  /** The data plane's map; left out: there is none. */
+  remotes?: RemotesMap;
+}
+
+/** The map `remotes`, by prefix in text. */
+export interface RemotesMap {
+  read(): Map<string, Remote>;
+  set(remote: Remote): void;
+  /** One that is not there is no error. */
+  delete(prefix: string): void;
+}
+
+/** Reads all that `plan` has to be compared with; `device` is the overlay device's name. */
+export function readRouting(
+  { nl, tunnel, readSysctl, remotes }: RoutingKernel,
+  device: string,
+  plan: RoutingPlan,
+): KernelRouting {
+  const vxlans = tunnel.vxlans();
+  const overlay = readDevice({ nl, tunnel }, device, vxlans);
+  const names = plan.sysctls.map(({ name }) => name);
+  if (names.length > 0) {
+    names.push("net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter");
+  }
+  return {
+    ...(overlay === undefined ? {} : { overlay }),
+    leftovers: vxlans.filter((link) => isLeftover(link, device, plan))
+      .map(({ index, name }) => ({ ifindex: index, name })),
+    routes: nl.routes(),
+    neighbours: overlay === undefined ? [] : nl.neighs(overlay.ifindex),
+    broadcasts: nl.routes(TABLE_LOCAL).flatMap(({ type, destination, ifindex }) =>
+      type === "broadcast" && ifindex !== undefined && destination.endsWith("/32")
+        ? [{ address: destination.slice(0, -3), ifindex }]
+        : []
+    ),
+    sysctls: readSysctls(readSysctl, names),
+    ...(remotes === undefined ? {} : { remotes: remotes.read() }),
+  };
+}
+
+/**
+ * An uplink with its addresses, as a plan wants it; undefined when there is no such device.
+ */
+export function readUplink(nl: RtNetlink, key: string | number): Uplink | undefined {
+  const link = nl.link(key);
+  if (link === undefined) return undefined;
+  const addresses = nl.addrs(link.index)
+    .map(({ address, prefixLength }) => ({ address, prefixLength }));
+  return { ifindex: link.index, name: link.name, mtu: link.mtu, addresses };
+}
+
+function readDevice(
+  { nl, tunnel }: Pick<RoutingKernel, "nl" | "tunnel">,
+  name: string,
+  vxlans: readonly VxlanLink[],
+): HeldDevice | undefined {
+  const vxlan = vxlans.find((link) => link.name === name);
+  const link = vxlan ?? nl.link(name);
+  if (link === undefined) return undefined;
+  const { index: ifindex, kind, mac, mtu, up } = link;
+  const addresses = nl.addrs(ifindex)
+    .map(({ address, prefixLength }) => ({ address, prefixLength }));
+  const held: HeldDevice = { ifindex, name, mac, mtu, up, addresses };
+  if (kind !== undefined) held.kind = kind;
+  if (vxlan === undefined) return held;
+  const { external, port, learning } = vxlan;
+  return { ...held, external, port, learning, checksumOffload: tunnel.checksumOffload(name) };
+}
+
+/**
+ * A device that was the overlay's when its name was configured otherwise: in external mode, with the MAC address that only
+ * this node's has. Its index is all that is needed of it.
+ */
+function isLeftover({ external, mac, name }: VxlanLink, device: string, plan: RoutingPlan) {
+  return external && name !== device && mac === plan.device?.mac;
+}
+
+function readSysctls(read: (name: string) => string, names: readonly string[]) {
+  const values = new Map<string, string>();
+  for (const name of names) {
+    try {
+      values.set(name, read(name));
+    } catch (error) {
+      // No such device yet, or a kernel without IPv6.
+      if (!(error instanceof SyscallError && error.code === "ENOENT")) throw error;
+    }
+  }
+  return values;
+}

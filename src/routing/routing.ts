@@ -1,0 +1,74 @@
+/**
+ * Routing of this node as the agent uses it: give it plans, it makes the kernel follow and tells what it did.
+ */
+import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
+import { RtNetlink } from "../linux/rtnetlink.ts";
+import { TunnelNetlink } from "../linux/rtnetlink_tunnel.ts";
+import { type Applied, applySteps, type StepFailure } from "./apply.ts";
+import { diffRouting } from "./diff.ts";
+import { readRouting, type RemotesMap, type RoutingKernel } from "./read.ts";
+import type { Step } from "./steps.ts";
+import type { Problem, RoutingPlan } from "./types.ts";
+
+export interface RoutingOptions {
+  /** Name of this node. */
+  node: string;
+  /** Name of the overlay device. */
+  device: string;
+  /** The data plane's map; left out: there is none. */
+  remotes?: RemotesMap;
+  /** Network namespace; left out: the present one. */
+  netnsPath?: string;
+}
+
+/** What one reconciliation did. */
+export interface RoutingReport extends Applied {
+  /** All steps that were tried; empty: the kernel holds what is planned. */
+  steps: Step[];
+  /** Those of the plan, and what stands in its way in the kernel. */
+  problems: Problem[];
+}
+
+export type { StepFailure };
+
+/** A node's routing. */
+export class Routing {
+  readonly #kernel: RoutingKernel;
+
+  constructor(private readonly options: RoutingOptions) {
+    const { netnsPath, remotes } = options;
+    const nl = RtNetlink.open(netnsPath);
+    try {
+      this.#kernel = {
+        nl,
+        tunnel: TunnelNetlink.open(netnsPath),
+        readSysctl: (name) => readSysctl(name, netnsPath),
+        writeSysctl: (name, value) => writeSysctl(name, value, netnsPath),
+        ...(remotes === undefined ? {} : { remotes }),
+      };
+    } catch (error) {
+      nl.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Brings the kernel to the plan. What is wrong comes back in the report.
+   * @throws {SyscallError} when not even reading the kernel's state works
+   */
+  reconcile(plan: RoutingPlan): RoutingReport {
+    const { device, node } = this.options;
+    const held = readRouting(this.#kernel, device, plan);
+    const { steps, problems } = diffRouting(plan, held, node);
+    const applied = applySteps(steps, this.#kernel, device);
+    return { ...applied, steps, problems: [...plan.problems, ...problems] };
+  }
+
+  close(): void {
+    this.#kernel.nl.close();
+    this.#kernel.tunnel.close();
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
