@@ -29,6 +29,9 @@ enum service_scope {
 
 enum service_flags {
 	SERVICE_ADDRESS = 1 << 0, /* the (addr, 0, 0) entry */
+	SERVICE_SOURCE_RANGES = 1 << 1, /* only for clients that `source_ranges` names */
+	SERVICE_LOCAL_ONLY = 1 << 2, /* without a backend: dropped, not refused; others may have one */
+	SERVICE_MAGLEV = 1 << 3, /* the backend follows from the client, by `table` */
 };
 
 /* The backends of a frontend are a run of the `backends` array. A run is written
@@ -41,7 +44,7 @@ struct service {
 	__u32 total_weight; /* sum of weights; 0: all weigh the same */
 	__u32 affinity_seconds; /* sessionAffinity ClientIP timeout; 0: none */
 	__u16 flags; /* enum service_flags */
-	__u16 reserved;
+	__u16 table; /* with SERVICE_MAGLEV: which of the tables in `maglev` */
 };
 
 struct backend {
@@ -72,7 +75,8 @@ struct session_key {
 };
 
 enum session_zone {
-	ZONE_SERVICE = 0, /* translations to and from backends */
+	ZONE_SERVICE = 0, /* translations to and from backends, and of replies to masqueraded flows */
+	ZONE_MASQUERADE = 1, /* from a pod, out of the cluster: looked up where it leaves the node */
 };
 
 /* What the matched packet becomes. */
@@ -86,7 +90,7 @@ struct session {
 	__u8 state; /* enum session_state; kept in the forward entry, a reply is ESTABLISHED */
 	__u8 flags; /* enum session_flags */
 	__u16 reserved;
-	__u32 reserved2;
+	__u32 ifindex; /* the uplink that replies leave by, as the client came in by it; 0: none */
 };
 
 enum session_state { /* of TCP; other protocols stay at NEW */
@@ -101,6 +105,8 @@ enum session_flags {
 	SESSION_FIN_REPLY = 1 << 1,
 	SESSION_HAIRPIN = 1 << 2, /* the client is its own backend */
 	SESSION_REPLY = 1 << 3, /* backend -> client; else client -> frontend */
+	SESSION_MASQUERADE = 1 << 4, /* the forward entry is in ZONE_MASQUERADE, the reply's is not */
+	SESSION_SNAT = 1 << 5, /* the backend sees an address of this node */
 };
 
 /* A pod of this node. Written by the CNI plugin. Key: the pod's address (__be32). */
@@ -138,8 +144,103 @@ struct node_config {
 	__u64 tcp_closed_timeout; /* FIN both ways, or RST */
 	__u64 udp_timeout;
 	__u64 icmp_timeout;
-	__u32 flags; /* none yet */
+	__u32 flags; /* enum node_flags */
 	__be32 node_addr; /* the node's own address; 0: unknown */
+	__be32 pod_cidr; /* addresses of this node's pods: addr & pod_mask == pod_cidr */
+	__be32 pod_mask; /* 0: unknown */
+	__be32 snat_addr; /* this node's on the pod network, for clients that it stands in for */
+	__u16 snat_first; /* source ports for them and for masquerade; 0: the default range */
+	__u16 snat_last;
+	__u32 overlay_vni; /* the only one that is taken in; 0: any */
+	__be16 overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
+	__u16 maglev_size; /* of every Maglev table, a prime; 0: no tables */
+};
+
+enum node_flags {
+	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
+};
+
+/* Which backend a client of a service with affinity was given. */
+struct affinity_key {
+	__u64 client; /* by kind */
+	__u32 service_id;
+	__u32 kind; /* enum affinity_kind */
+};
+
+enum affinity_kind {
+	AFFINITY_ADDRESS = 0, /* client: an IPv4 address, __be32 */
+	AFFINITY_NETNS = 1, /* client: the cookie of a network namespace */
+};
+
+struct affinity {
+	__u64 last_used; /* bpf_ktime_get_ns() of the last new flow */
+	__be32 addr;
+	__be16 port;
+	__u16 reserved;
+	__u32 index; /* in `backends`, when the choice was made */
+	__u32 reserved2;
+};
+
+/* Four neighbouring places of a Maglev table: numbers of backends in the run. Table n
+ * is as many elements as node_config.maglev_size needs, from n times as many on. */
+#define MAGLEV_SLOTS 4
+
+struct maglev_slots {
+	__u16 backend[MAGLEV_SLOTS];
+};
+
+/* Key of a longest-prefix map over addresses. */
+struct cidr_key {
+	__u32 prefixlen;
+	__be32 addr;
+};
+
+/* How to reach the pods of another node. Key: its podCIDR (struct cidr_key). */
+struct remote {
+	__be32 via; /* overlay: the node at the tunnel's far end; direct: the next hop */
+	__u32 ifindex; /* the overlay's device, the uplink; 0: as the node's routes say */
+	__u32 vni; /* overlay */
+	__u16 mtu; /* of packets that go this way; 0: any */
+	__u8 mode; /* enum remote_mode */
+	__u8 reserved;
+	__u8 mac[MAC_LEN]; /* overlay: of the far end's device */
+	__u16 reserved2;
+};
+
+enum remote_mode {
+	REMOTE_ROUTED = 0, /* as the node's routes say */
+	REMOTE_OVERLAY = 1,
+	REMOTE_DIRECT = 2,
+};
+
+/* A device to the other nodes and the world. */
+struct uplink_key {
+	__u32 ifindex;
+};
+
+struct uplink {
+	__be32 addr; /* what pods are masqueraded as; 0: unknown */
+	__u32 mtu;
+};
+
+/* An address of a node: NodePorts answer there. */
+struct node_addr_key {
+	__be32 addr;
+};
+
+struct node_addr {
+	__u32 flags; /* enum node_addr_flags */
+};
+
+enum node_addr_flags {
+	NODE_ADDR_LOCAL = 1 << 0, /* of this node; else of another one */
+};
+
+/* A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */
+struct source_range_key {
+	__u32 prefixlen; /* 32 (the service's id) and the length of the prefix */
+	__u32 service_id;
+	__be32 addr;
 };
 
 /* Packets and bytes for each enum reason (lib/reasons.h), per CPU. */

@@ -37,6 +37,7 @@ export class KernelWriter implements MapWriter {
         total_weight: entry.totalWeight,
         affinity_seconds: entry.affinitySeconds,
         flags: entry.flags,
+        table: 0,
       }] as const
     ));
   }

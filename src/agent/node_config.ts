@@ -1,5 +1,5 @@
 /** The settings that programs read live, as the `config` map holds them. */
-import type { NodeConfig } from "../bpf/layout.ts";
+import { emptyNodeConfig, type NodeConfig } from "../bpf/layout.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -9,13 +9,13 @@ export function nodeConfigOf(
 ): NodeConfig {
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
+    ...emptyNodeConfig,
     tcp_new_timeout: nanoseconds(timeouts.tcpNew),
     tcp_established_timeout: nanoseconds(timeouts.tcpEstablished),
     tcp_closing_timeout: nanoseconds(timeouts.tcpClosing),
     tcp_closed_timeout: nanoseconds(timeouts.tcpClosed),
     udp_timeout: nanoseconds(timeouts.udp),
     icmp_timeout: nanoseconds(timeouts.icmp),
-    flags: 0,
     node_addr: uplink?.address ?? "0.0.0.0",
   };
 }

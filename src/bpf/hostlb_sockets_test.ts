@@ -27,7 +27,7 @@ function ends({ remote, connection, services = {} }: Given): boolean {
         const run = services[addr];
         if (!run || port !== VIP.port || proto !== 17 || scope !== 0) return undefined;
         const first = Object.values(services).flat().indexOf(run[0]!);
-        const rest = { id: 1, total_weight: 0, affinity_seconds: 0, flags: 0 };
+        const rest = { id: 1, total_weight: 0, affinity_seconds: 0, flags: 0, table: 0 };
         return { ...rest, first, count: run.length };
       },
     },

@@ -4,6 +4,7 @@
  * that names the field. Addresses are dotted strings, ports plain numbers; both are in network byte order in the map.
  */
 import {
+  array,
   be16,
   type Codec,
   ipv4,
@@ -17,20 +18,45 @@ import {
   u8,
   type ValueOf,
 } from "./codec.ts";
+import { map } from "./descriptor.ts";
+import { networkMaps, networkStructs } from "./layout_network.ts";
 import { MAP_TYPE } from "./syscall.ts";
+
+export type { MapDescriptor } from "./descriptor.ts";
+export * from "./layout_network.ts";
 
 /** enum service_scope: where clients of a frontend are. */
 export const SCOPE = { CLUSTER: 0, EXTERNAL: 1 } as const;
 /** enum service_flags */
-export const SERVICE_FLAG = { ADDRESS: 1 } as const;
+export const SERVICE_FLAG = {
+  ADDRESS: 1,
+  SOURCE_RANGES: 2,
+  /** Without a backend: dropped, not refused. */
+  LOCAL_ONLY: 4,
+  MAGLEV: 8,
+} as const;
 /** enum backend_flags */
 export const BACKEND_FLAG = { TERMINATING: 1 } as const;
 /** enum session_zone */
-export const SESSION_ZONE = { SERVICE: 0 } as const;
+export const SESSION_ZONE = { SERVICE: 0, MASQUERADE: 1 } as const;
 /** enum session_state */
 export const SESSION_STATE = { NEW: 0, ESTABLISHED: 1, CLOSING: 2, CLOSED: 3 } as const;
 /** enum session_flags */
-export const SESSION_FLAG = { FIN_FORWARD: 1, FIN_REPLY: 2, HAIRPIN: 4, REPLY: 8 } as const;
+export const SESSION_FLAG = {
+  FIN_FORWARD: 1,
+  FIN_REPLY: 2,
+  HAIRPIN: 4,
+  REPLY: 8,
+  /** The forward entry is in SESSION_ZONE.MASQUERADE, the reply's is not. */
+  MASQUERADE: 16,
+  SNAT: 32,
+} as const;
+/** enum node_flags */
+export const NODE_FLAG = { MASQUERADE: 1 } as const;
+/** enum affinity_kind */
+export const AFFINITY_KIND = { ADDRESS: 0, NETNS: 1 } as const;
+/** MAGLEV_SLOTS: places of a Maglev table in an element of `maglev`. */
+export const MAGLEV_SLOTS = 4;
 
 /** A frontend's key. */
 export const serviceKey = struct("service_key", {
@@ -53,7 +79,8 @@ export const service = struct("service", {
   affinity_seconds: u32,
   /** SERVICE_FLAG */
   flags: u16,
-  reserved: pad(u16),
+  /** With SERVICE_FLAG.MAGLEV: which of the tables in `maglev`. */
+  table: u16,
 });
 export type Service = ValueOf<typeof service>;
 
@@ -95,7 +122,8 @@ export const session = struct("session", {
   /** SESSION_FLAG */
   flags: u8,
   reserved: pad(u16),
-  reserved2: pad(u32),
+  /** The uplink that replies leave by; 0: none. */
+  ifindex: u32,
 });
 export type Session = ValueOf<typeof session>;
 
@@ -137,29 +165,76 @@ export const nodeConfig = struct("node_config", {
   tcp_closed_timeout: u64,
   udp_timeout: u64,
   icmp_timeout: u64,
+  /** NODE_FLAG */
   flags: u32,
   /** "0.0.0.0": unknown. */
   node_addr: ipv4,
+  /** The network address of this node's podCIDR, and its mask; both "0.0.0.0": unknown. */
+  pod_cidr: ipv4,
+  pod_mask: ipv4,
+  /** This node's address on the pod network, for clients that it stands in for. */
+  snat_addr: ipv4,
+  /** Source ports for them and for masquerade, first to last; both 0: the programs' default. */
+  snat_first: u16,
+  snat_last: u16,
+  /** The only VXLAN network identifier that is taken in; 0: any. */
+  overlay_vni: u32,
+  /** UDP port of the tunnel itself; 0: no overlay. */
+  overlay_port: be16,
+  /** Places of every Maglev table, a prime; 0: no tables. */
+  maglev_size: u16,
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
+
+/** A configuration that says nothing: defaults, and no other nodes. */
+export const emptyNodeConfig: NodeConfig = {
+  tcp_new_timeout: 0n,
+  tcp_established_timeout: 0n,
+  tcp_closing_timeout: 0n,
+  tcp_closed_timeout: 0n,
+  udp_timeout: 0n,
+  icmp_timeout: 0n,
+  flags: 0,
+  node_addr: "0.0.0.0",
+  pod_cidr: "0.0.0.0",
+  pod_mask: "0.0.0.0",
+  snat_addr: "0.0.0.0",
+  snat_first: 0,
+  snat_last: 0,
+  overlay_vni: 0,
+  overlay_port: 0,
+  maglev_size: 0,
+};
+
+/** Which client, of which service. */
+export const affinityKey = struct("affinity_key", {
+  /** By kind: the number that an IPv4 address is in memory, or the cookie of a network namespace. */
+  client: u64,
+  service_id: u32,
+  /** AFFINITY_KIND */
+  kind: u32,
+});
+export type AffinityKey = ValueOf<typeof affinityKey>;
+
+/** Which backend it was given. */
+export const affinity = struct("affinity", {
+  /** Nanoseconds of the monotonic clock. */
+  last_used: u64,
+  addr: ipv4,
+  port: be16,
+  reserved: pad(u16),
+  index: u32,
+  reserved2: pad(u32),
+});
+export type Affinity = ValueOf<typeof affinity>;
+
+/** Neighbouring places of a Maglev table: numbers of backends in the run. */
+export const maglevSlots = struct("maglev_slots", { backend: array(u16, MAGLEV_SLOTS) });
+export type MaglevSlots = ValueOf<typeof maglevSlots>;
 
 /** What came by for one reason. */
 export const counter = struct("counter", { packets: u64, bytes: u64 });
 export type Counter = ValueOf<typeof counter>;
-
-/** A map of maps.h. For per-CPU maps `value` is the element of one CPU. */
-export interface MapDescriptor<K, V, P extends boolean = boolean> {
-  readonly name: string;
-  /** MAP_TYPE */
-  readonly type: number;
-  readonly key: Codec<K>;
-  readonly value: Codec<V>;
-  readonly perCpu: P;
-}
-
-function map<K, V>(name: string, type: number, key: Codec<K>, value: Codec<V>) {
-  return { name, type, key, value, perCpu: false } satisfies MapDescriptor<K, V>;
-}
 
 /** Every map of the node, by its name in C. */
 export const maps = {
@@ -169,6 +244,9 @@ export const maps = {
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint),
   fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment),
   config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig),
+  affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity),
+  maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots),
+  ...networkMaps,
   counters: {
     name: "counters",
     type: MAP_TYPE.PERCPU_ARRAY,
@@ -194,4 +272,8 @@ export const structs: readonly StructCodec<unknown>[] = [
   fragment,
   nodeConfig,
   counter,
+  affinityKey,
+  affinity,
+  maglevSlots,
+  ...networkStructs,
 ] as readonly StructCodec<unknown>[];

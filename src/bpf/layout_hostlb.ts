@@ -1,6 +1,6 @@
 /**
- * The layout that hostlb shares with user space beside layout.ts: mirrors bpf/lib/hostlb_types.h, maps_hostlb.h and
- * node_addrs.h. Structs are compared with the object's BTF when it is loaded.
+ * The layout that hostlb shares with user space beside layout.ts: mirrors bpf/lib/hostlb_types.h and maps_hostlb.h.
+ * Structs are compared with the object's BTF when it is loaded.
  */
 import {
   array,
@@ -16,13 +16,13 @@ import {
 import { type MapDescriptor, maps } from "./layout.ts";
 import { MAP_TYPE } from "./syscall.ts";
 
+export { NODE_ADDR_FLAG } from "./layout.ts";
+
 /** BPF_MAP_TYPE_SK_STORAGE */
 const SK_STORAGE = 24;
 
 /** enum hostlb_flags */
 export const HOSTLB_FLAG = { ALL: 1 } as const;
-/** enum node_addr_flags */
-export const NODE_ADDR_FLAG = { LOCAL: 1 } as const;
 /** HOSTLB_FLOWS: services that an unconnected UDP socket can talk to and tell apart. */
 export const HOSTLB_FLOWS = 8;
 
@@ -75,17 +75,6 @@ export const hostlbConnection = struct("hostlb_connection", {
 });
 export type HostlbConnection = ValueOf<typeof hostlbConnection>;
 
-/** An address of a node. */
-export const nodeAddrKey = struct("node_addr_key", { addr: ipv4 });
-export type NodeAddrKey = ValueOf<typeof nodeAddrKey>;
-
-/** Whose address it is. */
-export const nodeAddr = struct("node_addr", {
-  /** NODE_ADDR_FLAG */
-  flags: u32,
-});
-export type NodeAddr = ValueOf<typeof nodeAddr>;
-
 /** Names of enum hostlb_event, in its order: the index in `hostlb_counters`. */
 export const hostlbEvents = [
   { name: "hostlb_connected", help: "sockets connected to a backend" },
@@ -103,7 +92,7 @@ function map<K, V, P extends boolean>(descriptor: MapDescriptor<K, V, P>) {
   return descriptor;
 }
 
-/** Maps that hostlb brings along; `node_addrs` is of use to other programs too. */
+/** Maps that hostlb brings along. */
 export const hostlbMaps = {
   hostlb_config: map({
     name: "hostlb_config",
@@ -134,13 +123,7 @@ export const hostlbMaps = {
     value: hostlbSocket,
     perCpu: false,
   }),
-  node_addrs: map({
-    name: "node_addrs",
-    type: MAP_TYPE.HASH,
-    key: nodeAddrKey,
-    value: nodeAddr,
-    perCpu: false,
-  }),
+  node_addrs: maps.node_addrs,
 } as const;
 
 /** The maps of maps.h that hostlb reads. */
@@ -153,6 +136,4 @@ export const hostlbStructs: readonly StructCodec<unknown>[] = [
   hostlbSocket,
   hostlbConnectionKey,
   hostlbConnection,
-  nodeAddrKey,
-  nodeAddr,
 ] as readonly StructCodec<unknown>[];

@@ -114,7 +114,7 @@ test("installDataPlane() carries entries over into maps of another capacity", (s
   const session = { src: "10.0.0.2", dst: "10.0.0.3", sport: 1, dport: 2, proto: 6, zone: 0 };
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
-    ...{ service_id: 9, state: 1, flags: 0 },
+    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0 },
   };
   const backend = { addr: "10.0.0.9", port: 80, flags: 0, weight_end: 5 };
   const count = [{ packets: 5n, bytes: 6n }];
@@ -155,7 +155,7 @@ test("installDataPlane() carries over what is written to the old map meanwhile",
   const key = { src: "10.0.0.2", dst: "10.0.0.3", sport: 1, dport: 2, proto: 6, zone: 0 };
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
-    ...{ service_id: 9, state: 1, flags: 0 },
+    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0 },
   };
   const changed = { ...pod, ifindex: 99 };
   // The programs are replaced after the copy; this is when the others go on writing.

@@ -52,6 +52,7 @@ test("loadObject() gives programs and typed maps; testRun() runs a packet", () =
     total_weight: 0,
     affinity_seconds: 0,
     flags: 0,
+    table: 0,
   });
   const result = testRun(program, packet, { repeat: 10, mark: 9 });
   assert.equal(result.mark, (3 << 8) + arrays + 1);

@@ -38,6 +38,7 @@ const valueOf = (i: number): Service => ({
   total_weight: 0,
   affinity_seconds: 0,
   flags: 0,
+  table: 0,
 });
 const entriesOf = (count: number) =>
   Array.from({ length: count }, (_, i) => [keyOf(i + 1), valueOf(i + 1)] as const);

@@ -17,7 +17,8 @@ self.onmessage = ({ data }: MessageEvent<Order>) => {
   using map = BpfMap.openPinned(data.path, key, value);
   const entries = Array.from({ length: data.count }, (_, i) => {
     const id = data.first + i;
-    const rest = { first: 0, count: 1, total_weight: 0, affinity_seconds: 0, flags: 0 };
+    const run = { first: 0, count: 1, total_weight: 0 };
+    const rest = { ...run, affinity_seconds: 0, flags: 0, table: 0 };
     return [{ addr: formatIpv4(id), port: 80, proto: 6, scope: 0 }, { id, ...rest }] as const;
   });
   for (let round = 0; round < data.rounds; round++) map.setBatch(entries);

@@ -99,7 +99,8 @@ packetTest("lbrp_from_pod() asks for the protocol of a service, not only its por
 packetTest("lbrp_from_pod() leaves services of other scopes alone", (w) => {
   const key = { addr: VIP, port: 80, proto: PROTO.TCP, scope: 1 };
   w.maps.backends.set(0, { addr: REMOTE, port: 80, flags: 0, weight_end: 0 });
-  const one = { id: 1, first: 0, count: 1, total_weight: 0, affinity_seconds: 0, flags: 0 };
+  const run = { first: 0, count: 1, total_weight: 0 };
+  const one = { id: 1, ...run, affinity_seconds: 0, flags: 0, table: 0 };
   w.maps.services.set(key, one);
   w.check({ packet: syn, verdict: "pass", reason: "pass_no_service" });
 });

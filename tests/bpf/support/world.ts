@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { readArtifact } from "../../../src/bpf/artifacts.ts";
 import {
+  emptyNodeConfig,
   type Endpoint,
   type MapName,
   maps,
@@ -123,6 +124,7 @@ export class World {
       total_weight: total,
       affinity_seconds: 0,
       flags: 0,
+      table: 0,
     };
     this.#maps.services.set({ addr: ip, port, proto, scope: SCOPE.CLUSTER }, value);
     if (!addressEntry) return;
@@ -149,14 +151,12 @@ export class World {
   ): void {
     const ns = (value = 0) => BigInt(Math.round(value * 1e9));
     this.#maps.config.set(0, {
+      ...emptyNodeConfig,
       tcp_new_timeout: ns(seconds.tcpNew),
       tcp_established_timeout: ns(seconds.tcpEstablished),
       tcp_closing_timeout: ns(seconds.tcpClosing),
       tcp_closed_timeout: ns(seconds.tcpClosed),
       udp_timeout: ns(seconds.udp),
-      icmp_timeout: 0n,
-      flags: 0,
-      node_addr: "0.0.0.0",
     });
   }
 

@@ -115,15 +115,20 @@ export class HostNode {
   #nextId = 1;
 
   private constructor() {
-    this.self = this.sandbox.netns();
-    writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
-    this.bpffs = this.sandbox.bpffs();
-    this.cgroup = testCgroup(this.sandbox);
-    const mapSizes = { sessions: 4096, backends: 4096, services: 256, endpoints: 64 };
-    this.dataPlane = installDataPlane({ bpffs: this.bpffs, nl: this.self.nl, mapSizes });
-    this.sandbox.defer(() => this.dataPlane.close());
-    this.self.nl.addAddr({ ifindex: 1, address: NODE, prefixLength: 32 });
-    this.pods = { a: this.#pod(A), b: this.#pod(B) };
+    try {
+      this.self = this.sandbox.netns();
+      writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
+      this.bpffs = this.sandbox.bpffs();
+      this.cgroup = testCgroup(this.sandbox);
+      const mapSizes = { sessions: 4096, backends: 4096, services: 256, endpoints: 64 };
+      this.dataPlane = installDataPlane({ bpffs: this.bpffs, nl: this.self.nl, mapSizes });
+      this.sandbox.defer(() => this.dataPlane.close());
+      this.self.nl.addAddr({ ifindex: 1, address: NODE, prefixLength: 32 });
+      this.pods = { a: this.#pod(A), b: this.#pod(B) };
+    } catch (error) {
+      this.sandbox[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Builds the scene; `socketLb` left out: without hostlb. */
@@ -193,7 +198,7 @@ export class HostNode {
       return [first + i, { addr: ip, port: Number(to), flags: 0, weight_end: 0 }];
     }));
     const id = services.get(key)?.id ?? this.#nextId++;
-    const common = { id, total_weight: 0, affinity_seconds: 0 };
+    const common = { id, total_weight: 0, affinity_seconds: 0, table: 0 };
     services.set(key, { ...common, first, count: backends.length, flags: 0 });
     if (addr === "0.0.0.0") return;
     const address = { ...key, port: 0, proto: 0 };

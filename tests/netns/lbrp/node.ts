@@ -168,7 +168,7 @@ export class TestNode {
       const [ip = "", to = "0"] = backend.split(":");
       maps.backends.set(this.#nextRun + i, { addr: ip, port: Number(to), flags: 0, weight_end: 0 });
     });
-    const common = { id: this.#nextId++, total_weight: 0, affinity_seconds: 0 };
+    const common = { id: this.#nextId++, total_weight: 0, affinity_seconds: 0, table: 0 };
     const run = { first: this.#nextRun, count: backends.length };
     const key = { addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER };
     maps.services.set(key, { ...common, ...run, flags: 0 });
