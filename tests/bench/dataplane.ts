@@ -1,20 +1,16 @@
 /** pcnk's data plane for the benchmarks: installed, filled, put on the pods' devices and taken off again. */
+import { createLog } from "../../src/agent/log.ts";
+import { Reconciler } from "../../src/agent/reconciler.ts";
 import { attach, type AttachMode, detach } from "../../src/bpf/attach.ts";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";
-import {
-  type Backend,
-  SCOPE,
-  type Service,
-  SERVICE_FLAG,
-  type ServiceKey,
-} from "../../src/bpf/layout.ts";
 import { withNetns } from "../../src/linux/netns.ts";
+import type { EndpointSlice, Service } from "../../src/model/objects.ts";
 import type { ServicePort } from "./kubeproxy.ts";
 import type { Stage } from "./stage.ts";
 import type { BenchPod, Topology } from "./topology.ts";
 
-const TCP = 6, UDP = 17;
+const PROTOCOLS = ["TCP", "UDP"] as const;
 
 /** Installs a data plane of its own below the stage's folder, knowing both pods. */
 export function installPcnk(stage: Stage, topology: Topology, name: string): DataPlane {
@@ -30,33 +26,57 @@ export function addEndpoint(plane: DataPlane, pod: BenchPod, addr: string, gatew
   plane.maps.endpoints.set({ addr }, { ifindex: pod.ifindex, mac: pod.mac, gateway });
 }
 
-/** Fills services and backends, TCP and UDP, in a fresh data plane. */
+/** Fills services and backends, TCP and UDP, as the agent does it. */
 export function fillServices(plane: DataPlane, services: readonly ServicePort[]): void {
-  const { maps } = plane;
-  let first = 0, id = 1;
-  const backends: [number, Backend][] = [];
-  const frontends: [ServiceKey, Service][] = [];
-  for (const { addr, port, backends: list } of services) {
-    const entry = {
-      id: id++,
-      first,
-      count: list.length,
-      total_weight: 0,
-      affinity_seconds: 0,
-      flags: 0,
-    };
-    for (const backend of list) backends.push([first++, { ...backend, flags: 0, weight_end: 0 }]);
-    for (const proto of [TCP, UDP]) {
-      frontends.push([{ addr, port, proto, scope: SCOPE.CLUSTER }, entry]);
-    }
-    frontends.push([{ addr, port: 0, proto: 0, scope: SCOPE.CLUSTER }, {
-      ...entry,
-      count: 0,
-      flags: SERVICE_FLAG.ADDRESS,
-    }]);
-  }
-  maps.backends.setBatch(backends);
-  maps.services.setBatch(frontends);
+  const reconciler = new Reconciler({
+    maps: plane.maps,
+    nodeName: "bench",
+    log: createLog("error", "bench"),
+    resyncMs: 3_600_000,
+    complete: () => true,
+  });
+  reconciler.changes(services.flatMap((service, i) => [
+    { type: "upsert", object: serviceObject(service, i) } as const,
+    { type: "upsert", object: sliceObject(service, i) } as const,
+  ]));
+  reconciler.start();
+  reconciler.stop();
+}
+
+function serviceObject({ addr, port }: ServicePort, i: number): Service {
+  return {
+    kind: "Service",
+    namespace: "bench",
+    name: `service-${i}`,
+    type: "ClusterIP",
+    clusterIPs: [addr],
+    headless: false,
+    ports: PROTOCOLS.map((protocol) => ({ name: protocol, protocol, port, targetPort: port })),
+    publishNotReadyAddresses: false,
+    internalTrafficPolicy: "Cluster",
+    affinitySeconds: 0,
+  };
+}
+
+function sliceObject({ port, backends }: ServicePort, i: number): EndpointSlice {
+  return {
+    kind: "EndpointSlice",
+    namespace: "bench",
+    name: `service-${i}-abcde`,
+    serviceName: `service-${i}`,
+    addressType: "IPv4",
+    ports: PROTOCOLS.map((protocol) => ({
+      name: protocol,
+      protocol,
+      port: backends[0]?.port ?? port,
+    })),
+    endpoints: backends.map(({ addr }) => ({
+      address: addr,
+      ready: true,
+      serving: true,
+      terminating: false,
+    })),
+  };
 }
 
 function hooks(topology: Topology, bpffs: string) {

@@ -4,13 +4,14 @@
  * place would measure themselves.
  *
  *   load [-n NETNS] [-c CPU] serve PORT
- *   load [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk [-a N] [-t MS] [-w MS] [-s BYTES] ADDR PORT
+ *   load [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES] ADDR PORT
  *   load [-i FILE] [-o FILE] exec PROGRAM ARGS...
  *
  * serve    echoes on TCP and UDP PORT, counts what it is sent on TCP PORT+1; ends when its standard input does
  * rr       request/response on one TCP connection, message of -s bytes, TCP_NODELAY
  * udprr    the same on one connected UDP socket
- * crr      connect, request, response, close; -a N goes round N consecutive addresses
+ * crr      connect, request, response, close; -a N goes round N addresses, each STEP
+ *          (-k, default 1) after the one before
  * connect  connect alone is timed, then the connection is reset; -a as above
  * bulk     one TCP stream for -t ms, counted by the receiver
  * exec     one process: time from fork to end, peak memory; standard input and output are files
@@ -43,8 +44,8 @@ static struct {
 	const char *mode;
 	in_addr_t addr; /* host byte order */
 	uint16_t port;
-	unsigned addresses, ms, warmup_ms, size;
-} opt = { .addresses = 1, .ms = 1000, .warmup_ms = 100, .size = 1 };
+	unsigned addresses, step, ms, warmup_ms, size;
+} opt = { .addresses = 1, .step = 1, .ms = 1000, .warmup_ms = 100, .size = 1 };
 
 static char buffer[BULK_CHUNK];
 static uint32_t samples[MAX_SAMPLES]; /* ns */
@@ -225,7 +226,7 @@ static void exchange(int fd)
 static uint64_t connection(unsigned turn)
 {
 	/* A stride that meets every address once a round, far from its neighbours. */
-	unsigned offset = (uint64_t)turn * 7919 % opt.addresses;
+	unsigned offset = (uint64_t)turn * 7919 % opt.addresses * opt.step;
 	const struct linger reset = { .l_onoff = 1 };
 	uint64_t start = now_ns(), end;
 	int fd = open_to(SOCK_STREAM, offset, opt.port);
@@ -360,11 +361,12 @@ static void parse_client(int argc, char **argv)
 	struct in_addr addr;
 
 	optind = 1;
-	while ((c = getopt(argc, argv, "+a:t:w:s:")) != -1) {
+	while ((c = getopt(argc, argv, "+a:k:t:w:s:")) != -1) {
 		unsigned value = strtoul(optarg ? optarg : "", NULL, 10);
 
 		switch (c) {
 		case 'a': opt.addresses = value; break;
+		case 'k': opt.step = value; break;
 		case 't': opt.ms = value; break;
 		case 'w': opt.warmup_ms = value; break;
 		case 's': opt.size = value; break;

@@ -27,8 +27,10 @@ export interface Target {
   /** Dotted quad. */
   addr: string;
   port: number;
-  /** How many consecutive addresses from `addr` on, for `crr` and `connect`; 1 when absent. */
+  /** How many addresses from `addr` on, for `crr` and `connect`; 1 when absent. */
   addresses?: number;
+  /** From one of them to the next; 1 when absent. */
+  step?: number;
 }
 
 /** Times in ns. `bulk` has `rate` alone, in bytes a second; for the others it is operations a second. */
@@ -57,8 +59,8 @@ export async function measure(
   options: { ms: number; warmupMs?: number; bytes?: number; signal: AbortSignal },
 ): Promise<Figures> {
   const { ms, warmupMs = 50, bytes = 1, signal } = options;
-  const { addr, port, addresses = 1 } = target;
-  const flags = { "-t": ms, "-w": warmupMs, "-s": bytes, "-a": addresses };
+  const { addr, port, addresses = 1, step = 1 } = target;
+  const flags = { "-t": ms, "-w": warmupMs, "-s": bytes, "-a": addresses, "-k": step };
   const words = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)]);
   const output = await new Deno.Command(program, {
     args: [...inPlace(place), mode, ...words, addr, String(port)],
