@@ -35,7 +35,7 @@ export async function runDemo(
   try {
     output.write("\n" + renderStatus(labStatus(lab.store), output.paint));
     report = await lab.test(progress, signal);
-    output.write("\n" + render(lab, report, output));
+    output.write("\n" + render(lab, report, output) + "\n");
   } finally {
     await downLab(name, progress);
   }

@@ -3,7 +3,7 @@ import { installSelf, selfCommand, spokenCommand } from "./executable.ts";
 
 Deno.test("selfCommand() runs main.ts when pcnk is not compiled", async () => {
   const [program, ...args] = selfCommand();
-  const options = { args: [...args, "--help"], stdout: "piped", stderr: "null" } as const;
+  const options: Deno.CommandOptions = { args: [...args, "--help"], stderr: "null" };
   const { code, stdout } = await new Deno.Command(program!, options).output();
   assert.equal(code, 0);
   assert.match(new TextDecoder().decode(stdout), /^Usage: pcnk/);

@@ -165,6 +165,44 @@ Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", options, asyn
   });
 });
 
+Deno.test("pcnk lab demo makes the round trip and leaves nothing", options, async () => {
+  const name = "tdemo";
+  await around(name, async () => {
+    const before = snapshot();
+    const { code, stdout, stderr } = await runPcnk("lab", "demo", "--name", name, "--nodes", "1");
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /^All green, and nothing is left behind\.$/m);
+    assertGone(name, before);
+  });
+});
+
+Deno.test("pcnk lab demo, stopped by SIGTERM, leaves nothing", options, async () => {
+  const name = "tdemostop";
+  await around(name, async () => {
+    const before = snapshot();
+    const demo = startPcnk("lab", "demo", "--name", name, "--nodes", "1");
+    const said = new Listener(demo.stderr);
+    await said.line(/^✓ services/);
+    demo.kill("SIGTERM");
+    const [text, { code }] = await Promise.all([said.all(), demo.status, demo.stdout.cancel()]);
+    assert.equal(code, 143, text);
+    assertGone(name, before);
+  });
+});
+
+Deno.test("pcnk lab demo does not touch a lab that is up", options, async () => {
+  const name = "tdemoup";
+  await around(name, async () => {
+    const up = await runPcnk("lab", "up", "--name", name, "--nodes", "1", "--pods", "0");
+    assert.equal(up.code, 0, up.stderr);
+    const demo = await runPcnk("lab", "demo", "--name", name);
+    assert.equal(demo.code, 1);
+    assert.match(demo.stderr, /lab tdemoup is up already/);
+    const status = await runPcnk("lab", "status", "--name", name);
+    assert.match(status.stdout, /^node1 .* yes /m);
+  });
+});
+
 Deno.test("pcnk lab test turns red, with a reason, when a server has died", options, async () => {
   const name = "tred";
   const of = ["--name", name];
