@@ -16,11 +16,20 @@ import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { type Attachment, State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
+/** The steps of ADD in their order. */
+export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint";
+
 /**
  * Returns the result's text. When it throws, what it has done is undone.
+ * @param before called before each step; tests fail or die there
  * @throws {CniError} code 7 without prevResult, 11 without a data plane, 4 or 102 without the pod's namespace or veth
  */
-export function add(config: Config, container: Container, log: Log): string {
+export function add(
+  config: Config,
+  container: Container,
+  log: Log,
+  before: (step: AddStep) => void = () => {},
+): string {
   const { bpffs, stateDir } = config;
   const prevResult = needPrevResult(config);
   const addresses = podAddresses(prevResult, container);
@@ -40,40 +49,36 @@ export function add(config: Config, container: Container, log: Log): string {
     mac: veth.mac,
     addresses,
   };
-  wire({ bpffs, nl, endpoints: dataPlane.maps.endpoints, state, log }, attachment, veth);
+  const { endpoints } = dataPlane.maps;
+  wire({ bpffs, nl, endpoints, state, log, before }, attachment, veth);
   log.info("pod added", { ...attachment });
   return text;
 }
 
-/** The steps of ADD in their order. */
-export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint";
-
-/** What `wire` works on. */
-export interface Wiring extends Ground {
+interface Wiring extends Ground {
   endpoints: Endpoints;
   state: State;
   log: Log;
-  /** Called before each step; tests fail or stop there. */
-  before?: (step: AddStep) => void;
+  before: (step: AddStep) => void;
 }
 
 /**
  * The record first, so that DEL and GC know of whatever may be there; endpoints last, so that nobody sends packets to a
  * pod whose program is not in place. When a step fails, those before it are undone.
  */
-export function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
+function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   const { bpffs, nl, state, log } = wiring;
   const undo: (() => void)[] = [];
   try {
-    wiring.before?.("record");
+    wiring.before("record");
     undo.push(record(wiring, attachment));
     const mode = attachMode(state.stateDir);
     for (const placed of placePrograms(bpffs, nl, host)) {
-      wiring.before?.(placed.name);
+      wiring.before(placed.name);
       undo.push(putInPlace(placed, mode));
     }
     for (const address of attachment.addresses) {
-      wiring.before?.("endpoint");
+      wiring.before("endpoint");
       undo.push(enter(wiring, attachment, address));
     }
   } catch (error) {
