@@ -13,7 +13,7 @@ import { type ManifestFile, readManifest, unreadableManifest } from "./manifest_
 import { ManifestIndex } from "./manifest_index.ts";
 import type { Source, SourceProblem, SourceSink } from "./source.ts";
 import { identityOf, type Stamp, stampOf } from "./stamp.ts";
-import { DirectoryWatch } from "./watch.ts";
+import { DirectoryWatch, type WatchHandler } from "./watch.ts";
 
 /** Larger files are a mistake. */
 const maxFileBytes = 256 * 1024 * 1024;
@@ -29,6 +29,8 @@ interface Known {
   /** The problems that were reported, as text; to report each once. */
   reported: string;
 }
+
+type Reading = Parameters<WatchHandler["files"]>[1];
 
 export interface ManifestOptions {
   /** Milliseconds between scans of the whole directory. */
@@ -50,7 +52,7 @@ export class ManifestSource implements Source {
     this.directory = resolve(directory);
     this.settleMs = options.settleMs ?? 250;
     this.watch = new DirectoryWatch(this.directory, {
-      files: (names, forced) => this.readSome(names, forced),
+      files: (names, how) => this.readSome(names, how),
       scan: () => this.scan(),
     }, { rescanMs: options.rescanMs ?? 30_000, settleMs: this.settleMs, removeMs });
   }
@@ -78,7 +80,7 @@ export class ManifestSource implements Source {
     if (names === undefined) return;
     // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
     for (const name of this.known.keys()) if (!names.has(name)) this.watch.later(name, removeMs);
-    for (const name of names) this.refresh(name, false, !first);
+    for (const name of names) this.refresh(name, first ? "whole" : "quiet");
     this.publish();
   }
 
@@ -97,16 +99,13 @@ export class ManifestSource implements Source {
     }
   }
 
-  private readSome(names: string[], forced: boolean) {
-    for (const name of names) if (isManifest(name)) this.refresh(name, forced);
+  private readSome(names: string[], how: Reading) {
+    for (const name of names) if (isManifest(name)) this.refresh(name, how);
     this.publish();
   }
 
-  /**
-   * Reads a file if it looks different from when it was last read, or is `forced`. With `patient`, one that was touched
-   * just now is left to its writer for a moment.
-   */
-  private refresh(name: string, forced: boolean, patient = false) {
+  /** Reads a file if it looks different from when it was last read; one that may be half written a little later. */
+  private refresh(name: string, how: Reading) {
     const path = join(this.directory, name);
     const before = this.known.get(name);
     let stamp: Stamp | undefined;
@@ -114,15 +113,19 @@ export class ManifestSource implements Source {
     try {
       stamp = stampOf(path);
       if (stamp === undefined) return this.vanished(name);
-      if (!forced && before?.stamp === stamp.key) return;
-      const age = Date.now() - stamp.changedMs;
-      if (patient && age < this.settleMs) return this.watch.later(name, this.settleMs);
-      if (!forced && before !== undefined && stamp.size === 0) {
-        return this.watch.later(name, removeMs, true); // truncated: somebody is about to write
+      const untouched = before?.stamp === stamp.key;
+      if (untouched && how !== "again") return;
+      // Of a file from the future the age tells nothing.
+      const age = Math.abs(Date.now() - stamp.changedMs);
+      if (!untouched && how !== "whole" && age < this.settleMs) {
+        return this.watch.later(name, this.settleMs);
+      }
+      if (before !== undefined && stamp.size === 0 && age < removeMs) {
+        return this.watch.later(name, removeMs); // truncated: somebody is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
       file = readFile(path, before?.file);
-      if (!forced && Date.now() - stamp.changedMs < racyMs) {
+      if (how !== "again" && age < racyMs) {
         this.watch.later(name, 2 * racyMs, true);
       }
     } catch (error) {

@@ -65,7 +65,7 @@ function withSource(
       await Deno.writeTextFile(join(dir, file), content);
     }
     const sink = new Recorder();
-    const source = new ManifestSource(dir, sink, { settleMs: 60 });
+    const source = new ManifestSource(dir, sink, { settleMs: 150 });
     try {
       await source.start();
       await test({ dir, sink, source });
@@ -220,6 +220,27 @@ withSource(
     assert.ok(sink.log.includes(`recovered ${dir}`));
     await replace(dir, "b.yaml", service("b", "10.96.0.7"));
     await sink.until(() => ipOf(sink, "Service default/b") === "10.96.0.7");
+  },
+);
+
+withSource(
+  "ManifestSource finds every file of a burst, of which events are dropped",
+  {},
+  async ({ dir, sink }) => {
+    for (const ip of ["10.96.1", "10.96.2"]) {
+      for (let i = 0; i < 40; i++) { // without a pause in which events could be taken
+        Deno.writeTextFileSync(join(dir, ".tmp"), service(`s${i}`, `${ip}.${i}`));
+        Deno.renameSync(join(dir, ".tmp"), join(dir, `${i}.yaml`));
+      }
+      const start = performance.now();
+      await sink.until(() =>
+        Array.from({ length: 40 }, (_, i) => ipOf(sink, `Service default/s${i}`) === `${ip}.${i}`)
+          .every((found) => found)
+      );
+      assert.ok(performance.now() - start < 1000);
+    }
+    for (let i = 0; i < 40; i++) Deno.removeSync(join(dir, `${i}.yaml`));
+    await sink.until(() => sink.objects.size === 0);
   },
 );
 

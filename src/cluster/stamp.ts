@@ -6,19 +6,17 @@ export interface Stamp {
   key: string;
   /** In bytes. */
   size: number;
-  /** When content or inode last changed, milliseconds since the epoch. */
+  /** When its content last changed, milliseconds since the epoch. */
   changedMs: number;
 }
 
 /** Follows symlinks; undefined when it is no regular file (reading a pipe would block). Throws like stat(2). */
 export function stampOf(path: string): Stamp | undefined {
-  const { dev, ino, size, mtimeNs, ctimeNs, ...stat } = statSync(path, { bigint: true });
-  if ((stat.mode & 0o170000n) !== 0o100000n) return undefined;
-  return {
-    key: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`,
-    size: Number(size),
-    changedMs: Number(ctimeNs / 1_000_000n),
-  };
+  const stat = statSync(path);
+  if (!stat.isFile()) return undefined;
+  // Deno tells mtime in milliseconds and ctime in seconds only.
+  const { dev, ino, size, mtimeMs, ctimeMs } = stat;
+  return { key: [dev, ino, size, mtimeMs, ctimeMs].join(":"), size, changedMs: mtimeMs };
 }
 
 /** `device:inode` of what is at `path` behind all symlinks; undefined when nothing is. */

@@ -6,13 +6,19 @@
  * "remove" is half of many an editor's way to save: those wait until the file is quiet. inotify watches an inode, so a
  * directory that is replaced by another takes its watch away with it; hence the second watch on its parent, where the
  * replacing shows, and hence the scan now and then, which also mends lost events (overflows, network file systems).
+ *
+ * Deno.watchFs itself keeps 16 events that were not taken yet and drops the rest without a word. Whoever loses one has
+ * others to take, so a scan after each burst of events finds what was dropped in it.
  */
 import { basename, dirname } from "node:path";
 import { identityOf } from "./stamp.ts";
 
 export interface WatchHandler {
-  /** Look at these files of the directory. `forced`: even at those that look untouched. */
-  files(names: string[], forced: boolean): void;
+  /**
+   * Look at these files of the directory: `whole` ones now, whatever their age; of others some may still be written to.
+   * `again`: even at those that look untouched.
+   */
+  files(names: string[], how: "whole" | "quiet" | "again"): void;
   /** Look at all of them. */
   scan(): void;
 }
@@ -25,13 +31,20 @@ export interface WatchTimes {
   removeMs: number;
 }
 
+/** Milliseconds after which a burst of events counts as over. */
+const burstMs = { quiet: 20, longest: 500 };
+
 export class DirectoryWatch {
   private readonly watchers = new Map<string, Deno.FsWatcher>();
-  private readonly due = new Map<string, { at: number; forced: boolean }>();
+  private readonly due = new Map<string, { at: number; again: boolean }>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private timerAt = Infinity;
   private rescan: ReturnType<typeof setInterval> | undefined;
   private identity: string | undefined;
+  private burst: ReturnType<typeof setTimeout> | undefined;
+  private burstSince: number | undefined;
+  /** Scans of many files take a while: they get a tenth of the time at most. */
+  private scanNotBefore = 0;
 
   constructor(
     private readonly directory: string,
@@ -52,16 +65,17 @@ export class DirectoryWatch {
   close() {
     clearInterval(this.rescan);
     clearTimeout(this.timer);
+    clearTimeout(this.burst);
     for (const watcher of this.watchers.values()) watcher.close();
     this.watchers.clear();
     this.due.clear();
   }
 
   /** Looks at a file in `ms` milliseconds, or later if it is touched meanwhile. */
-  later(name: string, ms: number, forced = false) {
+  later(name: string, ms: number, again = false) {
     const before = this.due.get(name);
     const at = performance.now() + ms;
-    this.due.set(name, { at, forced: forced || (before?.forced ?? false) });
+    this.due.set(name, { at, again: again || (before?.again ?? false) });
     this.schedule(at);
   }
 
@@ -90,9 +104,12 @@ export class DirectoryWatch {
     try {
       for await (const event of watcher) {
         if (this.watchers.get(path) !== watcher) return;
-        if (path === this.directory) this.inside(event);
-        else if (event.paths.some((one) => basename(one) === basename(this.directory))) {
+        // Of the parent any event will do: the one about the directory may have been dropped.
+        if (path !== this.directory) {
           if (this.follow()) this.handler.scan();
+        } else {
+          this.inside(event);
+          this.scanSoon();
         }
       }
     } catch {
@@ -110,11 +127,25 @@ export class DirectoryWatch {
       } else if (name.startsWith("..")) {
         this.handler.scan(); // Kubernetes' volumes: all files are symlinks through ..data
       } else if (event.kind === "access" || event.kind === "rename") {
-        this.handler.files([name], false);
+        this.handler.files([name], "whole");
       } else {
         this.later(name, event.kind === "remove" ? this.times.removeMs : this.times.settleMs);
       }
     }
+  }
+
+  /** A scan when the events pause, or after a while if they do not. */
+  private scanSoon() {
+    const now = performance.now();
+    this.burstSince ??= now;
+    const at = Math.min(now + burstMs.quiet, this.burstSince + burstMs.longest);
+    clearTimeout(this.burst);
+    this.burst = setTimeout(() => {
+      this.burstSince = undefined;
+      const start = performance.now();
+      this.handler.scan();
+      this.scanNotBefore = performance.now() + 10 * (performance.now() - start);
+    }, Math.max(at, this.scanNotBefore) - now);
   }
 
   private schedule(at: number) {
@@ -126,18 +157,18 @@ export class DirectoryWatch {
 
   private expire() {
     const now = performance.now() + 1;
-    const ready = { plain: [] as string[], forced: [] as string[] };
+    const ready = { quiet: [] as string[], again: [] as string[] };
     let next = Infinity;
-    for (const [name, { at, forced }] of this.due) {
+    for (const [name, { at, again }] of this.due) {
       if (at > now) next = Math.min(next, at);
       else {
         this.due.delete(name);
-        ready[forced ? "forced" : "plain"].push(name);
+        ready[again ? "again" : "quiet"].push(name);
       }
     }
     this.timerAt = Infinity;
     if (next < Infinity) this.schedule(next);
-    if (ready.plain.length > 0) this.handler.files(ready.plain, false);
-    if (ready.forced.length > 0) this.handler.files(ready.forced, true);
+    if (ready.quiet.length > 0) this.handler.files(ready.quiet, "quiet");
+    if (ready.again.length > 0) this.handler.files(ready.again, "again");
   }
 }
