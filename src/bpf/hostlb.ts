@@ -30,9 +30,6 @@ export interface HostlbOptions {
 
 const OBJECT = "hostlb.bpf.o";
 
-/** Maps that only hostlb uses. */
-const OWN_MAPS = ["hostlb_config", "hostlb_connections", "hostlb_counters", "hostlb_sockets"];
-
 /** In this order: no socket is connected to a backend that its process could not take for the service. */
 const HOOKS: readonly CgroupHook[] = [
   "sock_release",
@@ -89,7 +86,7 @@ function attachAll({ bpffs, cgroup, log }: HostlbOptions, object: LoadedObject):
 }
 
 /**
- * Detaches hostlb and forgets its maps, but `node_addrs`, which others use. Connected sockets stay connected. Returns false
+ * Detaches hostlb and forgets its maps, but those it shares. Connected sockets stay connected. Returns false
  * when there was nothing.
  */
 export function removeHostlb(bpffs: string): boolean {
@@ -97,7 +94,7 @@ export function removeHostlb(bpffs: string): boolean {
   for (const hook of [...HOOKS].reverse()) {
     if (present.has(hook)) detachCgroup(bpffs, hook);
   }
-  for (const name of OWN_MAPS) {
+  for (const name of Object.keys(hostlbMaps)) {
     removePin(mapPin(bpffs, name));
   }
   return present.size > 0;

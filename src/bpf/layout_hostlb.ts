@@ -13,10 +13,8 @@ import {
   u64,
   type ValueOf,
 } from "./codec.ts";
-import { type MapDescriptor, maps } from "./layout.ts";
+import { map } from "./descriptor.ts";
 import { MAP_TYPE } from "./syscall.ts";
-
-export { NODE_ADDR_FLAG } from "./layout.ts";
 
 /** BPF_MAP_TYPE_SK_STORAGE */
 const SK_STORAGE = 24;
@@ -88,46 +86,25 @@ export const hostlbEvents = [
 /** Name of an event. */
 export type HostlbEvent = typeof hostlbEvents[number]["name"];
 
-function map<K, V, P extends boolean>(descriptor: MapDescriptor<K, V, P>) {
-  return descriptor;
-}
-
-/** Maps that hostlb brings along. */
+/** Maps that only hostlb uses. */
 export const hostlbMaps = {
-  hostlb_config: map({
-    name: "hostlb_config",
-    type: MAP_TYPE.ARRAY,
-    key: u32,
-    value: hostlbConfig,
-    perCpu: false,
-  }),
-  hostlb_counters: map({
+  hostlb_config: map("hostlb_config", MAP_TYPE.ARRAY, u32, hostlbConfig),
+  hostlb_connections: map(
+    "hostlb_connections",
+    MAP_TYPE.LRU_HASH,
+    hostlbConnectionKey,
+    hostlbConnection,
+  ),
+  hostlb_counters: {
     name: "hostlb_counters",
     type: MAP_TYPE.PERCPU_ARRAY,
     key: u32,
     value: u64,
     perCpu: true,
-  }),
-  hostlb_connections: map({
-    name: "hostlb_connections",
-    type: MAP_TYPE.LRU_HASH,
-    key: hostlbConnectionKey,
-    value: hostlbConnection,
-    perCpu: false,
-  }),
+  },
   /** Keys are descriptors of sockets. */
-  hostlb_sockets: map({
-    name: "hostlb_sockets",
-    type: SK_STORAGE,
-    key: u32,
-    value: hostlbSocket,
-    perCpu: false,
-  }),
-  node_addrs: maps.node_addrs,
+  hostlb_sockets: map("hostlb_sockets", SK_STORAGE, u32, hostlbSocket),
 } as const;
-
-/** The maps of maps.h that hostlb reads. */
-export const hostlbReads = [maps.services, maps.backends] as const;
 
 /** Structs for the comparison with BTF. */
 export const hostlbStructs: readonly StructCodec<unknown>[] = [

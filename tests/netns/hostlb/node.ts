@@ -11,13 +11,8 @@ import type { DataPlane } from "../../../src/bpf/dataplane.ts";
 import { installHostlb, removeHostlb, type SocketLb } from "../../../src/bpf/hostlb.ts";
 import { endStaleUdpSockets } from "../../../src/bpf/hostlb_sockets.ts";
 import { installDataPlane } from "../../../src/bpf/install.ts";
-import {
-  type HostlbEvent,
-  hostlbEvents,
-  hostlbMaps,
-  NODE_ADDR_FLAG,
-} from "../../../src/bpf/layout_hostlb.ts";
-import { SCOPE } from "../../../src/bpf/layout.ts";
+import { type HostlbEvent, hostlbEvents, hostlbMaps } from "../../../src/bpf/layout_hostlb.ts";
+import { NODE_ADDR_FLAG, SCOPE } from "../../../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../../../src/bpf/map.ts";
 import { mapPin } from "../../../src/bpf/pins.ts";
 import { objGet } from "../../../src/bpf/syscall.ts";
@@ -147,9 +142,9 @@ export class HostNode {
   install(socketLb: SocketLb): void {
     const { bpffs, cgroup, self: { path: netns } } = this;
     installHostlb({ bpffs, cgroup, netns, socketLb });
-    using map = this.map("node_addrs");
-    map.set({ addr: NODE }, { flags: NODE_ADDR_FLAG.LOCAL });
-    map.set({ addr: OTHER_NODE }, { flags: 0 });
+    const { node_addrs } = this.dataPlane.maps;
+    node_addrs.set({ addr: NODE }, { flags: NODE_ADDR_FLAG.LOCAL });
+    node_addrs.set({ addr: OTHER_NODE }, { flags: 0 });
   }
 
   remove = (): boolean => removeHostlb(this.bpffs);
