@@ -88,11 +88,6 @@ export class Reconciler {
     );
   }
 
-  /** Compares everything with the maps soon. */
-  resync() {
-    this.runner.requestFull();
-  }
-
   stop() {
     this.runner.stop();
     this.cleaner.stop();

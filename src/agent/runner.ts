@@ -58,12 +58,6 @@ export class Runner {
     this.schedule(this.clock.now() + ms);
   }
 
-  /** Makes the next run a full one. */
-  requestFull() {
-    this.fullAt = -Infinity;
-    this.request();
-  }
-
   stop() {
     this.stopped = true;
     this.clock.clearTimeout(this.timer);

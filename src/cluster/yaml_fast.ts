@@ -158,31 +158,28 @@ class PlainParser {
 
   /** A `|` or `|-` text. */
   private literal(indent: number): string {
-    const header = this.text.slice(this.start, this.end);
+    const { text } = this;
+    const header = text.slice(this.start, this.end);
     if (header !== "|" && header !== "|-") throw giveUp;
     const lines: string[] = [];
+    /** Where the text's lines start, as its first one says. */
     let column = -1;
-    const { text } = this;
     while (this.next < text.length) {
-      let end = text.indexOf("\n", this.next);
-      if (end < 0) throw giveUp; // no line end at the end of the file: clipping has rules of its own
+      const end = text.indexOf("\n", this.next);
+      if (end < 0) throw giveUp; // no line feed at the end of the file: clipping has rules of its own
       let start = this.next;
       while (start < end && text.charCodeAt(start) === 32) start++;
+      const here = start - this.next;
       if (start === end) {
-        if (column < 0 || start - this.next > column) throw giveUp;
+        if (column < 0 || here > column) throw giveUp;
         lines.push("");
       } else {
-        const here = start - this.next;
         if (column < 0) column = here;
-        if (here < column) {
-          if (here > indent) throw giveUp;
-          break;
-        }
-        if (column <= indent) break;
+        if (here <= indent) break;
+        if (here < column) throw giveUp;
         lines.push(text.slice(this.next + column, end));
       }
       this.next = end + 1;
-      end = this.next;
     }
     while (lines.at(-1) === "") lines.pop();
     if (lines.length === 0) throw giveUp;

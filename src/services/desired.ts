@@ -57,10 +57,6 @@ export class DesiredState {
     this.dirty.add(service);
   }
 
-  get changed(): boolean {
-    return this.dirty.size > 0;
-  }
-
   /** Works out what changed since the last round, or with `all` everything. */
   round(all = false): DesiredRound {
     this.settleClaims();

@@ -29,7 +29,6 @@ function round(desired: DesiredState) {
 Deno.test("DesiredState works out only the Services that a change touches", () => {
   const desired = loaded(web, api, slice("web", ["10.1.0.1"]));
   assert.deepEqual(round(desired).services, ["default/api", "default/web"]);
-  assert.equal(desired.changed, false);
   desired.apply(upsert(slice("web", ["10.1.0.2"])));
   assert.deepEqual(round(desired), { services: ["default/web"], removed: [], issues: [] });
 });

@@ -3,7 +3,7 @@
  * resync, and kept up as changes are applied.
  */
 import { type Backend, backendKey } from "../model/frontend.ts";
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
 import { type Run, RunAllocator } from "./runs.ts";
 
 /** Value of an entry of the `services` map. */
@@ -69,15 +69,6 @@ export class BackendTable {
     this.ports = new Uint16Array(capacity);
     this.flags = new Uint8Array(capacity);
     this.weightEnds = new Uint32Array(capacity);
-  }
-
-  get(index: number): BackendEntry {
-    return {
-      addr: formatIpv4(this.addrs[index] ?? 0),
-      port: this.ports[index] ?? 0,
-      flags: this.flags[index] ?? 0,
-      weightEnd: this.weightEnds[index] ?? 0,
-    };
   }
 
   /** Writes a list into the elements from `first` on. */
