@@ -104,17 +104,26 @@ export class DirectoryWatch {
     try {
       for await (const event of watcher) {
         if (this.watchers.get(path) !== watcher) return;
-        // Of the parent any event will do: the one about the directory may have been dropped.
-        if (path !== this.directory) {
-          if (this.follow()) this.handler.scan();
-        } else {
-          this.inside(event);
-          this.scanSoon();
-        }
+        this.take(event, path);
       }
     } catch {
+      // The scans go on, and open another one.
       this.watchers.delete(path);
       this.identity = undefined;
+    }
+  }
+
+  private take(event: Deno.FsEvent, path: string) {
+    try {
+      if (path === this.directory) {
+        this.inside(event);
+        this.scanSoon();
+      } else if (this.follow()) {
+        // Of the parent any event will do: the one about the directory may have been dropped.
+        this.handler.scan();
+      }
+    } catch (error) {
+      reportError(error); // a mistake of the program, not of the watch: not to be hidden
     }
   }
 
