@@ -33,7 +33,9 @@ export async function downLab(name: string, progress: Progress = silent): Promis
   if (store) {
     const failed = await progress.step("pods", () => deletePods(store), () => "CNI DEL done");
     for (const failure of failed) progress.note(failure);
-    await progress.step("agents", () => stopAgents(store), () => "ended");
+    await progress.step("agents", () => stopAgents(store), (killed) => {
+      return killed === 0 ? "ended" : `ended, ${killed} only by SIGKILL`;
+    });
   }
   await progress.step("rest", () => removeRest(name), () => "nothing left");
   return true;
@@ -65,8 +67,10 @@ async function deletePods(store: LabStore): Promise<string[]> {
   return failed;
 }
 
-async function stopAgents(store: LabStore): Promise<void> {
-  await Promise.all(store.plan.nodes.map((node) => stopAgent(store, node)));
+/** Returns how many did not end by themselves. */
+async function stopAgents(store: LabStore): Promise<number> {
+  const endings = await Promise.all(store.plan.nodes.map((node) => stopAgent(store, node)));
+  return endings.filter((ending) => ending === "killed").length;
 }
 
 async function removeRest(name: string): Promise<void> {
