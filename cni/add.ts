@@ -3,6 +3,7 @@
  *
  * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which let its packets pass, and no endpoint.
  */
+import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
@@ -50,12 +51,13 @@ export function add(
     addresses,
   };
   const { endpoints } = dataPlane.maps;
-  wire({ bpffs, nl, endpoints, state, log, before }, attachment, veth);
+  wire({ bpffs, nl, dataPlane, endpoints, state, log, before }, attachment, veth);
   log.info("pod added", { ...attachment });
   return text;
 }
 
 interface Wiring extends Ground {
+  dataPlane: DataPlane;
   endpoints: Endpoints;
   state: State;
   log: Log;
@@ -75,7 +77,7 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
     const mode = attachMode(state.stateDir);
     for (const placed of placePrograms(bpffs, nl, host)) {
       wiring.before(placed.name);
-      undo.push(putInPlace(placed, mode));
+      undo.push(putInPlace(wiring.dataPlane, placed, mode));
     }
     for (const address of attachment.addresses) {
       wiring.before("endpoint");

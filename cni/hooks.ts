@@ -4,7 +4,9 @@
  */
 import { type AttachMode, attachPinned, detach, type Hook, isAttached } from "../src/bpf/attach.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
+import { progInfo } from "../src/bpf/syscall.ts";
 import type { Link, RtNetlink } from "../src/linux/rtnetlink.ts";
+import { readIfThere } from "./files.ts";
 import { isObject } from "./json.ts";
 
 /** A program and the hook it belongs on. */
@@ -38,22 +40,28 @@ export function isInPlace(dataPlane: DataPlane, { name, hook }: PlacedProgram): 
 }
 
 /**
- * Puts a program on its hook. Where nothing says otherwise it is a clsact filter: a TCX link would let a pod's start wait
+ * Puts a program on its hook, unless it is there. Where nothing says otherwise it is a clsact filter: a TCX link would let a pod's start wait
  * 8 to 16 ms for RCU. What the agent has attached stays as it is.
  * @returns takes it away again, unless one was there before
  */
-export function putInPlace(placed: PlacedProgram, wanted: AttachMode): () => void {
-  const { hook, name } = placed;
+export function putInPlace(
+  dataPlane: DataPlane,
+  { name, hook }: PlacedProgram,
+  wanted: AttachMode,
+): () => void {
   const present = isAttached(hook);
   const mode = wanted === "auto" ? present?.mode ?? "clsact" : wanted;
-  attachPinned({ ...hook, name, mode });
+  if (present?.mode !== mode || present.progId !== progInfo(dataPlane.programFd(name)).id) {
+    attachPinned({ ...hook, name, mode });
+  }
   return () => void (present ?? detach(hook));
 }
 
 /** How the agent was told to attach (`<stateDir>/datapath.json`); `auto` when no agent has run. */
 export function attachMode(stateDir: string): AttachMode {
   try {
-    const value: unknown = JSON.parse(Deno.readTextFileSync(`${stateDir}/datapath.json`));
+    const text = readIfThere(`${stateDir}/datapath.json`);
+    const value: unknown = text === undefined ? undefined : JSON.parse(text);
     const mode = isObject(value) ? value["attach"] : undefined;
     return mode === "tcx" || mode === "clsact" ? mode : "auto";
   } catch {

@@ -1,28 +1,32 @@
 /** What the verbs need of the data plane that an agent has installed: whether it is there, and its map of the node's pods. */
-import { type DataPlane, NotInstalledError, openDataPlane } from "../src/bpf/dataplane.ts";
+import { DataPlane } from "../src/bpf/dataplane.ts";
 import { maps } from "../src/bpf/layout.ts";
 import { MapMismatchError, type MapOf, openMap } from "../src/bpf/map.ts";
-import { mapPin } from "../src/bpf/pins.ts";
+import { mapPin, PROGRAMS } from "../src/bpf/pins.ts";
 import { tryObjGet } from "../src/bpf/syscall.ts";
+import { SyscallError } from "../src/linux/libc.ts";
 import { CniError, CODE } from "./errors.ts";
 
 /** The map of the node's pods. */
 export type Endpoints = MapOf<typeof maps.endpoints>;
 
 /**
- * Opens the data plane, and its map of pods to see that it is of this version of pcnk.
+ * Opens the data plane, and of it what a pod needs: the programs, and the map of pods, whose layout also tells whether it is
+ * of this version of pcnk.
  * @param code what it means when that cannot be: 11 (ADD, CHECK) or 50 (STATUS)
  * @throws {CniError}
  */
 export function openInstalled(bpffs: string, code: number): DataPlane {
-  let dataPlane: DataPlane | undefined;
+  const dataPlane = new DataPlane(bpffs);
   try {
-    dataPlane = openDataPlane(bpffs);
+    // Programs are pinned last, so what they work on is there.
+    for (const name of PROGRAMS) dataPlane.programFd(name);
     void dataPlane.maps.endpoints;
     return dataPlane;
   } catch (error) {
-    dataPlane?.close();
-    if (!(error instanceof NotInstalledError)) throw mismatch(error, bpffs, code);
+    dataPlane.close();
+    const missing = error instanceof SyscallError && ["ENOENT", "ENOTDIR"].includes(error.code);
+    if (!missing) throw mismatch(error, bpffs, code);
     throw new CniError(
       code,
       `pcnk's eBPF programs are not loaded at ${bpffs}`,

@@ -7,6 +7,7 @@
  */
 import { type AttachmentId, containerIdFault, interfaceNameFault } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
+import { readIfThere } from "./files.ts";
 import { isObject } from "./json.ts";
 import type { PodAddress } from "./result.ts";
 
@@ -80,9 +81,9 @@ export class State {
   /** The record of an attachment; undefined when there is none or it is damaged. */
   read(id: AttachmentId): Attachment | undefined {
     try {
-      return decode(Deno.readTextFileSync(this.#path(id)), id);
+      const text = readIfThere(this.#path(id));
+      return text === undefined ? undefined : decode(text, id);
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
       throw failure(`cannot read ${this.#path(id)}`, error);
     }
   }

@@ -1,4 +1,5 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
+import "../tests/support/libraries.ts";
 import { type Attachment, State } from "./state.ts";
 
 const attachment: Attachment = {

@@ -234,12 +234,18 @@ function createLink(programFd: number, ifindex: number, attachType: number): num
 }
 
 function detachTcx(hook: Hook): boolean {
-  const detached = withLink(hook, (fd) => {
-    linkDetach(fd); // at once, even when somebody else holds the link
-    return true;
-  }) ?? false;
-  removePin(linkPin(hook.bpffs, hook.ifindex, hook.direction));
-  return detached;
+  const pin = linkPin(hook.bpffs, hook.ifindex, hook.direction);
+  // Asked first, because it is the rule on the path of a CNI ADD, where an exception costs more than all else here.
+  const fd = tryObjGet(pin);
+  if (fd === undefined) return false;
+  try {
+    const own = linkInfo(fd).ifindex === hook.ifindex; // else of a former device with the same index
+    if (own) linkDetach(fd); // at once, even when somebody else holds the link
+    return own;
+  } finally {
+    closeFd(fd);
+    removePin(pin);
+  }
 }
 
 function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
