@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { diffRouting, GUARD_METRIC } from "./diff.ts";
 import type { KernelRouting } from "./kernel.ts";
 import { emptyPlan, planRouting } from "./plan.ts";
-import { describeStep, type HeldRoute, type Step } from "./steps.ts";
+import type { HeldRoute, Step } from "./steps.ts";
 import { bareKernel, follow, input, manyNodes, node, settings, uplink } from "./test_support.ts";
 import type { RoutingPlan } from "./types.ts";
 
@@ -356,19 +356,4 @@ Deno.test("diffRouting() finds one change among 5,000 nodes in less than a tenth
   });
   const best = Math.min(...times);
   assert.ok(best < 100, `${best} ms`);
-});
-
-Deno.test("describeStep() says each step in words", () => {
-  const overlay = { ...settings().overlay, checksumOffload: false };
-  const steps = [
-    ...diffRouting(planRouting(input(nodes, { settings: settings({ overlay }) })), bareKernel())
-      .steps,
-    ...diffRouting(emptyPlan(), settled(plan)).steps,
-    ...diffRouting(planRouting(input(nodes, { settings: direct })), settled(plan)).steps,
-  ];
-  for (const step of steps) assert.match(describeStep(step), /^[a-z]+ .*[^: ]$/);
-  assert.equal(
-    describeStep(steps[0]!),
-    "create device pcnk_vxlan: VXLAN, UDP port 4789, MAC 02:70:c0:a8:32:0b, MTU 1450",
-  );
 });

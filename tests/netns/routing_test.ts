@@ -156,6 +156,9 @@ test("reconcile() follows a node that changes its address", async (world) => {
   const moved = n2!.object({ internalIPs: [address] });
   world.applyAll([n1!.object(), moved, n3!.object({ directRouting: false })]);
   assert.equal(n2!.vxlan().mac, "02:70:c0:a8:32:4d");
+  // Changing the MAC address flushed the neighbours.
+  const neighbours = nl.neighs(n2!.vxlan().index).filter(({ state }) => state === 0x80);
+  assert.deepEqual(neighbours.map(({ address }) => address), ["10.244.3.0"]);
   assert.equal(ours(n1!)[1], "10.244.2.0/24 direct 192.168.50.77");
   assert.equal(ours(n3!)[1], "10.244.2.0/24 overlay 192.168.50.77");
   for (const [from, to] of [[n1, n2], [n2, n1], [n3, n2], [n2, n3]]) {
@@ -274,4 +277,24 @@ test("reconcile() sets the kernel's parameters", (world) => {
   assert.equal(read(`net/ipv4/conf/${DEVICE}/rp_filter`), "2");
   assert.equal(read(`net/ipv6/conf/${DEVICE}/disable_ipv6`), "1");
   assert.deepEqual(n1!.apply(world.objects()).steps, []);
+});
+
+test("a step that fails is named and keeps no other from being done", async (world) => {
+  const [n1, n2, n3] = world.nodes;
+  n1!.settings = settings({ routing: "direct" });
+  const objects = [n1!.object(), n2!.object(), n3!.object({ directRouting: false })];
+  const plan = n1!.plan(objects);
+  const { nl } = n1!.netns;
+  const address = { ifindex: nl.link("eth0")!.index, address: n1!.address, prefixLength: 24 };
+  nl.delAddr(address);
+  const { failures } = n1!.routing.reconcile(plan);
+  assert.equal(failures.length, 1);
+  assert.match(
+    failures[0]!.message,
+    /^cannot add route 10\.244\.2\.0\/24 via 192\.168\.50\.12: RTM_NEWROUTE: ENETUNREACH/,
+  );
+  nl.addAddr(address);
+  for (const node of world.nodes) node.apply(objects);
+  await n1!.reaches(n2!.gateway);
+  await n1!.reaches(n3!.gateway);
 });
