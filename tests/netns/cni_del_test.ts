@@ -1,0 +1,109 @@
+/** DEL of the CNI plugin on the real kernel: whatever is gone, it succeeds, and it takes nothing that is another pod's. */
+import assert from "node:assert/strict";
+import { isAttached } from "../../src/bpf/attach.ts";
+import { linkPin } from "../../src/bpf/pins.ts";
+import { both, destroy, ok, tcx, test } from "./cni/cases.ts";
+
+both("DEL takes everything back, but what all pods share", (world, mode) => {
+  const pods = [world.pod("10.1.0.2"), world.pod("10.1.0.3", { bridged: false })];
+  for (const pod of pods) world.add(pod);
+  for (const pod of pods) ok(world.call("DEL", pod));
+  assert.deepEqual(world.snapshot(), {
+    endpoints: [],
+    programs: [`pcnk0 egress ${mode} lbrp_to_pod`],
+    links: mode === "tcx" ? [`${world.bridge}-egress`] : [],
+    attachments: [],
+  });
+});
+
+both("DEL succeeds as often as it is called", (world) => {
+  const pod = world.pod("10.1.0.2");
+  world.add(pod);
+  ok(world.call("DEL", pod));
+  const after = world.snapshot();
+  for (let i = 0; i < 3; i++) ok(world.call("DEL", pod));
+  assert.deepEqual(world.snapshot(), after);
+});
+
+both("DEL needs neither namespace nor veth nor prevResult", (world) => {
+  const env = { CNI_NETNS: "" };
+  for (const change of [{ env }, { config: { prevResult: undefined } }, {}]) {
+    const pod = world.pod("10.1.0.2");
+    world.add(pod);
+    destroy(world, pod);
+    ok(world.call("DEL", pod, change));
+    const { endpoints, links, attachments } = world.snapshot();
+    assert.deepEqual([endpoints, attachments], [[], []]);
+    assert.equal(links.includes(`${pod.hostIfindex}-ingress`), false);
+  }
+});
+
+both("DEL without a record goes by namespace and prevResult", (world) => {
+  const pod = world.pod("10.1.0.2");
+  world.add(pod);
+  Deno.removeSync(world.stateDir, { recursive: true });
+  ok(world.call("DEL", pod));
+  const { endpoints, programs } = world.snapshot();
+  assert.deepEqual(endpoints, []);
+  assert.equal(programs.length, 1); // the bridge's
+});
+
+test("DEL without record and namespace goes by prevResult", (world) => {
+  for (const gone of [false, true]) {
+    const pod = world.pod(gone ? "10.1.0.3" : "10.1.0.2");
+    world.add(pod);
+    Deno.removeSync(world.stateDir, { recursive: true });
+    if (gone) destroy(world, pod);
+    ok(world.call("DEL", pod, { env: { CNI_NETNS: undefined } }));
+    assert.deepEqual(world.snapshot().endpoints, []);
+    assert.equal(world.snapshot().programs.length, 1);
+  }
+});
+
+test("DEL overlooks a damaged record and a prevResult that makes no sense", (world) => {
+  const pod = world.pod("10.1.0.2");
+  world.add(pod);
+  Deno.writeTextFileSync(`${world.stateDir}/attachments/${pod.containerID}@eth0.json`, "{");
+  const ips = [{ address: "nonsense" }];
+  const { code, log } = world.call("DEL", pod, {
+    config: { prevResult: { ...pod.prevResult, ips } },
+  });
+  assert.equal(code, 0);
+  assert.equal(log[0]?.msg, "prevResult cannot be used");
+  assert.deepEqual(world.snapshot().attachments, []);
+  assert.equal(world.snapshot().programs.length, 1);
+});
+
+test("DEL succeeds without a data plane and without a state directory", (world) => {
+  const pod = world.pod("10.1.0.2");
+  ok(world.call("DEL", pod)); // there was never an ADD
+  world.add(pod);
+  const config = { bpffs: `${world.dir}/nowhere` };
+  ok(world.call("DEL", pod, { config }));
+  assert.deepEqual(world.snapshot().attachments, []);
+});
+
+test("DEL leaves a device alone that only has the index of the old one", (world) => {
+  const pod = world.pod("10.1.0.2");
+  world.add(pod);
+  world.node.nl.setLink(pod.hostIfindex, { name: "other0" }); // as if made after a restart
+  const before = world.snapshot().programs;
+  ok(world.call("DEL", pod));
+  assert.deepEqual(world.snapshot().programs, before);
+});
+
+test("a TCX pin of a former device with the same index does not count", (world) => {
+  if (!tcx) return;
+  const pod = world.pod("10.1.0.2");
+  Deno.mkdirSync(world.stateDir, { recursive: true, mode: 0o700 });
+  Deno.writeTextFileSync(`${world.stateDir}/datapath.json`, '{"attach":"tcx"}');
+  world.add(pod);
+  world.node.nl.delLink(pod.hostIfindex);
+  const pin = linkPin(world.bpffs, pod.hostIfindex, "ingress");
+  Deno.statSync(pin);
+  const hook = { bpffs: world.bpffs, ifindex: pod.hostIfindex, direction: "ingress" as const };
+  assert.equal(isAttached({ ...hook, nl: world.node.nl }), undefined);
+  ok(world.call("DEL", pod));
+  assert.throws(() => Deno.statSync(pin), Deno.errors.NotFound);
+  assert.equal(world.plane.maps.endpoints.get({ addr: "10.1.0.2" }), undefined);
+});
