@@ -1,12 +1,13 @@
 /**
- * One piece of a manifest file into objects. The quick ways first (JSON, plain YAML); the `yaml` package when they do
- * not apply, and to find the line when something is wrong.
+ * One piece of a manifest file into objects. JSON and the `js-yaml` package first, which are quick; the `yaml` package,
+ * which takes nine times as long and knows where everything stands, when they do not apply and to find the line when
+ * something is wrong.
  */
+import { CORE_SCHEMA, load } from "js-yaml";
 import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
 import type { ClusterObject } from "../model/objects.ts";
 import { type Decoded, decodeDocument } from "./decode.ts";
 import { type Path } from "./reader.ts";
-import { parsePlainYaml } from "./yaml_fast.ts";
 
 /** Something wrong in a piece. */
 export interface PieceProblem {
@@ -42,7 +43,14 @@ export function parsePiece(bytes: Uint8Array): PieceResult {
   return collect(decodeDocument(quick.value).map((one) => [one, 0] as const), text, none);
 }
 
-function parseQuickly(text: string): { value: unknown } | undefined {
+/** Merge keys, which js-yaml's core schema lacks; anchors and aliases, which only the other parser keeps within bounds. */
+const beyondQuick = /<<|(^|[\s[{,])[&*]/;
+
+/**
+ * The value of a piece of one document, in a wrapper; undefined when the whole parser must be asked: there are several
+ * documents, something of `beyondQuick`, or a mistake.
+ */
+export function parseQuickly(text: string): { value: unknown } | undefined {
   const opener = /^---[ ]*(\n|$)/.exec(text);
   const body = opener === null ? text : text.slice(opener[0].length);
   if (/^\s*[{[]/.test(body)) {
@@ -52,7 +60,12 @@ function parseQuickly(text: string): { value: unknown } | undefined {
       return undefined; // a flow collection that is not JSON, or broken: the whole parser tells
     }
   }
-  return parsePlainYaml(body);
+  if (beyondQuick.test(body)) return undefined;
+  try {
+    return { value: load(body, { schema: CORE_SCHEMA }) };
+  } catch {
+    return undefined;
+  }
 }
 
 function parseWhole(text: string): PieceResult {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { parseDocument } from "yaml";
 import { objectTitle } from "../model/objects.ts";
-import { parsePiece } from "./parse.ts";
+import { parsePiece, parseQuickly } from "./parse.ts";
 
 const parse = (text: string) => parsePiece(new TextEncoder().encode(text));
 const node = (name: string) => `apiVersion: v1\nkind: Node\nmetadata:\n  name: ${name}\n`;
@@ -60,3 +61,29 @@ Deno.test("parsePiece() reports bytes that are not UTF-8", () => {
     { offset: 0, reason: "is not UTF-8 text" },
   ]);
 });
+
+const odd = {
+  "numbers": "a: 0644\nb: 0o644\nc: 0x10\nd: 1e3\ne: .inf\nf: -0\ng: 1_000\nh: +1\ni: .5\n",
+  "words that YAML 1.1 took for others": "a: yes\nb: off\nc: ~\nd: Null\ne: True\nf: y\n",
+  "times and addresses": "a: 2024-01-02T03:04:05Z\nb: 12:30\nc: 10.0.0.0/8\nd: 1.2.3\n",
+  "quotes and escapes": `a: "x\\ny \\u00e4"\nb: 'it''s'\n"c/d": "#"\n`,
+  "texts": "a: |\n  one\n    two\n\n  three\nb: >-\n  x\n  y\nc: x\n  y\n",
+  "collections": "a:\n- 1\n- [b, {c: d}]\n-\n  e: f\ng: {}\nh: []\n",
+  "comments": "# head\na: 1 # one\n\n  # inside\nb:\n  # c\n  c: 2\n",
+  "names of Object": "constructor: 1\n__proto__: 2\ntoString: 3\n",
+  "an anchor": "a: &x {b: 1}\nc: *x\n",
+  "a merge key": "a: &x {b: 1}\nc:\n  <<: *x\n",
+  "two documents": "a: 1\n---\nb: 2\n",
+  "only a comment": "# nothing\n",
+  "a tab": "a:\n\t- 1\n",
+};
+
+for (const [name, text] of Object.entries(odd)) {
+  Deno.test(`parseQuickly() reads ${name} as the whole parser does, or leaves it to that`, () => {
+    const got = parseQuickly(text);
+    if (got === undefined) return;
+    const whole = parseDocument(text, { merge: true });
+    assert.deepEqual(whole.errors, []);
+    assert.equal(JSON.stringify(got.value), JSON.stringify(whole.toJS()));
+  });
+}
