@@ -16,6 +16,8 @@ import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 
 export const GATEWAY = "10.1.0.1";
 
+const SIZES = { services: 100, backends: 100, sessions: 100, endpoints: 100, fragments: 10 };
+
 /** A namespace that a plugin before pcnk has wired. */
 export interface WiredPod {
   netns: TestNetns;
@@ -78,21 +80,28 @@ export class CniWorld {
   readonly bridge: number;
 
   constructor(options: { attach?: string } = {}) {
-    this.node = this.sandbox.netns();
-    this.dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-    this.sandbox.defer(() => Deno.removeSync(this.dir, { recursive: true }));
-    this.bpffs = `${this.sandbox.bpffs()}/node`;
-    this.stateDir = `${this.dir}/state`;
-    const mapSizes = { services: 100, backends: 100, sessions: 100, endpoints: 100, fragments: 10 };
-    this.plane = installDataPlane({ bpffs: this.bpffs, nl: this.node.nl, mapSizes });
-    this.sandbox.defer(() => this.plane.close());
-    this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
-    this.bridge = this.node.nl.link("pcnk0")!.index;
-    if (options.attach) {
-      Deno.mkdirSync(this.stateDir, { mode: 0o700 });
-      const text = JSON.stringify({ attach: options.attach, pid: 1 });
-      Deno.writeTextFileSync(`${this.stateDir}/datapath.json`, text);
+    try {
+      this.node = this.sandbox.netns();
+      this.dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
+      this.sandbox.defer(() => Deno.removeSync(this.dir, { recursive: true }));
+      this.bpffs = `${this.sandbox.bpffs()}/node`;
+      this.stateDir = `${this.dir}/state`;
+      this.plane = installDataPlane({ bpffs: this.bpffs, nl: this.node.nl, mapSizes: SIZES });
+      this.sandbox.defer(() => this.plane.close());
+      this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
+      this.bridge = this.node.nl.link("pcnk0")!.index;
+      if (options.attach) this.#tellMode(options.attach);
+    } catch (error) {
+      this.sandbox[Symbol.dispose](); // nobody else will
+      throw error;
     }
+  }
+
+  /** As the agent does. */
+  #tellMode(attach: string): void {
+    Deno.mkdirSync(this.stateDir, { mode: 0o700 });
+    const text = JSON.stringify({ attach, pid: 1 });
+    Deno.writeTextFileSync(`${this.stateDir}/datapath.json`, text);
   }
 
   /** Wires a pod with a veth pair; `bridged` or, as ptp does it, on its own. */
