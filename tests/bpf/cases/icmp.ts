@@ -1,11 +1,13 @@
 /** ICMP errors go with the flow they are about, header of the quoted packet included. */
 import {
+  be,
   type Bytes,
   CODE,
-  fragments,
+  concat,
   ICMP,
   icmp,
   icmpError,
+  ipv4,
   pattern,
   PROTO,
   tcp,
@@ -20,6 +22,7 @@ import {
   INTO_CLIENT,
   INTO_LOCAL,
   LOCAL,
+  LOCAL_MAC,
   packetTest,
   REMOTE,
   VIP,
@@ -194,10 +197,10 @@ packetTest("icmp_error_translate() passes errors about flows of nobody", (w) => 
   const other = make(`${CLIENT}:40001`, remote);
   const long = { quote: 548 };
   const inner = icmp({ src: CLIENT, dst: REMOTE, type: ICMP.ECHO, rest: 1 });
-  const later = fragments(
-    udp({ src: client, dst: remote, payload: pattern(2000), df: false }),
-    1480,
-  )[1]!;
+  // What is no header looks like the flow's, in the worst case.
+  const lookalike = be([2, 40000], [2, 8080], [4, 0]);
+  const middle = { offset: 1480, more: true };
+  const later = ipv4({ src: client, dst: remote }, PROTO.UDP, lookalike, { df: false }, middle);
   const version = about.slice();
   version[14] = 0x65;
   const header = about.slice();
@@ -212,7 +215,7 @@ packetTest("icmp_error_translate() passes errors about flows of nobody", (w) => 
     "half a header": icmpError({ ...error, about, quote: 19 }),
     "a header alone": icmpError({ ...error, about, quote: 20 }),
     "one port": icmpError({ ...error, about, quote: 22 }),
-    "one port and padding": icmpError({ ...error, about, quote: 22, padding: 30 }),
+    "one port and padding": concat(icmpError({ ...error, about, quote: 22 }), be([2, 8080])),
     "options beyond the end": icmpError({
       ...error,
       about: udp({ src: client, dst: remote, options: new Uint8Array(40).fill(1) }),
@@ -249,7 +252,7 @@ packetTest("lbrp_from_pod() passes a client's error to a service address about n
 });
 
 packetTest("lbrp_from_pod() delivers ICMP between pods as it is", (w) => {
-  const direct = { ethDst: "02:00:00:00:00:03" };
+  const direct = { ethDst: LOCAL_MAC };
   const [, , make] = transports[1]!;
   const packets = [
     icmp({ src: CLIENT, dst: LOCAL, type: ICMP.ECHO, rest: 1, ...direct }),

@@ -14,7 +14,15 @@ import {
   type TcpOptions,
   udp,
 } from "../support/packet.ts";
-import { CLIENT, CLIENT_MAC, GATEWAY_MAC, LOCAL, packetTest, VIP } from "../support/scene.ts";
+import {
+  CLIENT,
+  CLIENT_MAC,
+  GATEWAY_MAC,
+  LOCAL,
+  LOCAL_MAC,
+  packetTest,
+  VIP,
+} from "../support/scene.ts";
 
 const client = `${CLIENT}:40000`;
 const vip = `${VIP}:80`;
@@ -209,7 +217,7 @@ packetTest("lbrp_from_pod() accepts again when backends are back", (w) => {
       dst: `${LOCAL}:8080`,
       flags: "S",
       ethSrc: GATEWAY_MAC,
-      ethDst: "02:00:00:00:00:03",
+      ethDst: LOCAL_MAC,
     }),
     reason: "forward_delivered",
   });

@@ -176,23 +176,47 @@ packetTest(
   },
 );
 
-packetTest("reply_claim() drops, and counts, when every source port is taken", (w) => {
+packetTest("reply_claim() drops, and counts, when every source port it may take is taken", (w) => {
   w.service(vip, [`${LOCAL}:8080`]);
   w.service(other, [`${LOCAL}:8080`], { id: 2 });
   w.run(tcp({ src: client, dst: vip, flags: "S" }));
   const taken = w.session({ src: `${LOCAL}:8080`, dst: client })!;
   const key = w.key({ src: `${LOCAL}:8080`, dst: client });
   w.maps.sessions.setBatch(
-    Array.from({ length: 65536 }, (_, port) => [{ ...key, dport: port }, { ...taken, dport: 1 }]),
+    Array.from({ length: 65536 - 1024 }, (_, i) => {
+      const dport = 1024 + i;
+      return [{ ...key, dport }, dport === 40000 ? taken : { ...taken, dport: 1 }];
+    }),
   );
-  w.check({
-    packet: tcp({ src: client, dst: other, flags: "S" }),
-    verdict: "drop",
-    reason: "drop_ports_exhausted",
-    events: ["event_port_changed"],
-  });
+  // Ports below 1024 are free. The search begins anywhere, so one try would prove little.
+  for (let i = 0; i < 1000; i++) {
+    w.check({
+      packet: tcp({ src: client, dst: other, flags: "S" }),
+      verdict: "drop",
+      reason: "drop_ports_exhausted",
+      events: ["event_port_changed"],
+    });
+  }
   assert.equal(w.session({ src: client, dst: other }), undefined);
 });
+
+packetTest(
+  "reply_claim() knows a flow's own reply entry when the client's side was evicted",
+  (w) => {
+    w.service(vip, [`${LOCAL}:8080`]);
+    const flow = { src: client, dst: vip };
+    w.run(tcp({ ...flow, flags: "S" }));
+    w.run(tcp({ ...flow, flags: "A" }));
+    w.maps.sessions.deleteBatch([w.key(flow)]);
+    w.check({
+      packet: tcp({ ...flow, flags: "PA" }),
+      verdict: "redirect",
+      out: tcp({ src: client, dst: `${LOCAL}:8080`, flags: "PA", ...INTO_LOCAL }),
+      reason: "forward_delivered",
+      events: ["event_session_created", "event_session_without_syn"],
+    });
+  },
+);
 
 packetTest("lbrp_from_pod() leads a pod to itself, by way of its gateway's address", (w) => {
   w.service(vip, [`${CLIENT}:8080`]);

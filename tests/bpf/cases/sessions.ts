@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import { SESSION_FLAG, SESSION_STATE } from "../../../src/bpf/layout.ts";
 import { PROTO, tcp, udp } from "../support/packet.ts";
-import { CLIENT, FROM_LOCAL, LOCAL, packetTest, REMOTE, VIP } from "../support/scene.ts";
+import {
+  CLIENT,
+  CLIENT_MAC,
+  FROM_LOCAL,
+  GATEWAY_MAC,
+  LOCAL,
+  LOCAL_MAC,
+  packetTest,
+  REMOTE,
+  VIP,
+} from "../support/scene.ts";
 import type { World } from "../support/world.ts";
 
 const client = `${CLIENT}:40000`;
@@ -49,8 +59,8 @@ packetTest("session_find() keeps a flow on its backend while the service changes
       src: vip,
       dst: client,
       flags: "A",
-      ethSrc: "02:00:00:00:00:01",
-      ethDst: "02:00:00:00:00:02",
+      ethSrc: GATEWAY_MAC,
+      ethDst: CLIENT_MAC,
     }),
     reason: "reply_delivered",
   });
@@ -221,9 +231,9 @@ packetTest("session_find() passes a reply whose session has expired", (w) => {
   w.run(udp(flow));
   w.age({ src: A, dst: client, proto: PROTO.UDP }, 125);
   w.check({
-    packet: udp({ src: A, dst: client, ethSrc: "02:00:00:00:00:03", ethDst: "02:00:00:00:00:02" }),
+    packet: udp({ src: A, dst: client, ethSrc: LOCAL_MAC, ethDst: CLIENT_MAC }),
     verdict: "redirect",
-    out: udp({ src: A, dst: client, ethSrc: "02:00:00:00:00:03", ethDst: "02:00:00:00:00:02" }),
+    out: udp({ src: A, dst: client, ethSrc: LOCAL_MAC, ethDst: CLIENT_MAC }),
     reason: "direct_delivered",
   });
 });

@@ -93,9 +93,9 @@ function split(addr: Addr): { ip: string; port: number } {
   return { ip, port: Number(port) };
 }
 
-/** The client's MAC address, and that of its gateway: what a pod's frame to a service carries. */
-export const CLIENT_MAC = "02:00:00:00:00:02";
-export const GATEWAY_MAC = "02:00:00:00:00:01";
+/** The client's MAC address, and that of its gateway: what a pod's frame to a service carries. No byte is alike. */
+export const CLIENT_MAC = "02:12:13:14:15:16";
+export const GATEWAY_MAC = "06:22:23:24:25:26";
 
 /** An Ethernet frame. */
 export function ethernet(type: number, payload: Bytes, options: IpOptions = {}): Bytes {

@@ -11,7 +11,7 @@ export const REMOTE = "10.2.0.5";
 export const GATEWAY = "10.1.0.1";
 /** Address of a service. */
 export const VIP = "10.96.0.10";
-export const LOCAL_MAC = "02:00:00:00:00:03";
+export const LOCAL_MAC = "0a:32:33:34:35:36";
 export { CLIENT_MAC, GATEWAY_MAC };
 
 /** How a frame looks that was delivered straight into the pod `LOCAL`, as its gateway would have sent it. */

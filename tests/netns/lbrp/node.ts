@@ -29,7 +29,7 @@ const EVERYWHERE = "0.0.0.0/0";
 /** What a client of traffic.py saw. */
 export interface Seen {
   ok: boolean;
-  error?: string;
+  error?: string | null;
   /** The client as the server saw it, of a ping the one who answered. */
   peer?: string;
   /** The client as it sees itself. */
@@ -177,9 +177,10 @@ export class TestNode {
     this.#nextRun += backends.length;
   }
 
-  /** Starts a server; it is listening when this returns. */
-  async serve(host: TestNetns, proto: "tcp" | "udp", port: number): Promise<void> {
-    const child = command(host, ["serve", proto, `${port}`]).spawn();
+  /** Starts a server, of UDP on `count` ports; it is listening when this returns. */
+  async serve(host: TestNetns, proto: "tcp" | "udp", port: number, count = 1): Promise<void> {
+    const more = count > 1 ? [`${count}`] : [];
+    const child = command(host, ["serve", proto, `${port}`, ...more]).spawn();
     this.#servers.push(child);
     const reader = child.stdout.getReader();
     const { value } = await reader.read();

@@ -1,10 +1,11 @@
 """Real traffic for namespace tests: servers, clients and odd frames. Runs inside a namespace and prints JSON.
 
-  serve tcp|udp PORT              prints "ready", then serves until it is killed
+  serve tcp|udp PORT [COUNT]      prints "ready", then serves until it is killed; UDP on COUNT ports
   tcp ADDR PORT UP DOWN [SPORT]   sends UP bytes, receives DOWN bytes, checks both
   udp ADDR PORT SIZE              sends a datagram, waits for its echo
   pack ADDR PORT SIZE COUNT       sends datagrams in one piece (UDP_SEGMENT), waits for their echoes
-  twice ADDR PORT FIRST COUNT     sends a datagram from each of many source ports, from two processes at a time
+  twice ADDR PORT FIRST COUNT     sends a datagram from each of many source ports, from two processes at a time;
+                                  fine when both got to the same server
   ping ADDR SIZE                  sends an echo request, waits for the reply
   pmtu ADDR PORT SIZE             sends datagrams with DF until told of a smaller MTU
   frames DEVICE HEX...            sends frames as they are
@@ -19,12 +20,15 @@ import hashlib
 import json
 import mmap
 import os
+import select
+import selectors
 import socket
 import struct
 import sys
 import threading
 
 TIMEOUT = 5.0
+HEAD = 32  # bytes that a UDP server puts before what it echoes
 
 
 def pattern(size):
@@ -56,13 +60,19 @@ def serve_tcp(port):
         threading.Thread(target=answer, args=server.accept(), daemon=True).start()
 
 
-def serve_udp(port):
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("0.0.0.0", port))
+def serve_udp(port, count=1):
+    """The answer begins with the client's address, and the server's port."""
+    servers = selectors.DefaultSelector()
+    for number in range(port, port + count):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("0.0.0.0", number))
+        servers.register(server, selectors.EVENT_READ, number)
     print("ready", flush=True)
     while True:
-        data, peer = server.recvfrom(65536)
-        server.sendto(("%s:%d " % peer).ljust(24).encode() + data, peer)
+        for key, _ in servers.select():
+            data, peer = key.fileobj.recvfrom(65536)
+            head = "%s:%d %d" % (*peer, key.data)
+            key.fileobj.sendto(head.ljust(HEAD).encode() + data, peer)
 
 
 def tcp(addr, port, up, down, sport=0):
@@ -88,7 +98,7 @@ def udp(addr, port, size):
     client.send(pattern(size))
     data = client.recv(65536)
     local = "%s:%d" % client.getsockname()
-    return {"ok": data[24:] == pattern(size), "peer": data[:24].decode().strip(), "local": local}
+    return {"ok": data[HEAD:] == pattern(size), "peer": data[:HEAD].decode().split()[0], "local": local}
 
 
 def pack(addr, port, size, count):
@@ -99,7 +109,7 @@ def pack(addr, port, size, count):
     client.connect((addr, port))
     data = b"".join(bytes([i]) * size for i in range(count))
     client.send(data)
-    return {"ok": b"".join(client.recv(65536)[24:] for _ in range(count)) == data}
+    return {"ok": b"".join(client.recv(65536)[HEAD:] for _ in range(count)) == data}
 
 
 def twice(addr, port, first, count):
@@ -123,7 +133,17 @@ def twice(addr, port, first, count):
         pair[me].send(b"x")
     if not child:
         os._exit(0)
-    return {"ok": os.waitpid(child, 0)[1] == 0}
+    os.waitpid(child, 0)
+    apart = 0
+    for pair in clients:
+        servers = set()
+        for _ in pair:
+            ready, _, _ = select.select(pair, [], [], TIMEOUT)
+            if not ready:
+                raise socket.timeout
+            servers.add(ready[0].recv(65536)[:HEAD].split()[1])
+        apart += len(servers) > 1
+    return {"ok": apart == 0, "error": "%d flows" % apart if apart else None}
 
 
 def ping(addr, size):
@@ -196,7 +216,7 @@ def txoff(device):
 def main(command, *args):
     args = [int(arg) if arg.isdecimal() and len(arg) < 12 else arg for arg in args]
     if command == "serve":
-        return {"tcp": serve_tcp, "udp": serve_udp}[args[0]](args[1])
+        return {"tcp": serve_tcp, "udp": serve_udp}[args[0]](*args[1:])
     try:
         result = globals()[command](*args)
     except socket.timeout:
