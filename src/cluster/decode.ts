@@ -1,9 +1,10 @@
 /**
- * Kubernetes objects into the model: Service, EndpointSlice, Endpoints, Node and lists of them. Everything else is
+ * Kubernetes objects into the model: Service, EndpointSlice, Endpoints, Node, Pod and lists of them. Everything else is
  * somebody else's and comes back as ignored.
  */
 import type { ClusterObject } from "../model/objects.ts";
 import { decodeNode } from "./decode_node.ts";
+import { decodePod } from "./decode_pod.ts";
 import { decodeService } from "./decode_service.ts";
 import { decodeEndpoints, decodeSlice } from "./decode_slice.ts";
 import { DecodeError, type Fields, isFields, type Path, show } from "./reader.ts";
@@ -20,6 +21,7 @@ const decoders: Record<string, Decoder> = {
   "v1/Service": decodeService,
   "v1/Node": decodeNode,
   "v1/Endpoints": decodeEndpoints,
+  "v1/Pod": decodePod,
   "discovery.k8s.io/v1/EndpointSlice": decodeSlice,
   "discovery.k8s.io/v1beta1/EndpointSlice": decodeSlice,
 };

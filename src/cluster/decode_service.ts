@@ -1,7 +1,8 @@
 /** core/v1 Service. */
 import type { Service, ServicePort } from "../model/objects.ts";
 import { looksLikeIpv6 } from "../model/ipv4.ts";
-import { metadata, weight } from "./metadata.ts";
+import { decodeExternal } from "./decode_external.ts";
+import { lbAlgorithm, metadata, weight } from "./metadata.ts";
 import { DecodeError, type Fields, fields, flag, integer, ipv4, list } from "./reader.ts";
 import { oneOf, type Path, show, text } from "./reader.ts";
 
@@ -35,6 +36,9 @@ export function decodeService(object: Fields, path: Path): Service {
     ),
     affinitySeconds: affinity(spec, at),
     ...weight(meta.annotations, path),
+    ...decodeExternal(object, path),
+    ...trafficDistribution(spec, at),
+    ...lbAlgorithm(meta.annotations, path),
   };
   if (meta.createdAt !== undefined) service.createdAt = meta.createdAt;
   return service;
@@ -68,6 +72,10 @@ function decodePorts(spec: Fields, at: Path): ServicePort[] {
       port: integer(given.port, [...here, "port"], 1, 65535),
       targetPort: targetPort(given, here),
     };
+    // The API writes 0 for none.
+    if ((given.nodePort ?? 0) !== 0) {
+      port.nodePort = integer(given.nodePort, [...here, "nodePort"], 1, 65535);
+    }
     for (const [what, id] of [["port", `${port.port}/${port.protocol}`], ["name", port.name]]) {
       const key = `${what} ${id}`;
       if (seen.has(key)) {
@@ -98,4 +106,12 @@ function affinity(spec: Fields, at: Path): number {
   const config = fields(spec.sessionAffinityConfig, here);
   const client = fields(config.clientIP, here = [...here, "clientIP"]);
   return integer(client.timeoutSeconds ?? 10800, [...here, "timeoutSeconds"], 1, 86400);
+}
+
+/** Values that are not known (yet) mean no preference, as in kube-proxy. */
+function trafficDistribution(spec: Fields, at: Path): Pick<Service, "trafficDistribution"> {
+  const given = text(spec.trafficDistribution, [...at, "trafficDistribution"]);
+  if (given === "PreferSameNode") return { trafficDistribution: given };
+  const zone = given === "PreferClose" || given === "PreferSameZone";
+  return zone ? { trafficDistribution: "PreferSameZone" } : {};
 }

@@ -81,18 +81,29 @@ function sliceEndpoint(given: Fields, here: Path): Omit<Endpoint, "address"> {
     text(topology["topology.kubernetes.io/zone"], [...here, "topology"]);
   if (nodeName !== undefined) endpoint.nodeName = nodeName;
   if (zone !== undefined) endpoint.zone = zone;
-  const zones = forZones(given, here);
+  const zones = hints(given, here, "forZones");
   if (zones.length > 0) endpoint.forZones = zones;
+  const nodes = hints(given, here, "forNodes");
+  if (nodes.length > 0) endpoint.forNodes = nodes;
+  const pod = targetPod(given, here);
+  if (pod !== undefined) endpoint.pod = pod;
   return endpoint;
 }
 
-function forZones(given: Fields, here: Path): string[] {
+/** Names in one of the lists of `hints`. */
+function hints(given: Fields, here: Path, key: "forZones" | "forNodes"): string[] {
   if (given.hints === undefined || given.hints === null) return [];
-  const at = [...here, "hints"];
-  const hints = fields(given.hints, at);
-  return list(hints.forZones, [...at, "forZones"]).map((zone, i) =>
-    text(fields(zone, [...at, "forZones", i]).name, [...at, "forZones", i, "name"]) ?? ""
+  const at = [...here, "hints", key];
+  return list(fields(given.hints, at.slice(0, -1))[key], at).map((item, i) =>
+    text(fields(item, [...at, i]).name, [...at, i, "name"]) ?? ""
   );
+}
+
+function targetPod(given: Fields, here: Path): string | undefined {
+  if (given.targetRef === undefined || given.targetRef === null) return undefined;
+  const at = [...here, "targetRef"];
+  const target = fields(given.targetRef, at);
+  return target.kind === "Pod" ? text(target.name, [...at, "name"]) : undefined;
 }
 
 /** @throws DecodeError with the path of the field that is wrong */
@@ -119,12 +130,14 @@ function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
     const given = fields(item, here);
     if (typeof given.ip === "string" && looksLikeIpv6(given.ip)) return;
     const nodeName = text(given.nodeName, [...here, "nodeName"]);
+    const pod = targetPod(given, here);
     endpoints.push({
       address: ipv4(given.ip, [...here, "ip"]),
       ready,
       serving: ready,
       terminating: false,
       ...(nodeName === undefined ? {} : { nodeName }),
+      ...(pod === undefined ? {} : { pod }),
     });
   });
   return endpoints;

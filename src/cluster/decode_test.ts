@@ -65,6 +65,92 @@ Deno.test("decodeDocument() reads everything of a Service that pcnk uses", () =>
   );
 });
 
+Deno.test("decodeDocument() reads how a Service is reached from outside", () => {
+  const got = decode(
+    `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {pcnk.io/lb-algorithm: maglev}},
+      spec: {type: LoadBalancer, clusterIP: 10.96.0.1, externalIPs: [192.0.2.9, "fd00::9", 192.0.2.9],
+        externalTrafficPolicy: Local, healthCheckNodePort: 32000, trafficDistribution: PreferClose,
+        loadBalancerSourceRanges: [" 203.0.113.9/24 ", "fd00::/64"],
+        ports: [{name: a, port: 80, nodePort: 30080}, {name: b, port: 81, nodePort: 0}]},
+      status: {loadBalancer: {ingress: [{ip: 198.51.100.1}, {ip: 198.51.100.2, ipMode: Proxy},
+        {ip: 198.51.100.3, ipMode: VIP}, {hostname: lb.example}]}}}`,
+  );
+  assert.ok(got.kind === "Service");
+  const { ports, ...rest } = got;
+  assert.deepEqual(ports.map(({ nodePort }) => nodePort), [30080, undefined]);
+  assert.deepEqual(rest, {
+    kind: "Service",
+    namespace: "default",
+    name: "web",
+    type: "LoadBalancer",
+    clusterIPs: ["10.96.0.1"],
+    headless: false,
+    publishNotReadyAddresses: false,
+    internalTrafficPolicy: "Cluster",
+    affinitySeconds: 0,
+    externalIPs: ["192.0.2.9"],
+    loadBalancerIPs: ["198.51.100.1", "198.51.100.3"],
+    externalTrafficPolicy: "Local",
+    healthCheckNodePort: 32000,
+    sourceRanges: ["203.0.113.0/24"],
+    trafficDistribution: "PreferSameZone",
+    lbAlgorithm: "maglev",
+  });
+});
+
+Deno.test("decodeDocument() reads trafficDistribution; what it does not know is no preference", () => {
+  for (
+    const [given, read] of [
+      ["PreferClose", "PreferSameZone"],
+      ["PreferSameZone", "PreferSameZone"],
+      ["PreferSameNode", "PreferSameNode"],
+      ["PreferSameContinent", undefined],
+    ]
+  ) {
+    const got = decode(service(`clusterIP: 10.96.0.1, trafficDistribution: ${given}`));
+    assert.equal(got.kind === "Service" && got.trafficDistribution, read);
+  }
+});
+
+Deno.test("decodeDocument() closes IPv4 to a Service whose source ranges are all IPv6", () => {
+  const got = decode(service(`clusterIP: 10.96.0.1, loadBalancerSourceRanges: ["fd00::/64"]`));
+  assert.deepEqual(got.kind === "Service" && got.sourceRanges, []);
+});
+
+Deno.test("decodeDocument() reads hints for nodes and the Pod behind an endpoint", () => {
+  const got = decode(slice(
+    `addressType: IPv4, endpoints: [{addresses: [10.1.0.1], targetRef: {kind: Pod, name: web-0},
+       hints: {forZones: [{name: a}], forNodes: [{name: n1}, {name: n2}]}},
+       {addresses: [10.1.0.2], targetRef: {kind: VirtualMachine, name: vm}}]`,
+  ));
+  assert.ok(got.kind === "EndpointSlice");
+  const [first, second] = got.endpoints;
+  assert.deepEqual([first?.pod, first?.forZones, first?.forNodes], ["web-0", ["a"], ["n1", "n2"]]);
+  assert.equal(second?.pod, undefined);
+});
+
+Deno.test("decodeDocument() reads of a Pod its addresses and its weight", () => {
+  const pod = (rest: string) => `{apiVersion: v1, kind: Pod, metadata: {name: web-0${rest}}`;
+  assert.deepEqual(
+    decode(pod(
+      `, annotations: {pcnk.io/weight: "7"}}, status: {podIPs: [{ip: 10.1.0.1}, {ip: "fd00::1"}]}`,
+    )),
+    { kind: "Pod", namespace: "default", name: "web-0", podIPs: ["10.1.0.1"], weight: 7 },
+  );
+  assert.deepEqual(decode(pod("}, status: {podIP: 10.1.0.1}")), {
+    kind: "Pod",
+    namespace: "default",
+    name: "web-0",
+    podIPs: ["10.1.0.1"],
+  });
+  assert.deepEqual(decode(pod("}")), {
+    kind: "Pod",
+    namespace: "default",
+    name: "web-0",
+    podIPs: [],
+  });
+});
+
 Deno.test("decodeDocument() tells headless services and those without an address apart", () => {
   const headless = decode(service("clusterIP: None, ports: [{port: 80}]"));
   const bare = decode(service("ports: [{port: 80}]"));
@@ -214,6 +300,31 @@ const failures: Record<string, [string, string]> = {
     service("clusterIP: 10.96.0.1", ", annotations: {pcnk.io/weight: heavy}"),
     "Service shop/web: metadata.annotations.pcnk.io/weight: " +
     'must be a whole number from 1 to 10000, not "heavy"',
+  ],
+  "a nodePort out of range": [
+    service("ports: [{port: 80, nodePort: 70000}]"),
+    "Service shop/web: spec.ports[0].nodePort: must be a whole number from 1 to 65535, not 70000",
+  ],
+  "a healthCheckNodePort out of range": [
+    service("healthCheckNodePort: -1"),
+    "Service shop/web: spec.healthCheckNodePort: must be a whole number from 1 to 65535, not -1",
+  ],
+  "a wrong externalIP": [
+    service("externalIPs: [192.0.2.1, 192.0.2.1.1]"),
+    'Service shop/web: spec.externalIPs[1]: "192.0.2.1.1" is not an IPv4 address',
+  ],
+  "a wrong source range": [
+    service("loadBalancerSourceRanges: [10.0.0.0/8, 10.0.0.1]"),
+    'Service shop/web: spec.loadBalancerSourceRanges[1]: "10.0.0.1" is not an IPv4 prefix',
+  ],
+  "an unknown externalTrafficPolicy": [
+    service("externalTrafficPolicy: Near"),
+    'Service shop/web: spec.externalTrafficPolicy: must be Cluster or Local, not "Near"',
+  ],
+  "an unknown algorithm": [
+    service("clusterIP: 10.96.0.1", ", annotations: {pcnk.io/lb-algorithm: wrr}"),
+    "Service shop/web: metadata.annotations.pcnk.io/lb-algorithm: " +
+    'must be random or maglev, not "wrr"',
   ],
   "a wrong endpoint": [
     slice("addressType: IPv4, endpoints: [{addresses: [10.1.0]}]"),

@@ -1,6 +1,7 @@
 /** ObjectMeta, as far as pcnk reads it. */
 import { DecodeError, type Fields, fields, integer, objectName, type Path } from "./reader.ts";
-import { show, text } from "./reader.ts";
+import type { LbAlgorithm } from "../model/objects.ts";
+import { oneOf, show, text } from "./reader.ts";
 
 export interface Metadata {
   name: string;
@@ -28,6 +29,17 @@ export function metadata(object: Fields, path: Path): Metadata {
     labels: fields(given.labels, [...at, "labels"]),
     annotations: fields(given.annotations, [...at, "annotations"]),
   };
+}
+
+const algorithms: readonly LbAlgorithm[] = ["random", "maglev"];
+const algorithmAnnotation = "pcnk.io/lb-algorithm";
+
+/** The annotation `pcnk.io/lb-algorithm`: random or maglev. */
+export function lbAlgorithm(annotations: Fields, path: Path): { lbAlgorithm?: LbAlgorithm } {
+  const given = annotations[algorithmAnnotation];
+  if (given === undefined || given === null) return {};
+  const at = [...path, "metadata", "annotations", algorithmAnnotation];
+  return { lbAlgorithm: oneOf(given, at, algorithms, "random") };
 }
 
 const weightAnnotation = "pcnk.io/weight";

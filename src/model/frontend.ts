@@ -48,6 +48,15 @@ export interface Frontend {
   draining: readonly Backend[];
   /** 0: no session affinity. */
   affinitySeconds: number;
+  /**
+   * Only endpoints of this node serve, by a traffic policy, and some are elsewhere: without a backend it drops what comes
+   * rather than refuse it.
+   */
+  localOnly?: true;
+  /** IPv4 prefixes of the clients it is for; undefined: all. */
+  sourceRanges?: readonly string[];
+  /** The client's address decides on the backend. */
+  maglev?: true;
 }
 
 /** The part of a Frontend that is its key in the `services` map. */

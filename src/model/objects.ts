@@ -15,7 +15,12 @@ export interface ServicePort {
   port: number;
   /** A number, or the name of a container port. Informative: the slices carry the resolved number. */
   targetPort: number | string;
+  /** 1 to 65535; undefined: none. */
+  nodePort?: number;
 }
+
+/** How a Service's port chooses among backends: each time anew, or by the client (Maglev hashing). */
+export type LbAlgorithm = "random" | "maglev";
 
 /** core/v1 Service. */
 export interface Service {
@@ -36,6 +41,23 @@ export interface Service {
   affinitySeconds: number;
   /** Annotation `pcnk.io/weight`: weight of each backend, 1 to 10000; undefined: 1. */
   weight?: number;
+  /** IPv4, as written; undefined: none. */
+  externalIPs?: string[];
+  /** status.loadBalancer.ingress: the IPv4 ones whose ipMode is not Proxy; undefined: none. */
+  loadBalancerIPs?: string[];
+  /** Undefined: Cluster. */
+  externalTrafficPolicy?: "Cluster" | "Local";
+  /** Of a LoadBalancer with externalTrafficPolicy Local. */
+  healthCheckNodePort?: number;
+  /**
+   * loadBalancerSourceRanges: IPv4 prefixes without host bits; undefined: all clients. Empty when only IPv6 ones are given:
+   * then nobody comes in by IPv4.
+   */
+  sourceRanges?: string[];
+  /** Undefined: none. PreferClose is the old name of PreferSameZone (KEP-3015). */
+  trafficDistribution?: "PreferSameZone" | "PreferSameNode";
+  /** Annotation `pcnk.io/lb-algorithm`; undefined: as the node is configured. */
+  lbAlgorithm?: LbAlgorithm;
 }
 
 /** One address of an EndpointSlice. */
@@ -49,6 +71,10 @@ export interface Endpoint {
   zone?: string;
   /** hints.forZones: the zones this endpoint should serve. */
   forZones?: string[];
+  /** hints.forNodes: the nodes this endpoint should serve. */
+  forNodes?: string[];
+  /** The Pod's name, from targetRef; it is in the namespace of the slice. */
+  pod?: string;
 }
 
 /** Port of an EndpointSlice. */
@@ -99,7 +125,18 @@ export interface Node {
   zone?: string;
 }
 
-export type ClusterObject = Service | EndpointSlice | Endpoints | Node;
+/** core/v1 Pod, for the weight it may have as a backend. */
+export interface Pod {
+  kind: "Pod";
+  namespace: string;
+  name: string;
+  /** status.podIPs, IPv4. */
+  podIPs: string[];
+  /** Annotation `pcnk.io/weight`, 1 to 10000: before that of the slice and of the Service. */
+  weight?: number;
+}
+
+export type ClusterObject = Service | EndpointSlice | Endpoints | Node | Pod;
 
 /** `namespace/name`, or the name alone for a Node. */
 export function objectKey(object: ClusterObject): string {

@@ -1,6 +1,6 @@
 /** All objects of the cluster, held so that one change finds what it touches. */
 import { type ClusterObject, objectKey } from "./objects.ts";
-import type { Endpoints, EndpointSlice, Node, Service } from "./objects.ts";
+import type { Endpoints, EndpointSlice, Node, Pod, Service } from "./objects.ts";
 
 /** One object appeared or changed (`object`), or went (`object` is what it last was). */
 export interface Change {
@@ -19,6 +19,8 @@ export interface ClusterState {
   nodes: Map<string, Node>;
   /** The Service that a slice counts to, by the slice's `namespace/name`. */
   sliceOwners: Map<string, string>;
+  /** Pods with a weight, by `namespace/name`. All others do not matter. */
+  pods: Map<string, Pod>;
 }
 
 export function emptyState(): ClusterState {
@@ -28,10 +30,14 @@ export function emptyState(): ClusterState {
     endpoints: new Map(),
     nodes: new Map(),
     sliceOwners: new Map(),
+    pods: new Map(),
   };
 }
 
-/** Applies one change in place; returns the keys of the Services whose entries it may alter. */
+/**
+ * Applies one change in place; returns the keys of the Services whose entries it may alter. For a Node or a Pod, which
+ * may alter those of many, it returns none: the caller compares.
+ */
 export function applyChange(state: ClusterState, change: Change): string[] {
   const { object } = change;
   const key = objectKey(object);
@@ -45,6 +51,9 @@ export function applyChange(state: ClusterState, change: Change): string[] {
       return [key];
     case "Node":
       put(state.nodes, key, gone ? undefined : object);
+      return [];
+    case "Pod":
+      put(state.pods, key, gone || object.weight === undefined ? undefined : object);
       return [];
     case "EndpointSlice":
       return putSlice(state, key, gone ? undefined : object);
