@@ -77,6 +77,9 @@ function parse(args: string[]) {
     if (!found) throw new UsageError(`no measure ${name}`);
     return found;
   });
+  if (values.docs && values.only !== undefined) {
+    throw new UsageError("--docs writes the whole table; it does not go with --only");
+  }
   return { ...values, measures, settings: { runs, sliceMs: quick ? 100 : 250, attach } as const };
 }
 
