@@ -1,6 +1,6 @@
 /**
- * The node agent. Start order: state directory and lock, data plane, its configuration, devices, cluster objects, first
- * comparison with the maps; then it says that it is ready. When it ends, however it ends, the data plane goes on.
+ * The node agent. Start order: state directory and lock, data plane, devices, cluster objects, routes and configuration,
+ * first comparison with the maps, the node's own sockets; then it says that it is ready. When it ends, however it ends, the data plane goes on.
  */
 import { join } from "node:path";
 import type { DataPlane } from "../bpf/dataplane.ts";
@@ -8,13 +8,15 @@ import { installDataPlane } from "../bpf/install.ts";
 import { formatProblem, ManifestSource } from "../cluster/manifests.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
+import type { Change } from "../model/state.ts";
 import { Devices } from "./devices.ts";
+import { HostServices } from "./host_services.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
-import { nodeConfigOf } from "./node_config.ts";
+import { Network } from "./network.ts";
 import { Reconciler } from "./reconciler.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
-import { findUplink, type Uplink } from "./uplink.ts";
+import { findUplink } from "./uplink.ts";
 
 /** Milliseconds between looks at all devices. */
 const deviceCheckMs = 30_000;
@@ -43,9 +45,14 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     log,
     resyncMs: config.resync * 1000,
     complete: () => source.complete,
+    changed: () => hostServices.changed(),
   });
   stack.defer(() => reconciler.stop());
-  const source = openSource(manifests, reconciler, log);
+  const hostServices = new HostServices(dataPlane, config, log);
+  stack.defer(() => hostServices.stop());
+  const network = new Network({ dataPlane, nl, config, log });
+  stack.defer(() => network.stop());
+  const source = openSource(manifests, [reconciler, network], log);
   stack.defer(() => source.close());
   const devices = new Devices({
     dataPlane,
@@ -55,14 +62,20 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     log,
     bridge: config.bridge,
     ...(config.uplink === undefined ? {} : { uplink: config.uplink }),
-    uplinkChanged: (uplink) => configure(dataPlane, config, uplink, log),
+    uplinkChanged(uplink) {
+      if (uplink) log.info({ device: uplink.name, address: uplink.address }, "uplink");
+      else log.warn("no uplink: there is no default route, and none was named");
+      network.uplinkChanged(uplink?.name);
+    },
     checkMs: deviceCheckMs,
   });
   stack.defer(() => devices.stop());
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
   await devices.start();
   await startSource(source, manifests);
+  network.start();
   reconciler.start();
+  hostServices.start();
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
   log.info({ pid: Deno.pid }, "ready");
@@ -93,20 +106,14 @@ function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
   return dataPlane;
 }
 
-function configure(
-  dataPlane: DataPlane,
-  config: AgentConfig,
-  uplink: Uplink | undefined,
+/** Cluster objects, for everybody who follows them. */
+function openSource(
+  manifests: string,
+  followers: { changes(changes: readonly Change[]): void }[],
   log: Log,
-) {
-  dataPlane.maps.config.set(0, nodeConfigOf(config, uplink));
-  if (uplink === undefined) log.warn("no uplink: there is no default route, and none was named");
-  else log.info({ device: uplink.name, address: uplink.address }, "uplink");
-}
-
-function openSource(manifests: string, reconciler: Reconciler, log: Log): ManifestSource {
+): ManifestSource {
   return new ManifestSource(manifests, {
-    changes: (changes) => reconciler.changes(changes),
+    changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
     problem: ({ reason, ...where }) =>
       log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
     recovered: (file) => log.info({ event: "SourceRecovered", file }, "is in order again"),

@@ -88,6 +88,7 @@ export class Devices {
   }
 
   private async dropVanished() {
+    clearTimeout(this.vanish); // or it keeps the process alive when forgotten
     this.vanish = undefined;
     try {
       await dropVanished(this.options);

@@ -25,6 +25,8 @@ export interface ReconcilerOptions {
   resyncMs: number;
   /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
   complete: () => boolean;
+  /** Told when entries of services or backends have changed. */
+  changed?: () => void;
   clock?: Clock;
 }
 
@@ -141,6 +143,7 @@ export class Reconciler {
   private tell(changes: Changes, full: boolean, start: number) {
     const { since } = this;
     this.since = undefined;
+    if (!isEmpty(changes)) this.options.changed?.();
     if (isEmpty(changes) && !full) return;
     const now = this.clock.now();
     const round = (ms: number) => Math.round(ms * 100) / 100;

@@ -81,6 +81,8 @@ function exitCode(error: unknown): number {
     // Help and version are not errors; commander has already said what is wrong otherwise.
     return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
   }
+  // `pcnk … | head`: nobody reads on, and nobody would read a message either.
+  if (error instanceof Deno.errors.BrokenPipe) return 0;
   const message = error instanceof Error ? error.message : String(error);
   console.error(`pcnk: ${message}`);
   if (process.env.PCNK_DEBUG && error instanceof Error) console.error(error.stack);

@@ -6,7 +6,8 @@ import { DecodeError, type Fields, fields, ipv4, list, type Path, show, text } f
 
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodeNode(object: Fields, path: Path): Node {
-  const { name, labels } = metadata(object, path);
+  const { name, labels, annotations, createdAt } = metadata(object, path);
+  const own = ownAnnotations(annotations, [...path, "metadata", "annotations"]);
   const zone = "topology.kubernetes.io/zone";
   const zoneName = text(labels[zone], [...path, "metadata", "labels", zone]);
   return {
@@ -15,7 +16,15 @@ export function decodeNode(object: Fields, path: Path): Node {
     internalIPs: internalIPs(object, path),
     podCIDRs: podCIDRs(object, path),
     ...(zoneName === undefined ? {} : { zone: zoneName }),
+    ...(own === undefined ? {} : { annotations: own }),
+    ...(createdAt === undefined ? {} : { createdAt }),
   };
+}
+
+function ownAnnotations(annotations: Fields, at: Path): Record<string, string> | undefined {
+  const own = Object.keys(annotations).filter((key) => key.startsWith("pcnk.io/"));
+  if (own.length === 0) return undefined;
+  return Object.fromEntries(own.map((key) => [key, text(annotations[key], [...at, key]) ?? ""]));
 }
 
 function internalIPs(object: Fields, path: Path): string[] {

@@ -1,5 +1,5 @@
 /** The agent's settings from defaults, a YAML file and flags, the later ones over the earlier ones. */
-import { isAlias, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { nearest } from "./nearest.ts";
 import { type AgentConfig, fallbackOf, flagName, type Setting, settings } from "./schema.ts";
 
@@ -89,6 +89,8 @@ function collect(node: Node, prefix: string, into: Values, at: (node: Node | nul
       throw new ConfigError(`${at(keyNode)}: ${unknown(key, prefix)}`);
     } else if (isScalar(value) && value.value !== null) {
       into.set(key, check(setting, value.value, at(value)));
+    } else if (isSeq(value) && value.items.every((item) => isScalar(item))) {
+      into.set(key, check(setting, value.toJSON(), at(value)));
     } else {
       const what = isAlias(value) ? "must not be an alias" : "must have a single value";
       throw new ConfigError(`${at(value ?? keyNode)}: ${key} ${what}`);

@@ -3,6 +3,7 @@
  * checks, and the help text.
  */
 import { hostname } from "node:os";
+import { parsePrefix } from "../routing/prefix.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 
 /** How a setting is written and checked. */
@@ -38,6 +39,16 @@ export interface AgentConfig {
   manifests?: string;
   bridge: string;
   attach: "auto" | "tcx" | "clsact";
+  /** The node's wish: direct routes to nodes of its subnet that wish them too, or the overlay to all. */
+  routing: "overlay" | "direct";
+  overlay: { device: string; vni: number; port: number; checksumOffload: boolean };
+  /** Bytes a pod's packet may have; undefined: found from the uplink. */
+  mtu?: number;
+  masquerade: boolean;
+  /** Beside the podCIDRs of all nodes. */
+  nonMasqueradeCIDRs: string[];
+  snatPorts: PortRange;
+  socketLB: "host" | "all" | "off";
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   resync: number;
   mapSizes: { services: number; backends: number; sessions: number; endpoints: number };
@@ -108,6 +119,47 @@ function entries(min: number, max: number): Kind<number> {
   };
 }
 
+const yesOrNo: Kind<boolean> = {
+  placeholder: "BOOL",
+  parse(value) {
+    if (value === true || value === "true") return true;
+    if (value === false || value === "false") return false;
+    throw new Error("must be true or false");
+  },
+  format: String,
+};
+
+interface PortRange {
+  first: number;
+  last: number;
+}
+
+const portRange: Kind<PortRange> = {
+  placeholder: "FIRST-LAST",
+  parse(value) {
+    const text = typeof value === "string" ? value : portRange.format(value as PortRange);
+    const [, first, last] = /^(\d+)-(\d+)$/.exec(text) ?? [];
+    const range = { first: Number(first), last: Number(last) };
+    if (!(range.first >= 1 && range.first <= range.last && range.last <= 65535)) {
+      throw new Error("must be a range of ports, e.g. 1024-29999");
+    }
+    return range;
+  },
+  format: (range) => `${range?.first}-${range?.last}`,
+};
+
+const prefixes: Kind<string[]> = {
+  placeholder: "CIDR,…",
+  parse(value) {
+    const given = typeof value === "string" ? value.split(",").filter((one) => one !== "") : value;
+    const good = Array.isArray(given) &&
+      given.every((one) => typeof one === "string" && parsePrefix(one.trim()) !== undefined);
+    if (!good) throw new Error("must be IPv4 prefixes, e.g. 10.0.0.0/8,192.168.0.0/16");
+    return (given as string[]).map((one) => one.trim());
+  },
+  format: (value) => value.length === 0 ? "none" : value.join(","),
+};
+
 const logLevels = choice("trace", "debug", "info", "warn", "error", "silent");
 
 function setting<T>(
@@ -158,6 +210,47 @@ export const settings: readonly Setting[] = [
     "auto",
     "how programs are attached: auto, tcx or clsact",
   ),
+  setting(
+    "routing",
+    choice("overlay", "direct"),
+    "overlay",
+    "how to reach other nodes' pods: through the overlay, or directly where both nodes want that and share a subnet",
+  ),
+  setting("overlay.device", device, "pcnk_vxlan", "name of the VXLAN device"),
+  setting("overlay.vni", entries(1, 0xffffff), 42, "VXLAN network identifier"),
+  setting("overlay.port", entries(1, 65535), 4789, "UDP port of the tunnel"),
+  setting(
+    "overlay.checksumOffload",
+    yesOrNo,
+    true,
+    "leave checksums of what is in the tunnel to the device; false for one that gets them wrong",
+  ),
+  setting(
+    "mtu",
+    entries(576, 65535),
+    undefined,
+    "bytes a pod's packet may have",
+    "the uplink's, less 50 for the overlay",
+  ),
+  setting(
+    "masquerade",
+    yesOrNo,
+    true,
+    "give pods' traffic that leaves the cluster the node's address",
+  ),
+  setting(
+    "nonMasqueradeCIDRs",
+    prefixes,
+    [],
+    "where it keeps the pod's address, beside all podCIDRs",
+  ),
+  setting("snatPorts", portRange, { first: 1024, last: 29999 }, "source ports for that"),
+  setting(
+    "socketLB",
+    choice("host", "all", "off"),
+    "host",
+    "services at connect(): for the node's own processes, for pods too, or off",
+  ),
   setting("logLevel", logLevels, "info", "trace, debug, info, warn, error or silent"),
   setting("resync", seconds, 300, "time between full comparisons with the kernel's maps"),
   setting(
@@ -189,8 +282,8 @@ export const settings: readonly Setting[] = [
 
 /** `mapSizes.services` is the flag `--map-sizes-services`. */
 export function flagName(key: string): string {
-  return "--" +
-    key.replaceAll(".", "-").replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const words = key.replaceAll(".", "-").replace("CIDRs", "Cidrs").replace("LB", "Lb");
+  return "--" + words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** The value a setting has when nobody gives one. */

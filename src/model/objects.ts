@@ -123,6 +123,10 @@ export interface Node {
   podCIDRs: string[];
   /** Label topology.kubernetes.io/zone. */
   zone?: string;
+  /** Those of pcnk (`pcnk.io/…`), as they were written. */
+  annotations?: Record<string, string>;
+  /** Milliseconds since the epoch; undefined for a manifest without one. */
+  createdAt?: number;
 }
 
 /** core/v1 Pod, for the weight it may have as a backend. */

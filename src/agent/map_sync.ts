@@ -1,0 +1,33 @@
+/** Brings a small map to exactly the entries it shall have. */
+
+/** The part of a `BpfMap` that this takes. */
+export interface SyncedMap<K, V> {
+  entries(): Iterable<[K, V]>;
+  set(key: K, value: V): void;
+  delete(key: K): boolean;
+}
+
+/** Sets what is missing or different, then removes the rest; returns how many entries were touched. */
+export function syncMap<K, V>(map: SyncedMap<K, V>, desired: Iterable<readonly [K, V]>): number {
+  const held = new Map<string, { key: K; value: string }>();
+  for (const [key, value] of map.entries()) held.set(text(key), { key, value: text(value) });
+  let touched = 0;
+  for (const [key, value] of desired) {
+    const name = text(key);
+    if (held.get(name)?.value !== text(value)) {
+      map.set(key, value);
+      touched++;
+    }
+    held.delete(name);
+  }
+  for (const { key } of held.values()) {
+    map.delete(key);
+    touched++;
+  }
+  return touched;
+}
+
+/** Keys and values are objects of numbers and strings whose members come in one order. */
+function text(value: unknown): string {
+  return JSON.stringify(value);
+}

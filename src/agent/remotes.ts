@@ -1,0 +1,65 @@
+/** The data plane's map `remotes`, as routing sees it. */
+import type { DataPlaneMaps } from "../bpf/dataplane.ts";
+import { type CidrKey, type Remote as Entry, REMOTE_MODE } from "../bpf/layout.ts";
+import type { RtNetlink } from "../linux/rtnetlink.ts";
+import type { RemotesMap } from "../routing/read.ts";
+import type { Remote } from "../routing/types.ts";
+
+export interface RemotesOptions {
+  map: DataPlaneMaps["remotes"];
+  nl: Pick<RtNetlink, "link">;
+  /** Name of the overlay device. */
+  device: string;
+  vni: number;
+  /** Index of the uplink; undefined: there is none. */
+  uplink: () => number | undefined;
+}
+
+const NO_MAC = "00:00:00:00:00:00";
+
+/**
+ * Every entry says by which device, with which identifier and MTU its way goes, so that a packet needs one look-up. One
+ * that says something else than would be written now (the device was made anew) is read back as unlike anything planned,
+ * and so written again.
+ */
+export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): RemotesMap {
+  const entryOf = (remote: Remote): Entry => {
+    const overlay = remote.mode === "overlay";
+    const link = overlay ? nl.link(device) : linkOf(uplink());
+    return {
+      via: remote.nodeAddr,
+      ifindex: link?.index ?? 0,
+      vni: overlay ? vni : 0,
+      mtu: Math.min(link?.mtu ?? 0, 0xffff),
+      mode: link === undefined
+        ? REMOTE_MODE.ROUTED
+        : overlay
+        ? REMOTE_MODE.OVERLAY
+        : REMOTE_MODE.DIRECT,
+      mac: overlay ? remote.mac : NO_MAC,
+    };
+  };
+  const linkOf = (ifindex: number | undefined) =>
+    ifindex === undefined ? undefined : nl.link(ifindex);
+  return {
+    read() {
+      const found = new Map<string, Remote>();
+      for (const [{ addr, prefixlen }, entry] of map.entries()) {
+        const prefix = `${addr}/${prefixlen}`;
+        const mode = entry.mode === REMOTE_MODE.OVERLAY ? "overlay" : "direct";
+        const remote: Remote = { prefix, mode, nodeAddr: entry.via, mac: entry.mac };
+        const right = JSON.stringify(entryOf(remote)) === JSON.stringify(entry);
+        found.set(prefix, right ? remote : { ...remote, nodeAddr: "0.0.0.0" });
+      }
+      return found;
+    },
+    set: (remote) => map.set(keyOf(remote.prefix), entryOf(remote)),
+    delete: (prefix) => void map.delete(keyOf(prefix)),
+  };
+}
+
+/** `10.244.1.0/24` as a key of a longest-prefix map. */
+export function keyOf(prefix: string): CidrKey {
+  const [addr = "", length = "32"] = prefix.split("/");
+  return { addr, prefixlen: Number(length) };
+}
