@@ -50,8 +50,11 @@ const errors: Record<string, [string, string]> = {
     "uplink: ../../x\n",
     'c.yaml:1: uplink must be the name of a network device, not "../../x"',
   ],
-  "a list for a value": ["uplink: [a]\n", "c.yaml:1: uplink must be the name of a network device, not ["a"]"],
-  "no value": ["uplink:\n", "c.yaml:1: uplink must be the name of a network device, not ["a"]"],
+  "a list for a value": [
+    "uplink: [a]\n",
+    'c.yaml:1: uplink must be the name of a network device, not ["a"]',
+  ],
+  "no value": ["uplink:\n", "c.yaml:1: uplink must have a single value"],
   "a value for a group": ["timeouts: 5\n", "c.yaml:1: timeouts must be a mapping of settings"],
   "a list": ["- a\n", "c.yaml:1: the file must be a mapping of settings"],
   "a key twice": ["uplink: a\nuplink: b\n", "c.yaml:2: Map keys must be unique"],
