@@ -27,6 +27,7 @@
 #include "lib/types.h"
 #include "lib/maps.h"
 #include "lib/reasons.h"
+#include "lib/verdict.h"
 #include "lib/config.h"
 #include "lib/packet.h"
 #include "lib/fragments.h"
@@ -36,18 +37,6 @@
 #include "lib/nat.h"
 #include "lib/icmp.h"
 #include "lib/reject.h"
-
-static __noinline int pass(struct __sk_buff *skb, enum reason reason)
-{
-	count(skb, reason);
-	return TC_ACT_UNSPEC;
-}
-
-static __noinline int drop(struct __sk_buff *skb, enum reason reason)
-{
-	count(skb, reason);
-	return TC_ACT_SHOT;
-}
 
 /* Translates a packet of a pod by its session, and sends it on its way. */
 static __always_inline int translate(struct __sk_buff *skb, const struct packet *pkt,
@@ -113,8 +102,7 @@ static __noinline int other_flow(struct __sk_buff *skb, const struct packet *pkt
 	if (endpoint) {
 		if (pkt->fragment)
 			return pass(skb, PASS_FRAGMENT);
-		count(skb, DIRECT_DELIVERED);
-		return deliver(skb, endpoint);
+		return deliver(skb, endpoint, DIRECT_DELIVERED);
 	}
 	service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
 	if (service)
@@ -134,8 +122,7 @@ static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *
 	endpoint = endpoint_find(pkt->key.dst);
 	if (!endpoint)
 		return pass(skb, failed ? failed : ICMP_ERROR_ROUTED);
-	count(skb, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
-	return deliver(skb, endpoint);
+	return deliver(skb, endpoint, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
 }
 
 static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
@@ -157,8 +144,7 @@ static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
 	endpoint = endpoint_find(pkt->key.dst);
 	if (!endpoint)
 		return pass(skb, PASS_ICMP);
-	count(skb, DIRECT_DELIVERED);
-	return deliver(skb, endpoint);
+	return deliver(skb, endpoint, DIRECT_DELIVERED);
 }
 
 SEC("tc")

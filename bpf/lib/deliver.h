@@ -5,10 +5,10 @@
 #pragma once
 
 #include <linux/if_packet.h>
-#include <linux/pkt_cls.h>
 
 #include "maps.h"
 #include "packet.h"
+#include "verdict.h"
 
 static __always_inline struct endpoint *endpoint_find(__be32 addr)
 {
@@ -36,7 +36,8 @@ static __always_inline void frame_address(struct ethhdr *eth, const struct endpo
 
 /* Hands the packet to the pod behind `ifindex`, which may be the one it comes from.
  * The frame was not addressed to the host's end of the veth pair, so the kernel
- * has marked it as somebody else's, and would drop it in the pod. */
+ * has marked it as somebody else's. Linux 5.10 would drop it in the pod (6.18 takes
+ * the mark away by itself). */
 static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifindex)
 {
 	if (skb->pkt_type != PACKET_HOST)
@@ -44,14 +45,16 @@ static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifinde
 	return bpf_redirect_peer(ifindex, 0);
 }
 
-/* The same for a packet whose frame is not readdressed yet. */
-static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint *endpoint)
+/* The same for a packet whose frame is not readdressed yet; counted under `reason`. */
+static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint *endpoint,
+				   enum reason reason)
 {
 	struct ethhdr *eth = packet_data(skb);
 
 	if ((void *)(eth + 1) > packet_end(skb))
-		return TC_ACT_SHOT;
+		return drop(skb, DROP_REWRITE);
 	frame_address(eth, endpoint);
+	count(skb, reason);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }
 

@@ -14,6 +14,7 @@
 #include "nat.h"
 #include "packet.h"
 #include "session.h"
+#include "verdict.h"
 
 static __always_inline bool icmp_is_error(__u8 type)
 {
@@ -48,7 +49,8 @@ static __always_inline bool icmp_quote(struct __sk_buff *skb, const struct packe
 
 	quote->ip = pkt->l4 + sizeof(struct icmphdr);
 	quote->end = ETH_HLEN + pkt->ip_len;
-	if (quote->ip + sizeof(ip) > quote->end || bpf_skb_load_bytes(skb, quote->ip, &ip, sizeof(ip)))
+	if (quote->ip + sizeof(ip) > quote->end ||
+	    bpf_skb_load_bytes(skb, quote->ip, &ip, sizeof(ip)))
 		return false;
 	header = ip.ihl * 4;
 	quote->l4 = quote->ip + header;
@@ -161,7 +163,7 @@ static __noinline int icmp_echo_answer(struct __sk_buff *skb, const struct packe
 	__be32 addr;
 
 	if ((void *)(ip + 1) > packet_end(skb))
-		return TC_ACT_SHOT;
+		return drop(skb, DROP_REWRITE);
 	frame_turn(eth);
 	addr = ip->saddr;
 	ip->saddr = ip->daddr;
@@ -171,10 +173,8 @@ static __noinline int icmp_echo_answer(struct __sk_buff *skb, const struct packe
 
 		if (bpf_skb_store_bytes(skb, pkt->l4, &type, sizeof(type), 0) ||
 		    bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), request,
-					reply, sizeof(request))) {
-			count(skb, DROP_REWRITE);
-			return TC_ACT_SHOT;
-		}
+					reply, sizeof(request)))
+			return drop(skb, DROP_REWRITE);
 	}
 	count(skb, ECHO_ANSWERED);
 	return send_back(skb);

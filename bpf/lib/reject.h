@@ -8,6 +8,7 @@
 #include "csum.h"
 #include "deliver.h"
 #include "packet.h"
+#include "verdict.h"
 
 #define REPLY_TTL 64 /* RFC 1700 */
 #define ICMP_MAX 576 /* RFC 1812, 4.3.2.3: length of an ICMP error */
@@ -129,10 +130,9 @@ static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pk
 	answer_ip(pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
 	answer_tcp(pkt, &segment, &reset);
 	sum = pseudo_header(pkt->key.src, pkt->key.dst, IPPROTO_TCP, sizeof(reset));
-	if (partial)
-		reset.check = csum_fold(sum);
-	else
-		reset.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum));
+	if (!partial)
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum);
+	reset.check = partial ? csum_fold(sum) : ~csum_fold(sum);
 	if (clear_options(skb, header) || answer_store(skb, &eth, &ip))
 		return -1;
 	return bpf_skb_store_bytes(skb, pkt->l4, &reset, sizeof(reset), 0);
@@ -205,16 +205,12 @@ static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pk
 /* Answers the packet with a refusal, counted under `reason`. */
 static __noinline int reject(struct __sk_buff *skb, const struct packet *pkt, enum reason reason)
 {
-	__u32 bytes = skb->len;
+	__u32 bytes = skb->len; /* of what came, not of the answer */
 
-	if (pkt->tcp_flags & TCP_RST) {
-		count_bytes(DROP_RESET, bytes);
-		return TC_ACT_SHOT;
-	}
-	if (!answerable(pkt)) {
-		count_bytes(DROP_UNANSWERABLE, bytes);
-		return TC_ACT_SHOT;
-	}
+	if (pkt->tcp_flags & TCP_RST)
+		return drop(skb, DROP_RESET);
+	if (!answerable(pkt))
+		return drop(skb, DROP_UNANSWERABLE);
 	if (pkt->key.proto == IPPROTO_TCP ? reject_tcp(skb, pkt) : reject_udp(skb, pkt)) {
 		count_bytes(DROP_REWRITE, bytes);
 		return TC_ACT_SHOT;
