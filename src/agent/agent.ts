@@ -62,11 +62,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     log,
     bridge: config.bridge,
     ...(config.uplink === undefined ? {} : { uplink: config.uplink }),
-    uplinkChanged(uplink) {
-      if (uplink) log.info({ device: uplink.name, address: uplink.address }, "uplink");
-      else log.warn("no uplink: there is no default route, and none was named");
-      network.uplinkChanged(uplink?.name);
-    },
+    uplinkChanged: (uplink) => network.uplinkChanged(uplink?.name),
     checkMs: deviceCheckMs,
   });
   stack.defer(() => devices.stop());

@@ -33,6 +33,7 @@ export class Network {
   private readonly runner: Runner;
   private watch: RoutingWatch | undefined;
   private uplink: string | undefined;
+  private told: string | undefined;
   private reported = new Set<string>();
   private failure: unknown;
   private started = false;
@@ -120,6 +121,7 @@ export class Network {
       uplinks: uplink === undefined ? [] : [uplink],
     });
     this.configure(plan, uplink);
+    this.tellUplink(uplink);
     let report = this.routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
     if (report.steps.some((step) => step.do === "create-device")) {
@@ -129,6 +131,15 @@ export class Network {
     if (report.steps.length > 0) log.debug({ steps: report.steps.length }, "routes are up to date");
     const uplinks = uplink === undefined ? [] : [uplink.ifindex];
     this.watch?.update({ plan, device: config.overlay.device, uplinks }, report.overlay);
+  }
+
+  private tellUplink(uplink: Uplink | undefined) {
+    const address = uplink?.addresses[0]?.address;
+    const words = `${uplink?.name} ${address}`;
+    if (words === this.told) return;
+    this.told = words;
+    if (uplink) this.options.log.info({ device: uplink.name, address }, "uplink");
+    else this.options.log.warn("no uplink: there is no default route, and none was named");
   }
 
   /** What programs are told. */
