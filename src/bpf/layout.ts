@@ -6,7 +6,6 @@
 import {
   array,
   be16,
-  type Codec,
   ipv4,
   mac,
   pad,
