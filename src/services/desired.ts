@@ -3,15 +3,17 @@
  * are worked out anew.
  */
 import { type Frontend, frontendKey } from "../model/frontend.ts";
-import type { Service } from "../model/objects.ts";
+import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
 import { applyChange, type Change, type ClusterState, emptyState } from "../model/state.ts";
+import { ClaimRegister, claimsOf } from "./claims.ts";
 import { endpointGroups } from "./endpoints.ts";
-import { claimedAddresses, frontendsOf } from "./frontends.ts";
-import type { ServiceFrontends, ServiceIssue } from "./frontends.ts";
+import { frontendsOf, type ServiceFrontends, type ServiceIssue } from "./frontends.ts";
+import { podWeights, servicesOfPods } from "./pods.ts";
+import type { Place } from "./topology.ts";
 
 /**
  * One round of changes, or of everything. Services are worked out one by one while `groups` is iterated, which must be
- * done to its end, once; only then are `removed` and `issues` complete.
+ * done to its end, once; only then are `removed`, `issues` and `DesiredState.healthChecks` complete.
  */
 export interface DesiredRound {
   /** Services that were worked out anew, also ones without frontends. */
@@ -22,10 +24,23 @@ export interface DesiredRound {
   issues: ServiceIssue[];
 }
 
+/** What load balancers are told that ask at a healthCheckNodePort. */
+export interface HealthCheck {
+  namespace: string;
+  name: string;
+  /** Ready endpoints on this node. */
+  localEndpoints: number;
+}
+
+export interface DesiredOptions {
+  /** Of Services that do not say; undefined: random. */
+  lbAlgorithm?: LbAlgorithm;
+}
+
 interface ServiceRecord {
-  claims: readonly string[];
   keys: readonly string[];
   issues: readonly string[];
+  healthPort?: number;
 }
 
 const none: readonly never[] = [];
@@ -37,19 +52,31 @@ export function desiredFrontends(state: ClusterState, nodeName: string): Fronten
 }
 
 export class DesiredState {
+  /** By port; no port twice. */
+  readonly healthChecks = new Map<number, HealthCheck>();
   private readonly records = new Map<string, ServiceRecord>();
-  /** The Services that claim an address, the one that has it first. */
-  private readonly claims = new Map<string, string[]>();
+  private readonly claims = new ClaimRegister((a, b) => this.compare(a, b));
   private dirty = new Set<string>();
+  /** Pods whose weight changed, by `namespace/name`; each as it was and as it is. */
+  private readonly pods = new Set<ClusterObject & { kind: "Pod" }>();
   private readonly removed = new Set<string>();
 
-  constructor(private readonly nodeName: string, readonly state: ClusterState = emptyState()) {
+  constructor(
+    private readonly nodeName: string,
+    readonly state: ClusterState = emptyState(),
+    private readonly options: DesiredOptions = {},
+  ) {
     for (const service of state.services.keys()) this.dirty.add(service);
     this.settleClaims();
   }
 
   apply(change: Change) {
+    const { object } = change;
+    const zone = this.place.zone;
+    const pod = object.kind === "Pod" ? this.state.pods.get(objectKey(object)) : undefined;
     for (const service of applyChange(this.state, change)) this.dirty.add(service);
+    if (object.kind === "Node" && this.place.zone !== zone) this.touchAll();
+    if (object.kind === "Pod") this.applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
   /** Has the next round look at a Service again though nothing about it changed. */
@@ -59,8 +86,10 @@ export class DesiredState {
 
   /** Works out what changed since the last round, or with `all` everything. */
   round(all = false): DesiredRound {
+    for (const service of servicesOfPods(this.state, this.pods)) this.dirty.add(service);
+    this.pods.clear();
     this.settleClaims();
-    if (all) { for (const service of this.state.services.keys()) this.dirty.add(service); }
+    if (all) this.touchAll();
     const { dirty, removed } = this;
     this.dirty = new Set();
     const issues: ServiceIssue[] = [];
@@ -72,74 +101,89 @@ export class DesiredState {
     this.removed.clear();
   }
 
+  private get place(): Place {
+    const zone = this.state.nodes.get(this.nodeName)?.zone;
+    return { nodeName: this.nodeName, ...(zone === undefined ? {} : { zone }) };
+  }
+
+  private touchAll() {
+    for (const service of this.state.services.keys()) this.dirty.add(service);
+  }
+
+  private applyPod(
+    before: (ClusterObject & { kind: "Pod" }) | undefined,
+    after: (ClusterObject & { kind: "Pod" }) | undefined,
+  ) {
+    const same = before?.weight === after?.weight && before?.podIPs.join() === after?.podIPs.join();
+    if (same) return;
+    for (const pod of [before, after]) if (pod !== undefined) this.pods.add(pod);
+  }
+
   private *work(services: Set<string>, issues: ServiceIssue[]): Generator<ServiceFrontends> {
     const kept = new Set<string>();
-    for (const service of services) {
-      const group = this.group(service);
-      const before = this.records.get(service);
+    const freed: [number, string][] = [];
+    const context = {
+      place: this.place,
+      ownerOf: (claim: string) => this.claims.ownerOf(claim),
+      podWeights: podWeights(this.state.pods),
+    };
+    for (const key of services) {
+      const service = this.state.services.get(key);
+      const group = service === undefined
+        ? { service: key, frontends: [], issues: [] }
+        : frontendsOf(service, {
+          ...context,
+          groups: endpointGroups(this.state, key),
+          podWeight: context.podWeights?.(service.namespace),
+          lbAlgorithm: this.options.lbAlgorithm,
+        });
+      const before = this.records.get(key);
       const keys = group.frontends.map(frontendKey);
-      for (const key of before?.keys ?? []) this.removed.add(key);
+      for (const one of before?.keys ?? none) this.removed.add(one);
       // An address may go from one Service to another in one round.
-      for (const key of keys) kept.add(key);
+      for (const one of keys) kept.add(one);
       const known = before?.issues ?? none;
       issues.push(...group.issues.filter(({ message }) => !known.includes(message)));
-      const messages = group.issues.length === 0
-        ? none
-        : group.issues.map(({ message }) => message);
-      if (!this.state.services.has(service)) this.records.delete(service);
-      else this.records.set(service, { claims: before?.claims ?? none, keys, issues: messages });
+      if (before?.healthPort !== undefined) freed.push([before.healthPort, key]);
+      this.record(key, service, group, keys);
       yield group;
     }
     for (const key of kept) this.removed.delete(key);
+    for (const [port, key] of freed) this.dropHealthCheck(port, key);
   }
 
-  private group(key: string): ServiceFrontends {
-    const service = this.state.services.get(key);
-    if (service === undefined) return { service: key, frontends: [], issues: [] };
-    const addresses: string[] = [];
-    const conflicts: ServiceIssue[] = [];
-    for (const address of claimedAddresses(service)) {
-      const [owner] = this.claims.get(address) ?? [];
-      if (owner === undefined || owner === key) addresses.push(address);
-      else {
-        const message = `address ${address} belongs to Service ${owner}, which is older`;
-        conflicts.push({ service: key, reason: "AddressConflict", message });
-      }
+  private record(
+    key: string,
+    service: Service | undefined,
+    { issues, health }: ServiceFrontends,
+    keys: readonly string[],
+  ) {
+    if (service === undefined) return void this.records.delete(key);
+    const messages = issues.length === 0 ? none : issues.map(({ message }) => message);
+    const record: ServiceRecord = { keys, issues: messages };
+    if (health !== undefined) {
+      const { namespace, name } = service;
+      const { port, localEndpoints } = health;
+      record.healthPort = port;
+      this.healthChecks.set(port, { namespace, name, localEndpoints });
     }
-    const groups = endpointGroups(this.state, key);
-    const result = frontendsOf(service, addresses, groups, this.nodeName);
-    return { ...result, issues: [...conflicts, ...result.issues] };
+    this.records.set(key, record);
   }
 
-  /** Brings the claims of dirty Services up to date; a Service that wins or loses an address becomes dirty too. */
+  /** Unless the Service, or another one by now, has it. */
+  private dropHealthCheck(port: number, key: string) {
+    if (this.records.get(key)?.healthPort === port) return;
+    const holder = this.healthChecks.get(port);
+    if (holder !== undefined && `${holder.namespace}/${holder.name}` === key) {
+      this.healthChecks.delete(port);
+    }
+  }
+
+  /** Brings the claims of dirty Services up to date; a Service that wins or loses something becomes dirty too. */
   private settleClaims() {
-    const touched = new Map<string, string | undefined>();
-    for (const key of [...this.dirty]) {
-      const service = this.state.services.get(key);
-      const now = service === undefined ? [] : claimedAddresses(service);
-      const before = this.records.get(key)?.claims ?? [];
-      for (const address of new Set([...before, ...now])) {
-        const owners = this.claims.get(address) ?? [];
-        if (!touched.has(address)) touched.set(address, owners[0]);
-        const others = owners.filter((owner) => owner !== key);
-        this.setClaims(address, now.includes(address) ? [...others, key] : others);
-      }
-      this.record(key, now);
-    }
-    for (const [address, before] of touched) {
-      const now = this.claims.get(address)?.[0];
-      for (const key of [before, now]) if (key !== undefined && before !== now) this.dirty.add(key);
-    }
-  }
-
-  private record(key: string, claims: readonly string[]) {
-    const { keys = none, issues = none } = this.records.get(key) ?? {};
-    if (claims.length + keys.length > 0) this.records.set(key, { claims, keys, issues });
-  }
-
-  private setClaims(address: string, owners: string[]) {
-    if (owners.length === 0) this.claims.delete(address);
-    else this.claims.set(address, owners.sort((a, b) => this.compare(a, b)));
+    const { dirty, state } = this;
+    const changes = [...dirty].map((key) => [key, claimsOf(state.services.get(key))] as const);
+    for (const service of this.claims.update(changes)) dirty.add(service);
   }
 
   /** The older Service first (one without a creationTimestamp last), then by name. */

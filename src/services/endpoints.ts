@@ -2,6 +2,7 @@
 import { type Backend, backendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointPort, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { nearness, type Place } from "./topology.ts";
 
 /** A slice, or a subset of an Endpoints object: every endpoint has every port. */
 export interface EndpointGroup {
@@ -14,12 +15,25 @@ export interface EndpointGroup {
 /** What a port's connections go to. */
 export interface Selection {
   /** In order of address and port, each address and port once. */
-  backends: Backend[];
+  backends: readonly Backend[];
   /** Endpoints of the port that were not taken. */
-  draining: Backend[];
+  draining: readonly Backend[];
+}
+
+/** Both selections of a port; a traffic policy says which one counts where. */
+export interface PortBackends {
+  /** Of the whole cluster (policy Cluster). */
+  cluster: Selection;
+  /** Of this node (policy Local). */
+  local: Selection;
+  /** Whether some endpoint, anywhere, could be used. */
+  any: boolean;
   /** Whether any group has the port at all. */
   portKnown: boolean;
 }
+
+/** Weight of the Pod behind an endpoint; undefined: it has none of its own. */
+export type PodWeight = (endpoint: Endpoint) => number | undefined;
 
 /** The groups of a Service, in a stable order: its slices, or its Endpoints when it has no slice. */
 export function endpointGroups(state: ClusterState, service: string): EndpointGroup[] {
@@ -28,43 +42,90 @@ export function endpointGroups(state: ClusterState, service: string): EndpointGr
   return [...slices].sort(([a], [b]) => a < b ? -1 : 1).map(([, slice]) => slice);
 }
 
+/** With publishNotReadyAddresses all endpoints count as ready. */
+export function isReady(service: Service, { ready }: Endpoint): boolean {
+  return ready || service.publishNotReadyAddresses;
+}
+
+const nothing: Selection = { backends: [], draining: [] };
+
+/** An endpoint's backend and whence it comes. */
+interface Candidate {
+  backend: Backend;
+  endpoint: Endpoint;
+}
+
 /**
- * Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669). With
- * publishNotReadyAddresses all of them, with internalTrafficPolicy Local those of this node only.
+ * Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669), for each policy on its
+ * own. Topology hints count for ready endpoints and the policy Cluster only.
+ *
+ * @param wanted selections nobody asks for are empty
  */
 export function selectBackends(
   service: Service,
   port: ServicePort,
   groups: readonly EndpointGroup[],
-  nodeName: string,
-): Selection {
-  const ready: Backend[] = [], fallback: Backend[] = [], others: Backend[] = [];
+  place: Place,
+  wanted: { cluster: boolean; local: boolean } = { cluster: true, local: true },
+  podWeight?: PodWeight,
+): PortBackends {
+  const ready: Candidate[] = [], fallback: Candidate[] = [], others: Candidate[] = [];
   let portKnown = false;
   for (const group of groups) {
     for (const { name, protocol, port: number } of group.ports) {
       // Slices name a Service's ports by the Service's names (KEP-752).
       if (name !== port.name || protocol !== port.protocol) continue;
       portKnown = true;
-      const weight = group.weight ?? service.weight ?? 1;
+      const common = group.weight ?? service.weight ?? 1;
       for (const endpoint of group.endpoints) {
         const { address: addr, terminating } = endpoint;
-        const key = backendKey(addr, number);
-        listFor(endpoint).push({ addr, port: number, weight, terminating, key });
+        const weight = podWeight?.(endpoint) ?? common;
+        const backend = { addr, port: number, weight, terminating, key: backendKey(addr, number) };
+        const list = isReady(service, endpoint)
+          ? ready
+          : endpoint.serving && terminating
+          ? fallback
+          : others;
+        list.push({ backend, endpoint });
       }
     }
   }
-  function listFor({ ready: isReady, serving, terminating, nodeName: node }: Endpoint): Backend[] {
-    if (service.internalTrafficPolicy === "Local" && node !== nodeName) return others;
-    if (isReady || service.publishNotReadyAddresses) return ready;
-    return serving && terminating ? fallback : others;
-  }
-  const [taken, left] = ready.length > 0 ? [ready, [...fallback, ...others]] : [fallback, others];
-  const backends = unique(taken!);
-  return { backends, draining: without(unique(left!), backends), portKnown };
+  const lists = [ready, fallback, others];
+  return {
+    cluster: wanted.cluster ? select([near(service, ready, place), fallback], lists) : nothing,
+    local: wanted.local ? select([here(ready, place), here(fallback, place)], lists) : nothing,
+    any: ready.length + fallback.length > 0,
+    portKnown,
+  };
+}
+
+function near(service: Service, ready: readonly Candidate[], place: Place): readonly Candidate[] {
+  const isNear = nearness(service, ready.map(({ endpoint }) => endpoint), place);
+  return isNear === undefined ? ready : ready.filter(({ endpoint }) => isNear(endpoint));
+}
+
+function here(list: readonly Candidate[], { nodeName }: Place): readonly Candidate[] {
+  return list.filter(({ endpoint }) => endpoint.nodeName === nodeName);
+}
+
+/** The first of `choices` that has any, and what it leaves of all. */
+function select(
+  choices: readonly (readonly Candidate[])[],
+  all: readonly (readonly Candidate[])[],
+): Selection {
+  const taken = choices.find(({ length }) => length > 0) ?? [];
+  const backends = unique(taken);
+  // Most often all are taken, and there is nothing to compare.
+  const count = all.reduce((sum, { length }) => sum + length, 0);
+  return {
+    backends,
+    draining: count === taken.length ? [] : without(unique(all.flat()), backends),
+  };
 }
 
 /** In order, each once; of duplicates across slices the one that is not terminating, then the heavier one. */
-function unique(list: Backend[]): Backend[] {
+function unique(candidates: readonly Candidate[]): Backend[] {
+  const list = candidates.map(({ backend }) => backend);
   const inOrder = list.every(({ key }, i) => i === 0 || list[i - 1]!.key < key);
   if (inOrder) return list;
   list.sort((a, b) =>
@@ -74,7 +135,6 @@ function unique(list: Backend[]): Backend[] {
 }
 
 function without(list: Backend[], others: readonly Backend[]): Backend[] {
-  if (list.length === 0) return list;
   const keys = new Set(others.map(({ key }) => key));
   return list.filter(({ key }) => !keys.has(key));
 }

@@ -1,13 +1,34 @@
-/** From a Service and its endpoints to what the data plane shall hold for it. Pure. */
-import { type Backend, type Frontend, PROTO, SCOPE } from "../model/frontend.ts";
-import { objectKey, type Service, type ServicePort } from "../model/objects.ts";
-import { type EndpointGroup, selectBackends } from "./endpoints.ts";
+/**
+ * From a Service and its endpoints to what the data plane shall hold for it. Pure.
+ *
+ * | asked for            | address          | from the cluster           | from outside             |
+ * |----------------------|------------------|----------------------------|--------------------------|
+ * | ClusterIP            | its own          | internalTrafficPolicy      | nothing                  |
+ * | external address     | its own          | all endpoints              | externalTrafficPolicy    |
+ * | node port            | 0.0.0.0          | all endpoints              | externalTrafficPolicy    |
+ *
+ * Clients in the cluster have all endpoints behind an external address, as if they had gone out and come in through a
+ * load balancer that knows which nodes have some (kube-proxy's short-circuit).
+ */
+import { type Backend, type Frontend, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
+import { type LbAlgorithm, objectKey, type Service, type ServicePort } from "../model/objects.ts";
+import { ANY_ADDRESS, clusterAddresses, externalAddresses, hasFrontends } from "./claims.ts";
+import { hasNodePorts, healthPort, isServable, portClaim, protocolNumber } from "./claims.ts";
+import { type EndpointGroup, isReady, type PodWeight, type PortBackends } from "./endpoints.ts";
+import { selectBackends } from "./endpoints.ts";
+import type { Place } from "./topology.ts";
 
 /** Something that whoever wrote the objects should know. */
 export interface ServiceIssue {
   /** `namespace/name`. */
   service: string;
-  reason: "AddressConflict" | "NoAddress" | "ProtocolIgnored" | "PortUnknown";
+  reason:
+    | "AddressConflict"
+    | "PortConflict"
+    | "AddressRefused"
+    | "NoAddress"
+    | "ProtocolIgnored"
+    | "PortUnknown";
   message: string;
 }
 
@@ -17,58 +38,205 @@ export interface ServiceFrontends {
   /** The ports' entries before the address entries. */
   frontends: Frontend[];
   issues: ServiceIssue[];
+  /** The health check for load balancers, when the Service has one. */
+  health?: { port: number; localEndpoints: number };
 }
 
-const protocols = { TCP: PROTO.tcp, UDP: PROTO.udp, SCTP: undefined } as const;
+/** What a Service's frontends depend on beside itself. */
+export interface ServiceContext {
+  groups: readonly EndpointGroup[];
+  /** This node. */
+  place: Place;
+  /** The Service that a ClusterIP or a `portClaim()` belongs to; undefined: nobody else wants any. */
+  ownerOf?: (claim: string) => string | undefined;
+  podWeight?: PodWeight | undefined;
+  /** Of Services that do not say; undefined: random. */
+  lbAlgorithm?: LbAlgorithm | undefined;
+}
+
 const none: readonly never[] = [];
 
-/** The addresses that a Service claims, which no other may have. */
-export function claimedAddresses(service: Service): string[] {
-  if (service.type === "ExternalName" || service.headless) return [];
-  return service.clusterIPs.filter((address, i, all) => all.indexOf(address) === i);
+/** The frontends of one Service: see the table above; for ClusterIPs also the address entry. */
+export function frontendsOf(service: Service, context: ServiceContext): ServiceFrontends {
+  return new Builder(service, context).build();
 }
 
-/**
- * The frontends of one Service: for every address each TCP and UDP port, and the address entry.
- *
- * @param addresses those of `claimedAddresses()` that it may have
- * @param nodeName this node, for internalTrafficPolicy Local
- */
-export function frontendsOf(
-  service: Service,
-  addresses: readonly string[],
-  groups: readonly EndpointGroup[],
-  nodeName: string,
-): ServiceFrontends {
-  const key = objectKey(service);
-  const issues: ServiceIssue[] = [];
-  const tell = (reason: ServiceIssue["reason"], message: string) =>
-    issues.push({ service: key, reason, message });
-  if (claimedAddresses(service).length === 0) {
-    if (service.type !== "ExternalName" && !service.headless) {
-      tell("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
-    }
-    return { service: key, frontends: [], issues };
+class Builder {
+  private readonly key: string;
+  private readonly frontends: Frontend[] = [];
+  private readonly issues: ServiceIssue[] = [];
+  private readonly keys = new Set<string>();
+  private readonly addresses: readonly string[];
+  private readonly external: readonly string[];
+
+  constructor(private readonly service: Service, private readonly context: ServiceContext) {
+    this.key = objectKey(service);
+    this.addresses = clusterAddresses(service).filter((address) => this.mayHave(address));
+    this.external = externalAddresses(service).filter((address) => this.mayHave(address));
   }
-  const frontends: Frontend[] = [];
-  for (const port of service.ports) {
-    const proto = protocols[port.protocol];
+
+  build(): ServiceFrontends {
+    const { key, service, frontends, issues, addresses } = this;
+    if (!hasFrontends(service)) return { service: key, frontends, issues };
+    this.checkAddresses();
+    for (const port of service.ports) this.addPort(port);
+    for (const addr of addresses) frontends.push(addressEntry(key, addr));
+    const health = this.health();
+    return { service: key, frontends, issues, ...(health === undefined ? {} : { health }) };
+  }
+
+  private tell(reason: ServiceIssue["reason"], message: string) {
+    this.issues.push({ service: this.key, reason, message });
+  }
+
+  /** False, and told, when the address is the ClusterIP of another Service. */
+  private mayHave(address: string): boolean {
+    const owner = this.context.ownerOf?.(address);
+    if (owner === undefined || owner === this.key) return true;
+    const why = this.service.clusterIPs.includes(address)
+      ? `belongs to Service ${owner}, which is older`
+      : `is the clusterIP of Service ${owner}`;
+    this.tell("AddressConflict", `address ${address} ${why}`);
+    return false;
+  }
+
+  /** False, and told, when the port is another Service's. */
+  private mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
+    const owner = this.context.ownerOf?.(portClaim(addr, port, proto));
+    if (owner === undefined || owner === this.key) return true;
+    this.tell("PortConflict", `${what} belongs to Service ${owner}, which is older`);
+    return false;
+  }
+
+  private checkAddresses() {
+    const { clusterIPs, externalIPs = none, loadBalancerIPs = none } = this.service;
+    if (clusterIPs.length === 0) {
+      this.tell("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
+    }
+    for (const address of new Set([...clusterIPs, ...externalIPs, ...loadBalancerIPs])) {
+      if (isServable(address)) continue;
+      this.tell("AddressRefused", `address ${address} is not one that a Service may have`);
+    }
+  }
+
+  private addPort(port: ServicePort) {
+    const { service, context } = this;
+    const proto = protocolNumber(port.protocol);
     if (proto === undefined) {
-      tell("ProtocolIgnored", `port ${port.port}/${port.protocol}: pcnk serves TCP and UDP only`);
-      continue;
+      const message = `port ${port.port}/${port.protocol}: pcnk serves TCP and UDP only`;
+      return this.tell("ProtocolIgnored", message);
     }
-    const { backends, draining, portKnown } = selectBackends(service, port, groups, nodeName);
-    // The slice that Kubernetes makes for a Service without pods has no ports, and that is in order.
-    const peopled = groups.filter(({ endpoints }) => endpoints.length > 0);
-    if (!portKnown && peopled.length > 0) tell("PortUnknown", unknownPort(port, peopled));
-    const portId = `${key}:${port.port}/${port.protocol}`;
-    for (const addr of addresses) {
-      const where = { addr, port: port.port, proto, scope: SCOPE.cluster, portId };
-      frontends.push({ ...where, backends, draining, affinitySeconds: service.affinitySeconds });
+    const external = this.external.filter((addr) =>
+      this.mayHavePort(addr, port.port, proto, `${addr}:${port.port}/${port.protocol}`)
+    );
+    const nodePort = this.nodePort(port, proto);
+    const exposed = external.length > 0 || nodePort !== undefined;
+    const insideLocal = service.internalTrafficPolicy === "Local";
+    const outsideLocal = exposed && service.externalTrafficPolicy === "Local";
+    const wanted = { cluster: exposed || !insideLocal, local: insideLocal || outsideLocal };
+    const { groups, place, podWeight } = context;
+    const selected = selectBackends(service, port, groups, place, wanted, podWeight);
+    this.checkPort(port, selected);
+
+    const common = this.common(port, proto);
+    const cluster = { ...common, ...selected.cluster };
+    const local = {
+      ...common,
+      ...selected.local,
+      ...(selected.any ? { localOnly: true as const } : {}),
+    };
+    const inside = insideLocal ? local : cluster;
+    const outside = outsideLocal ? local : cluster;
+    for (const addr of this.addresses) {
+      this.add({ ...inside, addr, port: port.port, scope: SCOPE.cluster });
+    }
+    for (const addr of external) {
+      const where = { addr, port: port.port, ...this.ranges(addr) };
+      this.add({ ...cluster, ...where, scope: SCOPE.cluster });
+      this.add({ ...outside, ...where, scope: SCOPE.external });
+    }
+    if (nodePort !== undefined) {
+      const where = { addr: ANY_ADDRESS, port: nodePort };
+      this.add({ ...cluster, ...where, scope: SCOPE.cluster });
+      this.add({ ...outside, ...where, scope: SCOPE.external });
     }
   }
-  for (const addr of addresses) frontends.push(addressEntry(key, addr));
-  return { service: key, frontends, issues };
+
+  private common(port: ServicePort, proto: number) {
+    const { service, context, key } = this;
+    const algorithm = service.lbAlgorithm ?? context.lbAlgorithm;
+    return {
+      proto,
+      portId: `${key}:${port.port}/${port.protocol}`,
+      affinitySeconds: service.affinitySeconds,
+      ...(algorithm === "maglev" ? { maglev: true as const } : {}),
+    };
+  }
+
+  /** An external address may be a ClusterIP of the same Service: the first entry counts. */
+  private add(frontend: Frontend) {
+    if (this.external.length > 0) {
+      const key = frontendKey(frontend);
+      if (this.keys.has(key)) return;
+      this.keys.add(key);
+    }
+    this.frontends.push(frontend);
+  }
+
+  /** The node port of a port, when it has one and may have it. */
+  private nodePort({ nodePort, protocol, name, port }: ServicePort, proto: number) {
+    if (nodePort === undefined || !hasNodePorts(this.service)) return undefined;
+    const what = `nodePort ${nodePort}/${protocol}`;
+    const twin = this.service.ports.find((other) =>
+      other.nodePort === nodePort && other.protocol === protocol
+    );
+    if (twin?.port !== port || twin.name !== name) {
+      this.tell("PortConflict", `${what} is there twice; port ${twin?.port} has it`);
+      return undefined;
+    }
+    return this.mayHavePort(ANY_ADDRESS, nodePort, proto, what) ? nodePort : undefined;
+  }
+
+  /** loadBalancerSourceRanges are about addresses of load balancers only. */
+  private ranges(addr: string): Pick<Frontend, "sourceRanges"> {
+    const { sourceRanges, type, loadBalancerIPs } = this.service;
+    const applies = sourceRanges !== undefined && type === "LoadBalancer" &&
+      loadBalancerIPs?.includes(addr) && !sourceRanges.includes("0.0.0.0/0");
+    return applies ? { sourceRanges } : {};
+  }
+
+  private checkPort(port: ServicePort, { portKnown }: PortBackends) {
+    if (portKnown) return;
+    // The slice that Kubernetes makes for a Service without pods has no ports, and that is in order.
+    const peopled = this.context.groups.filter(({ endpoints }) => endpoints.length > 0);
+    if (peopled.length > 0) this.tell("PortUnknown", unknownPort(port, peopled));
+  }
+
+  private health(): ServiceFrontends["health"] {
+    const { service, context } = this;
+    const port = healthPort(service);
+    if (port === undefined) return undefined;
+    const what = `healthCheckNodePort ${port}`;
+    if (service.ports.some(({ nodePort, protocol }) => nodePort === port && protocol === "TCP")) {
+      this.tell("PortConflict", `${what} is also a nodePort of the Service`);
+      return undefined;
+    }
+    if (!this.mayHavePort(ANY_ADDRESS, port, PROTO.tcp, what)) return undefined;
+    return { port, localEndpoints: localEndpoints(service, context) };
+  }
+}
+
+/** Addresses of ready endpoints of this node. */
+function localEndpoints(service: Service, { groups, place }: ServiceContext): number {
+  const found = new Set<string>();
+  for (const { ports, endpoints } of groups) {
+    if (ports.length === 0) continue;
+    for (const endpoint of endpoints) {
+      const isHere = endpoint.nodeName === place.nodeName;
+      if (isHere && isReady(service, endpoint)) found.add(endpoint.address);
+    }
+  }
+  return found.size;
 }
 
 function addressEntry(key: string, addr: string): Frontend {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { frontendKey } from "../model/frontend.ts";
 import type { EndpointSlice, Service } from "../model/objects.ts";
-import { claimedAddresses, frontendsOf } from "./frontends.ts";
+import { frontendsOf } from "./frontends.ts";
 import { service, show, slice } from "./test_support.ts";
 
 /** What a Service comes to, as `key -> backends`, and its issues. */
 function frontends(object: Service, slices: EndpointSlice[], nodeName = "node1") {
-  const result = frontendsOf(object, claimedAddresses(object), slices, nodeName);
+  const result = frontendsOf(object, { groups: slices, place: { nodeName } });
   return {
     entries: result.frontends.map((one) => [frontendKey(one), ...show(one.backends)]),
     draining: result.frontends.flatMap(({ draining }) => draining.map(({ addr }) => addr)),

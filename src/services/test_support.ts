@@ -1,6 +1,6 @@
 /** Makers of objects for the tests of this folder. */
 import { type Backend, backendKey } from "../model/frontend.ts";
-import type { Endpoint, EndpointSlice, Service } from "../model/objects.ts";
+import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
 
 export function service(name: string, rest: Partial<Service> = {}): Service {
@@ -19,18 +19,37 @@ export function service(name: string, rest: Partial<Service> = {}): Service {
   };
 }
 
-/** `10.1.0.1` is ready; `10.1.0.1 terminating serving`, `10.1.0.1 notready`, `10.1.0.1 @node2` are not, or elsewhere. */
+/**
+ * `10.1.0.1` is ready; `10.1.0.1 terminating serving`, `10.1.0.1 notready`, `10.1.0.1 @node2` are not, or elsewhere.
+ * `in:a` is its zone, `zone:a,b` and `node:node1` are hints, `pod:web-0` is its Pod.
+ */
 export function endpoint(text: string): Endpoint {
   const [address = "", ...words] = text.split(" ");
   const ready = !words.includes("terminating") && !words.includes("notready");
   const nodeName = words.find((word) => word.startsWith("@"))?.slice(1);
+  const value = (key: string) =>
+    words.find((word) => word.startsWith(`${key}:`))?.slice(key.length + 1);
+  const [zone, pod] = [value("in"), value("pod")];
+  const [forZones, forNodes] = [value("zone")?.split(","), value("node")?.split(",")];
   return {
     address,
     ready,
     serving: ready || words.includes("serving"),
     terminating: words.includes("terminating"),
     ...(nodeName === undefined ? {} : { nodeName }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(forZones === undefined ? {} : { forZones }),
+    ...(forNodes === undefined ? {} : { forNodes }),
+    ...(pod === undefined ? {} : { pod }),
   };
+}
+
+export function node(name: string, rest: Partial<Node> = {}): Node {
+  return { kind: "Node", name, internalIPs: [], podCIDRs: [], ...rest };
+}
+
+export function pod(name: string, rest: Partial<Pod> = {}): Pod {
+  return { kind: "Pod", namespace: "default", name, podIPs: [], ...rest };
 }
 
 export function slice(

@@ -1,0 +1,174 @@
+/**
+ * Who may have an address or a port that several Services ask for.
+ *
+ * A ClusterIP belongs to one Service as a whole, the oldest that names it. An external address may be shared, port by
+ * port; each port belongs to the oldest Service that asks for it. Nobody gets ports of an address that is the ClusterIP
+ * of another Service, however old it is: ClusterIPs are assigned by the API server, while externalIPs may be written by
+ * whoever may write a Service (CVE-2020-8554).
+ */
+import { PROTO } from "../model/frontend.ts";
+import type { Protocol, Service } from "../model/objects.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
+
+/** What a Service asks for. */
+export interface Claims {
+  /** ClusterIPs. */
+  addresses: readonly string[];
+  /** externalIPs and load balancer IPs. */
+  external: readonly string[];
+  /** `portClaim()`s: of external addresses, node ports and the health check. */
+  ports: readonly string[];
+}
+
+/** Where node ports answer: at every address of the node. */
+export const ANY_ADDRESS = "0.0.0.0";
+
+const none: readonly never[] = [];
+const nothing: Claims = { addresses: none, external: none, ports: none };
+
+/** IP protocol number of a port; undefined: not one that pcnk serves. */
+export function protocolNumber(protocol: Protocol): number | undefined {
+  return protocol === "TCP" ? PROTO.tcp : protocol === "UDP" ? PROTO.udp : undefined;
+}
+
+export function portClaim(addr: string, port: number, proto: number): string {
+  return `${addr}:${port}/${proto}`;
+}
+
+/** Not 0/8, loopback, link-local, multicast or reserved: as Kubernetes' validation of externalIPs has it. */
+export function isServable(address: string): boolean {
+  const number = parseIpv4(address) ?? 0;
+  const top = number >>> 24;
+  return top !== 0 && top !== 127 && top < 224 && number >>> 16 !== 0xa9fe;
+}
+
+/** ClusterIPs, each once, as far as they may be served. */
+export function clusterAddresses(service: Service): readonly string[] {
+  const { clusterIPs } = service;
+  if (!hasFrontends(service)) return none;
+  if (clusterIPs.length === 1) return isServable(clusterIPs[0]!) ? clusterIPs : none;
+  return [...new Set(clusterIPs)].filter(isServable);
+}
+
+/** External addresses, each once, as far as they may be served. */
+export function externalAddresses(service: Service): readonly string[] {
+  const { externalIPs = none, type } = service;
+  // The API clears the status with the type; a manifest may have forgotten to.
+  const loadBalancerIPs = type === "LoadBalancer" ? service.loadBalancerIPs ?? none : none;
+  if (!hasFrontends(service) || externalIPs.length + loadBalancerIPs.length === 0) return none;
+  return [...new Set([...externalIPs, ...loadBalancerIPs])].filter(isServable);
+}
+
+/** Node ports exist with these types only. */
+export function hasNodePorts({ type, headless }: Service): boolean {
+  return !headless && (type === "NodePort" || type === "LoadBalancer");
+}
+
+/** The port of the health check that a Service wants, if it does. */
+export function healthPort(service: Service): number | undefined {
+  const wants = service.type === "LoadBalancer" && service.externalTrafficPolicy === "Local";
+  return wants && !service.headless ? service.healthCheckNodePort : undefined;
+}
+
+export function hasFrontends({ type, headless }: Service): boolean {
+  return type !== "ExternalName" && !headless;
+}
+
+/** What a Service asks for; undefined asks for nothing. */
+export function claimsOf(service: Service | undefined): Claims {
+  if (service === undefined) return nothing;
+  const addresses = clusterAddresses(service);
+  const external = externalAddresses(service);
+  const health = healthPort(service);
+  if (external.length === 0 && health === undefined && !hasNodePorts(service)) {
+    return addresses.length === 0 ? nothing : { addresses, external: none, ports: none };
+  }
+  const ports = new Set<string>();
+  for (const { protocol, port, nodePort } of service.ports) {
+    const proto = protocolNumber(protocol);
+    if (proto === undefined) continue;
+    for (const addr of external) ports.add(portClaim(addr, port, proto));
+    if (nodePort !== undefined && hasNodePorts(service)) {
+      ports.add(portClaim(ANY_ADDRESS, nodePort, proto));
+    }
+  }
+  if (health !== undefined) ports.add(portClaim(ANY_ADDRESS, health, PROTO.tcp));
+  return { addresses, external, ports: [...ports] };
+}
+
+/** All claims of all Services. */
+export class ClaimRegister {
+  private readonly claims = new Map<string, Claims>();
+  /** By ClusterIP or `portClaim()`, the one that has it first. */
+  private readonly owners = new Map<string, string[]>();
+  /** The Services that ask for ports of an external address. */
+  private readonly users = new Map<string, Set<string>>();
+
+  /** @param compare which of two Services is the older one: negative for the first */
+  constructor(private readonly compare: (a: string, b: string) => number) {}
+
+  /** The Service that a ClusterIP or a `portClaim()` belongs to. */
+  ownerOf(claim: string): string | undefined {
+    return this.owners.get(claim)?.[0];
+  }
+
+  /** Replaces the claims of some Services; returns all whose rights have changed by it, but for these themselves. */
+  update(changes: Iterable<readonly [string, Claims]>): Set<string> {
+    const before = new Map<string, string | undefined>();
+    for (const [service, now] of changes) {
+      const past = this.claims.get(service) ?? nothing;
+      if (now === nothing) this.claims.delete(service);
+      else this.claims.set(service, now);
+      if (past === nothing && now === nothing) continue;
+      this.replace(service, past.addresses, now.addresses, before);
+      this.replace(service, past.ports, now.ports, before);
+      this.use(service, past.external, now.external);
+    }
+    const touched = new Set<string>();
+    for (const [claim, owner] of before) {
+      const now = this.ownerOf(claim);
+      if (owner === now) continue;
+      for (const one of [owner, now]) if (one !== undefined) touched.add(one);
+      for (const user of this.users.get(claim) ?? none) touched.add(user);
+    }
+    return touched;
+  }
+
+  private replace(
+    service: string,
+    past: readonly string[],
+    now: readonly string[],
+    before: Map<string, string | undefined>,
+  ) {
+    for (const claim of past) {
+      if (now.includes(claim)) continue;
+      if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
+      const others = this.owners.get(claim)!.filter((owner) => owner !== service);
+      if (others.length > 0) this.owners.set(claim, others);
+      else this.owners.delete(claim);
+    }
+    for (const claim of now) {
+      if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
+      const owners = this.owners.get(claim);
+      if (owners === undefined) this.owners.set(claim, [service]);
+      else if (owners.length > 1 || owners[0] !== service) {
+        // It may have been deleted and made anew, and be younger now.
+        const all = owners.includes(service) ? owners : [...owners, service];
+        this.owners.set(claim, all.sort(this.compare));
+      }
+    }
+  }
+
+  private use(service: string, past: readonly string[], now: readonly string[]) {
+    for (const address of past) {
+      const users = this.users.get(address);
+      users?.delete(service);
+      if (users?.size === 0) this.users.delete(address);
+    }
+    for (const address of now) {
+      const users = this.users.get(address);
+      if (users === undefined) this.users.set(address, new Set([service]));
+      else users.add(service);
+    }
+  }
+}
