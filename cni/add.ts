@@ -4,11 +4,12 @@
  * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which let its packets pass, and no endpoint.
  */
 import type { DataPlane } from "../src/bpf/dataplane.ts";
+import { placePrograms } from "../src/bpf/places.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CODE } from "./errors.ts";
-import { attachMode, placePrograms, putInPlace } from "./hooks.ts";
+import { attachMode, putInPlace } from "./hooks.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";

@@ -1,9 +1,9 @@
 /** CHECK: is what ADD set up still there? Everything that is not is told at once. */
+import { isInPlace, placePrograms } from "../src/bpf/places.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
-import { isInPlace, placePrograms } from "./hooks.ts";
 import { openInstalled } from "./installed.ts";
 import { needPrevResult, type PodAddress, podAddresses } from "./result.ts";
 import { type Attachment, State } from "./state.ts";

@@ -3,10 +3,10 @@
  * endpoints of devices that are gone are dropped.
  */
 import { join } from "node:path";
-import { type AttachMode, attachPinned, type Hook, isAttached } from "../bpf/attach.ts";
-import { removeStaleLinks } from "../bpf/attach.ts";
+import { type AttachMode, attachPinned, removeStaleLinks } from "../bpf/attach.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
-import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
+import { isInPlace, type PlacedProgram, placePrograms } from "../bpf/places.ts";
+import type { RtNetlink } from "../linux/rtnetlink.ts";
 import type { Log } from "./log.ts";
 
 /** The part of an attachment's record (cni/state.ts) that tells its device. */
@@ -58,32 +58,25 @@ export function restorePrograms(context: AttachmentContext) {
   for (const record of readRecords(stateDir)) {
     const host = nl.link(record.hostIfindex);
     if (host?.name !== record.hostIfname) continue; // gone; its index may be another's by now
-    const bridge = host.master === undefined ? undefined : nl.link(host.master);
-    const outlet = bridge?.kind === "bridge" ? bridge : host;
-    const fields = { container: record.containerID };
-    if (ensureProgram(context, host, "ingress", "lbrp_from_pod")) {
-      log.warn({ ...fields, device: host.name }, "lbrp_from_pod was missing and is attached again");
-    }
-    if (ensureProgram(context, outlet, "egress", "lbrp_to_pod")) {
-      log.warn({ ...fields, device: outlet.name }, "lbrp_to_pod was missing and is attached again");
+    for (const placed of placePrograms(context.dataPlane.bpffs, nl, host)) {
+      if (!ensureProgram(context, placed)) continue;
+      const fields = { container: record.containerID, device: placed.device };
+      log.warn(fields, `${placed.name} was missing and is attached again`);
     }
   }
 }
 
 /** Attaches the pinned version of a program unless it is there; tells whether it had to. Errors are logged. */
 export function ensureProgram(
-  { dataPlane, nl, attach, log }: Omit<AttachmentContext, "stateDir">,
-  device: Link,
-  direction: Hook["direction"],
-  name: "lbrp_from_pod" | "lbrp_to_pod",
+  { dataPlane, attach, log }: Pick<AttachmentContext, "dataPlane" | "attach" | "log">,
+  placed: PlacedProgram,
 ): boolean {
   try {
-    const hook = { bpffs: dataPlane.bpffs, nl, ifindex: device.index, direction };
-    if (isAttached({ ...hook, programFd: dataPlane.programFd(name) }) !== undefined) return false;
-    attachPinned({ ...hook, name, mode: attach });
+    if (isInPlace(dataPlane, placed)) return false;
+    attachPinned({ ...placed.hook, name: placed.name, mode: attach });
     return true;
   } catch (error) {
-    log.error({ err: error, device: device.name }, `${name} cannot be attached`);
+    log.error({ err: error, device: placed.device }, `${placed.name} cannot be attached`);
     return false;
   }
 }

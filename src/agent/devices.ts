@@ -2,6 +2,7 @@
  * Watches the node's devices: puts `lbrp_to_pod` on the pods' bridge when it appears, looks after the pods'
  * attachments, and keeps the node's own address in the data plane's configuration.
  */
+import { outletProgram } from "../bpf/places.ts";
 import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import {
   type AttachmentContext,
@@ -98,9 +99,9 @@ export class Devices {
   }
 
   private checkBridge() {
-    const { nl, bridge, log } = this.options;
+    const { nl, bridge, log, dataPlane: { bpffs } } = this.options;
     const link = nl.link(bridge);
-    if (link !== undefined && ensureProgram(this.options, link, "egress", "lbrp_to_pod")) {
+    if (link !== undefined && ensureProgram(this.options, outletProgram(bpffs, nl, link))) {
       log.info({ device: bridge }, "lbrp_to_pod attached to the pods' bridge");
       // A CNI call may have done the same in another mode at the same moment, each removing the other's.
       this.again ??= setTimeout(() => this.check(), againMs);
