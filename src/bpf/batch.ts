@@ -136,8 +136,8 @@ export function lookupBatch<K, V>(
     if (step === -ENOENT) return;
     if (step === -ENOSPC) { // a bucket of the hash holds more than a chunk
       chunk *= 2;
-    } else if (!started && (step === -ENOTSUPP || step === -EINVAL)) {
-      return lookupOneByOne(map, limit, visit);
+    } else if (left === limit && (step === -ENOTSUPP || step === -EINVAL)) {
+      return lookupOneByOne(map, first > 0 ? cursor : undefined, limit, visit);
     } else if (step < 0) {
       throw new SyscallError("bpf(BPF_MAP_LOOKUP_BATCH)", -step, map.name);
     } else {
@@ -146,11 +146,18 @@ export function lookupBatch<K, V>(
   }
 }
 
-function lookupOneByOne<K, V>(map: BatchTarget<K, V>, limit: number, visit: Visit): void {
+/** Where the kernel has no batches for the kind of map: per-CPU arrays before 5.13. `after`: the key to go on from. */
+function lookupOneByOne<K, V>(
+  map: BatchTarget<K, V>,
+  after: Uint8Array<ArrayBuffer> | undefined,
+  limit: number,
+  visit: Visit,
+): void {
   const key = new Uint8Array(map.key.size);
+  if (after !== undefined) key.set(after.subarray(0, key.length));
   const value = new Uint8Array(map.value.size);
   const [keyAt, valueAt] = [address(key), address(value)];
-  for (let seen = 0, previous = 0; seen < limit; previous = keyAt) {
+  for (let seen = 0, previous = after ? keyAt : 0; seen < limit; previous = keyAt) {
     const next = callElement(CMD.MAP_GET_NEXT_KEY, map.fd, previous, keyAt);
     if (next === -ENOENT) return;
     if (next < 0) throw new SyscallError("bpf(BPF_MAP_GET_NEXT_KEY)", -next, map.name);
