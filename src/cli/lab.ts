@@ -6,7 +6,7 @@ import { runDemo } from "../lab/demo.ts";
 import { downLab } from "../lab/down.ts";
 import { execAt } from "../lab/exec.ts";
 import { LabHandle } from "../lab/lab.ts";
-import { ATTACH_MODES, checkCount, checkLabName, SERVER_PORT } from "../lab/plan.ts";
+import { ATTACH_MODES, checkCount, checkLabName, ROUTING_MODES, SERVER_PORT } from "../lab/plan.ts";
 import { requireRoot } from "../lab/preflight.ts";
 import { runProbes } from "../lab/probe.ts";
 import { stderrProgress } from "../lab/progress.ts";
@@ -55,6 +55,11 @@ function attachOption() {
     .default("auto" as const);
 }
 
+function routingOption() {
+  return new Option("--routing <mode>", "how nodes reach each other's pods").choices(ROUTING_MODES)
+    .default("overlay" as const);
+}
+
 function outputOption() {
   return new Option("-o, --output <format>", "table or json").choices(["table", "json"] as const)
     .default("table" as const);
@@ -82,7 +87,7 @@ function up() {
   return new Command("up")
     .description("make a lab: a physical network, nodes with agents, pods, services")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
-    .addOption(nameOption())
+    .addOption(routingOption()).addOption(nameOption())
     .action((options) =>
       untilSignal(async (signal) => {
         const lab = await upLab({ ...options, progress: stderrProgress(), signal });
@@ -103,7 +108,7 @@ function down() {
 
 function status() {
   return new Command("status")
-    .description("show nodes and pods")
+    .description("show nodes, pods and the host outside")
     .addOption(outputOption()).addOption(nameOption())
     .action(({ name, output }) => {
       const found = labStatus(LabStore.open(name));
@@ -114,10 +119,10 @@ function status() {
 
 function exec() {
   return new Command("exec")
-    .description("run a command in a pod or on a node; its exit code is the command's")
+    .description("run a command in a pod, on a node or outside; its exit code is the command's")
     .usage("[--name NAME] WHERE -- COMMAND [ARGUMENTS]")
     .addOption(nameOption())
-    .addArgument(new Argument("<where>", "a pod or a node, e.g. pod1-1 or node1"))
+    .addArgument(new Argument("<where>", "a pod, a node or outside, e.g. pod1-1 or node1"))
     .addArgument(
       new Argument("<command...>", "what to run; a node's has PCNK_BPFFS and PCNK_STATE_DIR set"),
     )
@@ -147,7 +152,7 @@ function demo() {
   return new Command("demo")
     .description("the whole round trip: up, test, down; leaves nothing behind")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
-    .addOption(nameOption("demo"))
+    .addOption(routingOption()).addOption(nameOption("demo"))
     .action((options) =>
       untilSignal(async (signal) => {
         const { paint } = streamLook(Deno.stdout);

@@ -2,7 +2,7 @@
 import { stringify } from "yaml";
 import { mountBpffs } from "../linux/mount.ts";
 import { UPLINK } from "./network.ts";
-import type { NodePlan } from "./plan.ts";
+import type { LabOptions, NodePlan } from "./plan.ts";
 import { type Ending, endProcess, identify, isAlive } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
 import { type LabStore, writeAtomically } from "./state.ts";
@@ -27,18 +27,23 @@ export function prepareNode(store: LabStore, node: NodePlan): void {
   if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
   writeAtomically(
     node.agentConfig,
-    stringify(agentConfig(node, store.plan.options.attach, cgroup)),
+    stringify(agentConfig(node, store.plan.options, cgroup)),
   );
 }
 
 /** The agent's configuration file (pcnk agent --help says the keys). */
-export function agentConfig(node: NodePlan, attach: string, cgroup: string | null) {
+export function agentConfig(
+  node: NodePlan,
+  { attach, routing }: Pick<LabOptions, "attach" | "routing">,
+  cgroup: string | null,
+) {
   return {
     nodeName: node.name,
     uplink: UPLINK,
     bpffs: node.bpffs,
     stateDir: node.dir,
     attach,
+    routing,
     ...(cgroup !== null && { cgroup }),
   };
 }

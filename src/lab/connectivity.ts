@@ -1,7 +1,9 @@
 /** `lab test`: one probe process in every node and pod, all their checks at once, judged and sorted into rows. */
 import { agentStatus, nodePlace } from "./agents.ts";
 import { labServices } from "./manifests.ts";
-import { type Cell, type Check, fillRows, type Health, hint, judge, planChecks } from "./matrix.ts";
+import { type Check, planChecks } from "./checks.ts";
+import { type Cell, fillRows, type Health, hint, judge } from "./matrix.ts";
+import { outsidePlace, outsideServer } from "./outside.ts";
 import { podPlace } from "./pods.ts";
 import type { ProbeResult } from "./probe.ts";
 import type { Progress } from "./progress.ts";
@@ -18,9 +20,10 @@ const PARALLEL = 2;
 /** A probe process ends by itself long before: each probe has its own time limit. */
 const PROBE_PROCESS_MS = 60_000;
 
-/** Nodes and pods of a lab as columns of the table. */
+/** Nodes and pods of a lab and the machine outside as columns of the table. */
 export function sourcesOf(store: LabStore): Sources {
-  return { nodes: store.plan.nodes.map((node) => node.name), pods: wiredPods(store) };
+  const { nodes, outside } = store.plan;
+  return { nodes: nodes.map(({ name }) => name), pods: wiredPods(store), others: [outside.name] };
 }
 
 /**
@@ -53,22 +56,31 @@ function healthOf(store: LabStore): Health {
   return {
     deadAgents: store.plan.nodes.filter((node) => agentStatus(store, node).pid === undefined)
       .map((node) => node.name),
-    deadServers: Object.values(store.state.pods)
-      .filter(({ server }) => server === undefined || !isAlive(server)).map((pod) => pod.name),
+    deadServers: [
+      ...Object.values(store.state.pods)
+        .filter(({ server }) => server === undefined || !isAlive(server)).map((pod) => pod.name),
+      ...outsideServer(store) === undefined ? [store.plan.outside.name] : [],
+    ],
   };
 }
 
 /**
- * Where the processes of a node or pod run.
+ * Where the processes of a node, of a pod or of the machine outside run.
  *
- * @throws Error naming what there is when `name` is neither.
+ * @throws Error naming what there is when `name` is none of them.
  */
 export function placeOf(store: LabStore, name: string): Place {
   const node = store.plan.nodes.find((each) => each.name === name);
   if (node) return nodePlace(store, node);
   const pod = store.state.pods[name];
   if (pod) return podPlace(store, pod);
-  const names = [...store.plan.nodes.map((each) => each.name), ...Object.keys(store.state.pods)];
+  const { nodes, outside } = store.plan;
+  if (name === outside.name) return outsidePlace(store);
+  const names = [
+    ...nodes.map((each) => each.name),
+    ...Object.keys(store.state.pods),
+    outside.name,
+  ];
   throw new Error(
     `no node or pod ${JSON.stringify(name)} in lab ${store.plan.options.name}; there are ${
       names.join(", ")

@@ -1,4 +1,4 @@
-/** `lab exec`: a command in a pod or on a node, as if it had been called there. */
+/** `lab exec`: a command in a pod, on a node or outside, as if it had been called there. */
 import { commandAt, type Place } from "./spawn.ts";
 import type { LabStore } from "./state.ts";
 
@@ -36,6 +36,7 @@ export async function execAt(store: LabStore, place: Place, where: string, comma
 function environment(store: LabStore, where: string): Record<string, string> {
   const lab = store.plan.options.name;
   const node = store.plan.nodes.find(({ name }) => name === where);
+  if (where === store.plan.outside.name) return { PCNK_LAB: lab };
   if (!node) return { PCNK_LAB: lab, PCNK_POD: where };
   return { PCNK_LAB: lab, PCNK_NODE: where, PCNK_BPFFS: node.bpffs, PCNK_STATE_DIR: node.dir };
 }

@@ -10,8 +10,11 @@ import { SERVER_PORT } from "./plan.ts";
 /** The port on which services answer; the pods' servers listen on SERVER_PORT. */
 export const SERVICE_PORT = 80;
 
-/** NodePort of the service `nodeport`. */
+/** NodePort of the service `nodeport`; `nodeport-local` has the next one. */
 export const NODE_PORT = 30080;
+
+/** The services of single nodes have this plus the node's number as NodePort. */
+const NODE_PORT_BASE = 30100;
 
 /** A pod that has its address. */
 export interface PodAddress {
@@ -26,6 +29,8 @@ export interface LabService {
   address: string;
   backends: PodAddress[];
   nodePort?: number;
+  /** externalTrafficPolicy Local: a node hands what comes from outside to its own pods only. */
+  local?: boolean;
   /** The weight of each backend; all the same when absent. */
   weightOf?: (pod: PodAddress) => number;
 }
@@ -47,10 +52,18 @@ export function labServices(plan: LabPlan, pods: PodAddress[]): LabService[] {
       weightOf: (pod) => pod.name.endsWith("-1") ? 3 : 1,
     },
     { name: "nodeport", address: "10.96.0.13", backends: pods, nodePort: NODE_PORT },
+    {
+      name: "nodeport-local",
+      address: "10.96.0.14",
+      backends: pods,
+      nodePort: NODE_PORT + 1,
+      local: true,
+    },
     ...plan.nodes.map((node) => ({
       name: `echo-${node.name}`,
       address: `10.96.1.${node.index}`,
       backends: at(node),
+      nodePort: NODE_PORT_BASE + node.index,
     })),
     ...plan.nodes.flatMap((node) => at(node).map((pod) => selfService(node, pod))),
   ];
@@ -86,12 +99,13 @@ const PROTOCOLS = ["TCP", "UDP"];
 
 /** A Service object for each service. */
 export function serviceManifests(services: LabService[]): Manifest[] {
-  return services.map(({ name, address, nodePort }) => ({
+  return services.map(({ name, address, nodePort, local }) => ({
     apiVersion: "v1",
     kind: "Service",
     metadata: { name, namespace: "default" },
     spec: {
       type: nodePort === undefined ? "ClusterIP" : "NodePort",
+      ...(local && { externalTrafficPolicy: "Local" }),
       clusterIP: address,
       clusterIPs: [address],
       selector: { app: name },

@@ -19,9 +19,25 @@ const pods: PodAddress[] = plan.nodes.flatMap((node) =>
 
 Deno.test("labServices() gives every service a name and an address of its own", () => {
   const services = labServices(plan, pods);
-  assert.equal(services.length, 4 + 16 + 32);
+  assert.equal(services.length, 5 + 16 + 32);
   assert.equal(new Set(services.map((service) => service.name)).size, services.length);
   assert.equal(new Set(services.map((service) => service.address)).size, services.length);
+});
+
+Deno.test("labServices() gives no NodePort twice, and none outside of Kubernetes' range", () => {
+  const ports = labServices(plan, pods).map((service) => service.nodePort)
+    .filter((port) => port !== undefined);
+  assert.equal(ports.length, 2 + 16);
+  assert.equal(new Set(ports).size, ports.length);
+  assert.ok(ports.every((port) => port >= 30000 && port <= 32767));
+});
+
+Deno.test("serviceManifests() gives the policy Local to the one service that asks for it", () => {
+  const local = serviceManifests(labServices(plan, pods))
+    .filter(({ spec }) => (spec as Record<string, unknown>).externalTrafficPolicy === "Local");
+  assert.deepEqual(local.map(({ metadata }) => metadata), [
+    { name: "nodeport-local", namespace: "default" },
+  ]);
 });
 
 Deno.test("labServices() puts a node's own pods behind the node's own service", () => {

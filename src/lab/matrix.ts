@@ -1,31 +1,8 @@
-/**
- * The connectivity matrix: which rows there are, which probes fill them, and whether what a probe saw is right (pure).
- */
+/** The connectivity matrix: whether what a probe saw is right, and answers sorted into rows (pure). */
+import type { Check } from "./checks.ts";
 import type { PodAddress } from "./manifests.ts";
-import { type LabService, SERVICE_PORT } from "./manifests.ts";
-import type { LabPlan } from "./plan.ts";
-import { SERVER_PORT } from "./plan.ts";
-import type { Probe, ProbeKind, ProbeResult } from "./probe.ts";
-
-/** A row: the same question asked by several sources. */
-export interface Row {
-  title: string;
-  kind: ProbeKind;
-  /** Not tried: a later version of pcnk answers it. */
-  notYet?: boolean;
-}
-
-/** One question of one source. */
-export interface Check {
-  row: Row;
-  /** The name of the pod or node that asks. */
-  source: string;
-  /** What is asked, for people. */
-  target: string;
-  probe: Probe;
-  /** The pods that may answer; `refused` when nobody must. */
-  expect: string[] | "refused";
-}
+import type { Answer, Probe, ProbeResult } from "./probe.ts";
+import { ALL_ROWS } from "./rows.ts";
 
 /** An answered question. */
 export interface Cell {
@@ -59,96 +36,6 @@ export interface Health {
 
 /** A refusal that takes longer than this is not prompt. */
 const PROMPT_MS = 500;
-const TIMEOUT_MS = 1000;
-
-const both: ProbeKind[] = ["tcp", "udp"];
-const all: ProbeKind[] = ["tcp", "udp", "ping"];
-
-function rows(title: string, kinds: ProbeKind[], notYet = false): Row[] {
-  return kinds.map((kind) => ({ title, kind, ...(notYet && { notYet }) }));
-}
-
-const ROWS = {
-  nodeToPod: rows("node → pod", ["tcp", "ping"]),
-  podToNode: rows("pod → node", ["ping"]),
-  podToGateway: rows("pod → gateway", ["ping"]),
-  podToPod: rows("pod → pod, same node", all),
-  podToService: rows("pod → ClusterIP", all),
-  podToItself: rows("pod → itself through its service", both),
-  podToNothing: rows("pod → service with no backends", both),
-  later: [
-    ...rows("pod → pod, other node", ["tcp"], true),
-    ...rows("pod → ClusterIP, other node", ["tcp"], true),
-    ...rows("pod → outside", ["tcp"], true),
-    ...rows("host → ClusterIP", ["tcp"], true),
-    ...rows("outside → NodePort", ["tcp"], true),
-  ],
-};
-
-/** All rows, in the order of the table. */
-export const ALL_ROWS: Row[] = Object.values(ROWS).flat();
-
-/** Every check that a lab with these pods and services calls for. */
-export function planChecks(plan: LabPlan, pods: PodAddress[], services: LabService[]): Check[] {
-  const service = (name: string) => services.filter((each) => each.name === name);
-  return plan.nodes.flatMap((node) => {
-    const here = pods.filter((pod) => pod.node === node.name);
-    return [
-      ...here.flatMap((pod) => ask(ROWS.nodeToPod, node.name, toPod(pod))),
-      ...here.flatMap((pod) => [
-        ...ask(ROWS.podToNode, pod.name, { target: node.name, address: node.address }),
-        ...ask(ROWS.podToGateway, pod.name, { target: "gateway", address: node.gateway }),
-        ...here.filter((other) => other !== pod)
-          .flatMap((other) => ask(ROWS.podToPod, pod.name, toPod(other))),
-        ...service(`echo-${node.name}`).flatMap((to) =>
-          ask(ROWS.podToService, pod.name, toService(to))
-        ),
-        ...service(`self-${pod.name}`)
-          .flatMap((to) => ask(ROWS.podToItself, pod.name, toService(to))),
-        ...service("empty").flatMap((to) => ask(ROWS.podToNothing, pod.name, toService(to))),
-      ]),
-    ];
-  });
-}
-
-interface Target {
-  target: string;
-  address: string;
-  port?: number;
-  connections?: number;
-  expect?: string[] | "refused";
-}
-
-function toPod(pod: PodAddress): Target {
-  return { target: pod.name, address: pod.address, port: SERVER_PORT, expect: [pod.name] };
-}
-
-function toService({ name, address, backends }: LabService): Target {
-  return {
-    target: `service ${name}`,
-    address,
-    port: SERVICE_PORT,
-    // Enough that each of a few backends gets its turn, most probably.
-    connections: Math.min(8, backends.length * 2),
-    expect: backends.length === 0 ? "refused" : backends.map((pod) => pod.name),
-  };
-}
-
-function ask(rows: Row[], source: string, to: Target): Check[] {
-  return rows.map((row) => ({
-    row,
-    source,
-    target: to.target,
-    probe: {
-      kind: row.kind,
-      address: to.address,
-      port: row.kind === "ping" ? 0 : to.port ?? 0,
-      connections: row.kind === "ping" ? 1 : Math.max(1, to.connections ?? 1),
-      timeoutMs: TIMEOUT_MS,
-    },
-    expect: to.expect ?? [],
-  }));
-}
 
 /** Whether a probe saw what was to be seen, and if not, why. */
 export function judge(check: Check, result: ProbeResult): Cell {
@@ -190,13 +77,22 @@ function judgeAnswer(check: Check, expect: string[], result: ProbeResult): Verdi
     const reason = `wrong backend answered: ${wrong.name}, not ${expect.join(" or ")}`;
     return { ms, short: "wrong", reason };
   }
-  // Only a pod that talks to itself may be seen under another address: an answer to its own would not leave it.
-  const masked = answers.find(({ name, seenAs }) => seenAs !== undefined && name !== check.source);
-  if (masked !== undefined) {
-    const seen = masked.seenAs!.replace(/:\d+$/, "");
-    return { ms, short: "address", reason: `${masked.name} saw the client as ${seen}` };
+  for (const seen of answers) {
+    const reason = mistaken(check, seen);
+    if (reason !== undefined) return { ms, short: "address", reason };
   }
   return { ms };
+}
+
+/** What is wrong with the address by which a server saw the client. */
+function mistaken({ source, seenAs }: Check, answer: Answer): string | undefined {
+  // Only a pod that talks to itself may be seen under any address: an answer to its own would not leave it.
+  if (answer.name === source) return undefined;
+  const wanted = seenAs?.get(answer.name);
+  const seen = answer.seenAs?.replace(/:\d+$/, "");
+  if (seen === wanted) return undefined;
+  const found = `${answer.name} saw the client as ${seen ?? "itself"}`;
+  return wanted === undefined ? found : `${found}, not as ${wanted}`;
 }
 
 const SHORT: Record<string, string> = {

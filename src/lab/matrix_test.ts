@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { labServices, type PodAddress } from "./manifests.ts";
-import { ALL_ROWS, type Check, fillRows, hint, judge, planChecks } from "./matrix.ts";
+import { type Check, planAllChecks } from "./checks.ts";
+import { fillRows, hint, judge } from "./matrix.ts";
 import { DEFAULT_OPTIONS, planLab } from "./plan.ts";
 import type { ProbeResult } from "./probe.ts";
 
@@ -13,7 +14,7 @@ function lab(nodes: number, perNode: number) {
       address: `10.244.${node.index}.${i + 2}`,
     }))
   );
-  return { plan, pods, checks: planChecks(plan, pods, labServices(plan, pods)) };
+  return { plan, pods, checks: planAllChecks(plan, pods, labServices(plan, pods)) };
 }
 
 function find(checks: Check[], title: string, kind: string): Check {
@@ -26,29 +27,6 @@ const answer: ProbeResult = { ms: 0.1, answers: [{ name: "pod1-1" }] };
 const failed = (code: string, afterMs = 3): ProbeResult => ({
   answers: [],
   error: { code, text: `connect: ${code}`, afterMs },
-});
-
-Deno.test("planChecks() fills every row that is not for later", () => {
-  const { checks } = lab(2, 2);
-  for (const row of ALL_ROWS) {
-    const here = checks.filter((check) => check.row === row);
-    assert.equal(here.length > 0, !row.notYet, row.title);
-  }
-});
-
-Deno.test("planChecks() asks for each pair of pods on a node, in both directions", () => {
-  const { checks } = lab(2, 3);
-  const pairs = checks.filter(({ row }) =>
-    row.title === "pod → pod, same node" && row.kind === "tcp"
-  );
-  assert.equal(pairs.length, 2 * 3 * 2);
-});
-
-Deno.test("planChecks() asks nothing of a lab without pods, and no pairs of a single pod", () => {
-  assert.deepEqual(lab(2, 0).checks, []);
-  const rows = fillRows(lab(1, 1).checks.map((check) => ({ check, cell: judge(check, answer) })));
-  const pair = rows.find((row) => row.title === "pod → pod, same node");
-  assert.equal(pair?.status, "no pair");
 });
 
 Deno.test("judge() takes an answer of an expected backend for right", () => {
@@ -72,6 +50,33 @@ Deno.test("judge() tells a wrong backend and a changed client address", () => {
   assert.equal(judge(check, { ...answer, answers: [{ name: "pod1-1", seenAs }] }).ok, true);
   const masked = judge(check, { ...answer, answers: [{ name: "pod1-2", seenAs }] });
   assert.equal(masked.reason, "pod1-2 saw the client as 10.244.1.1");
+});
+
+Deno.test("judge() wants pods outside to be seen as their node, and not as themselves", () => {
+  const { checks } = lab(1, 1);
+  const check = find(checks, "pod → outside", "udp");
+  const seen = (seenAs?: string) =>
+    judge(check, { ...answer, answers: [{ name: "outside", ...(seenAs && { seenAs }) }] });
+  assert.equal(seen("192.168.50.11:1024").ok, true);
+  assert.equal(
+    seen("192.168.50.12:1024").reason,
+    "outside saw the client as 192.168.50.12, not as 192.168.50.11",
+  );
+  assert.equal(seen().reason, "outside saw the client as itself, not as 192.168.50.11");
+});
+
+Deno.test("judge() wants a NodePort's client to be seen as itself but by backends elsewhere", () => {
+  const { checks } = lab(2, 1);
+  const asked = (target: string, name: string, seenAs?: string) => {
+    const check = checks.find(({ row, target: to }) =>
+      row.title === "outside → NodePort" && row.kind === "tcp" && to === target
+    );
+    return judge(check!, { ...answer, answers: [{ name, ...(seenAs && { seenAs }) }] });
+  };
+  assert.equal(asked("service echo-node1 by node1", "pod1-1").ok, true);
+  assert.equal(asked("service echo-node1 by node1", "pod1-1", "10.244.1.1:99").short, "address");
+  assert.equal(asked("service echo-node2 by node1", "pod2-1", "10.244.1.1:99").ok, true);
+  assert.equal(asked("service echo-node2 by node1", "pod2-1").short, "address");
 });
 
 Deno.test("judge() gives a reason for every failure", () => {
@@ -125,5 +130,4 @@ Deno.test("fillRows() marks a row with one red cell as failed", () => {
   })));
   assert.equal(rows[0]?.status, "failed");
   assert.ok(rows.some((row) => row.status === "ok"));
-  assert.ok(rows.filter((row) => row.status === "not yet").every((row) => row.cells.length === 0));
 });

@@ -6,10 +6,13 @@ import { closeFd, openFile } from "../linux/libc.ts";
 import { createNetns } from "../linux/netns.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { writeSysctl } from "../linux/sysctl.ts";
-import type { FabricPlan, NodePlan } from "./plan.ts";
+import type { FabricPlan, NodePlan, OutsidePlan } from "./plan.ts";
 
 /** The uplink's name in every node. */
 export const UPLINK = "eth0";
+
+/** The outside machine's device. */
+const OUTSIDE_DEVICE = "eth0";
 
 /** Makes the fabric: namespace, bridge, gateway address. */
 export function createFabric(fabric: FabricPlan): void {
@@ -34,17 +37,37 @@ export function createNode(fabric: FabricPlan, node: NodePlan): void {
   forward(node.netnsPath);
 }
 
+/** Makes the machine outside: the fabric routes to it, so its subnet is not the nodes'. */
+export function createOutside(fabric: FabricPlan, outside: OutsidePlan): void {
+  const { prefixLength } = outside;
+  createNetns(outside.netns);
+  using router = RtNetlink.open(fabric.netnsPath);
+  addPair(router, outside.port, { name: OUTSIDE_DEVICE, netnsPath: outside.netnsPath });
+  const port = setUp(router, outside.port);
+  router.addAddr({ ifindex: port.index, address: outside.gateway, prefixLength });
+  using rt = RtNetlink.open(outside.netnsPath);
+  setUp(rt, "lo");
+  const { index } = setUp(rt, OUTSIDE_DEVICE);
+  rt.addAddr({ ifindex: index, address: outside.address, prefixLength });
+  rt.addRoute({ destination: "0.0.0.0/0", gateway: outside.gateway, ifindex: index });
+}
+
 /** A veth pair: one end is a port of the fabric's bridge, the other the node's uplink. */
 function plugIn(fabric: FabricPlan, node: NodePlan): void {
   using rt = RtNetlink.open(fabric.netnsPath);
-  const netnsFd = openFile(node.netnsPath);
+  addPair(rt, node.port, { name: UPLINK, netnsPath: node.netnsPath });
+  const bridge = rt.link(fabric.bridge)!;
+  rt.setLink(rt.link(node.port)!.index, { master: bridge.index, up: true });
+}
+
+/** A veth pair with its peer in another namespace. */
+function addPair(rt: RtNetlink, name: string, peer: { name: string; netnsPath: string }): void {
+  const netnsFd = openFile(peer.netnsPath);
   try {
-    rt.addLink({ kind: "veth", name: node.port, peer: { name: UPLINK, netnsFd } });
+    rt.addLink({ kind: "veth", name, peer: { name: peer.name, netnsFd } });
   } finally {
     closeFd(netnsFd);
   }
-  const bridge = rt.link(fabric.bridge)!;
-  rt.setLink(rt.link(node.port)!.index, { master: bridge.index, up: true });
 }
 
 /** Makes a pod's namespace, as a container runtime does before it calls CNI ADD. */

@@ -18,6 +18,11 @@ export const ATTACH_MODES = ["auto", "tcx", "clsact"] as const;
 /** How the agents attach programs; see src/bpf/attach.ts. */
 export type AttachMode = typeof ATTACH_MODES[number];
 
+export const ROUTING_MODES = ["overlay", "direct"] as const;
+
+/** How nodes reach each other's pods; see src/routing/plan.ts. */
+export type RoutingMode = typeof ROUTING_MODES[number];
+
 /** What a lab is made from. */
 export interface LabOptions {
   /** 2 to 15 of a-z and 0-9, a letter first. */
@@ -27,9 +32,16 @@ export interface LabOptions {
   /** Pods on each node, 0 to 32. */
   pods: number;
   attach: AttachMode;
+  routing: RoutingMode;
 }
 
-export const DEFAULT_OPTIONS: LabOptions = { name: "lab", nodes: 2, pods: 2, attach: "auto" };
+export const DEFAULT_OPTIONS: LabOptions = {
+  name: "lab",
+  nodes: 2,
+  pods: 2,
+  attach: "auto",
+  routing: "overlay",
+};
 
 /** A pod as planned; its address is known only after CNI ADD. */
 export interface PodPlan {
@@ -77,6 +89,22 @@ export interface FabricPlan {
   prefixLength: number;
 }
 
+/** A machine that is no node of the cluster, in a subnet of its own behind the fabric, which knows nodes but no pods. */
+export interface OutsidePlan {
+  name: "outside";
+  netns: string;
+  netnsPath: string;
+  address: string;
+  /** The fabric's address on this subnet. */
+  gateway: string;
+  prefixLength: number;
+  /** The fabric's device to it. */
+  port: string;
+  /** Below the cgroup2 mount. */
+  cgroup: string;
+  log: string;
+}
+
 /** A whole lab. */
 export interface LabPlan {
   options: LabOptions;
@@ -88,6 +116,9 @@ export interface LabPlan {
   /** Below the cgroup2 mount. */
   cgroup: string;
   fabric: FabricPlan;
+  outside: OutsidePlan;
+  /** MTU of the pods' devices in bytes; absent: as the bridge plugin chooses, which is 1500. */
+  podMtu?: number;
   nodes: NodePlan[];
 }
 
@@ -124,12 +155,14 @@ export function checkOptions(options: LabOptions): LabOptions {
   checkLabName(options.name);
   checkCount("--nodes", options.nodes, 1, 16);
   checkCount("--pods", options.pods, 0, 32);
-  if (!ATTACH_MODES.includes(options.attach)) {
-    throw new RangeError(
-      `bad --attach ${JSON.stringify(options.attach)}: one of ${ATTACH_MODES.join(", ")}`,
-    );
-  }
+  checkChoice("--attach", options.attach, ATTACH_MODES);
+  checkChoice("--routing", options.routing, ROUTING_MODES);
   return options;
+}
+
+function checkChoice(what: string, given: string, choices: readonly string[]): void {
+  if (choices.includes(given)) return;
+  throw new RangeError(`bad ${what} ${JSON.stringify(given)}: one of ${choices.join(", ")}`);
 }
 
 /** The prefix that all namespaces of a lab share, and nothing else has (lab names hold no hyphen). */
@@ -162,7 +195,28 @@ export function planLab(options: LabOptions): LabPlan {
       gateway: "192.168.50.1",
       prefixLength: 24,
     },
+    outside: planOutside(name, dir),
+    ...(options.routing === "overlay" && { podMtu: OVERLAY_MTU }),
     nodes: Array.from({ length: options.nodes }, (_, i) => planNode(options, i + 1)),
+  };
+}
+
+/** The uplink's 1500, less what VXLAN adds. */
+const OVERLAY_MTU = 1450;
+
+function planOutside(lab: string, dir: string): OutsidePlan {
+  const name = "outside";
+  const netns = `${netnsPrefix(lab)}${name}`;
+  return {
+    name,
+    netns,
+    netnsPath: `${NETNS_ROOT}/${netns}`,
+    address: "198.51.100.10",
+    gateway: "198.51.100.1",
+    prefixLength: 24,
+    port: name,
+    cgroup: `pcnk-${lab}/${name}`,
+    log: `${dir}/${name}.log`,
   };
 }
 

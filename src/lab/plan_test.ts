@@ -20,6 +20,18 @@ Deno.test("planLab() keeps device names within IFNAMSIZ", () => {
   assert.ok(plan.fabric.bridge.length <= 15);
 });
 
+Deno.test("planLab() leaves room for the tunnel in the pods' MTU, and only then", () => {
+  assert.equal(planLab(DEFAULT_OPTIONS).podMtu, 1450);
+  assert.equal("podMtu" in planLab({ ...DEFAULT_OPTIONS, routing: "direct" }), false);
+});
+
+Deno.test("planLab() puts the machine outside behind the fabric, under the lab's names", () => {
+  const { outside, fabric } = planLab({ ...DEFAULT_OPTIONS, name: "x1" });
+  assert.equal(outside.netns, "pcnk-x1-outside");
+  assert.equal(outside.cgroup, "pcnk-x1/outside");
+  assert.notEqual(outside.gateway, fabric.gateway);
+});
+
 Deno.test("planLab() refuses what is out of range", () => {
   const bad = [
     { nodes: 0 },
@@ -36,6 +48,7 @@ Deno.test("planLab() refuses what is out of range", () => {
     { name: "1ab" },
     { name: "a".repeat(16) },
     { attach: "xdp" as "auto" },
+    { routing: "bgp" as "direct" },
   ];
   for (const change of bad) {
     assert.throws(() => planLab({ ...DEFAULT_OPTIONS, ...change }), RangeError);

@@ -1,15 +1,13 @@
 /** The pods of a lab: namespace, CNI ADD, a server inside; and the way back. */
-import { nodePlace, tail } from "./agents.ts";
+import { nodePlace } from "./agents.ts";
 import { attachPod, detachPod, type PortMapping } from "./attachment.ts";
 import { createPodNetns } from "./network.ts";
 import { deleteNetns } from "../linux/netns.ts";
-import { type NodePlan, planPod, type PodPlan, SERVER_PORT } from "./plan.ts";
-import { endProcess, identify, netnsKey, processesIn, type ProcessId } from "./process.ts";
-import { commandAt, type Place } from "./spawn.ts";
+import { type NodePlan, planPod, type PodPlan } from "./plan.ts";
+import { endProcess, netnsKey, processesIn, type ProcessId } from "./process.ts";
+import { launchServer } from "./server.ts";
+import type { Place } from "./spawn.ts";
 import type { LabStore, PodState } from "./state.ts";
-import { within } from "./wait.ts";
-
-const SERVER_READY_MS = 20_000;
 
 /** What a process in a pod has between SIGTERM and SIGKILL. */
 const GRACE_MS = 1000;
@@ -55,31 +53,13 @@ export async function addPod(
 /** Starts the pod's server and waits until it listens. The server goes on when the caller ends. */
 export async function startServer(store: LabStore, name: string, signal?: AbortSignal) {
   const pod = podState(store, name);
-  const log = `${nodeOf(store, pod.node).dir}/${name}.log`;
-  const command = [...store.state.command, "lab", "serve", "--name", name];
-  const child = commandAt(podPlace(store, pod), [...command, "--port", String(SERVER_PORT)], {
-    log,
-    detached: true,
-    cwd: "/",
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  child.unref();
-  const server = identify(child.pid);
-  store.update(() => pod.server = server);
-  const reader = child.stdout.getReader();
-  try {
-    const first = await within(SERVER_READY_MS, "says nothing", reader.read(), signal);
-    if (first.done) throw new Error(`ended with code ${(await child.status).code}`);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw new Error(
-      `the server in ${name} ${(error as Error).message}; its log ends:\n${tail(log)}`,
-    );
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
+  await launchServer({
+    name,
+    place: podPlace(store, pod),
+    log: `${nodeOf(store, pod.node).dir}/${name}.log`,
+    command: store.state.command,
+    started: (server) => store.update(() => pod.server = server),
+  }, signal);
 }
 
 /** Ends the pod's server and waits until it is gone. */

@@ -7,6 +7,8 @@ export interface Sources {
   nodes: string[];
   /** Pods with their nodes. */
   pods: { name: string; node: string }[];
+  /** Who is neither; shown when there is anything to show of them. */
+  others: string[];
 }
 
 /** A finished test. */
@@ -92,22 +94,24 @@ interface Layout {
   columnOf(source: string): string;
 }
 
-function layouts({ nodes, pods }: Sources): Layout[] {
+function layouts({ nodes, pods, others }: Sources): Layout[] {
   const nodeOf = new Map(pods.map((pod) => [pod.name, pod.node]));
   const heads = nodes.flatMap((node) => [
     node,
     ...pods.filter((pod) => pod.node === node).map((pod) => pod.name),
-  ]);
+  ]).concat(others);
   return [
     { heads, columnOf: (source) => source },
-    { heads: nodes, columnOf: (source) => nodeOf.get(source) ?? source },
+    { heads: [...nodes, ...others], columnOf: (source) => nodeOf.get(source) ?? source },
     { heads: ["all"], columnOf: () => "all" },
   ];
 }
 
 function renderTable(rows: RowResult[], sources: Sources, width: number, paint: Paint): string[] {
+  const asked = new Set(rows.flatMap((row) => row.cells.map((cell) => cell.source)));
+  const others = sources.others.filter((name) => asked.has(name));
   let lines: string[] = [];
-  for (const layout of layouts(sources)) {
+  for (const layout of layouts({ ...sources, others })) {
     lines = columns([
       ["from → to", "", ...layout.heads].map((head) => paint("bold", head)),
       ...rows.map((row) => [row.title, row.protocol, ...rowCells(row, layout, paint)]),

@@ -7,6 +7,7 @@ const plain = painter(false);
 const sources = {
   nodes: ["node1"],
   pods: [{ name: "pod1-1", node: "node1" }, { name: "pod1-2", node: "node1" }],
+  others: ["outside"],
 };
 const ok = (source: string, target: string, ms: number): Cell => ({ source, target, ok: true, ms });
 const rows: RowResult[] = [
@@ -47,6 +48,21 @@ pod → outside    TCP  not yet
 3 passed, 1 failed, 1 row not yet
 `,
   );
+});
+
+Deno.test("renderReport() has a column for who is no node and no pod, once it asks", () => {
+  const row: RowResult = {
+    title: "outside → NodePort",
+    protocol: "TCP",
+    status: "ok",
+    cells: [ok("outside", "service nodeport by node1", 0.3)],
+  };
+  for (const width of [80, 48]) {
+    const [head, , , , last] = renderReport(summarize([...rows, row]), sources, width, plain)
+      .split("\n");
+    assert.match(head!, /outside$/);
+    assert.match(last!, /^outside → NodePort +TCP +0\.30 ms$/);
+  }
 });
 
 Deno.test("renderReport() joins columns when the room is short", () => {

@@ -37,6 +37,8 @@ export interface LabState {
   cgroupRoot: string | null;
   /** By node. */
   agents: Record<string, ProcessId>;
+  /** The server outside. */
+  outside?: ProcessId;
   /** By pod; those added later too. */
   pods: Record<string, PodState>;
 }
@@ -102,7 +104,7 @@ export class LabStore {
       );
     }
     const state = parseState(path, text);
-    return new LabStore(planLab(state.options), state);
+    return new LabStore(planLab({ ...DEFAULT_OPTIONS, ...state.options }), state);
   }
 
   /** Changes the state and writes it. */

@@ -3,6 +3,7 @@ import { listAttachments } from "../bpf/attach.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { agentStatus } from "./agents.ts";
 import type { NodePlan } from "./plan.ts";
+import { outsideServer } from "./outside.ts";
 import { isAlive } from "./process.ts";
 import type { LabState, LabStore, PodState } from "./state.ts";
 import { columns, type Paint } from "./terminal.ts";
@@ -17,6 +18,8 @@ export interface NodeStatus {
   ready: boolean;
   /** The attach mode as configured. */
   attach: string;
+  /** How it reaches other nodes, as configured. */
+  routing: string;
 }
 
 /** A pod as it is now. */
@@ -32,6 +35,14 @@ export interface PodStatus {
   server: number | null;
 }
 
+/** The machine outside as it is now. */
+export interface OutsideStatus {
+  name: string;
+  address: string;
+  /** The server's pid; null when it does not run. */
+  server: number | null;
+}
+
 /** A lab as it is now. */
 export interface LabStatus {
   name: string;
@@ -39,6 +50,7 @@ export interface LabStatus {
   startedAt: string;
   nodes: NodeStatus[];
   pods: PodStatus[];
+  outside: OutsideStatus;
 }
 
 /** Looks at everything the state file names. */
@@ -52,7 +64,8 @@ export function labStatus(store: LabStore): LabStatus {
     nodes: plan.nodes.map((node) => {
       const { pid, ready } = agentStatus(store, node);
       const { name, address, podCIDR } = node;
-      return { name, address, podCIDR, agent: pid ?? null, ready, attach: plan.options.attach };
+      const { attach, routing } = plan.options;
+      return { name, address, podCIDR, agent: pid ?? null, ready, attach, routing };
     }),
     pods: plan.nodes.flatMap((node) => podsOf(state, node.name)).map((
       { name, node, address, veth, server },
@@ -64,6 +77,11 @@ export function labStatus(store: LabStore): LabStatus {
       attached: attached.get(node)?.get(veth) ?? "no",
       server: server && isAlive(server) ? server.pid : null,
     })),
+    outside: {
+      name: plan.outside.name,
+      address: plan.outside.address,
+      server: outsideServer(store) ?? null,
+    },
   };
 }
 
@@ -84,7 +102,7 @@ function attachedVeths(node: NodePlan): Map<string, "tcx" | "clsact"> {
   }
 }
 
-/** The status as two tables. */
+/** The status as tables. */
 export function renderStatus(status: LabStatus, paint: Paint): string {
   const head = (words: string[]) => words.map((word) => paint("bold", word));
   const dead = paint("red", "not running");
@@ -95,6 +113,7 @@ export function renderStatus(status: LabStatus, paint: Paint): string {
     node.agent === null ? dead : `pid ${node.agent}`,
     node.ready ? paint("green", "yes") : paint("red", "no"),
     node.attach,
+    node.routing,
   ]);
   const pods = status.pods.map((pod) => [
     pod.name,
@@ -104,10 +123,20 @@ export function renderStatus(status: LabStatus, paint: Paint): string {
     pod.attached === "no" ? paint("red", "no") : pod.attached,
     pod.server === null ? dead : `pid ${pod.server}`,
   ]);
+  const { name, address, server } = status.outside;
   const lines = [
-    ...columns([head(["NODE", "ADDRESS", "PODCIDR", "AGENT", "READY", "ATTACH"]), ...nodes]),
+    ...columns([
+      head(["NODE", "ADDRESS", "PODCIDR", "AGENT", "READY", "ATTACH", "ROUTING"]),
+      ...nodes,
+    ]),
     "",
     ...columns([head(["POD", "NODE", "ADDRESS", "VETH", "ATTACHED", "SERVER"]), ...pods]),
+    "",
+    ...columns([head(["MACHINE", "ADDRESS", "SERVER"]), [
+      name,
+      address,
+      server === null ? dead : `pid ${server}`,
+    ]]),
   ];
   if (status.phase === "starting") {
     lines.push("", `lab ${status.name} is not whole: lab up is at work, or it crashed`);

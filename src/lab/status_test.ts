@@ -13,6 +13,7 @@ const status: LabStatus = {
     agent: 4711,
     ready: true,
     attach: "auto",
+    routing: "overlay",
   }],
   pods: [{
     name: "pod1-1",
@@ -22,16 +23,20 @@ const status: LabStatus = {
     attached: "clsact",
     server: null,
   }],
+  outside: { name: "outside", address: "198.51.100.10", server: 4712 },
 };
 
 Deno.test("renderStatus() shows nodes and pods as tables", () => {
   assert.equal(
     renderStatus(status, painter(false)),
-    `NODE   ADDRESS        PODCIDR        AGENT     READY  ATTACH
-node1  192.168.50.11  10.244.1.0/24  pid 4711  yes    auto
+    `NODE   ADDRESS        PODCIDR        AGENT     READY  ATTACH  ROUTING
+node1  192.168.50.11  10.244.1.0/24  pid 4711  yes    auto    overlay
 
 POD     NODE   ADDRESS     VETH          ATTACHED  SERVER
 pod1-1  node1  10.244.1.2  veth0a1b2c3d  clsact    not running
+
+MACHINE  ADDRESS        SERVER
+outside  198.51.100.10  pid 4712
 `,
   );
 });

@@ -6,8 +6,9 @@ import { installSelf, selfCommand } from "./executable.ts";
 import { LabHandle } from "./lab.ts";
 import { isThere } from "./leftovers.ts";
 import { findCgroup2 } from "./mounts.ts";
-import { createFabric, createNode } from "./network.ts";
-import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from "./plan.ts";
+import { createFabric, createNode, createOutside } from "./network.ts";
+import { startOutside } from "./outside.ts";
+import { DEFAULT_OPTIONS, type LabOptions, type LabPlan, type NodePlan, planLab } from "./plan.ts";
 import { addPod, startServer } from "./pods.ts";
 import { findPlugins, findPrograms, refuseLeftovers, requireRoot } from "./preflight.ts";
 import { type Progress, silent } from "./progress.ts";
@@ -63,9 +64,10 @@ async function undo(name: string, progress: Progress): Promise<void> {
 }
 
 function makeNetwork({ plan }: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
-  const { fabric, nodes } = plan;
+  const { fabric, nodes, outside } = plan;
   return progress.step("network", () => {
     createFabric(fabric);
+    createOutside(fabric, outside);
     for (const node of nodes) {
       signal?.throwIfAborted();
       createNode(fabric, node);
@@ -82,16 +84,23 @@ function startAgents(store: LabStore, progress: Progress, signal?: AbortSignal):
     let ready = 0;
     await inParallel(plan.nodes, PARALLEL_NODES, async (node) => {
       prepareNode(store, node);
-      writeConflist(node);
+      writeConflist(plan, node);
       await startAgent(store, node, signal);
       step.update(`${++ready}/${plan.nodes.length}`);
     });
   }, () => `${plan.nodes.length} ready`);
 }
 
-function writeConflist({ podCIDR, bpffs, dir, ipam, conflist: path }: NodePlan): void {
-  const list = conflist({ podCIDR, bpffs, stateDir: dir, ipamDataDir: ipam });
-  writeAtomically(path, JSON.stringify(list, null, 2) + "\n");
+function writeConflist({ podMtu }: LabPlan, node: NodePlan): void {
+  const { podCIDR, bpffs, dir, ipam } = node;
+  const list = conflist({
+    podCIDR,
+    bpffs,
+    stateDir: dir,
+    ipamDataDir: ipam,
+    ...(podMtu !== undefined && { mtu: podMtu }),
+  });
+  writeAtomically(node.conflist, JSON.stringify(list, null, 2) + "\n");
 }
 
 function addPods(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
@@ -99,21 +108,30 @@ function addPods(store: LabStore, progress: Progress, signal?: AbortSignal): Pro
   const count = nodes.reduce((sum, node) => sum + node.pods.length, 0);
   return progress.step("pods", async (step) => {
     let ready = 0;
-    await inParallel(nodes, PARALLEL_NODES, async (node) => {
-      const servers: Promise<void>[] = [];
-      try {
-        for (const pod of node.pods) {
-          signal?.throwIfAborted();
-          await addPod(store, pod);
-          const server = startServer(store, pod.name, signal);
-          servers.push(server.then(() => step.update(`${++ready}/${count}`)));
-        }
-      } finally {
-        await Promise.allSettled(servers);
-      }
-      await Promise.all(servers);
-    });
+    const work = nodes.map((node) => () =>
+      addPodsOf(store, node, () => step.update(`${++ready}/${count}`), signal)
+    );
+    await inParallel([() => startOutside(store, signal), ...work], PARALLEL_NODES, (one) => one());
   }, () => `${count} wired by bridge, host-local, portmap and pcnk`);
+}
+
+async function addPodsOf(
+  store: LabStore,
+  node: NodePlan,
+  ready: () => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const servers: Promise<void>[] = [];
+  try {
+    for (const pod of node.pods) {
+      signal?.throwIfAborted();
+      await addPod(store, pod);
+      servers.push(startServer(store, pod.name, signal).then(ready));
+    }
+  } finally {
+    await Promise.allSettled(servers);
+  }
+  await Promise.all(servers);
 }
 
 async function publish(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {
