@@ -22,10 +22,17 @@
 #define DEFAULT_TCP_NEW (60 * SECOND)
 /* RFC 4787, REQ-5: not less than two minutes. */
 #define DEFAULT_UDP (120 * SECOND)
+/* RFC 5508, REQ-1: not less than one minute. */
+#define DEFAULT_ICMP (120 * SECOND)
 
 /* How many source ports are tried for a flow whose own is taken. */
 #define PORT_TRIES 32
 #define PORT_FIRST 1024
+
+/* Source ports of flows that get an address of this node: below those that its own
+ * processes get without asking (ip_local_port_range) and below NodePorts. */
+#define SNAT_FIRST 1024
+#define SNAT_LAST 29999
 
 /* Source of hairpin flows of a pod whose gateway is unknown: link-local, so no
  * pod has it, and the answer comes to the pod's default gateway. */
@@ -36,14 +43,22 @@ static __always_inline __u64 or_default(__u64 configured, __u64 fallback)
 	return configured ? configured : fallback;
 }
 
+static __always_inline struct node_config *node_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
 /* Nanoseconds after which a session in this state is dead if idle. */
 static __always_inline __u64 session_timeout(__u8 proto, __u8 state)
 {
-	__u32 zero = 0;
-	struct node_config *c = bpf_map_lookup_elem(&config, &zero);
+	struct node_config *c = node_config();
 
 	if (!c)
 		return 0;
+	if (proto == IPPROTO_ICMP)
+		return or_default(c->icmp_timeout, DEFAULT_ICMP);
 	if (proto != IPPROTO_TCP)
 		return or_default(c->udp_timeout, DEFAULT_UDP);
 	switch (state) {

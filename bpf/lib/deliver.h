@@ -18,10 +18,10 @@ static __always_inline struct endpoint *endpoint_find(__be32 addr)
 }
 
 /* Readdresses a frame as the gateway would: it was sent to the gateway, and comes
- * from there. One that was sent to the pod itself stays as it is. */
-static __always_inline void frame_address(struct ethhdr *eth, const struct endpoint *endpoint)
+ * from there. One that was sent to `to_mac` itself stays as it is. */
+static __always_inline void frame_address(struct ethhdr *eth, const __u8 *to_mac)
 {
-	const __u16 *mac = (const __u16 *)endpoint->mac;
+	const __u16 *mac = (const __u16 *)to_mac;
 	__u16 *to = (__u16 *)eth->h_dest, *from = (__u16 *)eth->h_source;
 
 	if (to[0] == mac[0] && to[1] == mac[1] && to[2] == mac[2])
@@ -53,7 +53,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint 
 
 	if ((void *)(eth + 1) > packet_end(skb))
 		return drop(skb, DROP_REWRITE);
-	frame_address(eth, endpoint);
+	frame_address(eth, endpoint->mac);
 	count(skb, reason);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }

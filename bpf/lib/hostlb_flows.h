@@ -8,10 +8,6 @@
 #include "maps_hostlb.h"
 #include "service.h"
 
-/* How many backends of a run are looked through for one that moved. A socket whose
- * service has more may get another backend when the service changes. */
-#define SCAN_LIMIT 1024
-
 /* An address and port, as a process knows them or as the kernel does. */
 struct peer {
 	__be32 addr;
@@ -65,30 +61,6 @@ static __noinline void flow_record(struct bpf_sock_addr *ctx, const struct peer 
 	flow->backend_port = got->port;
 	flow->index = index;
 	record->last = at;
-}
-
-#define NOT_FOUND (~0U)
-
-static __always_inline bool backend_is(__u32 index, __be32 addr, __u32 port)
-{
-	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
-
-	return backend && backend->addr == addr && backend->port == port;
-}
-
-/* Where in a run a backend is. A change of the service puts its backends elsewhere,
- * so where it was is only a first guess. Not static: the verifier looks at such a
- * function once, with any arguments, and not once for each way to get here. */
-__noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, __be32 addr, __u32 port)
-{
-	__u32 i;
-
-	if (guess - first < count && backend_is(guess, addr, port))
-		return guess;
-	for (i = 0; i < SCAN_LIMIT && i < count; i++)
-		if (backend_is(first + i, addr, port))
-			return first + i;
-	return NOT_FOUND;
 }
 
 enum flow_state {

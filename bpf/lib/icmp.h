@@ -14,7 +14,6 @@
 #include "nat.h"
 #include "packet.h"
 #include "session.h"
-#include "verdict.h"
 
 static __always_inline bool icmp_is_error(__u8 type)
 {
@@ -39,11 +38,36 @@ struct quote {
 	__u32 end; /* of what is quoted */
 };
 
-/* False when what is quoted is not, or not enough of, a TCP or UDP packet. */
+/* Reads the ports of what is quoted, and turns them around. */
+static __always_inline bool quote_ports(struct __sk_buff *skb, struct quote *quote)
+{
+	__be16 words[3] = {};
+
+	if (quote->key.proto == IPPROTO_TCP || quote->key.proto == IPPROTO_UDP) {
+		if (quote->l4 + 2 * sizeof(*words) > quote->end ||
+		    bpf_skb_load_bytes(skb, quote->l4, words, 2 * sizeof(*words)))
+			return false;
+		quote->key.sport = words[1];
+		quote->key.dport = words[0];
+		return true;
+	}
+	if (quote->key.proto != IPPROTO_ICMP || quote->l4 + sizeof(words) > quote->end ||
+	    bpf_skb_load_bytes(skb, quote->l4, words, sizeof(words)))
+		return false;
+	if (words[0] == bpf_htons(ICMP_ECHO << 8))
+		quote->key.dport = words[ICMP_ID / 2];
+	else if (words[0] == bpf_htons(ICMP_ECHOREPLY << 8))
+		quote->key.sport = words[ICMP_ID / 2];
+	else
+		return false;
+	return true;
+}
+
+/* False when what is quoted is not, or not enough of, a TCP or UDP packet or an echo.
+ * The zone to look in is that of the packet. */
 static __always_inline bool icmp_quote(struct __sk_buff *skb, const struct packet *pkt,
 				       struct quote *quote)
 {
-	__be16 ports[2];
 	struct iphdr ip;
 	__u32 header;
 
@@ -54,20 +78,15 @@ static __always_inline bool icmp_quote(struct __sk_buff *skb, const struct packe
 		return false;
 	header = ip.ihl * 4;
 	quote->l4 = quote->ip + header;
-	if (ip.version != 4 || header < sizeof(ip) || quote->l4 + sizeof(ports) > quote->end ||
-	    (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP) ||
-	    ip.frag_off & bpf_htons(IP_OFFSET) ||
-	    bpf_skb_load_bytes(skb, quote->l4, ports, sizeof(ports)))
+	if (ip.version != 4 || header < sizeof(ip) || ip.frag_off & bpf_htons(IP_OFFSET))
 		return false;
 	quote->key = (struct session_key){
 		.src = ip.daddr,
 		.dst = ip.saddr,
-		.sport = ports[1],
-		.dport = ports[0],
 		.proto = ip.protocol,
-		.zone = ZONE_SERVICE,
+		.zone = pkt->key.zone,
 	};
-	return true;
+	return quote_ports(skb, quote);
 }
 
 /* Rewrites the addresses of the IP header at `at`; adds what changed to `diff`. */
@@ -93,45 +112,59 @@ static __always_inline long ip_readdress(struct __sk_buff *skb, __u32 at, __be32
 static __always_inline long quote_csum(struct __sk_buff *skb, const struct quote *quote,
 				       __u32 changed, __u32 *diff)
 {
-	bool tcp = quote->key.proto == IPPROTO_TCP;
-	__u32 at = quote->l4 + (tcp ? offsetof(struct tcphdr, check) :
-				      offsetof(struct udphdr, check));
+	__u32 at = quote->l4 + csum_offset(quote->key.proto);
+	bool udp = quote->key.proto == IPPROTO_UDP;
 	__u16 old, new;
 
 	if (at + sizeof(old) > quote->end)
 		return 0;
 	if (bpf_skb_load_bytes(skb, at, &old, sizeof(old)))
 		return -1;
-	if (!tcp && !old)
+	if (udp && !old)
 		return 0;
 	new = csum_update(old, changed);
-	if (!tcp && !new)
+	if (udp && !new)
 		new = 0xffff;
 	*diff = csum_add(*diff, csum_diff(old, new));
 	return bpf_skb_store_bytes(skb, at, &new, sizeof(new), 0);
+}
+
+/* Writes the quoted ports: the reverse of the session's. */
+static __always_inline long quote_store_ports(struct __sk_buff *skb, const struct quote *quote,
+					      const struct session *session)
+{
+	__be16 ports[2] = { session->dport, session->sport };
+	__be16 id = session->dport | session->sport; /* one of them is 0 */
+
+	if (quote->key.proto == IPPROTO_ICMP)
+		return bpf_skb_store_bytes(skb, quote->l4 + ICMP_ID, &id, sizeof(id), 0);
+	return bpf_skb_store_bytes(skb, quote->l4, ports, sizeof(ports), 0);
 }
 
 /* Translates the quoted packet to the reverse of `session`. */
 static __always_inline long quote_rewrite(struct __sk_buff *skb, const struct packet *pkt,
 					  const struct quote *quote, const struct session *session)
 {
-	__u32 ports = csum_pair(session->dport, session->sport);
-	__u32 addr_diff, port_diff, diff;
+	__u32 addr_diff, port_diff, changed, diff;
 
-	if (ip_readdress(skb, quote->ip, session->dst, session->src, &addr_diff, &diff))
+	if (ip_readdress(skb, quote->ip, session->dst, session->src, &addr_diff, &diff) ||
+	    quote_store_ports(skb, quote, session))
 		return -1;
-	port_diff = csum_diff(csum_pair(quote->key.dport, quote->key.sport), ports);
-	if (bpf_skb_store_bytes(skb, quote->l4, &ports, sizeof(ports), 0))
-		return -1;
+	port_diff = csum_diff(csum_pair(quote->key.dport, quote->key.sport),
+			      csum_pair(session->dport, session->sport));
 	diff = csum_add(diff, port_diff);
-	if (quote_csum(skb, quote, csum_add(addr_diff, port_diff), &diff))
+	/* An echo's checksum has no pseudo header. */
+	changed = quote->key.proto == IPPROTO_ICMP ? port_diff : csum_add(addr_diff, port_diff);
+	if (quote_csum(skb, quote, changed, &diff))
 		return -1;
 	return bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), 0, diff, 0);
 }
 
 /* Translates an error about a translated flow. On success the packet's new
- * destination is in pkt->key.dst. REASON_NONE, PASS_ICMP_ERROR or DROP_REWRITE. */
-static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct packet *pkt)
+ * destination is in pkt->key.dst, and the uplink that the flow's client is behind in
+ * `ifindex`, or 0. REASON_NONE, PASS_ICMP_ERROR or DROP_REWRITE. */
+static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct packet *pkt,
+						   __u32 *ifindex)
 {
 	__u32 addr_diff, diff;
 	struct session *session;
@@ -150,12 +183,13 @@ static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct
 	if (ip_readdress(skb, ETH_HLEN, src, session->dst, &addr_diff, &diff))
 		return DROP_REWRITE;
 	pkt->key.dst = session->dst;
+	*ifindex = session->flags & SESSION_REPLY ? session->ifindex : 0;
 	return REASON_NONE;
 }
 
-/* Turns an echo request for a service address into its reply. Later fragments have
- * no ICMP header and are only turned around. */
-static __noinline int icmp_echo_answer(struct __sk_buff *skb, const struct packet *pkt)
+/* Turns an echo request for a service address into its reply, which is then to be sent
+ * back. Later fragments have no ICMP header and are only turned around. */
+static __noinline enum reason icmp_echo_answer(struct __sk_buff *skb, const struct packet *pkt)
 {
 	struct ethhdr *eth = packet_data(skb);
 	struct iphdr *ip = (void *)(eth + 1);
@@ -163,7 +197,7 @@ static __noinline int icmp_echo_answer(struct __sk_buff *skb, const struct packe
 	__be32 addr;
 
 	if ((void *)(ip + 1) > packet_end(skb))
-		return drop(skb, DROP_REWRITE);
+		return DROP_REWRITE;
 	frame_turn(eth);
 	addr = ip->saddr;
 	ip->saddr = ip->daddr;
@@ -174,8 +208,7 @@ static __noinline int icmp_echo_answer(struct __sk_buff *skb, const struct packe
 		if (bpf_skb_store_bytes(skb, pkt->l4, &type, sizeof(type), 0) ||
 		    bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), request,
 					reply, sizeof(request)))
-			return drop(skb, DROP_REWRITE);
+			return DROP_REWRITE;
 	}
-	count(skb, ECHO_ANSWERED);
-	return send_back(skb);
+	return ECHO_ANSWERED;
 }

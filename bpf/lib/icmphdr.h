@@ -15,6 +15,9 @@
 #define ICMP_PARAMETERPROB 12
 
 #define ICMP_PORT_UNREACH 3
+#define ICMP_FRAG_NEEDED 4
+
+#define ICMP_ID 4 /* where an echo's identifier is */
 
 struct icmphdr {
 	__u8 type;

@@ -27,12 +27,37 @@ static __always_inline long nat_csum(struct __sk_buff *skb, const struct packet 
 	return failed;
 }
 
-/* Translates the packet to `to`, and addresses the frame to `endpoint` if there is
- * one. All that is written directly is written before the first helper, which would
- * take the pointers away. The IP checksum is never left to a device.
- * Returns nonzero when the packet is spoilt. */
+/* An echo has one port, its identifier, and a checksum without pseudo header, which no
+ * device computes. */
+static __always_inline long nat_echo(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct session *to)
+{
+	struct icmphdr *icmp = packet_data(skb) + bounded(pkt->l4, 127);
+	__be16 *id = (void *)icmp + ICMP_ID;
+	__be16 port = to->sport | to->dport; /* the other one is 0 */
+
+	if ((void *)(icmp + 1) > packet_end(skb))
+		return -1;
+	icmp->checksum = csum_update(icmp->checksum, csum_diff(*id, port));
+	*id = port;
+	return 0;
+}
+
+/* A hop more: the packet is on its way to another host. */
+static __always_inline void ttl_step(struct iphdr *ip)
+{
+	__u16 *word = (__u16 *)&ip->ttl, old = *word;
+
+	ip->ttl--;
+	ip->check = csum_update(ip->check, csum_diff(old, *word));
+}
+
+/* Translates the packet to `to`. All that is written directly is written before the
+ * first helper, which would take the pointers away: so the frame is addressed here
+ * too, to `mac` if there is one, and `hops` counted. The IP checksum is never left to a
+ * device. Returns nonzero when the packet is spoilt. */
 static __always_inline long nat_rewrite(struct __sk_buff *skb, const struct packet *pkt,
-					const struct session *to, const struct endpoint *endpoint)
+					const struct session *to, const __u8 *mac, bool hops)
 {
 	struct ethhdr *eth = packet_data(skb);
 	struct iphdr *ip = (void *)(eth + 1);
@@ -41,14 +66,18 @@ static __always_inline long nat_rewrite(struct __sk_buff *skb, const struct pack
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return -1;
-	if (endpoint)
-		frame_address(eth, endpoint);
+	if (mac)
+		frame_address(eth, mac);
+	if (hops)
+		ttl_step(ip);
 	addr_diff = csum_add(csum_diff(ip->saddr, to->src), csum_diff(ip->daddr, to->dst));
 	ip->saddr = to->src;
 	ip->daddr = to->dst;
 	ip->check = csum_update(ip->check, addr_diff);
 	if (unlikely(pkt->fragment == FRAGMENT_LATER))
 		return 0;
+	if (unlikely(pkt->key.proto == IPPROTO_ICMP))
+		return nat_echo(skb, pkt, to);
 
 	l4 = packet_data(skb) + bounded(pkt->l4, 127);
 	if ((void *)(l4 + 1) > packet_end(skb))

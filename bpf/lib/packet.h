@@ -45,13 +45,15 @@ enum fragment_part {
 };
 
 struct packet {
-	struct session_key key; /* the 5-tuple as carried; ports 0 where there are none */
+	struct session_key key; /* the 5-tuple as carried; ports 0 where there are none. An
+				 * echo's identifier is the port of the one who asks. */
 	__u32 ip_len; /* bytes from the IP header on, without Ethernet's padding */
 	__u32 l4; /* offset of the transport header */
 	__be16 ip_id;
 	__u8 fragment; /* enum fragment_part */
 	__u8 tcp_flags;
 	__u8 icmp_type;
+	__u8 ttl;
 };
 
 /* The two fields are 32 bits wide to the compiler and pointers to the verifier. A
@@ -79,6 +81,19 @@ static __always_inline void *packet_end(struct __sk_buff *skb)
 static __always_inline __u32 l4_size(__u8 proto)
 {
 	return proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+}
+
+/* Where in it the checksum is. */
+static __always_inline __u32 csum_offset(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return offsetof(struct tcphdr, check);
+	case IPPROTO_UDP:
+		return offsetof(struct udphdr, check);
+	default:
+		return offsetof(struct icmphdr, checksum);
+	}
 }
 
 static __always_inline enum reason ethertype_reason(__be16 proto)
@@ -112,6 +127,10 @@ static __always_inline enum reason packet_parse_l4(struct __sk_buff *skb, struct
 		return PASS_RUNT;
 	if (pkt->key.proto == IPPROTO_ICMP) {
 		pkt->icmp_type = l4[0];
+		if (pkt->icmp_type == ICMP_ECHO)
+			pkt->key.sport = *(__be16 *)(l4 + ICMP_ID);
+		else if (pkt->icmp_type == ICMP_ECHOREPLY)
+			pkt->key.dport = *(__be16 *)(l4 + ICMP_ID);
 		return REASON_NONE;
 	}
 	pkt->key.sport = *(__be16 *)l4;
@@ -122,6 +141,15 @@ static __always_inline enum reason packet_parse_l4(struct __sk_buff *skb, struct
 		pkt->tcp_flags = l4[13];
 	}
 	return REASON_NONE;
+}
+
+/* From the IP header on, without Ethernet's padding. */
+static __always_inline __u32 ip_length(struct __sk_buff *skb, const struct iphdr *ip)
+{
+	__u32 length = bpf_ntohs(ip->tot_len);
+
+	/* "BIG TCP": a segment to be cut up that is longer than tot_len can say. */
+	return unlikely(!length && skb->gso_size) ? skb->len - ETH_HLEN : length;
 }
 
 /* Fills in `pkt` and returns REASON_NONE, or says why the packet is to pass. */
@@ -147,10 +175,7 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 	}
 
 	header = ip->ihl * 4;
-	pkt->ip_len = bpf_ntohs(ip->tot_len);
-	/* "BIG TCP": a segment to be cut up that is longer than tot_len can say. */
-	if (unlikely(!pkt->ip_len && skb->gso_size))
-		pkt->ip_len = skb->len - ETH_HLEN;
+	pkt->ip_len = ip_length(skb, ip);
 	if (ip->version != 4 || header < sizeof(*ip) || pkt->ip_len < header ||
 	    pkt->ip_len > skb->len - ETH_HLEN)
 		return PASS_MALFORMED;
@@ -167,6 +192,7 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 	pkt->fragment = FRAGMENT_WHOLE;
 	pkt->tcp_flags = 0;
 	pkt->icmp_type = 0;
+	pkt->ttl = ip->ttl;
 
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP &&
 	    ip->protocol != IPPROTO_ICMP)

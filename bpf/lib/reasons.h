@@ -23,20 +23,33 @@ enum reason {
 	PASS_ICMP, /* neither an echo nor an error, or none that concerns us */
 	PASS_ICMP_ERROR, /* about no flow that was translated */
 	PASS_NO_SERVICE, /* to neither a service nor a pod of this node */
-	PASS_NO_SESSION, /* into a pod, from no backend of its sessions */
+	PASS_NO_SESSION, /* into a pod, from no backend of its sessions; out of the node, from no pod */
+	PASS_TUNNEL, /* of the overlay itself; what is in it comes by again */
+	PASS_OTHER_HOST, /* a frame for another host */
+	PASS_OWN_SOURCE, /* from outside, with the address of a pod of this node */
+	PASS_PRIVATE, /* from a pod to where its own address is known */
+	PASS_TTL, /* its time is up: the stack tells its sender */
+	PASS_TOO_BIG, /* for the way it is to go: the stack tells its sender, or cuts it up */
 
-	/* Handled. "Delivered" went straight into a pod of this node, "routed" goes
-	 * on to the stack. */
+	/* Handled. "Delivered" went straight into a pod of this node, "sent" straight
+	 * to another node or out by an uplink, "routed" goes on to the stack. */
 	FORWARD_DELIVERED, /* client to backend */
+	FORWARD_SENT,
 	FORWARD_ROUTED,
-	REPLY_DELIVERED, /* backend to client */
+	REPLY_DELIVERED, /* backend to client, or the world to a masqueraded pod */
+	REPLY_SENT,
 	REPLY_ROUTED,
-	DIRECT_DELIVERED, /* pod to pod, no service */
+	DIRECT_DELIVERED, /* to a pod, no service */
+	DIRECT_SENT,
+	MASQUERADED, /* pod to the world, as the node */
 	ICMP_ERROR_DELIVERED, /* translated together with its flow */
+	ICMP_ERROR_SENT,
 	ICMP_ERROR_ROUTED,
 	ECHO_ANSWERED, /* ping of a service address */
 	REFUSED_NO_BACKEND, /* TCP reset or ICMP port unreachable went back */
 	REFUSED_NO_PORT, /* the address has no such service port; same answer */
+	ANSWERED_TTL, /* ICMP time exceeded went back */
+	ANSWERED_TOO_BIG, /* ICMP fragmentation needed went back */
 
 	/* Dropped. */
 	DROP_RESET, /* a reset that finds nothing to reset: never answered, RFC 9293, 3.10.7.1 */
@@ -44,6 +57,14 @@ enum reason {
 	DROP_SESSIONS_FULL, /* no room for a session */
 	DROP_PORTS_EXHAUSTED, /* every source port tried was taken */
 	DROP_REWRITE, /* the kernel refused to change the packet */
+	DROP_NO_LOCAL_BACKEND, /* externalTrafficPolicy Local, and no backend here */
+	DROP_SOURCE_RANGE, /* the service is not for this client */
+	DROP_NO_ADDRESS, /* this node's own address, to take its place, is not known */
+	DROP_TTL, /* an ICMP error whose time is up; nobody is told */
+	DROP_NO_ROUTE, /* to a backend outside the cluster's pods */
+	DROP_TOO_BIG, /* for the way it is to go, and must not be cut up here */
+	DROP_TOO_MANY_ANSWERS, /* more refusals or ICMP errors than may leave the node */
+	DROP_FOREIGN_OVERLAY, /* of another network identifier */
 
 	/* Events. */
 	EVENT_SESSION_CREATED,

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Refuses a packet to a service address: TCP gets a reset, UDP an ICMP port
- * unreachable, both made of the packet itself and sent back into the pod.
- * There is no limit on their rate: they never leave the pod that asks for them.
+/* Answers of the node itself, made of the packet that they answer; it is the caller's
+ * to send them back. A refusal of a packet to a service address: TCP gets a reset, UDP
+ * an ICMP port unreachable.
+ * There is no limit on the rate of what goes back into the pod that asks for it. What
+ * leaves the node is limited, by who sends it.
  */
 #pragma once
 
 #include "csum.h"
 #include "deliver.h"
 #include "packet.h"
-#include "verdict.h"
 
 #define REPLY_TTL 64 /* RFC 1700 */
 #define ICMP_MAX 576 /* RFC 1812, 4.3.2.3: length of an ICMP error */
@@ -21,6 +22,23 @@ static __always_inline bool answerable(const struct packet *pkt)
 	__u8 first = bpf_ntohl(pkt->key.src) >> 24;
 
 	return first != 0 && first != 127 && first < 224;
+}
+
+/* Reads again what an answer needs to know. The functions that make answers are not
+ * static, and so take nothing but the packet: see timed_out(). */
+static __always_inline long asked(struct __sk_buff *skb, struct packet *pkt)
+{
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.ihl * 4 < sizeof(ip))
+		return -1;
+	pkt->key.src = ip.saddr;
+	pkt->key.dst = ip.daddr;
+	pkt->key.proto = ip.protocol;
+	pkt->l4 = ETH_HLEN + ip.ihl * 4;
+	pkt->ip_len = ip_length(skb, &ip);
+	pkt->fragment = ip.frag_off & bpf_htons(IP_OFFSET) ? FRAGMENT_LATER : FRAGMENT_WHOLE;
+	return 0;
 }
 
 /* IP header of an answer, from the packet's destination to its source. `header` is
@@ -110,32 +128,33 @@ static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
 	return bpf_skb_store_bytes(skb, ETH_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
 }
 
-static __noinline long reject_tcp(struct __sk_buff *skb, const struct packet *pkt)
+__noinline int reject_tcp(struct __sk_buff *skb)
 {
-	__u32 header = pkt->l4 - ETH_HLEN;
-	__u32 csum_at = pkt->l4 + offsetof(struct tcphdr, check);
 	struct tcphdr segment, reset;
+	struct packet pkt;
 	struct ethhdr eth;
 	struct iphdr ip;
+	__u32 header;
 	bool partial;
 	__u16 check;
 	__u32 sum;
 
-	if (bpf_skb_load_bytes(skb, pkt->l4, &segment, sizeof(segment)) ||
+	if (asked(skb, &pkt) || bpf_skb_load_bytes(skb, pkt.l4, &segment, sizeof(segment)) ||
 	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
-	    csum_probe(skb, csum_at, &check, &partial) ||
-	    bpf_skb_change_tail(skb, pkt->l4 + sizeof(reset), 0))
+	    csum_probe(skb, pkt.l4 + offsetof(struct tcphdr, check), &check, &partial) ||
+	    bpf_skb_change_tail(skb, pkt.l4 + sizeof(reset), 0))
 		return -1;
+	header = pkt.l4 - ETH_HLEN;
 	frame_turn(&eth);
-	answer_ip(pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
-	answer_tcp(pkt, &segment, &reset);
-	sum = pseudo_header(pkt->key.src, pkt->key.dst, IPPROTO_TCP, sizeof(reset));
+	answer_ip(&pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
+	answer_tcp(&pkt, &segment, &reset);
+	sum = pseudo_header(pkt.key.src, pkt.key.dst, IPPROTO_TCP, sizeof(reset));
 	if (!partial)
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum);
 	reset.check = partial ? csum_fold(sum) : ~csum_fold(sum);
 	if (clear_options(skb, header) || answer_store(skb, &eth, &ip))
 		return -1;
-	return bpf_skb_store_bytes(skb, pkt->l4, &reset, sizeof(reset), 0);
+	return bpf_skb_store_bytes(skb, pkt.l4, &reset, sizeof(reset), 0);
 }
 
 /* Sum of `len` bytes from `at` on, `len` at most ICMP_MAX. */
@@ -158,7 +177,7 @@ static __noinline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, __u32
 }
 
 /* Sum of the `quoted` bytes from the IP header on, as they will be in the end: if a
- * device has yet to fill in the datagram's checksum, it will, where it is quoted. */
+ * device has yet to fill in the packet's checksum, it will, where it is quoted. */
 static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packet *pkt,
 				       __u32 quoted, __u32 *sum)
 {
@@ -166,8 +185,11 @@ static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packe
 	bool partial;
 	__u16 check;
 
-	if (csum_probe(skb, pkt->l4 + offsetof(struct udphdr, check), &check, &partial) ||
-	    skb_sum(skb, ETH_HLEN, quoted, sum))
+	if (skb_sum(skb, ETH_HLEN, quoted, sum))
+		return -1;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return 0;
+	if (csum_probe(skb, pkt->l4 + csum_offset(pkt->key.proto), &check, &partial))
 		return -1;
 	if (!partial)
 		return 0;
@@ -177,24 +199,27 @@ static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packe
 	return 0;
 }
 
-static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pkt)
+/* Makes an ICMP error about the packet. */
+__noinline int answer_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 rest)
 {
 	const __u32 headers = sizeof(struct iphdr) + sizeof(struct icmphdr);
-	__u32 quoted = pkt->ip_len < ICMP_MAX - headers ? pkt->ip_len : ICMP_MAX - headers;
-	struct icmphdr icmp = { .type = ICMP_DEST_UNREACH, .code = ICMP_PORT_UNREACH };
+	struct icmphdr icmp = { .type = type, .code = code, .rest = rest };
+	struct packet pkt;
 	struct ethhdr eth;
 	struct iphdr ip;
+	__u32 quoted;
 	__u32 sum = 0;
 
-	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+	if (asked(skb, &pkt) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
 		return -1;
+	quoted = pkt.ip_len < ICMP_MAX - headers ? pkt.ip_len : ICMP_MAX - headers;
 	/* First shorter, which also makes one datagram of a pack (GSO), then longer. */
 	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
-	    quoted_sum(skb, pkt, quoted, &sum) ||
+	    quoted_sum(skb, &pkt, quoted, &sum) ||
 	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 	frame_turn(&eth);
-	answer_ip(pkt, &ip, sizeof(ip), headers + quoted, IPPROTO_ICMP, ICMP_TOS);
+	answer_ip(&pkt, &ip, sizeof(ip), headers + quoted, IPPROTO_ICMP, ICMP_TOS);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), sum);
 	icmp.checksum = ~csum_fold(sum);
 	if (answer_store(skb, &eth, &ip))
@@ -202,19 +227,18 @@ static __noinline long reject_udp(struct __sk_buff *skb, const struct packet *pk
 	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
 }
 
-/* Answers the packet with a refusal, counted under `reason`. */
-static __noinline int reject(struct __sk_buff *skb, const struct packet *pkt, enum reason reason)
+/* Makes a refusal of the packet. REASON_NONE, or why there is none. */
+static __noinline enum reason reject(struct __sk_buff *skb, const struct packet *pkt)
 {
-	__u32 bytes = skb->len; /* of what came, not of the answer */
+	long failed;
 
 	if (pkt->tcp_flags & TCP_RST)
-		return drop(skb, DROP_RESET);
+		return DROP_RESET;
 	if (!answerable(pkt))
-		return drop(skb, DROP_UNANSWERABLE);
-	if (pkt->key.proto == IPPROTO_TCP ? reject_tcp(skb, pkt) : reject_udp(skb, pkt)) {
-		count_bytes(DROP_REWRITE, bytes);
-		return TC_ACT_SHOT;
-	}
-	count_bytes(reason, bytes);
-	return send_back(skb);
+		return DROP_UNANSWERABLE;
+	if (pkt->key.proto == IPPROTO_TCP)
+		failed = reject_tcp(skb);
+	else
+		failed = answer_icmp(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
+	return failed ? DROP_REWRITE : REASON_NONE;
 }

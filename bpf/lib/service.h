@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which service a packet is for, and which of its backends gets the flow. */
+/* Which service a packet is for, and where its backends are. */
 #pragma once
 
 #include "maps.h"
@@ -14,6 +14,17 @@ static __always_inline struct service *service_find(__be32 addr, __be16 port, __
 	struct service_key key = { .addr = addr, .port = port, .proto = proto, .scope = scope };
 
 	return bpf_map_lookup_elem(&services, &key);
+}
+
+/* loadBalancerSourceRanges: is the service for this client? */
+static __always_inline bool source_allowed(const struct service *service, __be32 client)
+{
+	struct source_range_key key = {
+		.prefixlen = 64, .service_id = service->id, .addr = client
+	};
+
+	return !(service->flags & SERVICE_SOURCE_RANGES) ||
+	       bpf_map_lookup_elem(&source_ranges, &key);
 }
 
 /* A number below `limit`, all equally likely but for a bias of limit / 2^32. */
@@ -52,17 +63,30 @@ static __always_inline __u32 backend_index(const struct service *service)
 	return total ? index_by_weight(first, count, total) : first + random_below(count);
 }
 
-/* A backend for a new flow; NULL: the service has none. */
-static __always_inline struct backend *backend_pick(const struct service *service)
-{
-	struct backend *backend;
-	__u32 index;
+/* How many backends of a run are looked through for one that moved. A flow whose
+ * service has more may get another backend when the service changes. */
+#define SCAN_LIMIT 1024
 
-	if (!service->count)
-		return NULL;
-	index = backend_index(service);
-	backend = bpf_map_lookup_elem(&backends, &index);
-	if (!backend)
-		event(EVENT_BACKEND_MISSING);
-	return backend;
+#define NOT_FOUND (~0U)
+
+static __always_inline bool backend_is(__u32 index, __be32 addr, __u32 port)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+
+	return backend && backend->addr == addr && backend->port == port;
+}
+
+/* Where in a run a backend is. A change of the service puts its backends elsewhere,
+ * so where it was is only a first guess. Not static: the verifier looks at such a
+ * function once, with any arguments, and not once for each way to get here. */
+__noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, __be32 addr, __u32 port)
+{
+	__u32 i;
+
+	if (guess - first < count && backend_is(guess, addr, port))
+		return guess;
+	for (i = 0; i < SCAN_LIMIT && i < count; i++)
+		if (backend_is(first + i, addr, port))
+			return first + i;
+	return NOT_FOUND;
 }

@@ -16,6 +16,13 @@
 #include "maps.h"
 #include "packet.h"
 
+static __always_inline __u8 twin_zone(const struct session *session)
+{
+	const __u8 reply = SESSION_MASQUERADE | SESSION_REPLY;
+
+	return (session->flags & reply) == reply ? ZONE_MASQUERADE : ZONE_SERVICE;
+}
+
 /* The key of the other direction: what packets become, reversed. */
 static __always_inline void twin_key(const struct session *session, __u8 proto,
 				     struct session_key *key)
@@ -25,7 +32,7 @@ static __always_inline void twin_key(const struct session *session, __u8 proto,
 	key->sport = session->dport;
 	key->dport = session->sport;
 	key->proto = proto;
-	key->zone = ZONE_SERVICE;
+	key->zone = twin_zone(session);
 	key->reserved = 0;
 }
 
@@ -43,6 +50,7 @@ static __always_inline void twin_value(const struct session_key *key,
 		/* A flow that is repaired is beyond its handshake. */
 		.state = STATE_ESTABLISHED,
 		.flags = session->flags ^ SESSION_REPLY,
+		.ifindex = session->ifindex,
 	};
 }
 
@@ -54,11 +62,18 @@ static __always_inline bool is_twin_of(const struct session *session,
 	       session->sport == key->dport && session->dport == key->sport;
 }
 
+/* Not static: the verifier looks at such a function once, with any arguments, and not
+ * once for each way to get here. */
+__noinline __u32 timed_out(__u64 last_seen, __u64 now, __u32 proto, __u32 state)
+{
+	__s64 idle = now - last_seen; /* negative: another CPU was here later */
+
+	return idle > 0 && (__u64)idle > session_timeout(proto, state);
+}
+
 static __always_inline bool session_expired(const struct session *session, __u8 proto, __u64 now)
 {
-	__s64 idle = now - session->last_seen; /* negative: another CPU was here later */
-
-	return idle > 0 && (__u64)idle > session_timeout(proto, session->state);
+	return timed_out(session->last_seen, now, proto, session->state);
 }
 
 /* A SYN on a connection that is over is a new connection from the same port (RFC
@@ -172,6 +187,26 @@ static __noinline bool reply_taken(const struct session_key *key, const struct s
 	return is_twin_of(owner, key) && !session_expired(owner, key->proto, now);
 }
 
+/* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
+ * when it is another flow's, so that another port has to be tried. */
+static __noinline enum reason reply_key_claim(const struct session_key *key,
+					      const struct session *value,
+					      const struct session_key *forward_key)
+{
+	struct session *found;
+
+	if (!bpf_map_update_elem(&sessions, key, value, BPF_NOEXIST))
+		return REASON_NONE;
+	found = bpf_map_lookup_elem(&sessions, key);
+	if (!found)
+		return DROP_SESSIONS_FULL;
+	if (reply_taken(key, found, forward_key, value->last_seen))
+		return DROP_PORTS_EXHAUSTED;
+	if (bpf_map_update_elem(&sessions, key, value, BPF_ANY))
+		return DROP_SESSIONS_FULL;
+	return REASON_NONE;
+}
+
 /* Claims the reply key of `forward`. Two service addresses may lead a client to
  * one backend from one source port, where the flows could not be told apart: then
  * the later one gets another source port. Another backend would break affinity.
@@ -180,23 +215,17 @@ static __noinline enum reason reply_claim(const struct session_key *forward_key,
 					  struct session *forward)
 {
 	struct session_key key;
-	struct session value, *found;
+	struct session value;
+	enum reason failed;
 	__u16 port = 0;
 	int i;
 
 	twin_value(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
 		twin_key(forward, forward_key->proto, &key);
-		if (!bpf_map_update_elem(&sessions, &key, &value, BPF_NOEXIST))
-			return REASON_NONE;
-		found = bpf_map_lookup_elem(&sessions, &key);
-		if (!found)
-			return DROP_SESSIONS_FULL;
-		if (!reply_taken(&key, found, forward_key, forward->last_seen)) {
-			if (!bpf_map_update_elem(&sessions, &key, &value, BPF_ANY))
-				return REASON_NONE;
-			return DROP_SESSIONS_FULL;
-		}
+		failed = reply_key_claim(&key, &value, forward_key);
+		if (failed != DROP_PORTS_EXHAUSTED)
+			return failed;
 		if (!port) {
 			port = bpf_get_prandom_u32();
 			event(EVENT_PORT_CHANGED);
@@ -209,24 +238,25 @@ static __noinline enum reason reply_claim(const struct session_key *forward_key,
 	return DROP_PORTS_EXHAUSTED;
 }
 
-/* Makes both entries of a new flow. `session` comes with the translated addresses,
- * ports and service, and leaves with what holds: another CPU may have been faster
- * with a packet of the same flow, then its choice holds. */
-static __noinline enum reason session_create(const struct packet *pkt, struct session *session)
+/* Making a session has three steps, of which the second, claiming the key of the
+ * replies, is not the same for all. First: its time and state. */
+static __always_inline void session_begin(const struct packet *pkt, struct session *session)
 {
-	struct session_key reply_key;
-	struct session *winner;
-	enum reason failed;
-
 	session->last_seen = bpf_ktime_get_ns();
 	session->state = STATE_NEW;
 	if ((pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK) {
 		session->state = STATE_ESTABLISHED;
 		event(EVENT_SESSION_WITHOUT_SYN);
 	}
-	failed = reply_claim(&pkt->key, session);
-	if (failed)
-		return failed;
+}
+
+/* Last: the forward entry. `session` leaves with what holds: another CPU may have been
+ * faster with a packet of the same flow, then its choice holds. */
+static __noinline enum reason session_finish(const struct packet *pkt, struct session *session)
+{
+	struct session_key reply_key;
+	struct session *winner;
+
 	if (!bpf_map_update_elem(&sessions, &pkt->key, session, BPF_NOEXIST)) {
 		event(EVENT_SESSION_CREATED);
 		return REASON_NONE;
@@ -245,4 +275,15 @@ static __noinline enum reason session_create(const struct packet *pkt, struct se
 		return DROP_SESSIONS_FULL;
 	event(EVENT_SESSION_CREATED);
 	return REASON_NONE;
+}
+
+/* Makes both entries of a new flow. `session` comes with the translated addresses,
+ * ports and service, and leaves with what holds. */
+static __noinline enum reason session_create(const struct packet *pkt, struct session *session)
+{
+	enum reason failed;
+
+	session_begin(pkt, session);
+	failed = reply_claim(&pkt->key, session);
+	return failed ? failed : session_finish(pkt, session);
 }

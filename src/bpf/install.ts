@@ -1,5 +1,5 @@
 /**
- * Installs lbrp on a node, or upgrades it in place. Maps and attachments survive: new programs take the pinned maps over
+ * Installs lbrp and k8sdispatcher on a node, or upgrades them in place. Maps and attachments survive: new programs take the pinned maps over
  * and atomically take the place of the old ones in every link and filter, so that no packet goes untreated. A map whose
  * configured capacity changed is made anew and its entries are carried over (migrate.ts).
  */
@@ -12,14 +12,13 @@ import { checkLayout, parseBtf } from "./btf.ts";
 import { type DataPlane, openDataPlane } from "./dataplane.ts";
 import { type MapName, maps, structs } from "./layout.ts";
 import { Migration } from "./migrate.ts";
-import { type LoadedObject, loadObject } from "./object.ts";
+import { type LoadedObject, loadObject, type LoadOptions } from "./object.ts";
 import {
   listPins,
   makePinDirectories,
   mapPin,
   NEW_SUFFIX,
   programPin,
-  PROGRAMS,
   removePin,
   replacePin,
 } from "./pins.ts";
@@ -33,13 +32,19 @@ export interface InstallOptions {
   mapSizes?: Readonly<Partial<Record<MapName, number>>>;
   /** A connection in the node's network namespace; by default one in the caller's. */
   nl?: RtNetlink;
-  /** The object; lbrp.bpf.o by default. */
+  /** An object instead of lbrp.bpf.o and k8sdispatcher.bpf.o. */
   object?: Uint8Array<ArrayBuffer>;
   /** Gets what is worth telling: a map that changed its capacity, programs replaced. */
   log?: (text: string) => void;
 }
 
-const OBJECT = "lbrp.bpf.o";
+/** The first one brings all the maps. */
+const OBJECTS = ["lbrp.bpf.o", "k8sdispatcher.bpf.o"] as const;
+
+interface NamedObject {
+  name: string;
+  bytes: Uint8Array<ArrayBuffer>;
+}
 
 /**
  * Installs or upgrades the data plane and opens it.
@@ -50,26 +55,49 @@ const OBJECT = "lbrp.bpf.o";
  */
 export function installDataPlane(options: InstallOptions): DataPlane {
   const { bpffs, log } = options;
-  const bytes = options.object ?? readArtifact(OBJECT);
-  checkLayout(parseBtf(bytes), structs);
+  const objects: NamedObject[] = options.object
+    ? [{ name: OBJECTS[0], bytes: options.object }]
+    : OBJECTS.map((name) => ({ name, bytes: readArtifact(name) }));
+  for (const { bytes } of objects) checkLayout(parseBtf(bytes), structs);
   prepareDirectory(bpffs);
   const { maxEntries, resized } = planSizes(bpffs, options.mapSizes ?? {});
-  const fresh = new Set(resized);
-  const object = loadObject(bytes, {
-    name: OBJECT,
+  const loaded = loadObjects(objects, {
     pinDir: `${bpffs}/map`,
     maxEntries,
-    fresh,
+    fresh: new Set(resized),
     log,
   });
   const nl = options.nl ?? RtNetlink.open();
   try {
-    activate(bpffs, nl, object, resized, log);
+    activate(bpffs, nl, loaded, resized, log);
   } finally {
-    object.close();
+    for (const object of loaded) object.close();
     if (!options.nl) nl.close();
   }
   return openDataPlane(bpffs);
+}
+
+/** Loads the first object with maps that are pinned, the others with the first one's. All or none. */
+function loadObjects(
+  objects: readonly NamedObject[],
+  options: LoadOptions & { pinDir: string },
+): LoadedObject[] {
+  const present = new Set(listPins(options.pinDir));
+  const loaded: LoadedObject[] = [];
+  try {
+    for (const { name, bytes } of objects) {
+      const [first] = loaded;
+      const how = first ? { share: first.maps, log: options.log } : options;
+      loaded.push(loadObject(bytes, { ...how, name }));
+    }
+    return loaded;
+  } catch (error) {
+    for (const object of loaded) object.close();
+    for (const name of listPins(options.pinDir)) {
+      if (!present.has(name)) removePin(`${options.pinDir}/${name}`);
+    }
+    throw error;
+  }
 }
 
 /** Makes the directory; /sys/fs/bpf itself is not mounted in every container. */
@@ -111,12 +139,13 @@ function planSizes(
 function activate(
   bpffs: string,
   nl: RtNetlink,
-  object: LoadedObject,
+  [first, ...others]: readonly LoadedObject[],
   resized: readonly MapName[],
   log?: (text: string) => void,
 ): void {
+  const programs = new Map([...first!.programs, ...others.flatMap((each) => [...each.programs])]);
   const migrations = resized.map((name) =>
-    new Migration(mapPin(bpffs, name), object.maps.get(name)!, maps[name])
+    new Migration(mapPin(bpffs, name), first!.maps.get(name)!, maps[name])
   );
   try {
     for (const migration of migrations) migration.copy();
@@ -124,8 +153,8 @@ function activate(
       migration.switchPin();
       log?.(`map ${migration.name}: capacity ${migration.from} is now ${migration.to}`);
     }
-    for (const name of PROGRAMS) replacePin(programPin(bpffs, name), object.program(name));
-    const replaced = replaceAll({ bpffs, nl, programs: object.programs });
+    for (const [name, fd] of programs) replacePin(programPin(bpffs, name), fd);
+    const replaced = replaceAll({ bpffs, nl, programs });
     if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
     for (const migration of migrations) migration.finish();
   } finally {

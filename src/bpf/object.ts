@@ -49,6 +49,8 @@ export interface LoadOptions {
   keepCapacities?: boolean;
   /** Maps that are made anew and not pinned although `pinDir` has one of that name. */
   fresh?: ReadonlySet<string>;
+  /** Descriptors of another object's maps: used, as they are, for maps of the same name. They stay the caller's. */
+  share?: ReadonlyMap<string, number>;
   /** Gets what libbpf says of a load that went well. */
   log?: (text: string) => void;
 }
@@ -144,7 +146,7 @@ function prepareMaps(
   lib: Libbpf,
   maps: Deno.PointerValue[],
   object: string,
-  { pinDir, maxEntries = {}, keepCapacities, fresh }: LoadOptions,
+  { pinDir, maxEntries = {}, keepCapacities, fresh, share }: LoadOptions,
 ): Set<string> {
   const reused = new Set<string>();
   const names = new Set(maps.map((map) => textAt(lib.bpf_map__name(map))));
@@ -157,16 +159,21 @@ function prepareMaps(
       const error = lib.bpf_map__set_max_entries(map, size);
       if (error < 0) throw new LoadError(object, `size of map ${name}`, -error, takeLog());
     }
-    if (pinDir === undefined || fresh?.has(name) || lib.bpf_map__is_internal(map)) continue;
+    if (lib.bpf_map__is_internal(map)) continue;
+    const shared = share?.get(name);
+    if (shared !== undefined) {
+      lib.bpf_map__set_max_entries(map, mapInfo(shared).maxEntries);
+      useMap(lib, map, shared, object, `map ${name} of another object`);
+      reused.add(name);
+    }
+    if (shared !== undefined || pinDir === undefined || fresh?.has(name)) continue;
     const fd = tryObjGet(`${pinDir}/${name}`);
     if (fd === undefined) continue;
     try {
       if (keepCapacities && size === undefined) {
         lib.bpf_map__set_max_entries(map, mapInfo(fd).maxEntries);
       }
-      checkReusable(lib, map, fd, `${pinDir}/${name}`);
-      const error = lib.bpf_map__reuse_fd(map, fd); // it takes a duplicate
-      if (error < 0) throw new LoadError(object, `use of map ${name}`, -error, takeLog());
+      useMap(lib, map, fd, object, `map pinned at ${pinDir}/${name}`);
     } finally {
       closeFd(fd);
     }
@@ -175,7 +182,19 @@ function prepareMaps(
   return reused;
 }
 
-function checkReusable(lib: Libbpf, map: Deno.PointerValue, fd: number, pin: string): void {
+function useMap(
+  lib: Libbpf,
+  map: Deno.PointerValue,
+  fd: number,
+  object: string,
+  what: string,
+): void {
+  checkReusable(lib, map, fd, what);
+  const error = lib.bpf_map__reuse_fd(map, fd); // it takes a duplicate
+  if (error < 0) throw new LoadError(object, `use of the ${what}`, -error, takeLog());
+}
+
+function checkReusable(lib: Libbpf, map: Deno.PointerValue, fd: number, what: string): void {
   const info = mapInfo(fd);
   const compare: [what: string, pinned: number, wanted: number][] = [
     ["type", info.type, lib.bpf_map__type(map)],
@@ -187,7 +206,7 @@ function checkReusable(lib: Libbpf, map: Deno.PointerValue, fd: number, pin: str
   const wrong = compare.filter(([, pinned, wanted]) => pinned !== wanted)
     .map(([what, pinned, wanted]) => `${what}: ${pinned}, expected ${wanted}`);
   if (wrong.length > 0) {
-    throw new MapMismatchError(`the map pinned at ${pin} does not fit; ${wrong.join("; ")}`);
+    throw new MapMismatchError(`the ${what} does not fit; ${wrong.join("; ")}`);
   }
 }
 

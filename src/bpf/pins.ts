@@ -87,6 +87,13 @@ export function dataPlaneReady(bpffs: string): boolean {
 /** Programs of lbrp.bpf.o. */
 export const PROGRAMS = ["lbrp_from_pod", "lbrp_to_pod"] as const;
 
+/** Programs of k8sdispatcher.bpf.o: the uplinks' ingress and egress, and the overlay device's ingress. */
+export const DISPATCHER_PROGRAMS = [
+  "k8sd_from_uplink",
+  "k8sd_to_uplink",
+  "k8sd_from_overlay",
+] as const;
+
 function exists(path: string): boolean {
   try {
     Deno.lstatSync(path);

@@ -8,7 +8,14 @@ import { type MapName, maps } from "../../src/bpf/layout.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { MigrationError } from "../../src/bpf/migrate.ts";
 import { LoadError } from "../../src/bpf/object.ts";
-import { dataPlaneReady, listPins, mapPin, programPin, PROGRAMS } from "../../src/bpf/pins.ts";
+import {
+  dataPlaneReady,
+  DISPATCHER_PROGRAMS,
+  listPins,
+  mapPin,
+  programPin,
+  PROGRAMS,
+} from "../../src/bpf/pins.ts";
 import { testRun } from "../../src/bpf/testrun.ts";
 import { isBpffs, umount } from "../../src/linux/mount.ts";
 import { CLANG, compile, twoPrograms } from "../support/clang.ts";
@@ -251,7 +258,7 @@ test("installDataPlane() clears what an install that was killed left", ({ option
 const built = new URL("../../dist/artifacts/lbrp.bpf.o", import.meta.url).pathname;
 
 Deno.test({
-  name: "installDataPlane() installs lbrp itself, with the sizes of its headers",
+  name: "installDataPlane() installs lbrp and k8sdispatcher, with the sizes of the headers",
   ignore: !(needs.root() && needs.file(built)),
   fn() {
     using sandbox = new Sandbox();
@@ -259,6 +266,11 @@ Deno.test({
     using dataPlane = installDataPlane({ bpffs, nl: sandbox.netns().nl });
     assert.ok(dataPlane.maps.services.maxEntries >= 20_000);
     assert.ok(dataPlane.maps.backends.maxEntries >= 250_000);
-    for (const name of PROGRAMS) assert.ok(dataPlane.programFd(name) > 0);
+    for (const name of [...PROGRAMS, ...DISPATCHER_PROGRAMS]) {
+      assert.ok(dataPlane.programFd(name) > 0);
+    }
+    // replaceAll() tells programs of links apart by what the kernel keeps of their names.
+    const kept = [...PROGRAMS, ...DISPATCHER_PROGRAMS].map((name) => name.slice(0, 15));
+    assert.equal(new Set(kept).size, kept.length);
   },
 });

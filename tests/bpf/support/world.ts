@@ -9,24 +9,35 @@ import {
   type Endpoint,
   type MapName,
   maps,
+  type NodeConfig,
   SCOPE,
+  SERVICE_FLAG,
   type Session,
   SESSION_FLAG,
   SESSION_ZONE,
   type SessionKey,
 } from "../../../src/bpf/layout.ts";
 import { type LoadedObject, loadObject } from "../../../src/bpf/object.ts";
+import type { DISPATCHER_PROGRAMS, PROGRAMS } from "../../../src/bpf/pins.ts";
 import { type Reason, reasonIndex, reasons } from "../../../src/bpf/reasons.ts";
 import { TC_ACT, testRun } from "../../../src/bpf/testrun.ts";
 import { describe } from "./describe.ts";
 import { type Addr, type Bytes, PROTO } from "./packet.ts";
 
+/** Maps that tests overwrite and do not empty. */
+const ARRAYS: ReadonlySet<string> = new Set(["backends", "config", "counters", "maglev"]);
+
+/** The device that packets are on: the loopback of the machine, whose MAC address is all zeros. */
+export const UPLINK = 1;
+
 const VERDICT = { pass: TC_ACT.UNSPEC, drop: TC_ACT.SHOT, redirect: TC_ACT.REDIRECT } as const;
+
+export type Program = typeof PROGRAMS[number] | typeof DISPATCHER_PROGRAMS[number];
 
 /** A packet and what must become of it. */
 export interface Step {
   /** Default lbrp_from_pod. */
-  program?: "lbrp_from_pod" | "lbrp_to_pod";
+  program?: Program;
   packet: Bytes;
   verdict: keyof typeof VERDICT;
   /** Left out: the packet must come out as it went in; of a dropped one nothing is asked. */
@@ -45,6 +56,8 @@ export interface Tuple {
   src: Addr;
   dst: Addr;
   proto?: number;
+  /** SESSION_ZONE */
+  zone?: number;
 }
 
 export type SessionEntry = [SessionKey, Session];
@@ -53,22 +66,31 @@ export class World {
   /** Every packet that a program changed, with the test it came from. */
   readonly outputs: { test: string; packet: Bytes }[] = [];
   test = "";
-  readonly #object: LoadedObject;
+  readonly #objects: readonly LoadedObject[];
   readonly #maps;
   #nextRun = 0;
 
   constructor(maxEntries: Partial<Record<MapName, number>> = {}) {
-    this.#object = loadObject(readArtifact("lbrp.bpf.o"), {
-      maxEntries: { backends: 4096, services: 1024, ...maxEntries },
+    const lbrp = loadObject(readArtifact("lbrp.bpf.o"), {
+      maxEntries: { backends: 4096, services: 1024, maglev: 1024, ...maxEntries },
     });
+    const dispatcher = loadObject(readArtifact("k8sdispatcher.bpf.o"), { share: lbrp.maps });
+    this.#objects = [lbrp, dispatcher];
     this.#maps = {
-      services: this.#object.map(maps.services),
-      backends: this.#object.map(maps.backends),
-      sessions: this.#object.map(maps.sessions),
-      endpoints: this.#object.map(maps.endpoints),
-      fragments: this.#object.map(maps.fragments),
-      config: this.#object.map(maps.config),
-      counters: this.#object.map(maps.counters),
+      services: lbrp.map(maps.services),
+      backends: lbrp.map(maps.backends),
+      sessions: lbrp.map(maps.sessions),
+      endpoints: lbrp.map(maps.endpoints),
+      fragments: lbrp.map(maps.fragments),
+      config: lbrp.map(maps.config),
+      counters: lbrp.map(maps.counters),
+      affinity: lbrp.map(maps.affinity),
+      maglev: lbrp.map(maps.maglev),
+      remotes: lbrp.map(maps.remotes),
+      uplinks: lbrp.map(maps.uplinks),
+      node_addrs: lbrp.map(maps.node_addrs),
+      no_masquerade: lbrp.map(maps.no_masquerade),
+      source_ranges: lbrp.map(maps.source_ranges),
     };
   }
 
@@ -80,21 +102,26 @@ export class World {
   clear(test: string): void {
     this.test = test;
     this.#nextRun = 0;
-    for (const map of ["services", "sessions", "endpoints", "fragments"] as const) {
-      const target = this.#maps[map];
-      target.deleteBatch(target.keys() as never);
+    for (const [name, target] of Object.entries(this.#maps)) {
+      if (!ARRAYS.has(name)) target.deleteBatch(target.keys() as never);
     }
-    this.timeouts({});
+    this.#maps.config.set(0, emptyNodeConfig);
+  }
+
+  /** Sets members of the node's configuration. */
+  configure(change: Partial<NodeConfig>): void {
+    this.#maps.config.set(0, { ...this.#maps.config.get(0)!, ...change });
   }
 
   /** Descriptor of a program. */
-  fd(program: string): number {
-    return this.#object.program(program);
+  fd(program: Program): number {
+    const object = this.#objects.find(({ programs }) => programs.has(program))!;
+    return object.program(program);
   }
 
   close(): void {
     for (const map of Object.values(this.#maps)) map.close();
-    this.#object.close();
+    for (const object of this.#objects) object.close();
   }
 
   /**
@@ -104,7 +131,15 @@ export class World {
   service(
     addr: Addr,
     backends: BackendSpec[],
-    { proto = PROTO.TCP as number, id = 1, addressEntry = true } = {},
+    {
+      proto = PROTO.TCP as number,
+      id = 1,
+      addressEntry = true,
+      scope = SCOPE.CLUSTER as number,
+      flags = 0,
+      affinity = 0,
+      table = 0,
+    } = {},
   ): void {
     const first = this.#nextRun;
     this.#nextRun += backends.length;
@@ -122,14 +157,15 @@ export class World {
       first,
       count: backends.length,
       total_weight: total,
-      affinity_seconds: 0,
-      flags: 0,
-      table: 0,
+      affinity_seconds: affinity,
+      flags,
+      table,
     };
-    this.#maps.services.set({ addr: ip, port, proto, scope: SCOPE.CLUSTER }, value);
+    this.#maps.services.set({ addr: ip, port, proto, scope }, value);
     if (!addressEntry) return;
-    const key = { addr: ip, port: 0, proto: 0, scope: SCOPE.CLUSTER };
-    this.#maps.services.set(key, { ...value, id, first: 0, count: 0, flags: 1 });
+    const key = { addr: ip, port: 0, proto: 0, scope };
+    const none = { first: 0, count: 0, affinity_seconds: 0, flags: SERVICE_FLAG.ADDRESS };
+    this.#maps.services.set(key, { ...value, ...none });
   }
 
   removeService(addr: Addr, proto: number = PROTO.TCP): void {
@@ -146,24 +182,24 @@ export class World {
   /** Timeouts in seconds; those left out are the defaults. */
   timeouts(
     seconds: Partial<
-      Record<"tcpNew" | "tcpEstablished" | "tcpClosing" | "tcpClosed" | "udp", number>
+      Record<"tcpNew" | "tcpEstablished" | "tcpClosing" | "tcpClosed" | "udp" | "icmp", number>
     >,
   ): void {
     const ns = (value = 0) => BigInt(Math.round(value * 1e9));
-    this.#maps.config.set(0, {
-      ...emptyNodeConfig,
+    this.configure({
       tcp_new_timeout: ns(seconds.tcpNew),
       tcp_established_timeout: ns(seconds.tcpEstablished),
       tcp_closing_timeout: ns(seconds.tcpClosing),
       tcp_closed_timeout: ns(seconds.tcpClosed),
       udp_timeout: ns(seconds.udp),
+      icmp_timeout: ns(seconds.icmp),
     });
   }
 
-  key({ src, dst, proto = PROTO.TCP }: Tuple): SessionKey {
+  key({ src, dst, proto = PROTO.TCP, zone = SESSION_ZONE.SERVICE }: Tuple): SessionKey {
     const from = parse(src), to = parse(dst);
     const ports = { sport: from.port, dport: to.port };
-    return { src: from.ip, dst: to.ip, ...ports, proto, zone: SESSION_ZONE.SERVICE };
+    return { src: from.ip, dst: to.ip, ...ports, proto, zone };
   }
 
   session(tuple: Tuple): Session | undefined {
@@ -202,7 +238,7 @@ export class World {
 
   /** Runs a program over a packet, without asking anything of the result. */
   run(packet: Bytes, program: Step["program"] = "lbrp_from_pod") {
-    const result = testRun(this.#object.program(program), packet);
+    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex: UPLINK });
     if (result.verdict !== VERDICT.drop && !equal(result.packet, packet)) {
       this.outputs.push({ test: this.test, packet: result.packet });
     }

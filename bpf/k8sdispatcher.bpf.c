@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* k8sdispatcher: where a node meets other nodes and the world.
+ *
+ *   k8sd_from_uplink   at tc ingress of every uplink: clients of NodePorts, external
+ *                      IPs and load balancers' addresses are led to a backend; replies
+ *                      find back to pods, or to clients that this node stands in for;
+ *                      what is for a pod of this node is handed over directly.
+ *   k8sd_to_uplink     at tc egress of every uplink: pods' packets to the world get the
+ *                      uplink's address; replies of backends in the node's own network
+ *                      get the service's.
+ *   k8sd_from_overlay  at tc ingress of the overlay's device: pods' packets from other
+ *                      nodes, likewise.
+ *
+ * The kernel keeps 15 characters of a program's name, hence the short prefix.
+ *
+ * Limitations. A backend that is neither a pod nor behind an uplink is reached through
+ * the stack, and its reply must leave by an uplink. Protocols other than TCP, UDP and
+ * ICMP echo are not masqueraded. A session keeps the uplink that its first packet came
+ * in by.
+ */
+#include <stddef.h>
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/types.h"
+#include "lib/maps.h"
+#include "lib/reasons.h"
+#include "lib/verdict.h"
+#include "lib/config.h"
+#include "lib/packet.h"
+#include "lib/fragments.h"
+#include "lib/service.h"
+#include "lib/node_addrs.h"
+#include "lib/session.h"
+#include "lib/deliver.h"
+#include "lib/nat.h"
+#include "lib/icmp.h"
+#include "lib/remotes.h"
+#include "lib/uplinks.h"
+#include "lib/snat.h"
+#include "lib/answer.h"
+#include "lib/nodeport.h"
+#include "lib/masquerade.h"
+
+/* The overlay's own packets. What is inside comes by again at the overlay's device. */
+static __always_inline bool is_tunnel(const struct node_config *config, const struct packet *pkt)
+{
+	return pkt->key.proto == IPPROTO_UDP && config->overlay_port &&
+	       pkt->key.dport == config->overlay_port;
+}
+
+/* A reply to a client outside that this node stands in for, or that a backend in the
+ * node's own network has. */
+static __noinline int reply_outbound(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct session *session)
+{
+	struct uplink *uplink = uplink_find(session->ifindex);
+	__u32 mtu = uplink ? uplink->mtu : 0;
+	enum reason refused = path_check(skb, pkt, mtu);
+
+	return refused ? answer_sender(skb, pkt, refused, mtu) : uplink_reply(skb, pkt, session);
+}
+
+/* A reply to a pod of this node, or to a client that this node stands in for. A flow
+ * that was masqueraded may have been translated before that, by lbrp: its backend is in
+ * the network of another node. */
+static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
+				    const struct session *session)
+{
+	struct endpoint *endpoint;
+	struct session *first;
+
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_remember(pkt);
+	if (session->ifindex)
+		return reply_outbound(skb, pkt, session);
+	if (session->flags & SESSION_MASQUERADE) {
+		pkt->key.src = session->src;
+		pkt->key.dst = session->dst;
+		pkt->key.sport = session->sport;
+		pkt->key.dport = session->dport;
+		first = session_find(pkt);
+		if (first && first->flags & SESSION_REPLY)
+			session = first;
+	}
+	endpoint = endpoint_find(session->dst);
+	if (!endpoint) {
+		if (nat_rewrite(skb, pkt, session, NULL, false))
+			return drop(skb, DROP_REWRITE);
+		return pass(skb, REPLY_ROUTED);
+	}
+	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
+		return drop(skb, DROP_REWRITE);
+	count(skb, REPLY_DELIVERED);
+	return redirect_into_pod(skb, endpoint->ifindex);
+}
+
+/* To a pod of this node by its own address. */
+static __noinline int direct_inbound(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct node_config *config,
+				     const struct endpoint *endpoint)
+{
+	masquerade_except(pkt, config);
+	if (pkt->fragment)
+		return pass(skb, PASS_FRAGMENT);
+	return deliver(skb, endpoint, DIRECT_DELIVERED);
+}
+
+static __noinline int icmp_error_inbound(struct __sk_buff *skb, struct packet *pkt)
+{
+	__u32 ifindex = 0;
+	enum reason failed = icmp_error_translate(skb, pkt, &ifindex);
+	struct endpoint *endpoint;
+	struct remote *remote;
+
+	if (failed == DROP_REWRITE)
+		return drop(skb, failed);
+	if (ifindex)
+		return uplink_error(skb, pkt, ifindex);
+	/* Of a flow that was translated twice: see reply_inbound(). */
+	if (!failed && icmp_error_translate(skb, pkt, &ifindex) == DROP_REWRITE)
+		return drop(skb, DROP_REWRITE);
+	endpoint = endpoint_find(pkt->key.dst);
+	if (endpoint)
+		return deliver(skb, endpoint, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
+	if (failed)
+		return pass(skb, failed);
+	remote = remote_find(pkt->key.dst);
+	if (!remote || !remote_has_way(remote) || pkt->ttl <= 1)
+		return pass(skb, ICMP_ERROR_ROUTED);
+	return remote_forward(skb, remote, ICMP_ERROR_SENT);
+}
+
+/* A ping of an address that only services have. */
+static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *pkt)
+{
+	enum reason reason;
+
+	if (pkt->fragment == FRAGMENT_FIRST)
+		fragment_remember(pkt);
+	reason = icmp_echo_answer(skb, pkt);
+	count(skb, reason);
+	return reason == ECHO_ANSWERED ? answer_send(skb) : TC_ACT_SHOT;
+}
+
+/* To an address that is no pod's of this node, by no session. `local`: it is the node's,
+ * where NodePorts answer and the stack refuses. */
+static __always_inline int address_inbound(struct __sk_buff *skb, const struct packet *pkt,
+				      const struct node_config *config, bool local)
+{
+	struct service *service;
+
+	if (pkt->key.proto != IPPROTO_ICMP) {
+		service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
+		if (!service && local)
+			service = service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
+		if (service)
+			return service_inbound(skb, pkt, config, service);
+	}
+	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
+		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
+	if (pkt->key.proto != IPPROTO_ICMP)
+		return refuse(skb, pkt, REFUSED_NO_PORT);
+	return pkt->icmp_type == ICMP_ECHO ? echo_inbound(skb, pkt) : pass(skb, PASS_ICMP);
+}
+
+/* Packet from outside, of no session. */
+static __always_inline int other_inbound(struct __sk_buff *skb, const struct packet *pkt,
+				    const struct node_config *config)
+{
+	bool local = node_addr_is_local(pkt->key.dst);
+	struct endpoint *endpoint;
+
+	if (!local) {
+		endpoint = endpoint_find(pkt->key.dst);
+		if (endpoint)
+			return direct_inbound(skb, pkt, config, endpoint);
+	}
+	return address_inbound(skb, pkt, config, local);
+}
+
+/* Later fragments of a ping have no type, but their first has been answered. */
+static __noinline int fragment_inbound(struct __sk_buff *skb, const struct packet *pkt)
+{
+	if (pkt->key.proto == IPPROTO_ICMP && pkt->key.sport &&
+	    !node_addr_is_local(pkt->key.dst) && service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
+		return echo_inbound(skb, pkt);
+	return pass(skb, PASS_FRAGMENT);
+}
+
+/* A flow noted by masquerade_except(): nothing is translated. */
+static __always_inline bool is_untranslated(const struct packet *pkt,
+					    const struct session *session)
+{
+	return session->flags & SESSION_MASQUERADE && session->dst == pkt->key.dst;
+}
+
+SEC("tc")
+int k8sd_from_uplink(struct __sk_buff *skb)
+{
+	struct node_config *config = node_config();
+	struct session *session;
+	struct packet pkt;
+	enum reason reason;
+
+	if (skb->pkt_type != PACKET_HOST)
+		return pass(skb, PASS_OTHER_HOST);
+	reason = packet_parse(skb, &pkt);
+	if (reason || !config)
+		return pass(skb, reason);
+	if (is_tunnel(config, &pkt))
+		return pass(skb, PASS_TUNNEL);
+	if (is_own_pod(config, pkt.key.src))
+		return pass(skb, PASS_OWN_SOURCE);
+	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
+		return icmp_error_inbound(skb, &pkt);
+	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
+		return pass(skb, PASS_FRAGMENT);
+	session = session_find(&pkt);
+	if (session && !is_untranslated(&pkt, session))
+		return session->flags & SESSION_REPLY ? reply_inbound(skb, &pkt, session) :
+							forward_inbound(skb, &pkt, session);
+	if (pkt.fragment == FRAGMENT_LATER)
+		return fragment_inbound(skb, &pkt);
+	return other_inbound(skb, &pkt, config);
+}
+
+SEC("tc")
+int k8sd_from_overlay(struct __sk_buff *skb)
+{
+	struct node_config *config = node_config();
+	struct endpoint *endpoint;
+	struct session *session;
+	struct tunnel tunnel;
+	struct packet pkt;
+	enum reason reason;
+
+	/* The device takes in every network identifier. */
+	if (config && config->overlay_vni &&
+	    (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0) ||
+	     tunnel.vni != config->overlay_vni))
+		return drop(skb, DROP_FOREIGN_OVERLAY);
+	reason = packet_parse(skb, &pkt);
+	if (reason || !config)
+		return pass(skb, reason);
+	if (is_own_pod(config, pkt.key.src))
+		return pass(skb, PASS_OWN_SOURCE);
+	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
+		return icmp_error_inbound(skb, &pkt);
+	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
+		return pass(skb, PASS_FRAGMENT);
+	session = session_find(&pkt);
+	if (session && session->flags & SESSION_REPLY && !is_untranslated(&pkt, session))
+		return reply_inbound(skb, &pkt, session);
+	endpoint = endpoint_find(pkt.key.dst);
+	if (endpoint)
+		return direct_inbound(skb, &pkt, config, endpoint);
+	return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
+}
+
+/* An error about a flow of a service or of masquerade, or about none. */
+static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *pkt)
+{
+	__u32 ifindex = 0;
+	enum reason failed = icmp_error_translate(skb, pkt, &ifindex);
+
+	if (failed == PASS_ICMP_ERROR) {
+		pkt->key.zone = ZONE_MASQUERADE;
+		failed = icmp_error_translate(skb, pkt, &ifindex);
+	}
+	if (failed == DROP_REWRITE)
+		return drop(skb, failed);
+	if (failed)
+		return pass(skb, failed);
+	if (!ifindex || ifindex == skb->ifindex)
+		return pass(skb, ICMP_ERROR_ROUTED);
+	count(skb, ICMP_ERROR_SENT);
+	return uplink_send(ifindex);
+}
+
+/* A reply to a client of the world that took its way through the stack: of a backend in
+ * the node's own network, or one that had to be cut up. */
+static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct session *session)
+{
+	__u32 ifindex = session->ifindex;
+
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_remember(pkt);
+	if (nat_rewrite(skb, pkt, session, NULL, false))
+		return drop(skb, DROP_REWRITE);
+	if (ifindex == skb->ifindex)
+		return pass(skb, REPLY_ROUTED);
+	count(skb, REPLY_SENT);
+	return uplink_send(ifindex);
+}
+
+SEC("tc")
+int k8sd_to_uplink(struct __sk_buff *skb)
+{
+	struct node_config *config = node_config();
+	struct session *session;
+	struct packet pkt;
+	enum reason reason = packet_parse(skb, &pkt);
+
+	if (reason || !config)
+		return pass(skb, reason);
+	if (is_tunnel(config, &pkt))
+		return pass(skb, PASS_TUNNEL);
+	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
+		return icmp_error_outbound(skb, &pkt);
+	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
+		return pass(skb, PASS_FRAGMENT);
+	session = session_find(&pkt);
+	if (session && session->flags & SESSION_REPLY && session->ifindex)
+		return reply_routed(skb, &pkt, session);
+	if (!is_own_pod(config, pkt.key.src))
+		return pass(skb, PASS_NO_SESSION);
+	return masquerade(skb, &pkt, config);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

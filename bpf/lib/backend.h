@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which of a service's backends a new flow gets: the one that its client had before
+ * (sessionAffinity ClientIP), the one that follows from the client (Maglev), or any, by
+ * weight.
+ */
+#pragma once
+
+#include "config.h"
+#include "hash.h"
+#include "maps.h"
+#include "reasons.h"
+#include "service.h"
+
+/* Who has the same hash goes to the same backend, from any node: hence neither the
+ * address that the client sent to, which may be that of a node, nor the service's id.
+ * With affinity all flows of a client are alike. */
+static __always_inline __u32 client_hash(const struct service *service,
+					 const struct session_key *key)
+{
+	__u32 hash = hash_word(0, key->src);
+
+	if (service->affinity_seconds)
+		return hash;
+	return hash_word(hash, ((__u32)key->sport << 16 | key->dport) ^ key->proto << 8);
+}
+
+/* Maglev (Eisenbud et al., NSDI 2016, 3.4): a place in the service's table names the
+ * backend. NOT_FOUND where there is no such table. */
+static __noinline __u32 maglev_index(const struct service *service, __u32 hash)
+{
+	struct node_config *config = node_config();
+	struct maglev_slots *slots;
+	__u32 size, place, element, number;
+
+	if (!config || !config->maglev_size)
+		return NOT_FOUND;
+	size = config->maglev_size;
+	place = hash % size;
+	element = service->table * ((size + MAGLEV_SLOTS - 1) / MAGLEV_SLOTS) + place / MAGLEV_SLOTS;
+	slots = bpf_map_lookup_elem(&maglev, &element);
+	if (!slots)
+		return NOT_FOUND;
+	number = slots->backend[bounded(place, MAGLEV_SLOTS - 1)];
+	return number < service->count ? service->first + number : NOT_FOUND;
+}
+
+static __always_inline void affinity_key(const struct service *service, __be32 client,
+					 struct affinity_key *key)
+{
+	key->client = client;
+	key->service_id = service->id;
+	key->kind = AFFINITY_ADDRESS;
+}
+
+/* The backend that the client had, if that is not too long ago and it is still there.
+ * Each new flow prolongs it. */
+static __noinline __u32 affinity_index(const struct service *service, __be32 client)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct affinity *entry;
+	struct affinity_key key;
+	__u32 index;
+
+	affinity_key(service, client, &key);
+	entry = bpf_map_lookup_elem(&affinity, &key);
+	if (!entry ||
+	    (__s64)(now - entry->last_used) > (__s64)(service->affinity_seconds * SECOND))
+		return NOT_FOUND;
+	index = backend_find(service->first, service->count, entry->index, entry->addr,
+			     entry->port);
+	if (index == NOT_FOUND)
+		return NOT_FOUND;
+	entry->index = index;
+	entry->last_used = now;
+	return index;
+}
+
+static __noinline void affinity_remember(const struct service *service, __be32 client,
+					 const struct backend *backend, __u32 index)
+{
+	struct affinity value = {
+		.last_used = bpf_ktime_get_ns(),
+		.addr = backend->addr,
+		.port = backend->port,
+		.index = index,
+	};
+	struct affinity_key key;
+
+	affinity_key(service, client, &key);
+	bpf_map_update_elem(&affinity, &key, &value, BPF_ANY);
+}
+
+static __always_inline __u32 fresh_index(const struct service *service,
+					 const struct session_key *key)
+{
+	__u32 index = NOT_FOUND;
+
+	if (service->flags & SERVICE_MAGLEV)
+		index = maglev_index(service, client_hash(service, key));
+	return index == NOT_FOUND ? backend_index(service) : index;
+}
+
+/* A backend for a new flow; NULL: the service has none. `key` is the flow's. */
+static __noinline struct backend *backend_pick(const struct service *service,
+					       const struct session_key *key)
+{
+	struct backend *backend;
+	__u32 index = NOT_FOUND;
+	bool fresh;
+
+	if (!service->count)
+		return NULL;
+	if (service->affinity_seconds)
+		index = affinity_index(service, key->src);
+	fresh = index == NOT_FOUND;
+	if (fresh)
+		index = fresh_index(service, key);
+	backend = bpf_map_lookup_elem(&backends, &index);
+	if (!backend)
+		event(EVENT_BACKEND_MISSING);
+	else if (fresh && service->affinity_seconds)
+		affinity_remember(service, key->src, backend, index);
+	return backend;
+}

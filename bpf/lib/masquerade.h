@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Pods talk to the world with the address of their node's uplink.
+ *
+ * Flows that the world began with a pod, by a route to the pods' network, must not be
+ * masqueraded, though the pod's packets look alike. They are noted as translations to
+ * themselves when they come in.
+ */
+#pragma once
+
+#include "config.h"
+#include "fragments.h"
+#include "nat.h"
+#include "snat.h"
+#include "uplinks.h"
+#include "verdict.h"
+
+static __always_inline bool is_own_pod(const struct node_config *config, __be32 addr)
+{
+	return config->pod_mask && (addr & config->pod_mask) == config->pod_cidr;
+}
+
+/* Does a pod talk to this address as itself? */
+static __always_inline bool is_private(const struct node_config *config, __be32 addr)
+{
+	struct cidr_key key = { .prefixlen = 32, .addr = addr };
+
+	return !(config->flags & NODE_MASQUERADE) || bpf_map_lookup_elem(&no_masquerade, &key);
+}
+
+static __always_inline int masquerade_packet(struct __sk_buff *skb, const struct packet *pkt,
+					     const struct session *session)
+{
+	if (session->src == pkt->key.src)
+		return pass(skb, PASS_PRIVATE);
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_remember(pkt);
+	if (nat_rewrite(skb, pkt, session, NULL, false))
+		return drop(skb, DROP_REWRITE);
+	return pass(skb, MASQUERADED);
+}
+
+/* First packet of a flow of a pod to the world. */
+static __noinline int masquerade_flow(struct __sk_buff *skb, const struct packet *pkt,
+				      const struct node_config *config)
+{
+	struct uplink *uplink = uplink_find(skb->ifindex);
+	struct session session = {};
+	enum reason failed;
+
+	if (pkt->tcp_flags & TCP_RST)
+		return drop(skb, DROP_RESET);
+	if (!uplink || !uplink->addr)
+		return drop(skb, DROP_NO_ADDRESS);
+	session.src = uplink->addr;
+	session.sport = pkt->key.sport;
+	session.dst = pkt->key.dst;
+	session.dport = pkt->key.dport;
+	session.flags = SESSION_MASQUERADE;
+	failed = snat_create(skb, pkt, config, &session);
+	if (failed)
+		return drop(skb, failed);
+	return masquerade_packet(skb, pkt, &session);
+}
+
+/* A packet of a pod that leaves the node. */
+static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
+				 const struct node_config *config)
+{
+	struct session *session;
+
+	if (is_private(config, pkt->key.dst))
+		return pass(skb, PASS_PRIVATE);
+	pkt->key.zone = ZONE_MASQUERADE;
+	session = session_find(pkt);
+	if (session)
+		return masquerade_packet(skb, pkt, session);
+	if (pkt->fragment == FRAGMENT_LATER)
+		return pass(skb, PASS_FRAGMENT);
+	if (pkt->key.proto == IPPROTO_ICMP && pkt->icmp_type != ICMP_ECHO)
+		return pass(skb, PASS_ICMP);
+	return masquerade_flow(skb, pkt, config);
+}
+
+/* Notes a flow that comes to a pod from outside and by the pod's own address. Of TCP the
+ * first packet will do. */
+static __noinline void masquerade_except(const struct packet *pkt, const struct node_config *config)
+{
+	struct session value = {
+		.src = pkt->key.dst,
+		.dst = pkt->key.src,
+		.sport = pkt->key.dport,
+		.dport = pkt->key.sport,
+		.flags = SESSION_MASQUERADE,
+	};
+	struct session_key forward = {
+		.src = pkt->key.dst,
+		.dst = pkt->key.src,
+		.sport = pkt->key.dport,
+		.dport = pkt->key.sport,
+		.proto = pkt->key.proto,
+		.zone = ZONE_MASQUERADE,
+	};
+	struct session reply;
+
+	if (pkt->key.proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return;
+	if (is_private(config, pkt->key.src))
+		return;
+	value.last_seen = bpf_ktime_get_ns();
+	twin_value(&forward, &value, &reply);
+	if (!bpf_map_update_elem(&sessions, &pkt->key, &reply, BPF_ANY) &&
+	    !bpf_map_update_elem(&sessions, &forward, &value, BPF_ANY))
+		event(EVENT_SESSION_CREATED);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Services for clients outside the cluster: NodePorts, external IPs, load balancers'
+ * addresses.
+ *
+ * A backend on this node sees its client's own address. One on another node sees this
+ * node's, on the pod network, because its reply has to come back here. A backend in this
+ * node's own network, or behind a device that is no uplink, is left to the stack; its
+ * reply is translated where it leaves.
+ */
+#pragma once
+
+#include "answer.h"
+#include "backend.h"
+#include "config.h"
+#include "deliver.h"
+#include "fragments.h"
+#include "remotes.h"
+#include "snat.h"
+#include "uplinks.h"
+
+/* The uplink by which the node's routes lead to an address; 0: none does. */
+static __noinline __u32 route_uplink(struct __sk_buff *skb, __be32 dst)
+{
+	struct bpf_fib_lookup route = {
+		.family = FAMILY_IPV4,
+		.ifindex = skb->ifindex,
+		.ipv4_dst = dst,
+	};
+	long result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	return uplink_find(route.ifindex) ? route.ifindex : 0;
+}
+
+/* To a backend that this node stands in for its client, by the node's routes. */
+static __always_inline int forward_routed(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct session *session)
+{
+	__u32 ifindex = route_uplink(skb, session->dst);
+	struct uplink *uplink = uplink_find(ifindex);
+	enum reason refused;
+
+	if (!uplink)
+		return drop(skb, DROP_NO_ROUTE);
+	refused = path_check(skb, pkt, uplink->mtu);
+	if (refused)
+		return answer_sender(skb, pkt, refused, uplink->mtu);
+	if (nat_rewrite(skb, pkt, session, NULL, true))
+		return drop(skb, DROP_REWRITE);
+	count(skb, FORWARD_SENT);
+	return uplink_send(ifindex);
+}
+
+/* To a backend that this node stands in for its client. */
+static __noinline int forward_away(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct session *session)
+{
+	struct remote *remote = remote_find(session->dst);
+	enum reason refused;
+
+	if (!remote || !remote_has_way(remote))
+		return forward_routed(skb, pkt, session);
+	refused = path_check(skb, pkt, remote->mtu);
+	/* What may be cut up is, outside: the tunnel's own packets may be. */
+	if (refused == PASS_TOO_BIG && remote->mode == REMOTE_OVERLAY && may_be_cut(skb))
+		refused = REASON_NONE;
+	if (refused)
+		return answer_sender(skb, pkt, refused, remote->mtu);
+	if (nat_rewrite(skb, pkt, session, remote->mac, true))
+		return drop(skb, DROP_REWRITE);
+	return remote_send(skb, remote, FORWARD_SENT);
+}
+
+/* A packet from a client, on to the backend of its flow. */
+static __always_inline int forward_inbound(struct __sk_buff *skb, const struct packet *pkt,
+					   const struct session *session)
+{
+	struct endpoint *endpoint;
+
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_remember(pkt);
+	if (session->flags & SESSION_SNAT)
+		return forward_away(skb, pkt, session);
+	endpoint = endpoint_find(session->dst);
+	if (!endpoint) {
+		if (nat_rewrite(skb, pkt, session, NULL, false))
+			return drop(skb, DROP_REWRITE);
+		return pass(skb, FORWARD_ROUTED);
+	}
+	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
+		return drop(skb, DROP_REWRITE);
+	count(skb, FORWARD_DELIVERED);
+	return redirect_into_pod(skb, endpoint->ifindex);
+}
+
+/* The address that a backend is to see instead of its client's; 0: the client's. */
+static __noinline __be32 stand_in(struct __sk_buff *skb, const struct node_config *config,
+				  __be32 backend, bool *needed)
+{
+	struct uplink *uplink;
+	__u32 ifindex;
+
+	*needed = false;
+	if (endpoint_find(backend))
+		return 0;
+	if (remote_find(backend)) {
+		*needed = true;
+		return config->snat_addr;
+	}
+	ifindex = route_uplink(skb, backend);
+	if (!ifindex)
+		return 0;
+	*needed = true;
+	uplink = uplink_find(ifindex);
+	return uplink ? uplink->addr : 0;
+}
+
+/* First packet of a flow from outside to a service. */
+static __noinline int service_inbound(struct __sk_buff *skb, const struct packet *pkt,
+				      const struct node_config *config,
+				      const struct service *service)
+{
+	struct session session = {};
+	struct backend *backend;
+	enum reason failed;
+	bool snat;
+
+	if (pkt->tcp_flags & TCP_RST)
+		return drop(skb, DROP_RESET);
+	if (!source_allowed(service, pkt->key.src))
+		return drop(skb, DROP_SOURCE_RANGE);
+	backend = backend_pick(service, &pkt->key);
+	if (!backend)
+		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
+							     refuse(skb, pkt, REFUSED_NO_BACKEND);
+	session.service_id = service->id;
+	session.ifindex = skb->ifindex;
+	session.sport = pkt->key.sport;
+	session.dst = backend->addr;
+	session.dport = backend->port;
+	session.src = stand_in(skb, config, session.dst, &snat);
+	if (snat && !session.src)
+		return drop(skb, DROP_NO_ADDRESS);
+	if (snat) {
+		session.flags = SESSION_SNAT;
+		failed = snat_create(skb, pkt, config, &session);
+	} else {
+		session.src = pkt->key.src;
+		failed = session_create(pkt, &session);
+	}
+	if (failed)
+		return drop(skb, failed);
+	return forward_inbound(skb, pkt, &session);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Source ports of flows that get an address of this node. One is free when nobody else
+ * can mean it: no session with the same other end, no NodePort or other service at this
+ * node, no socket of the node's own processes.
+ *
+ * The first port tried follows from the flow, so that a flow whose session was pushed
+ * out of the table mostly gets the port back that it had. RFC 6056, 3.3.3, without its
+ * secret: ports cannot be guessed as long as the pods' own cannot.
+ */
+#pragma once
+
+#include "config.h"
+#include "hash.h"
+#include "service.h"
+#include "session.h"
+
+static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
+					 __u32 proto)
+{
+	struct bpf_sock *socket;
+
+	if (proto == IPPROTO_TCP)
+		socket = bpf_skc_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS,
+					    0);
+	else
+		socket = bpf_sk_lookup_udp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
+/* Do packets from `remote` to this address and port mean somebody else of this node?
+ * `ports` are the remote one and, in the lower half, the local one. An echo's
+ * identifier is nobody's. Not static: see timed_out(). */
+__noinline __u32 port_reserved(struct __sk_buff *skb, __be32 remote, __be32 local, __u32 ports,
+			       __u32 proto)
+{
+	struct bpf_sock_tuple tuple = {
+		.ipv4 = { .saddr = remote, .daddr = local, .sport = ports >> 16, .dport = ports },
+	};
+	struct node_config *config = node_config();
+	__be16 port = ports;
+
+	if (proto == IPPROTO_ICMP || !config)
+		return 0;
+	return (proto == IPPROTO_UDP && port == config->overlay_port) ||
+	       service_find(0, port, proto, SCOPE_EXTERNAL) ||
+	       service_find(local, port, proto, SCOPE_EXTERNAL) ||
+	       socket_holds(skb, &tuple, proto);
+}
+
+/* Claims a source port, and the key of replies with it. REASON_NONE,
+ * DROP_SESSIONS_FULL or DROP_PORTS_EXHAUSTED. */
+static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct node_config *config,
+					 const struct session_key *forward_key,
+					 struct session *forward)
+{
+	__u32 first = config->snat_first ? config->snat_first : SNAT_FIRST;
+	__u32 last = config->snat_last ? config->snat_last : SNAT_LAST;
+	__u32 count = last >= first ? last - first + 1 : 1;
+	__u32 hash = hash_word(hash_word(0, forward_key->src),
+			       (__u32)forward_key->sport << 16 | forward_key->dport);
+	__u32 at = hash % count;
+	struct session_key key;
+	struct session value;
+	enum reason failed;
+	int i;
+
+	twin_value(forward_key, forward, &value);
+	for (i = 0; i < PORT_TRIES; i++) {
+		forward->sport = bpf_htons(first + at);
+		/* A small range is tried from end to end, a large one here and there. */
+		at = (at + (count <= PORT_TRIES ? 1 : hash | 1) % count) % count;
+		if (port_reserved(skb, forward->dst, forward->src,
+				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
+			continue;
+		twin_key(forward, forward_key->proto, &key);
+		failed = reply_key_claim(&key, &value, forward_key);
+		if (failed != DROP_PORTS_EXHAUSTED)
+			return failed;
+	}
+	return DROP_PORTS_EXHAUSTED;
+}
+
+/* Makes both entries of a new flow whose source becomes `session->src`, an address of
+ * this node. `session` leaves with what holds. */
+static __noinline enum reason snat_create(struct __sk_buff *skb, const struct packet *pkt,
+					  const struct node_config *config,
+					  struct session *session)
+{
+	enum reason failed;
+
+	session_begin(pkt, session);
+	failed = snat_claim(skb, config, &pkt->key, session);
+	return failed ? failed : session_finish(pkt, session);
+}

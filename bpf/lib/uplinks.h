@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The way out: replies to clients of the world leave by the uplink that they came in
+ * by. Not by the stack, which would find the source address, one of its own, a forgery.
+ */
+#pragma once
+
+#include "maps.h"
+#include "nat.h"
+#include "path.h"
+#include "verdict.h"
+
+static __always_inline struct uplink *uplink_find(__u32 ifindex)
+{
+	struct uplink_key key = { .ifindex = ifindex };
+
+	return bpf_map_lookup_elem(&uplinks, &key);
+}
+
+/* May the packet leave there? REASON_NONE, PASS_TTL or PASS_TOO_BIG. */
+static __always_inline enum reason uplink_check(struct __sk_buff *skb, const struct packet *pkt,
+						__u32 ifindex)
+{
+	struct uplink *uplink = uplink_find(ifindex);
+
+	return path_check(skb, pkt, uplink ? uplink->mtu : 0);
+}
+
+/* The kernel looks up the route by this device, and the neighbour. */
+static __always_inline int uplink_send(__u32 ifindex)
+{
+	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+}
+
+/* Translates a reply, and sends it out. */
+static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct session *session)
+{
+	__u32 ifindex = session->ifindex;
+
+	if (nat_rewrite(skb, pkt, session, NULL, true))
+		return drop(skb, DROP_REWRITE);
+	count(skb, REPLY_SENT);
+	return uplink_send(ifindex);
+}
+
+/* Sends out an ICMP error that is translated. Nobody is told when its time is up. */
+static __noinline int uplink_error(struct __sk_buff *skb, const struct packet *pkt, __u32 ifindex)
+{
+	struct iphdr *ip = packet_data(skb) + ETH_HLEN;
+
+	if ((void *)(ip + 1) > packet_end(skb) || pkt->ttl <= 1)
+		return drop(skb, DROP_TTL);
+	ttl_step(ip);
+	count(skb, ICMP_ERROR_SENT);
+	return uplink_send(ifindex);
+}

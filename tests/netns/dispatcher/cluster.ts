@@ -1,0 +1,348 @@
+/**
+ * Three nodes and a host outside, made of namespaces:
+ *
+ *   outside 198.51.100.2 ── router ── 192.0.2.1 ─┬─ node1 192.0.2.11 ── pods 10.244.1.2, 10.244.1.3
+ *                                                ├─ node2 192.0.2.12 ── pod  10.244.2.2
+ *                                                └─ node3 192.0.2.13 ── pod  10.244.3.2
+ *
+ * The router is also the switch between the nodes, and knows no pod: what leaves a node with a pod's address does not come
+ * back. No agent runs: programs are attached and maps filled here, routes are those that the agent would plan.
+ */
+import { attach, type AttachMode } from "../../../src/bpf/attach.ts";
+import { installDataPlane } from "../../../src/bpf/install.ts";
+import type { DataPlane } from "../../../src/bpf/dataplane.ts";
+import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
+import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
+import { keyOf, remotesMap } from "../../../src/agent/remotes.ts";
+import { nodeConfigOf } from "../../../src/agent/node_config.ts";
+import { closeFd, openFile } from "../../../src/linux/libc.ts";
+import { withNetns } from "../../../src/linux/netns.ts";
+import { writeSysctl } from "../../../src/linux/sysctl.ts";
+import { planRouting } from "../../../src/routing/plan.ts";
+import { readUplink } from "../../../src/routing/read.ts";
+import { Routing } from "../../../src/routing/routing.ts";
+import type { RoutingMode } from "../../../src/routing/types.ts";
+import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+
+export const PYTHON = "/usr/bin/python3";
+const SCRIPT = `${import.meta.dirname}/../lbrp/traffic.py`;
+
+export const OUTSIDE = "198.51.100.2";
+/** The router's address towards the nodes. */
+export const ROUTER = "192.0.2.1";
+const NODES = [1, 2, 3] as const;
+const EVERYWHERE = "0.0.0.0/0";
+const VNI = 42;
+const DEVICE = "pcnk_vxlan";
+
+/** What a client of traffic.py saw. */
+export interface Seen {
+  ok: boolean;
+  error?: string;
+  /** The client as the server saw it. */
+  peer?: string;
+  /** The client as it sees itself. */
+  local?: string;
+  mtu?: number;
+}
+
+export interface Host extends TestNetns {
+  readonly addr: string;
+}
+
+/** How the cluster is built. */
+export interface ClusterOptions {
+  mode: AttachMode;
+  routing: RoutingMode;
+  /** Of the devices of nodes to the router; default 1500. */
+  mtu?: number;
+  masquerade?: boolean;
+}
+
+/** A node with its data plane. */
+export class ClusterNode {
+  readonly addr: string;
+  readonly dataPlane: DataPlane;
+  readonly uplink: number;
+  readonly #bpffs: string;
+  readonly #bridge: number;
+  readonly #routing: Routing;
+  #nextRun = 0;
+  #nextId = 1;
+
+  constructor(
+    sandbox: Sandbox,
+    readonly self: TestNetns,
+    readonly number: number,
+    private readonly options: ClusterOptions,
+    uplink: number,
+  ) {
+    this.addr = `192.0.2.1${number}`;
+    this.uplink = uplink;
+    this.#bpffs = sandbox.bpffs();
+    const mapSizes = { sessions: 4096, backends: 1024, services: 256, endpoints: 64 };
+    this.dataPlane = installDataPlane({ bpffs: this.#bpffs, nl: self.nl, mapSizes });
+    sandbox.defer(() => this.dataPlane.close());
+    self.nl.addLink({ kind: "bridge", name: "pcnk0" });
+    this.#bridge = self.nl.link("pcnk0")!.index;
+    const mtu = options.routing === "overlay" ? (options.mtu ?? 1500) - 50 : options.mtu ?? 1500;
+    self.nl.setLink(this.#bridge, { up: true, mtu });
+    self.nl.addAddr({ ifindex: this.#bridge, address: this.gateway, prefixLength: 24 });
+    this.#routing = new Routing({
+      node: `node${number}`,
+      device: DEVICE,
+      netnsPath: self.path,
+      remotes: remotesMap({
+        map: this.dataPlane.maps.remotes,
+        nl: self.nl,
+        device: DEVICE,
+        vni: VNI,
+        uplink: () => uplink,
+      }),
+    });
+    sandbox.defer(() => this.#routing.close());
+  }
+
+  get gateway(): string {
+    return `10.244.${this.number}.1`;
+  }
+
+  /** Routes, maps and programs, as the agent would do it. */
+  start(): void {
+    this.route();
+    this.attach(this.#bridge, "egress", "lbrp_to_pod");
+    this.attach(this.uplink, "ingress", "k8sd_from_uplink");
+    this.attach(this.uplink, "egress", "k8sd_to_uplink");
+    const overlay = this.self.nl.link(DEVICE);
+    if (overlay) this.attach(overlay.index, "ingress", "k8sd_from_overlay");
+  }
+
+  /** Brings routes and what programs know of nodes up to date. */
+  route(): void {
+    const { self: { nl }, uplink, dataPlane: { maps }, number } = this;
+    const { routing, masquerade = true } = this.options;
+    const overlay = { device: DEVICE, vni: VNI, port: 4789, checksumOffload: true };
+    const plan = planRouting({
+      own: `node${number}`,
+      nodes: NODES.map((i) => ({
+        name: `node${i}`,
+        internalIPs: [`192.0.2.1${i}`],
+        podCIDRs: [`10.244.${i}.0/24`],
+      })),
+      settings: { routing, overlay },
+      uplinks: [readUplink(nl, uplink)!],
+    });
+    // Entries of `remotes` name a device that the first round makes.
+    for (const _ of [1, 2]) {
+      const { failures, problems } = this.#routing.reconcile(plan);
+      if (failures.length + problems.length > 0) {
+        throw new Error(JSON.stringify([failures, problems]));
+      }
+    }
+    const settings = {
+      timeouts: {
+        tcpNew: 0,
+        tcpEstablished: 0,
+        tcpClosing: 0,
+        tcpClosed: 0,
+        udp: 0,
+        icmp: 0,
+      },
+      masquerade,
+      snatPorts: { first: 0, last: 0 },
+      overlay,
+    };
+    const podCIDR = `10.244.${number}.0/24`;
+    maps.config.set(0, nodeConfigOf(settings, { address: this.addr, podCIDR, plan }));
+    maps.uplinks.set({ ifindex: uplink }, { addr: this.addr, mtu: nl.link(uplink)!.mtu });
+    for (const i of NODES) {
+      const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;
+      maps.node_addrs.set({ addr: `192.0.2.1${i}` }, { flags });
+      maps.no_masquerade.set(keyOf(`10.244.${i}.0/24`), 0);
+    }
+  }
+
+  attach(ifindex: number, direction: "ingress" | "egress", name: string): void {
+    const programFd = this.dataPlane.programFd(name);
+    const hook = { bpffs: this.#bpffs, ifindex, direction, nl: this.self.nl };
+    const { mode } = this.options;
+    withNetns(this.self.path, () => attach({ ...hook, programFd, name, mode }));
+  }
+
+  /** A pod. */
+  pod(sandbox: Sandbox, addr: string): Host {
+    const netns = sandbox.netns();
+    const [outside, inside] = veth(this.self, netns, `veth${addr.split(".").pop()}`);
+    const { mtu } = this.self.nl.link(this.#bridge)!;
+    this.self.nl.setLink(outside, { master: this.#bridge, mtu });
+    netns.nl.setLink(inside, { mtu });
+    netns.nl.addAddr({ ifindex: inside, address: addr, prefixLength: 24 });
+    netns.nl.addRoute({ destination: EVERYWHERE, gateway: this.gateway, ifindex: inside });
+    const { mac } = netns.nl.link(inside)!;
+    this.attach(outside, "ingress", "lbrp_from_pod");
+    this.dataPlane.maps.endpoints.set({ addr }, { ifindex: outside, mac, gateway: this.gateway });
+    return { ...netns, addr };
+  }
+
+  /** Writes a run of backends ("10.244.1.2:8080") and the frontends that use it. */
+  serve(
+    frontends: { addr: string; port: number; scope: number }[],
+    proto: "tcp" | "udp",
+    backends: string[],
+    change: Partial<Service> = {},
+  ): void {
+    const { maps } = this.dataPlane;
+    backends.forEach((backend, i) => {
+      const [addr = "", port = "0"] = backend.split(":");
+      maps.backends.set(this.#nextRun + i, { addr, port: Number(port), flags: 0, weight_end: 0 });
+    });
+    const run = { first: this.#nextRun, count: backends.length };
+    const value = {
+      ...{ id: this.#nextId++, total_weight: 0, affinity_seconds: 0, flags: 0, table: 0 },
+      ...run,
+      ...change,
+    };
+    for (const frontend of frontends) {
+      maps.services.set({ ...frontend, proto: proto === "tcp" ? 6 : 17 }, value);
+    }
+    this.#nextRun += backends.length;
+  }
+
+  /** Packets counted for a reason. */
+  counter(reason: Reason): number {
+    const [cpus = []] = this.dataPlane.maps.counters.range(reasonIndex(reason), 1);
+    return Number(cpus.reduce((sum, { packets }) => sum + packets, 0n));
+  }
+}
+
+/** The whole scene; `await using` takes it away. */
+export class Cluster {
+  readonly sandbox = new Sandbox();
+  readonly router: TestNetns;
+  readonly outside: Host;
+  readonly nodes: ClusterNode[] = [];
+  readonly pods: Host[] = [];
+  readonly #servers: Deno.ChildProcess[] = [];
+
+  constructor(readonly options: ClusterOptions) {
+    try {
+      this.router = this.sandbox.netns();
+      writeSysctl("net.ipv4.ip_forward", "1", this.router.path);
+      this.router.nl.addLink({ kind: "bridge", name: "fabric" });
+      const fabric = this.router.nl.link("fabric")!.index;
+      this.router.nl.setLink(fabric, { up: true });
+      this.router.nl.addAddr({ ifindex: fabric, address: ROUTER, prefixLength: 24 });
+      this.outside = this.#outside();
+      for (const i of NODES) this.nodes.push(this.#node(i, fabric));
+      for (const node of this.nodes) node.start();
+      this.pods.push(
+        this.node(1).pod(this.sandbox, "10.244.1.2"),
+        this.node(1).pod(this.sandbox, "10.244.1.3"),
+        this.node(2).pod(this.sandbox, "10.244.2.2"),
+        this.node(3).pod(this.sandbox, "10.244.3.2"),
+      );
+    } catch (error) {
+      this.sandbox[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #outside(): Host {
+    const netns = this.sandbox.netns();
+    const [near, far] = veth(this.router, netns, "world");
+    this.router.nl.addAddr({ ifindex: near, address: "198.51.100.1", prefixLength: 24 });
+    netns.nl.addAddr({ ifindex: far, address: OUTSIDE, prefixLength: 24 });
+    netns.nl.addRoute({ destination: EVERYWHERE, gateway: "198.51.100.1", ifindex: far });
+    return { ...netns, addr: OUTSIDE };
+  }
+
+  #node(i: number, fabric: number): ClusterNode {
+    const netns = this.sandbox.netns();
+    writeSysctl("net.ipv4.ip_forward", "1", netns.path);
+    const [port, uplink] = veth(this.router, netns, `node${i}`);
+    const { mtu = 1500 } = this.options;
+    this.router.nl.setLink(port, { master: fabric, mtu });
+    netns.nl.setLink(uplink, { mtu });
+    netns.nl.addAddr({ ifindex: uplink, address: `192.0.2.1${i}`, prefixLength: 24 });
+    netns.nl.addRoute({ destination: EVERYWHERE, gateway: ROUTER, ifindex: uplink });
+    return new ClusterNode(this.sandbox, netns, i, this.options, uplink);
+  }
+
+  node(i: number): ClusterNode {
+    return this.nodes[i - 1]!;
+  }
+
+  pod(addr: string): Host {
+    return this.pods.find((pod) => pod.addr === addr)!;
+  }
+
+  /** A ClusterIP and a NodePort on every node. */
+  service(
+    vip: string,
+    port: number,
+    nodePort: number,
+    proto: "tcp" | "udp",
+    backends: string[],
+    change: Partial<Service> = {},
+  ): void {
+    for (const node of this.nodes) {
+      const frontends = [
+        { addr: vip, port, scope: SCOPE.CLUSTER },
+        { addr: "0.0.0.0", port: nodePort, scope: SCOPE.CLUSTER },
+        { addr: "0.0.0.0", port: nodePort, scope: SCOPE.EXTERNAL },
+      ];
+      node.serve(frontends, proto, backends, change);
+    }
+  }
+
+  /** Starts a server; it is listening when this returns. */
+  async serve(host: TestNetns, proto: "tcp" | "udp", port: number): Promise<void> {
+    const child = command(host, ["serve", proto, `${port}`]).spawn();
+    this.#servers.push(child);
+    const reader = child.stdout.getReader();
+    const { value } = await reader.read();
+    reader.releaseLock();
+    if (!new TextDecoder().decode(value).startsWith("ready")) {
+      throw new Error("server has not started");
+    }
+  }
+
+  /** Runs a client of traffic.py in a namespace. */
+  async run(host: TestNetns, ...args: (string | number)[]): Promise<Seen> {
+    const { stdout, stderr, success } = await command(host, args.map(String)).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    return JSON.parse(new TextDecoder().decode(stdout));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.#servers) {
+      server.kill("SIGKILL");
+      await server.stdout.cancel();
+      await server.stderr.cancel();
+      await server.status;
+    }
+    this.sandbox[Symbol.dispose]();
+  }
+}
+
+/** A veth pair between two namespaces, named `name` in one and eth0 in the other; both indexes. */
+function veth(a: TestNetns, b: TestNetns, name: string): [inA: number, inB: number] {
+  const netnsFd = openFile(b.path);
+  try {
+    a.nl.addLink({ kind: "veth", name, up: true, peer: { name: "eth0", netnsFd } });
+  } finally {
+    closeFd(netnsFd);
+  }
+  const inB = b.nl.link("eth0")!.index;
+  b.nl.setLink(inB, { up: true });
+  return [a.nl.link(name)!.index, inB];
+}
+
+function command(host: TestNetns, args: string[]): Deno.Command {
+  return new Deno.Command("nsenter", {
+    args: [`--net=${host.path}`, PYTHON, SCRIPT, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
