@@ -16,7 +16,10 @@ const newestDeno = process.env.NEWEST_DENO ?? "2.9.6";
 const code = ["main.ts", "src", "cni", "install", "tests"].filter((path) =>
   existsSync(join(root, path))
 );
-const unit = code.filter((path) => path !== "tests" && path !== "main.ts");
+const unit = [
+  ...code.filter((path) => path !== "tests" && path !== "main.ts"),
+  ...["tests/bench"].filter((path) => existsSync(join(root, path))),
+];
 
 interface Count {
   passed: number;
