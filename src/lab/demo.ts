@@ -74,8 +74,9 @@ function ending(report: TestReport, paint: Paint): string {
   return `${paint("green", `${verdict}, and nothing is left behind.`)}
 
 What you saw: a cluster of network namespaces; pods wired by the bridge,
-host-local and portmap plugins, with pcnk chained behind them; services
-translated by eBPF at each pod's own veth.
+host-local and portmap plugins, with pcnk chained behind them; nodes joined
+by pcnk; services translated by eBPF, at each pod's own veth and where
+processes of a node connect.
 
 Next:
 ${columns(NEXT.map(([args, what]) => [`  ${pcnk} ${args}`, what])).join("\n")}

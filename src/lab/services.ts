@@ -1,6 +1,6 @@
 /** The lab's cluster objects as files that the agents watch, and waiting until the nodes' maps hold what the files say. */
 import { stringify } from "yaml";
-import { backend, maps, service, serviceKey } from "../bpf/layout.ts";
+import { backend, maps, SCOPE, service, serviceKey } from "../bpf/layout.ts";
 import { BpfMap } from "../bpf/map.ts";
 import { mapPin } from "../bpf/pins.ts";
 import {
@@ -83,13 +83,17 @@ function firstMissing(node: NodePlan, services: LabService[]): string | undefine
     backend,
   );
   try {
-    return services.find((each) => PROTOCOLS.some((proto) => !holds(frontends, runs, each, proto)))
-      ?.name;
+    return services.find((each) =>
+      PROTOCOLS.some((proto) => !holds(frontends, runs, node, each, proto))
+    )?.name;
   } finally {
     frontends.close();
     runs.close();
   }
 }
+
+/** NodePorts answer on every address of the node. */
+const ANY_ADDRESS = "0.0.0.0";
 
 /** IPPROTO_TCP, IPPROTO_UDP */
 const PROTOCOLS = [6, 17];
@@ -97,10 +101,25 @@ const PROTOCOLS = [6, 17];
 type Frontends = BpfMap<Parameters<typeof serviceKey.encode>[0], ReturnType<typeof service.decode>>;
 type Runs = BpfMap<number, ReturnType<typeof backend.decode>>;
 
-function holds(frontends: Frontends, runs: Runs, { address, backends }: LabService, proto: number) {
-  const found = frontends.get({ addr: address, port: SERVICE_PORT, proto, scope: 0 });
-  if (found === undefined || found.count !== backends.length) return false;
-  const wanted = new Set(backends.map((pod) => pod.address));
-  return runs.range(found.first, found.count)
-    .every(({ addr, port }) => port === SERVER_PORT && wanted.has(addr));
+function holds(frontends: Frontends, runs: Runs, at: NodePlan, each: LabService, proto: number) {
+  return frontendsOf(at, each).every(({ backends, ...key }) => {
+    const found = frontends.get({ ...key, proto });
+    if (found === undefined || found.count !== backends.length) return false;
+    const wanted = new Set(backends.map((pod) => pod.address));
+    return runs.range(found.first, found.count)
+      .every(({ addr, port }) => port === SERVER_PORT && wanted.has(addr));
+  });
+}
+
+/** Where a node answers for a service, with whom. */
+function frontendsOf(node: NodePlan, { address, backends, nodePort, local }: LabService) {
+  const inside = { addr: address, port: SERVICE_PORT, scope: SCOPE.CLUSTER, backends };
+  if (nodePort === undefined) return [inside];
+  const port = { addr: ANY_ADDRESS, port: nodePort };
+  const here = local ? backends.filter((pod) => pod.node === node.name) : backends;
+  return [
+    inside,
+    { ...port, scope: SCOPE.CLUSTER, backends },
+    { ...port, scope: SCOPE.EXTERNAL, backends: here },
+  ];
 }
