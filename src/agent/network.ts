@@ -122,13 +122,13 @@ export class Network {
     });
     this.configure(plan, uplink);
     this.tellUplink(uplink);
-    let report = this.routing.reconcile(plan);
+    const first = this.routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
-    if (report.steps.some((step) => step.do === "create-device")) {
-      report = this.routing.reconcile(plan);
-    }
+    const remade = first.steps.some((step) => step.do === "create-device");
+    const report = remade ? this.routing.reconcile(plan) : first;
     this.report(report);
-    if (report.steps.length > 0) log.debug({ steps: report.steps.length }, "routes are up to date");
+    const steps = first.steps.length;
+    if (steps > 0) log.debug({ steps }, "routes are up to date");
     const uplinks = uplink === undefined ? [] : [uplink.ifindex];
     this.watch?.update({ plan, device: config.overlay.device, uplinks }, report.overlay);
   }

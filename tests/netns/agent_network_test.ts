@@ -1,0 +1,254 @@
+/** The agent and the other nodes: routes, tunnel and maps follow Node objects; services for the node's own processes. */
+import assert from "node:assert/strict";
+import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE } from "../../src/bpf/layout.ts";
+import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
+import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
+import { testCgroup } from "../support/cgroup.ts";
+import * as needs from "../support/needs.ts";
+import { Sandbox } from "../support/sandbox.ts";
+import { AgentPlace, type AgentProcess } from "./support/agent.ts";
+
+const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o");
+
+interface NodeSpec {
+  address: string;
+  podCIDR: string;
+  direct?: boolean;
+}
+
+function nodeYaml(name: string, { address, podCIDR, direct }: NodeSpec): string {
+  return `apiVersion: v1
+kind: Node
+metadata:
+  name: ${name}
+  annotations: {${direct ? ' "pcnk.io/direct-routing": "true" ' : ""}}
+spec:
+  podCIDR: ${podCIDR}
+status:
+  addresses:
+  - type: InternalIP
+    address: ${address}
+`;
+}
+
+/** A node with an uplink at 192.0.2.1/24, and its own Node object. */
+function prepare(place: AgentPlace, direct = false) {
+  const nl = place.netlink();
+  nl.addLink({ kind: "veth", name: "eth7", up: true, peer: { name: "other" } });
+  nl.setLink(nl.link("other")!.index, { up: true });
+  const { index: ifindex } = nl.link("eth7")!;
+  nl.addAddr({ ifindex, address: "192.0.2.1", prefixLength: 24 });
+  place.write(
+    "node1.yaml",
+    nodeYaml("node1", { address: "192.0.2.1", podCIDR: "10.244.1.0/24", direct }),
+  );
+  return nl;
+}
+
+const routed = (agent: AgentProcess) => agent.log(({ msg }) => msg === "routes are up to date");
+
+/** Our routes to other nodes, `10.244.2.0/24 via 10.244.2.0 dev pcnk_vxlan`. */
+function ownRoutes(place: AgentPlace): string[] {
+  using nl = place.netlink();
+  const names = new Map(nl.links().map(({ index, name }) => [index, name]));
+  return nl.routes()
+    .filter(({ protocol, type }) =>
+      protocol === ROUTE_PROTOCOL && (type ?? "unicast") === "unicast"
+    )
+    .map(({ destination, gateway, ifindex }) =>
+      `${destination} via ${gateway} dev ${names.get(ifindex!)}`
+    )
+    .sort();
+}
+
+/** The `remotes` map: `10.244.2.0/24: 192.0.2.2 by 1`. */
+function remotes(place: AgentPlace): string[] {
+  using dataPlane = place.dataPlane();
+  return dataPlane.maps.remotes.entries()
+    .map(([{ addr, prefixlen }, { via, mode }]) => `${addr}/${prefixlen}: ${via} by ${mode}`)
+    .sort();
+}
+
+function agentTest(name: string, fn: (place: AgentPlace) => Promise<void>) {
+  Deno.test({
+    name,
+    ignore,
+    fn: async () => {
+      await using place = new AgentPlace();
+      await fn(place);
+    },
+  });
+}
+
+agentTest(
+  "agent follows nodes that join, change their podCIDR or address, and leave",
+  async (place) => {
+    using nl = prepare(place);
+    const foreign = {
+      destination: "203.0.113.0/24",
+      gateway: "192.0.2.9",
+      ifindex: nl.link("eth7")!.index,
+    };
+    nl.addRoute(foreign);
+    const agent = await place.start("--uplink", "eth7");
+    assert.deepEqual(ownRoutes(place), []);
+
+    place.write(
+      "node2.yaml",
+      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
+    );
+    await routed(agent);
+    assert.deepEqual(ownRoutes(place), ["10.244.2.0/24 via 10.244.2.0 dev pcnk_vxlan"]);
+    assert.deepEqual(remotes(place), [`10.244.2.0/24: 192.0.2.2 by ${REMOTE_MODE.OVERLAY}`]);
+
+    place.write(
+      "node2.yaml",
+      nodeYaml("node2", { address: "192.0.2.3", podCIDR: "10.244.9.0/24" }),
+    );
+    await routed(agent);
+    assert.deepEqual(ownRoutes(place), ["10.244.9.0/24 via 10.244.9.0 dev pcnk_vxlan"]);
+    assert.deepEqual(remotes(place), [`10.244.9.0/24: 192.0.2.3 by ${REMOTE_MODE.OVERLAY}`]);
+
+    place.remove("node2.yaml");
+    await routed(agent);
+    assert.deepEqual(ownRoutes(place), []);
+    assert.deepEqual(remotes(place), []);
+    assert.ok(nl.routes().some(({ destination }) => destination === foreign.destination));
+  },
+);
+
+agentTest(
+  "agent routes directly to a node of the same subnet that asks for it too",
+  async (place) => {
+    using _nl = prepare(place, true);
+    place.write(
+      "node2.yaml",
+      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24", direct: true }),
+    );
+    place.write(
+      "node3.yaml",
+      nodeYaml("node3", { address: "192.0.2.3", podCIDR: "10.244.3.0/24" }),
+    );
+    await place.start("--uplink", "eth7");
+    assert.deepEqual(ownRoutes(place), [
+      "10.244.2.0/24 via 192.0.2.2 dev eth7",
+      "10.244.3.0/24 via 10.244.3.0 dev pcnk_vxlan",
+    ]);
+    assert.deepEqual(remotes(place), [
+      `10.244.2.0/24: 192.0.2.2 by ${REMOTE_MODE.DIRECT}`,
+      `10.244.3.0/24: 192.0.2.3 by ${REMOTE_MODE.OVERLAY}`,
+    ]);
+  },
+);
+
+agentTest(
+  "agent mends routes, device and entries that were altered, and a restart changes nothing",
+  async (place) => {
+    using nl = prepare(place);
+    place.write(
+      "node2.yaml",
+      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
+    );
+    const agent = await place.start("--uplink", "eth7");
+    const right = { routes: ownRoutes(place), remotes: remotes(place) };
+    agent.skip();
+    nl.delLink(nl.link("pcnk_vxlan")!.index);
+    await routed(agent);
+    assert.deepEqual({ routes: ownRoutes(place), remotes: remotes(place) }, right);
+    {
+      using dataPlane = place.dataPlane();
+      const ifindex = dataPlane.maps.remotes.entries()[0]?.[1].ifindex;
+      assert.equal(ifindex, nl.link("pcnk_vxlan")!.index);
+    }
+    await agent.end("SIGKILL");
+    const before = nl.link("pcnk_vxlan")!.index;
+    const again = await place.start("--uplink", "eth7");
+    assert.equal(nl.link("pcnk_vxlan")!.index, before);
+    assert.ok(!again.lines.some(({ msg }) => msg === "routes are up to date"), again.transcript());
+  },
+);
+
+agentTest(
+  "agent tells programs whose addresses are whose, and what is not masqueraded",
+  async (place) => {
+    using nl = prepare(place);
+    place.write(
+      "node2.yaml",
+      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
+    );
+    await place.start(
+      "--uplink",
+      "eth7",
+      "--non-masquerade-cidrs",
+      "10.0.0.0/8",
+      "--snat-ports",
+      "2000-2999",
+    );
+    using dataPlane = place.dataPlane();
+    const { node_addrs, no_masquerade, uplinks, config } = dataPlane.maps;
+    const flags = Object.fromEntries(
+      node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
+    );
+    assert.deepEqual(flags, { "192.0.2.1": NODE_ADDR_FLAG.LOCAL, "192.0.2.2": 0 });
+    const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
+      .sort();
+    assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24"]);
+    assert.deepEqual(uplinks.entries(), [
+      [{ ifindex: nl.link("eth7")!.index }, { addr: "192.0.2.1", mtu: 1500 }],
+    ]);
+    const {
+      node_addr,
+      pod_cidr,
+      pod_mask,
+      snat_addr,
+      snat_first,
+      snat_last,
+      flags: set,
+      overlay_vni,
+    } = config.get(0)!;
+    assert.deepEqual(
+      { node_addr, pod_cidr, pod_mask, snat_addr, snat_first, snat_last, set, overlay_vni },
+      {
+        node_addr: "192.0.2.1",
+        pod_cidr: "10.244.1.0",
+        pod_mask: "255.255.255.0",
+        snat_addr: "10.244.1.1",
+        snat_first: 2000,
+        snat_last: 2999,
+        set: NODE_FLAG.MASQUERADE,
+        overlay_vni: 42,
+      },
+    );
+  },
+);
+
+agentTest("agent says why a node cannot be reached, once", async (place) => {
+  using _nl = prepare(place);
+  place.write("node2.yaml", nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.1.0/24" }));
+  const agent = await place.start("--uplink", "eth7");
+  const told = agent.lines.filter(({ object }) => object === "Node node2");
+  assert.equal(told.length, 1, agent.transcript());
+  assert.match(told[0]!.msg, /10\.244\.1\.0\/24/);
+});
+
+agentTest(
+  "agent attaches hostlb to the cgroup it is given, and takes it away when it is off",
+  async (place) => {
+    using _nl = prepare(place);
+    using sandbox = new Sandbox();
+    const cgroup = testCgroup(sandbox);
+    const agent = await place.start("--cgroup", cgroup);
+    assert.ok(listCgroupHooks(place.bpffs).length >= 4);
+    await agent.end("SIGTERM");
+    assert.ok(listCgroupHooks(place.bpffs).length >= 4, "it stays without the agent");
+    await place.start("--cgroup", cgroup, "--socket-lb", "off");
+    assert.deepEqual(listCgroupHooks(place.bpffs), []);
+  },
+);
+
+agentTest("agent goes on without hostlb where its cgroup is none, and says so", async (place) => {
+  using _nl = prepare(place);
+  const agent = await place.start("--cgroup", place.dir);
+  const told = agent.lines.find(({ event }) => event === "NoSocketLB");
+  assert.match(told?.msg ?? "", /--cgroup/);
+});
