@@ -2,14 +2,15 @@
 import { lookupBatch } from "../bpf/batch.ts";
 import type { Field } from "../bpf/codec.ts";
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
-import { type Backend as BackendValue, backend } from "../bpf/layout.ts";
+import { type Backend as BackendValue, backend, type SourceRangeKey } from "../bpf/layout.ts";
 import { mapInfo } from "../bpf/syscall.ts";
 import { frontendKey, parseFrontendKey } from "../model/frontend.ts";
 import type { MapWriter } from "../services/apply.ts";
 import { KernelState, type ServiceEntry, toEntries } from "../services/kernel.ts";
 import type { RunWrite, ServiceWrite } from "../services/plan.ts";
+import type { SourceRange } from "../services/ranges.ts";
 
-type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends">;
+type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges">;
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
@@ -45,6 +46,21 @@ export class KernelWriter implements MapWriter {
   deleteServices(keys: readonly string[]) {
     this.maps.services.deleteBatch(keys.map(parseFrontendKey));
   }
+
+  // One by one: longest-prefix maps have no batches before Linux 5.14, and ranges are few.
+  writeRanges(ranges: readonly SourceRange[]) {
+    for (const range of ranges) this.maps.source_ranges.set(rangeKey(range), 0);
+  }
+
+  deleteRanges(ranges: readonly SourceRange[]) {
+    for (const range of ranges) this.maps.source_ranges.delete(rangeKey(range));
+  }
+}
+
+/** The id is the first 32 bits of the prefix. */
+function rangeKey({ id, prefix }: SourceRange): SourceRangeKey {
+  const [addr = "", length] = prefix.split("/");
+  return { prefixlen: 32 + Number(length), service_id: id, addr };
 }
 
 function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {
@@ -58,7 +74,11 @@ function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]>
 
 /** Reads back what the maps hold. */
 export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
-  const capacity = { services: maps.services.maxEntries, backends: maps.backends.maxEntries };
+  const capacity = {
+    services: maps.services.maxEntries,
+    backends: maps.backends.maxEntries,
+    sourceRanges: maps.source_ranges.maxEntries,
+  };
   const kernel = new KernelState(capacity, restMs);
   const services = maps.services.entries().map(([key, value]): [string, ServiceEntry] => [
     frontendKey(key),
@@ -74,6 +94,9 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
   const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
   readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
   kernel.load(services);
+  for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
+    kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
+  }
   return kernel;
 }
 

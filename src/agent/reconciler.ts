@@ -18,7 +18,7 @@ import { type Clock, Runner, systemClock } from "./runner.ts";
 import { endSessions, SessionCleaner } from "./sessions.ts";
 
 export interface ReconcilerOptions {
-  maps: Pick<DataPlaneMaps, "services" | "backends" | "sessions">;
+  maps: Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "sessions">;
   nodeName: string;
   log: Log;
   /** Milliseconds between full rounds. */
@@ -107,7 +107,7 @@ export class Reconciler {
     this.kernel = kernel;
     this.desired.settled();
     for (const issue of issues) this.report(issue);
-    this.cleaner.add(changes.stale);
+    this.cleaner.add(changes.stale, kernel);
     this.settle(changes);
     this.tell(changes, full, start);
   }

@@ -5,6 +5,7 @@ import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../bpf/layout.ts";
 import { session, type SessionKey, sessionKey } from "../bpf/layout.ts";
 import { mapInfo } from "../bpf/syscall.ts";
 import { parseFrontendKey, PROTO } from "../model/frontend.ts";
+import type { KernelState } from "../services/kernel.ts";
 import type { StaleSessions } from "../services/plan.ts";
 import { judgeStale, type SessionJudge, type SessionView } from "../services/sessions.ts";
 import type { Log } from "./log.ts";
@@ -51,6 +52,8 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
     for (let i = 0; i < count; i++) {
       const key = i * sessionKey.size;
       if (keys.getUint8(key + at.key.zone) !== SESSION_ZONE.SERVICE) continue;
+      const flags = values.getUint8(i * session.size + at.value.flags);
+      if (flags & SESSION_FLAG.MASQUERADE) continue; // of no service
       fill(view, keys, key, values, i * session.size);
       if (judge(view)) doomed.push(sessionKey.decode(keys, key));
     }
@@ -105,6 +108,7 @@ const pauseMs = { least: 150, most: 500 };
 export class SessionCleaner {
   private pending: { stale: StaleSessions; looks: number }[] = [];
   private timer: unknown;
+  private kernel: KernelState | undefined;
 
   constructor(
     private readonly map: SessionMap,
@@ -112,7 +116,9 @@ export class SessionCleaner {
     private readonly clock: Clock = systemClock,
   ) {}
 
-  add(stale: readonly StaleSessions[]) {
+  /** @param kernel what the maps hold; it is looked at later, too */
+  add(stale: readonly StaleSessions[], kernel: KernelState) {
+    this.kernel = kernel;
     for (const one of stale.filter(matters)) this.pending.push({ stale: one, looks: 2 });
     if (this.pending.length > 0) this.timer ??= this.clock.setTimeout(() => this.look(), 0);
   }
@@ -124,8 +130,8 @@ export class SessionCleaner {
 
   private look() {
     const start = this.clock.now();
-    const judge = judgeStale(this.pending.map(({ stale }) => stale));
     try {
+      const judge = judgeStale(this.pending.map(({ stale }) => stale), this.kernel!);
       const ended = endSessions(this.map, judge);
       if (ended > 0) this.log.info({ ended }, "sessions of removed backends ended");
       for (const one of this.pending) one.looks--;

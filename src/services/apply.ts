@@ -1,6 +1,7 @@
 /** Carries planned changes out: into the maps, and step by step into the copy of them. */
 import type { KernelState } from "./kernel.ts";
 import type { Changes, RunWrite, ServiceWrite } from "./plan.ts";
+import type { SourceRange } from "./ranges.ts";
 
 /** What writes the maps. Each method writes all it is given, or throws. */
 export interface MapWriter {
@@ -8,6 +9,9 @@ export interface MapWriter {
   writeServices(services: readonly ServiceWrite[]): void;
   /** `frontendKey()`s; one that is not there is no error. */
   deleteServices(keys: readonly string[]): void;
+  writeRanges(ranges: readonly SourceRange[]): void;
+  /** One that is not there is no error. */
+  deleteRanges(ranges: readonly SourceRange[]): void;
 }
 
 /**
@@ -24,10 +28,15 @@ export function applyChanges(
 ) {
   if (changes.runs.length > 0) writer.writeRuns(changes.runs);
   for (const { first, backends } of changes.runs) kernel.backends.setRun(first, backends);
+  const { ranges } = changes;
+  if (ranges.add.length > 0) writer.writeRanges(ranges.add);
+  for (const range of ranges.add) kernel.ranges.add(range);
   if (changes.deletesFirst) remove(changes, kernel, writer);
   if (changes.services.length > 0) writer.writeServices(changes.services);
   for (const { key, entry } of changes.services) kernel.services.set(key, entry);
   if (!changes.deletesFirst) remove(changes, kernel, writer);
+  if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
+  for (const range of ranges.remove) kernel.ranges.remove(range);
   for (const run of changes.freed) kernel.runs.release(run, now);
 }
 
@@ -37,6 +46,7 @@ function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
 }
 
 /** Whether there is anything to do. */
-export function isEmpty({ runs, services, deletes, freed }: Changes): boolean {
-  return runs.length + services.length + deletes.length + freed.length === 0;
+export function isEmpty({ runs, services, ranges, deletes, freed }: Changes): boolean {
+  return runs.length + services.length + deletes.length + freed.length === 0 &&
+    ranges.add.length + ranges.remove.length === 0;
 }

@@ -4,6 +4,7 @@
  */
 import { type Backend, backendKey } from "../model/frontend.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
+import { RangeTable } from "./ranges.ts";
 import { type Run, RunAllocator } from "./runs.ts";
 
 /** Value of an entry of the `services` map. */
@@ -15,12 +16,12 @@ export interface ServiceEntry {
   /** 0: all backends weigh the same. */
   totalWeight: number;
   affinitySeconds: number;
-  /** SERVICE_ADDRESS or nothing. */
+  /** Of SERVICE_FLAG. */
   flags: number;
 }
 
-/** `enum service_flags`. */
-export const SERVICE_ADDRESS = 1;
+/** `enum service_flags` of bpf/lib/types.h. */
+export const SERVICE_FLAG = { address: 1, sourceRanges: 2, localOnly: 4, maglev: 8 } as const;
 /** `enum backend_flags`. */
 export const BACKEND_TERMINATING = 1;
 
@@ -117,6 +118,8 @@ export class BackendTable {
 export interface Capacity {
   services: number;
   backends: number;
+  /** Undefined: no end of them. */
+  sourceRanges?: number;
 }
 
 export class KernelState {
@@ -124,6 +127,7 @@ export class KernelState {
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendTable;
   readonly runs: RunAllocator;
+  readonly ranges: RangeTable;
   /** How many entries use a run, by its first element. */
   private readonly uses = new Map<number, number>();
   /** Entries whose run is not in order: it overlaps another or leaves the array. */
@@ -134,6 +138,7 @@ export class KernelState {
   constructor(readonly capacity: Capacity, restMs?: number) {
     this.backends = new BackendTable(capacity.backends);
     this.runs = new RunAllocator(capacity.backends, restMs);
+    this.ranges = new RangeTable(capacity.sourceRanges);
   }
 
   /** What the maps hold; fill `backends` before. */

@@ -5,9 +5,10 @@
  */
 import { type Backend, frontendKey, isAddressKey } from "../model/frontend.ts";
 import type { Frontend } from "../model/frontend.ts";
-import { KernelState, SERVICE_ADDRESS, type ServiceEntry, totalWeight } from "./kernel.ts";
+import { KernelState, SERVICE_FLAG, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
+import { planRanges, type RangeChanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
 
 export interface RunWrite {
@@ -32,7 +33,7 @@ export interface StaleSessions {
 export interface Shortage {
   /** `namespace/name`. */
   service: string;
-  map: "services" | "backends";
+  map: "services" | "backends" | "source_ranges";
   message: string;
 }
 
@@ -40,6 +41,8 @@ export interface Shortage {
 export interface Changes {
   runs: RunWrite[];
   services: ServiceWrite[];
+  /** Added before `services`, removed after `deletes`. */
+  ranges: RangeChanges;
   /** Before `services` when these would not fit otherwise. */
   deletesFirst: boolean;
   /** `frontendKey()`s. */
@@ -82,6 +85,7 @@ class Planner {
   private readonly changes: Changes = {
     runs: [],
     services: [],
+    ranges: { add: [], remove: [] },
     deletesFirst: false,
     deletes: [],
     freed: [],
@@ -92,6 +96,8 @@ class Planner {
   private readonly ports = new Set<string>();
   /** Runs that lost a user; another frontend may take them up yet. */
   private readonly left: Run[] = [];
+  /** Source ranges by id: of all ids that have or had some. */
+  private readonly ranges = new Map<number, readonly string[]>();
   private fresh = 0;
 
   constructor(
@@ -119,6 +125,7 @@ class Planner {
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
     changes.freed = [...kernel.unused(this.left), ...kernel.takeDebris()];
+    this.planRanges(all);
     if (all) this.ids.retain(this.ports);
     return changes;
   }
@@ -183,8 +190,9 @@ class Planner {
       count: run.count,
       totalWeight: totalWeight(frontend.backends),
       affinitySeconds: frontend.affinitySeconds,
-      flags: frontend.proto === 0 ? SERVICE_ADDRESS : 0,
+      flags: flagsOf(frontend),
     };
+    this.wantRanges(entry.id, frontend.sourceRanges);
     if (old !== undefined && sameEntry(old, entry)) return;
     if (old === undefined) this.fresh++;
     const before = kernel.runOf(key);
@@ -194,6 +202,7 @@ class Planner {
       this.planStale(key, before, frontend);
       this.leave(before);
     }
+    if (old !== undefined && old.id !== entry.id) this.wantRanges(old.id, undefined);
     kernel.forgetMisfit(key);
     changes.services.push({ key, entry });
   }
@@ -206,6 +215,27 @@ class Planner {
     }
     this.kernel.forgetMisfit(key);
     this.changes.deletes.push(key);
+    this.wantRanges(this.kernel.services.get(key)!.id, undefined);
+  }
+
+  /** The frontends of a port have its id, and those that have ranges have the same ones. */
+  private wantRanges(id: number, ranges: readonly string[] | undefined) {
+    if (ranges !== undefined) this.ranges.set(id, ranges);
+    else if (this.kernel.ranges.has(id) && !this.ranges.has(id)) this.ranges.set(id, []);
+  }
+
+  private planRanges(all: boolean) {
+    const { kernel, changes } = this;
+    if (all) { for (const id of kernel.ranges.ids()) this.wantRanges(id, undefined); }
+    const { short, ...ranges } = planRanges(this.ranges, kernel.ranges);
+    changes.ranges = ranges;
+    for (const id of short) {
+      const service = this.ids.portOf(id)?.split(":")[0] ?? `${id}`;
+      const message =
+        `no room for its loadBalancerSourceRanges: all ${kernel.capacity.sourceRanges} ` +
+        "entries are taken; raise mapSizes.sourceRanges";
+      changes.shortages.push({ service, map: "source_ranges", message });
+    }
   }
 
   private leave(run: Run) {
@@ -230,6 +260,7 @@ class Planner {
       `${resting} soon; raise mapSizes.backends`;
     this.changes.shortages.push({ service, map: "backends", message });
     if (old === undefined) this.planEntry({ ...frontend, backends: [] }, key, old, noRun);
+    else this.wantRanges(old.id, frontend.sourceRanges);
   }
 
   /** Sees to it that new entries fit: after the deletes if need be, or the last ones not at all. */
@@ -248,7 +279,18 @@ class Planner {
       const message = `no room for ${key}: all ${kernel.capacity.services} entries are taken; ` +
         "raise mapSizes.services";
       changes.shortages.push({ service, map: "services", message });
+      this.dropRanges(entry.id);
     }
+  }
+
+  /** An entry was left out: its ranges go too unless another entry of the port asks for them. */
+  private dropRanges(id: number) {
+    if (!this.ranges.has(id)) return;
+    const { kernel, changes } = this;
+    const deleted = new Set(changes.deletes);
+    const used = changes.services.some(({ entry }) => entry.id === id) ||
+      [...kernel.services].some(([key, entry]) => entry.id === id && !deleted.has(key));
+    if (!used) this.ranges.set(id, []);
   }
 }
 
@@ -257,6 +299,12 @@ function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], 
   const sorted: [T[], T[]] = [[], []];
   for (const item of items) sorted[passes(item) ? 0 : 1].push(item);
   return sorted;
+}
+
+function flagsOf({ proto, localOnly, sourceRanges }: Frontend): number {
+  return (proto === 0 ? SERVICE_FLAG.address : 0) |
+    (sourceRanges === undefined ? 0 : SERVICE_FLAG.sourceRanges) |
+    (localOnly ? SERVICE_FLAG.localOnly : 0);
 }
 
 function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {

@@ -1,5 +1,5 @@
 /**
- * Thousands of random changes of Services, slices and Endpoints. After every single element that is written, every
+ * Thousands of random changes of Services, slices, Endpoints, Nodes and Pods. After every single element that is written, every
  * entry must lead to exactly its old or its new backends, also for a program that read the entry a moment ago; after each
  * round the maps must be what a naive reading of the objects says.
  */
@@ -10,8 +10,10 @@ import { DesiredState } from "./desired.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceEntry } from "./kernel.ts";
 import { plan, type PlanInput } from "./plan.ts";
-import { type Contents, naiveContents, SimulatedMaps } from "./sim.ts";
-import { generator, remove, service, slice, upsert } from "./test_support.ts";
+import { naiveMaps } from "./naive.ts";
+import { type Contents, SimulatedMaps } from "./sim.ts";
+import { generator, node as nodeObject, pod, remove } from "./test_support.ts";
+import { service, slice, upsert } from "./test_support.ts";
 
 const restMs = 1000;
 const node = "node1";
@@ -36,7 +38,7 @@ class World {
   change() {
     const { below, pick } = this.dice;
     const name = `s${below(8)}`;
-    const kind = below(10);
+    const kind = below(13);
     if (kind === 0) this.desired.apply(remove(service(name)));
     else if (kind <= 3) this.desired.apply(upsert(this.service(name)));
     else if (kind === 4) {
@@ -49,7 +51,23 @@ class World {
       const subsets = [this.slice(name), this.slice(name)];
       const object = { kind: "Endpoints" as const, namespace: "default", name, subsets };
       this.desired.apply(pick([upsert, remove])(object));
-    } else this.desired.apply(upsert(this.slice(name)));
+    } else if (kind === 6) this.desired.apply(pick([upsert, upsert, remove])(this.node()));
+    else if (kind === 7) this.desired.apply(pick([upsert, upsert, remove])(this.pod()));
+    else this.desired.apply(upsert(this.slice(name)));
+  }
+
+  private node() {
+    const { pick } = this.dice;
+    const zone = pick([undefined, "a", "a", "b", "c"]);
+    return nodeObject(pick(["node1", "node1", "node2"]), zone === undefined ? {} : { zone });
+  }
+
+  private pod() {
+    const { below } = this.dice;
+    const n = below(4);
+    // No two Pods with one address: which of them an endpoint means would be anybody's guess.
+    const podIPs = below(2) ? [`10.1.0.${n}`] : [];
+    return pod(`p${n}`, { podIPs, ...(below(3) ? { weight: 1 + below(3) } : {}) });
   }
 
   private service(name: string): Service {
@@ -60,8 +78,20 @@ class World {
       protocol: pick(protocols),
       port: 80 + i,
       targetPort: 80,
+      ...(below(3) ? {} : { nodePort: 30000 + below(6) }),
     }));
+    // Addresses of one kind may be of the other, too.
+    const addresses = () => [pick(["192.0.2.1", "192.0.2.2", "192.0.2.3", "10.96.0.1"])];
     return service(name, {
+      type: pick(["ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"]),
+      ...(below(3) ? {} : { externalIPs: addresses() }),
+      ...(below(2) ? {} : { loadBalancerIPs: addresses() }),
+      ...(below(2) ? {} : { externalTrafficPolicy: pick(["Cluster", "Local"]) }),
+      ...(below(2) ? {} : { healthCheckNodePort: 30000 + below(6) }),
+      ...(below(3) ? {} : { sourceRanges: this.ranges() }),
+      ...(below(3)
+        ? {}
+        : { trafficDistribution: pick(["PreferSameZone" as const, "PreferSameNode" as const]) }),
       clusterIPs: Array.from({ length: 1 + below(2) }, () => `10.96.0.${below(9)}`),
       headless: below(20) === 0,
       ports,
@@ -73,15 +103,27 @@ class World {
     });
   }
 
+  private ranges(): string[] {
+    const { below, pick } = this.dice;
+    const some = ["10.0.0.0/8", "10.1.0.0/16", "203.0.113.0/24", "192.0.2.0/24"];
+    const count = below(4);
+    const found = some.filter(() => below(4) < count);
+    return pick([found, found, found, found, [...found, "0.0.0.0/0"]]);
+  }
+
   private slice(name: string): EndpointSlice {
     const { below, pick } = this.dice;
+    const hints = pick([0, 0, 1, 2]);
     const endpoints = Array.from(
       { length: below(6) },
       () =>
         `10.1.0.${below(12)} ${
           pick(["", "", "", "notready", "terminating", "terminating serving"])
         }` +
-        pick(["", " @node1", " @node2"]),
+        pick(["", " @node1", " @node2"]) + pick(["", "", " in:a", " in:b"]) +
+        (hints === 0 ? "" : pick([" zone:a", " zone:b", " zone:a,b", " zone:a"])) +
+        (hints === 2 ? pick([" node:node1", " node:node2", ""]) : "") +
+        pick(["", "", ` pod:p${below(4)}`]),
     );
     const ports = ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"].flatMap((portName) =>
       (["TCP", "UDP"] as const).filter(() => below(6) > 0)
@@ -101,7 +143,9 @@ class World {
     const entries = new Map(maps.services);
     const changes = plan(input, this.kernel, this.ids, this.now);
     const short = new Set(changes.services.map(({ key }) => key));
-    const after = naiveContents(this.desired.state, node);
+    const ranges = new Map([...maps.services].map(([key, entry]) => [key, maps.rangesOf(entry)]));
+    const naive = naiveMaps(this.desired.state, node);
+    const after = naive.contents;
     maps.onStep = () => {
       for (const [key, contents] of maps.contents()) {
         if (unwatched.has(key)) continue;
@@ -115,6 +159,15 @@ class World {
         if (after.has(key) && !unwatched.has(key)) {
           assert.ok(maps.services.has(key), `${key} is missing`);
         }
+      }
+      for (const [key, held] of maps.allRanges()) {
+        if (held === undefined || unwatched.has(key)) continue;
+        const old = ranges.get(key) ?? [], wanted = naive.ranges.get(key) ?? old;
+        const missing = wanted.filter((one) => !held.includes(one));
+        assert.ok(
+          missing.every((one) => ranges.get(key) !== undefined && !old.includes(one)),
+          `${key} is for ${held}, was for ${old}, shall be for ${wanted}`,
+        );
       }
       for (const { entry, contents } of this.past) assert.equal(maps.contentsOf(entry), contents);
     };
@@ -146,13 +199,16 @@ class World {
   /** Alters the maps behind the agent's back; returns the keys of entries that are wrong now. */
   damage(): Set<string> {
     const { below, pick } = this.dice;
-    const { services, backends } = this.maps;
+    const { services, backends, ranges } = this.maps;
     const before = this.maps.contents();
+    const rangesBefore = this.maps.allRanges();
     for (let n = 1 + below(4); n > 0; n--) {
       const key = services.size > 0 ? pick([...services.keys()]) : "10.96.0.1:80/6/0";
       const entry = services.get(key);
-      const what = below(6);
-      if (what === 0) services.delete(key);
+      const what = below(8);
+      if (what === 6) ranges.add(`${entry?.id ?? 77} 6.0.0.0/${8 + below(3)}`);
+      else if (what === 7) ranges.delete(pick([...ranges, ""]));
+      else if (what === 0) services.delete(key);
       else if (what === 1) {
         backends[below(backends.length)] = { addr: "6.6.6.6", port: 6, flags: 0, weightEnd: 9 };
       } else if (what === 2) {
@@ -169,7 +225,8 @@ class World {
     this.past = [];
     const wrong = [...before].filter(([key, contents]) => {
       const entry = services.get(key);
-      return entry === undefined || this.maps.contentsOf(entry) !== contents;
+      return entry === undefined || this.maps.contentsOf(entry) !== contents ||
+        this.maps.rangesOf(entry)?.join() !== rangesBefore.get(key)?.join();
     });
     return new Set([
       ...wrong.map(([key]) => key),
@@ -178,7 +235,15 @@ class World {
   }
 
   check() {
-    assert.deepEqual(sorted(this.maps.contents()), sorted(naiveContents(this.desired.state, node)));
+    const { contents, ranges, health } = naiveMaps(this.desired.state, node);
+    assert.deepEqual(sorted(this.maps.contents()), sorted(contents));
+    assert.deepEqual(sorted(this.maps.allRanges()), sorted(ranges));
+    const asked = new Set([...this.maps.services.values()].map(({ id }) => `${id}`));
+    for (const range of this.maps.ranges) assert.ok(asked.has(range.split(" ")[0]!), "debris");
+    const checks = [...this.desired.healthChecks].map(([port, { name, localEndpoints }]) =>
+      [port, `${name} ${localEndpoints}`] as const
+    );
+    assert.deepEqual(new Map(checks.sort()), new Map([...health].sort()));
     const ids = [...this.maps.services.values()].map(({ id }) => id);
     assert.ok(!ids.includes(0), "an id is 0");
   }
@@ -188,12 +253,12 @@ function blankEntry(id: number, first: number): ServiceEntry {
   return { id, first, count: 2, totalWeight: 0, affinitySeconds: 0, flags: 0 };
 }
 
-function sorted(map: Map<string, Contents>): [string, Contents][] {
+function sorted<T>(map: Map<string, T>): [string, T][] {
   return [...map].sort(([a], [b]) => a < b ? -1 : 1);
 }
 
 Deno.test("plan() keeps every entry whole over four thousand random rounds", () => {
-  const world = new World(1, { services: 200, backends: 600 });
+  const world = new World(1, { services: 400, backends: 1600 });
   const { below } = world.dice;
   for (let round = 0; round < 4000; round++) {
     for (let n = below(4); n >= 0; n--) world.change();
@@ -205,7 +270,7 @@ Deno.test("plan() keeps every entry whole over four thousand random rounds", () 
 });
 
 Deno.test("plan() repairs maps that were altered behind its back, a thousand times", () => {
-  const world = new World(2, { services: 200, backends: 600 });
+  const world = new World(2, { services: 400, backends: 1600 });
   const { below } = world.dice;
   for (let round = 0; round < 1000; round++) {
     for (let n = below(3); n >= 0; n--) world.change();
@@ -230,6 +295,9 @@ Deno.test("plan() never breaks an entry in maps that are too small, and uses the
   assert.ok(shortages > 100, `only ${shortages} shortages`);
   // Everything but two Services goes; what is left must fit in the end.
   for (let i = 2; i < 8; i++) world.desired.apply(remove(service(`s${i}`)));
+  const ports = [{ name: "a0", protocol: "TCP" as const, port: 80, targetPort: 80 }];
+  world.desired.apply(upsert(service("s0", { ports })));
+  world.desired.apply(upsert(service("s1", { ports, clusterIPs: ["10.96.0.2"] })));
   for (let i = 0; i < 4; i++) {
     world.now += 2 * restMs;
     for (const { service } of world.incremental().shortages) world.desired.touch(service);

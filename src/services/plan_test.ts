@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Backend, backendKey, type Frontend } from "../model/frontend.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
-import { KernelState } from "./kernel.ts";
+import { type Capacity, KernelState } from "./kernel.ts";
 import { plan, type PlanInput } from "./plan.ts";
 import { SimulatedMaps } from "./sim.ts";
 import { backends } from "./test_support.ts";
@@ -30,7 +30,7 @@ const group = (frontends: Frontend[], service = "default/web") => ({
 });
 
 /** Maps, the agent's copy of them, and a clock. */
-function setUp(capacity = { services: 100, backends: 20 }) {
+function setUp(capacity: Capacity = { services: 100, backends: 20 }) {
   const maps = new SimulatedMaps(capacity);
   const kernel = new KernelState(capacity);
   const ids = new IdRegister();
@@ -66,6 +66,70 @@ Deno.test("plan() writes a run, the port and the address, and then has nothing m
   assert.equal(maps.services.get("10.96.0.1:0/0/0")?.flags, 1);
   assert.deepEqual(maps.backends[1], { addr: "10.1.0.2", port: 8080, flags: 0, weightEnd: 0 });
   assert.ok(isEmpty(put(list)));
+});
+
+Deno.test("plan() writes what the data plane is to know of a frontend as flags", () => {
+  const { maps, put } = setUp();
+  const list = backends("10.1.0.1:80");
+  put([
+    frontend("10.96.0.1:80", list),
+    frontend("10.96.0.2:80", list, { localOnly: true }),
+    frontend("10.96.0.3:80", list, { sourceRanges: [] }),
+    frontend("10.96.0.4:80", list, { sourceRanges: ["10.0.0.0/8"], localOnly: true }),
+    frontend("10.96.0.5:0", []),
+  ]);
+  assert.deepEqual([...maps.services.values()].map(({ flags }) => flags), [0, 4, 2, 6, 1]);
+  assert.deepEqual([...maps.ranges], ["1 10.0.0.0/8"]);
+});
+
+Deno.test("plan() adds source ranges before an entry asks for them, and removes them after", () => {
+  const { maps, put } = setUp();
+  const seen: string[] = [];
+  maps.onStep = () =>
+    seen.push(`${maps.services.get("10.96.0.1:80/6/0")?.flags} ${[...maps.ranges].join()}`);
+  const to = (rest: Partial<Frontend>) => {
+    seen.length = 0;
+    put([frontend("10.96.0.1:80", [], rest)]);
+    return [...seen];
+  };
+  assert.deepEqual(to({ sourceRanges: ["10.0.0.0/8"] }), [
+    "undefined 1 10.0.0.0/8",
+    "2 1 10.0.0.0/8",
+  ]);
+  assert.deepEqual(to({ sourceRanges: ["192.0.2.0/24"] }), [
+    "2 1 10.0.0.0/8,1 192.0.2.0/24",
+    "2 1 192.0.2.0/24",
+  ]);
+  assert.deepEqual(to({}), ["0 1 192.0.2.0/24", "0 "]);
+});
+
+Deno.test("plan() takes the source ranges of a deleted Service away, and at a full round those of nobody", () => {
+  const { maps, put, run } = setUp();
+  put([frontend("10.96.0.1:80", [], { sourceRanges: ["10.0.0.0/8"] })]);
+  run({ groups: [], removed: ["10.96.0.1:80/6/0"] });
+  assert.deepEqual([...maps.ranges], []);
+  maps.ranges.add("77 10.0.0.0/8");
+  const kernel = maps.read(0);
+  applyChanges(
+    plan({ groups: [], removed: "others" }, kernel, new IdRegister(), 0),
+    kernel,
+    maps,
+    0,
+  );
+  assert.deepEqual([...maps.ranges], []);
+  assert.equal(kernel.ranges.size, 0);
+});
+
+Deno.test("plan() lets nobody more in when there is no room for source ranges", () => {
+  const { maps, put } = setUp({ services: 10, backends: 10, sourceRanges: 2 });
+  const ranges = (n: number) => Array.from({ length: n }, (_, i) => `10.${i}.0.0/16`);
+  put([frontend("10.96.0.1:80", [], { sourceRanges: ranges(2) })]);
+  const changes = put([frontend("10.96.0.1:80", [], { sourceRanges: ranges(3).slice(1) })]);
+  assert.match(changes.shortages[0]!.message, /loadBalancerSourceRanges: all 2 entries/);
+  assert.deepEqual([...maps.ranges], ["1 10.1.0.0/16"]);
+  const again = put([frontend("10.96.0.1:80", [], { sourceRanges: ranges(3).slice(1) })]);
+  assert.deepEqual(again.shortages, []);
+  assert.deepEqual([...maps.ranges], ["1 10.1.0.0/16", "1 10.2.0.0/16"]);
 });
 
 Deno.test("plan() writes cumulative weights, and none when all are equal", () => {

@@ -1,11 +1,10 @@
-/** For tests: maps that are filled one element at a time, and a naive reading of what they should hold. */
-import type { EndpointSlice, Service } from "../model/objects.ts";
-import type { ClusterState } from "../model/state.ts";
+/** For tests: maps that are filled one element at a time. */
 import { parseIpv4 } from "../model/ipv4.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, ServiceEntry } from "./kernel.ts";
-import { KernelState, toEntries } from "./kernel.ts";
+import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";
 import type { RunWrite, ServiceWrite } from "./plan.ts";
+import type { SourceRange } from "./ranges.ts";
 
 /** `addr:port weightEnd flags` of each backend, behind the entry's own properties. */
 export type Contents = string;
@@ -13,6 +12,8 @@ export type Contents = string;
 export class SimulatedMaps implements MapWriter {
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendEntry[];
+  /** `id prefix`. */
+  readonly ranges = new Set<string>();
   writes = 0;
   /** Called after every single element that is written or deleted. */
   onStep: () => void = () => {};
@@ -46,6 +47,18 @@ export class SimulatedMaps implements MapWriter {
       this.step();
     }
   }
+  writeRanges(ranges: readonly SourceRange[]) {
+    for (const { id, prefix } of ranges) {
+      this.ranges.add(`${id} ${prefix}`);
+      this.step();
+    }
+  }
+  deleteRanges(ranges: readonly SourceRange[]) {
+    for (const { id, prefix } of ranges) {
+      this.ranges.delete(`${id} ${prefix}`);
+      this.step();
+    }
+  }
   private step() {
     this.writes++;
     this.onStep();
@@ -63,8 +76,19 @@ export class SimulatedMaps implements MapWriter {
     return [`${entry.totalWeight} ${entry.affinitySeconds} ${entry.flags}`, ...list].join(", ");
   }
 
+  /** The prefixes that an entry leads to; undefined: it does not ask for any. */
+  rangesOf({ id, flags }: ServiceEntry): string[] | undefined {
+    if ((flags & SERVICE_FLAG.sourceRanges) === 0) return undefined;
+    const own = [...this.ranges].map((one) => one.split(" ")).filter(([of]) => of === `${id}`);
+    return own.map(([, prefix]) => prefix!).sort();
+  }
+
   contents(): Map<string, Contents> {
     return new Map([...this.services].map(([key, entry]) => [key, this.contentsOf(entry)]));
+  }
+
+  allRanges(): Map<string, string[] | undefined> {
+    return new Map([...this.services].map(([key, entry]) => [key, this.rangesOf(entry)]));
   }
 
   /** A copy as an agent reads it at its start. */
@@ -73,6 +97,10 @@ export class SimulatedMaps implements MapWriter {
     this.backends.forEach(({ addr, port, flags, weightEnd }, i) =>
       kernel.backends.setRaw(i, parseIpv4(addr)!, port, flags, weightEnd)
     );
+    for (const range of this.ranges) {
+      const [id, prefix = ""] = range.split(" ");
+      kernel.ranges.add({ id: Number(id), prefix });
+    }
     kernel.load([...this.services].map(([key, entry]) => [key, { ...entry }] as const));
     return kernel;
   }
@@ -80,86 +108,4 @@ export class SimulatedMaps implements MapWriter {
 
 function blank(): BackendEntry {
   return { addr: "0.0.0.0", port: 0, flags: 0, weightEnd: 0 };
-}
-
-/** What the maps should hold, worked out in the plainest way. */
-export function naiveContents(state: ClusterState, nodeName: string): Map<string, Contents> {
-  const result = new Map<string, Contents>();
-  const services = [...state.services.values()].sort((a, b) =>
-    (a.createdAt ?? Infinity) === (b.createdAt ?? Infinity)
-      ? (a.name < b.name ? -1 : 1)
-      : (a.createdAt ?? Infinity) - (b.createdAt ?? Infinity)
-  );
-  const owned = new Set<string>();
-  for (const service of services) {
-    if (service.type === "ExternalName" || service.headless) continue;
-    for (const address of new Set(service.clusterIPs)) {
-      if (owned.has(address)) continue;
-      owned.add(address);
-      result.set(`${address}:0/0/0`, "0 0 1");
-      for (const port of service.ports) {
-        if (port.protocol === "SCTP") continue;
-        const key = `${address}:${port.port}/${port.protocol === "TCP" ? 6 : 17}/0`;
-        const list = naiveBackends(state, service, port.name, port.protocol, nodeName);
-        result.set(key, format(list, service.affinitySeconds));
-      }
-    }
-  }
-  return result;
-}
-
-interface NaiveBackend {
-  addr: string;
-  port: number;
-  weight: number;
-  terminating: boolean;
-}
-
-function naiveBackends(
-  state: ClusterState,
-  service: Service,
-  name: string,
-  protocol: string,
-  nodeName: string,
-): NaiveBackend[] {
-  const key = `${service.namespace}/${service.name}`;
-  const slices = state.slices.get(key);
-  const groups: Pick<EndpointSlice, "ports" | "endpoints" | "weight">[] = slices
-    ? [...slices.values()]
-    : state.endpoints.get(key)?.subsets ?? [];
-  const all = groups.flatMap((group) =>
-    group.ports.filter((port) => port.name === name && port.protocol === protocol)
-      .flatMap((port) =>
-        group.endpoints.map((endpoint) => ({
-          ...endpoint,
-          port: port.port,
-          weight: group.weight ?? service.weight ?? 1,
-        }))
-      )
-  ).filter(({ nodeName: node }) =>
-    service.internalTrafficPolicy === "Cluster" || node === nodeName
-  );
-  let taken = all.filter(({ ready }) => ready || service.publishNotReadyAddresses);
-  if (taken.length === 0) {
-    taken = all.filter(({ serving, terminating }) => serving && terminating);
-  }
-  const best = new Map<string, NaiveBackend>();
-  for (const { address: addr, port, weight, terminating } of taken) {
-    const found = best.get(`${addr}:${port}`);
-    const better = found === undefined || (found.terminating && !terminating) ||
-      (found.terminating === terminating && weight > found.weight);
-    if (better) best.set(`${addr}:${port}`, { addr, port, weight, terminating });
-  }
-  const order = ({ addr, port }: NaiveBackend) =>
-    [...addr.split("."), port].map((part) => String(part).padStart(5, "0")).join();
-  return [...best.values()].sort((a, b) => order(a) < order(b) ? -1 : 1);
-}
-
-function format(list: NaiveBackend[], affinity: number): Contents {
-  const weighted = new Set(list.map(({ weight }) => weight)).size > 1;
-  let sum = 0;
-  const backends = list.map(({ addr, port, weight, terminating }) =>
-    `${addr}:${port} ${weighted ? sum += weight : 0} ${terminating ? 1 : 0}`
-  );
-  return [`${sum} ${affinity} 0`, ...backends].join(", ");
 }
