@@ -11,6 +11,7 @@ import { RtNetlink } from "../linux/rtnetlink.ts";
 import type { Change } from "../model/state.ts";
 import { Devices } from "./devices.ts";
 import { HostServices } from "./host_services.ts";
+import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { Network } from "./network.ts";
@@ -46,8 +47,11 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     resyncMs: config.resync * 1000,
     complete: () => source.complete,
     changed: () => hostServices.changed(),
+    healthChecks: (checks) => healthChecks.update(checks),
   });
   stack.defer(() => reconciler.stop());
+  const healthChecks = new HealthCheckServer({ log, healthy: () => reconciler.healthy });
+  stack.defer(() => healthChecks.stop());
   const hostServices = new HostServices(dataPlane, config, log);
   stack.defer(() => hostServices.stop());
   const network = new Network({ dataPlane, nl, config, log });

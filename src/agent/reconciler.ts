@@ -6,7 +6,7 @@
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import type { Change } from "../model/state.ts";
 import { applyChanges, isEmpty } from "../services/apply.ts";
-import { DesiredState } from "../services/desired.ts";
+import { DesiredState, type HealthCheck } from "../services/desired.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
 import { IdRegister } from "../services/ids.ts";
 import type { KernelState } from "../services/kernel.ts";
@@ -25,6 +25,8 @@ export interface ReconcilerOptions {
   resyncMs: number;
   /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
   complete: () => boolean;
+  /** Told after each round which health checks load balancers may ask for, by port. */
+  healthChecks?: (checks: ReadonlyMap<number, HealthCheck>) => void;
   /** Told when entries of services or backends have changed. */
   changed?: () => void;
   clock?: Clock;
@@ -67,6 +69,11 @@ export class Reconciler {
     });
   }
 
+  /** Whether the maps are known to be in order: not before the first round, and not after one that failed. */
+  get healthy(): boolean {
+    return this.kernel !== undefined;
+  }
+
   /** Objects changed. Nothing is written before `start()`. */
   changes(changes: readonly Change[]) {
     this.since ??= this.clock.now();
@@ -106,6 +113,7 @@ export class Reconciler {
     applyChanges(changes, kernel, this.writer, start);
     this.kernel = kernel;
     this.desired.settled();
+    this.options.healthChecks?.(this.desired.healthChecks);
     for (const issue of issues) this.report(issue);
     this.cleaner.add(changes.stale, kernel);
     this.settle(changes);
