@@ -11,10 +11,10 @@
  *                  the node's stack sends to pods. Replies of backends that came
  *                  this way; those of other nodes' pods mostly come by k8sdispatcher.
  *
- * Limitations. A pod that talks to a service and, from the same source port, to
- * the chosen backend itself has two flows of one 5-tuple at the backend; the second
- * fails, as flows that are nobody's session are not tracked. A packet that the
- * kernel cannot rewrite is dropped (DROP_REWRITE).
+ * Limitations. A pod that talks to a service and, from the same source port and at the
+ * same time, to the chosen backend itself has two flows of one 5-tuple at the backend:
+ * the one that was opened last gets the replies of both. A packet that the kernel
+ * cannot rewrite is dropped (DROP_REWRITE).
  *
  * A packet that neither has anything to say about leaves as TC_ACT_UNSPEC, so that
  * other filters of the device go on with it.
@@ -38,6 +38,7 @@
 #include "lib/backend.h"
 #include "lib/node_addrs.h"
 #include "lib/session.h"
+#include "lib/yield.h"
 #include "lib/deliver.h"
 #include "lib/nat.h"
 #include "lib/icmp.h"
@@ -171,11 +172,14 @@ static __noinline int other_flow(struct __sk_buff *skb, const struct packet *pkt
 	if (endpoint) {
 		if (pkt->fragment)
 			return pass(skb, PASS_FRAGMENT);
+		session_yield(pkt);
 		return deliver(skb, endpoint, DIRECT_DELIVERED);
 	}
 	remote = remote_find(pkt->key.dst);
-	if (remote && !pkt->fragment)
+	if (remote && !pkt->fragment) {
+		session_yield(pkt);
 		return direct_away(skb, pkt, remote);
+	}
 	service = service_meant(pkt);
 	if (service)
 		return service_flow(skb, pkt, service);
@@ -285,8 +289,10 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
 		return pass(skb, PASS_FRAGMENT);
 	session = session_find(&pkt);
-	if (!session || !(session->flags & SESSION_REPLY))
+	if (!session || !(session->flags & SESSION_REPLY)) {
+		session_yield(&pkt);
 		return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SESSION);
+	}
 	if (pkt.fragment == FRAGMENT_FIRST)
 		fragment_remember(&pkt);
 	if (nat_rewrite(skb, &pkt, session, NULL, false))

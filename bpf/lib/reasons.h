@@ -72,6 +72,7 @@ enum reason {
 	EVENT_SESSION_WITHOUT_SYN, /* a TCP flow whose session was lost got a backend anew */
 	EVENT_PORT_CHANGED, /* the source port was taken; the flow got another */
 	EVENT_BACKEND_MISSING, /* a service points behind the backends */
+	EVENT_SESSION_YIELDED, /* a direct flow took over the ports of a former one to a service */
 
 	REASON_COUNT,
 };

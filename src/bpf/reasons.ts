@@ -78,6 +78,11 @@ export const reasons = [
   reason("event", "event_session_without_syn", "TCP sessions made in the middle of a connection"),
   reason("event", "event_port_changed", "flows that got another source port"),
   reason("event", "event_backend_missing", "services that point behind the backends"),
+  reason(
+    "event",
+    "event_session_yielded",
+    "sessions that gave way to a direct flow of the same ports",
+  ),
 ] as const;
 
 /** Name of a reason. */

@@ -6,6 +6,7 @@ import {
   CLIENT,
   CLIENT_MAC,
   FROM_LOCAL,
+  GATEWAY,
   GATEWAY_MAC,
   LOCAL,
   LOCAL_MAC,
@@ -295,4 +296,57 @@ packetTest("session_create() marks the direction, the service and nothing else",
     [reply.flags, reply.service_id, reply.state],
     [SESSION_FLAG.REPLY, 77, ESTABLISHED],
   );
+});
+
+/** A's answer to the client's port, as the client must see it: from the service, or as it is. */
+function answeredAs(w: World, proto: "tcp" | "udp", src: string): void {
+  const make = (ends: { src: string; ethSrc?: string; ethDst?: string }) =>
+    proto === "tcp" ? tcp({ ...ends, dst: client, flags: "SA" }) : udp({ ...ends, dst: client });
+  w.check({
+    packet: make({ src: A, ...FROM_LOCAL }),
+    verdict: "redirect",
+    out: make({ src, ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC }),
+    reason: src === A ? "direct_delivered" : "reply_delivered",
+  });
+}
+
+packetTest(
+  "session_yield() leaves replies to a direct connection from a former flow's port",
+  (w) => {
+    w.service(vip, [A]);
+    send(w, "S");
+    answeredAs(w, "tcp", vip);
+    w.run(tcp({ src: client, dst: A, flags: "S" }));
+    assert.equal(w.counter("event_session_yielded"), 1n);
+    answeredAs(w, "tcp", A);
+    assert.equal(send(w, "S"), A, "the service's turn again");
+    answeredAs(w, "tcp", vip);
+  },
+);
+
+packetTest("session_yield() lets segments of a running connection alone", (w) => {
+  w.service(vip, [A]);
+  send(w, "S");
+  w.run(tcp({ src: client, dst: A, flags: "A" }));
+  answeredAs(w, "tcp", vip);
+});
+
+packetTest("session_yield() goes by who spoke last in UDP", (w) => {
+  w.service(vip, [A], { proto: PROTO.UDP });
+  w.run(udp({ src: client, dst: vip }));
+  answeredAs(w, "udp", vip);
+  w.run(udp({ src: client, dst: A }));
+  answeredAs(w, "udp", A);
+  w.run(udp({ src: client, dst: vip }));
+  answeredAs(w, "udp", vip);
+});
+
+packetTest("session_yield() lets the node reach a pod from the port of a hairpin flow", (w) => {
+  const self = `${CLIENT}:8080`;
+  const gateway = `${GATEWAY}:40000`;
+  w.service(vip, [self]);
+  send(w, "S");
+  w.run(tcp({ src: gateway, dst: self, flags: "S" }), "lbrp_to_pod");
+  const packet = tcp({ src: self, dst: gateway, flags: "SA" });
+  w.check({ packet, verdict: "pass", reason: "pass_no_service" });
 });

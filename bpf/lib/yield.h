@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A client may use a port first for a service and then for one of its backends, as the
+ * client's kernel sees no reason why not: the destinations differ. To the backend both
+ * are one 5-tuple.
+ */
+#pragma once
+
+#include "session.h"
+
+/* A packet that is not translated opens a flow: a SYN, or any datagram. If a session
+ * would take its replies for its own, because from the same port the client had this
+ * backend through a service before, the session goes: who spoke last gets the replies. */
+static __noinline void session_yield(const struct packet *pkt)
+{
+	struct session_key reply_key = {
+		.src = pkt->key.dst,
+		.dst = pkt->key.src,
+		.sport = pkt->key.dport,
+		.dport = pkt->key.sport,
+		.proto = pkt->key.proto,
+		.zone = pkt->key.zone,
+	};
+	struct session_key forward_key;
+	struct session *reply;
+
+	if (pkt->fragment || (pkt->key.proto == IPPROTO_TCP &&
+			      (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
+		return;
+	reply = bpf_map_lookup_elem(&sessions, &reply_key);
+	if (!reply || !(reply->flags & SESSION_REPLY))
+		return;
+	twin_key(reply, pkt->key.proto, &forward_key);
+	bpf_map_delete_elem(&sessions, &forward_key);
+	bpf_map_delete_elem(&sessions, &reply_key);
+	event(EVENT_SESSION_YIELDED);
+}
