@@ -27,7 +27,8 @@ export function syncMap<K, V>(map: SyncedMap<K, V>, desired: Iterable<readonly [
   return touched;
 }
 
-/** Keys and values are objects of numbers and strings whose members come in one order. */
+/** Keys and values are numbers, strings, or flat objects of such; the order of members tells nothing. */
 function text(value: unknown): string {
-  return JSON.stringify(value);
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return JSON.stringify(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
 }

@@ -27,3 +27,14 @@ Deno.test("syncMap() sets what is missing or different, removes the rest, leaves
   assert.deepEqual([...held], [["a", 1], ["b", 5], ["d", 4]]);
   assert.equal(syncMap(map, desired), 0);
 });
+
+Deno.test("syncMap() takes keys for equal whatever the order of their members", () => {
+  const deleted: unknown[] = [];
+  const map: SyncedMap<{ addr: string; length: number }, number> = {
+    entries: () => [[{ length: 24, addr: "a" }, 1]],
+    set: () => assert.fail("it is there"),
+    delete: (key) => deleted.push(key) > 0,
+  };
+  assert.equal(syncMap(map, [[{ addr: "a", length: 24 }, 1]]), 0);
+  assert.deepEqual(deleted, []);
+});

@@ -2,8 +2,10 @@
  * The node's place among the others: routes and the tunnel to their pods (src/routing), and what the data plane must know
  * of nodes and uplinks. Follows Node objects, the uplink, and whoever disturbs what was set up.
  */
+import { detach } from "../bpf/attach.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { NODE_ADDR_FLAG } from "../bpf/layout.ts";
+import { overlayProgram, uplinkPrograms } from "../bpf/places.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
 import type { Node } from "../model/objects.ts";
@@ -14,6 +16,7 @@ import { readUplink } from "../routing/read.ts";
 import { Routing, type RoutingReport } from "../routing/routing.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../routing/types.ts";
 import { RoutingWatch } from "../routing/watch.ts";
+import { ensureProgram } from "./attachments.ts";
 import type { Log } from "./log.ts";
 import { syncMap } from "./map_sync.ts";
 import { nodeConfigOf } from "./node_config.ts";
@@ -34,6 +37,8 @@ export class Network {
   private watch: RoutingWatch | undefined;
   private uplink: string | undefined;
   private told: string | undefined;
+  /** Indexes of the devices that k8sdispatcher is on. */
+  private dispatched = new Set<number>();
   private reported = new Set<string>();
   private failure: unknown;
   private started = false;
@@ -127,10 +132,35 @@ export class Network {
     const remade = first.steps.some((step) => step.do === "create-device");
     const report = remade ? this.routing.reconcile(plan) : first;
     this.report(report);
+    this.dispatch(uplink, report.overlay);
     const steps = first.steps.length;
     if (steps > 0) log.debug({ steps }, "routes are up to date");
     const uplinks = uplink === undefined ? [] : [uplink.ifindex];
     this.watch?.update({ plan, device: config.overlay.device, uplinks }, report.overlay);
+  }
+
+  /** Puts k8sdispatcher on the uplink and on the overlay's device, and takes it off what was one before. */
+  private dispatch(uplink: Uplink | undefined, overlay: number | undefined) {
+    const { dataPlane, nl, config, log } = this.options;
+    const { bpffs } = dataPlane;
+    const wanted = uplink === undefined
+      ? []
+      : uplinkPrograms(bpffs, nl, { index: uplink.ifindex, name: uplink.name });
+    if (overlay !== undefined) {
+      wanted.push(overlayProgram(bpffs, nl, { index: overlay, name: config.overlay.device }));
+    }
+    for (const placed of wanted) {
+      if (!ensureProgram({ dataPlane, attach: config.attach, log }, placed)) continue;
+      log.info({ device: placed.device }, `${placed.name} attached`);
+    }
+    const present = new Set(wanted.map(({ hook }) => hook.ifindex));
+    for (const ifindex of this.dispatched) {
+      if (present.has(ifindex)) continue;
+      for (const direction of ["ingress", "egress"] as const) {
+        detach({ bpffs, nl, ifindex, direction });
+      }
+    }
+    this.dispatched = present;
   }
 
   private tellUplink(uplink: Uplink | undefined) {

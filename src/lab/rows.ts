@@ -14,13 +14,7 @@ const ping: ProbeKind[] = ["ping"];
 const all: ProbeKind[] = ["tcp", "udp", "ping"];
 
 /** What this version of pcnk cannot answer. Their checks are planned and judged like all others once they are not in here. */
-const NOT_YET: readonly (keyof typeof TITLES)[] = [
-  "podToOutside",
-  "podToNodePort",
-  "hostToNodePort",
-  "outsideToNodePort",
-  "outsideToLocalNodePort",
-];
+const NOT_YET: readonly (keyof typeof TITLES)[] = [];
 
 const TITLES = {
   hostToPod: "host → pod, same node",

@@ -176,7 +176,7 @@ agentTest(
       "node2.yaml",
       nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
     );
-    await place.start(
+    const agent = await place.start(
       "--uplink",
       "eth7",
       "--non-masquerade-cidrs",
@@ -184,15 +184,21 @@ agentTest(
       "--snat-ports",
       "2000-2999",
     );
+    // Once more: what is right must stay.
+    place.write(
+      "node3.yaml",
+      nodeYaml("node3", { address: "192.0.2.3", podCIDR: "10.244.3.0/24" }),
+    );
+    await routed(agent);
     using dataPlane = place.dataPlane();
     const { node_addrs, no_masquerade, uplinks, config } = dataPlane.maps;
     const flags = Object.fromEntries(
       node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
     );
-    assert.deepEqual(flags, { "192.0.2.1": NODE_ADDR_FLAG.LOCAL, "192.0.2.2": 0 });
+    assert.deepEqual(flags, { "192.0.2.1": NODE_ADDR_FLAG.LOCAL, "192.0.2.2": 0, "192.0.2.3": 0 });
     const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
       .sort();
-    assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24"]);
+    assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
     assert.deepEqual(uplinks.entries(), [
       [{ ifindex: nl.link("eth7")!.index }, { addr: "192.0.2.1", mtu: 1500 }],
     ]);
