@@ -29,12 +29,12 @@ export function pods(w: World): void {
 /** A test: its name is the symbol and the claim. It begins with empty maps and the two pods. */
 export interface PacketCase {
   name: string;
-  run(w: World): void;
+  run(w: World): void | Promise<void>;
 }
 
 export const cases: PacketCase[] = [];
 
 /** Adds a test to the suite. */
-export function packetTest(name: string, run: (w: World) => void): void {
+export function packetTest(name: string, run: PacketCase["run"]): void {
   cases.push({ name, run });
 }

@@ -10,6 +10,7 @@ import {
   type MapName,
   maps,
   type NodeConfig,
+  type Remote,
   SCOPE,
   SERVICE_FLAG,
   type Session,
@@ -45,7 +46,7 @@ export interface Step {
   /** The one reason that must be counted. */
   reason: Reason;
   /** Events that must be counted besides, each once; left out: any. */
-  events?: Reason[];
+  events?: readonly Reason[];
 }
 
 /** A backend as "10.0.0.1:80", with a weight as "10.0.0.1:80*3". */
@@ -168,15 +169,21 @@ export class World {
     this.#maps.services.set(key, { ...value, ...none });
   }
 
-  removeService(addr: Addr, proto: number = PROTO.TCP): void {
+  removeService(addr: Addr, proto: number = PROTO.TCP, scope: number = SCOPE.CLUSTER): void {
     const { ip, port } = parse(addr);
-    this.#maps.services.deleteBatch([{ addr: ip, port, proto, scope: SCOPE.CLUSTER }]);
+    this.#maps.services.deleteBatch([{ addr: ip, port, proto, scope }]);
   }
 
   /** A pod of this node. */
   endpoint(addr: string, mac: string, endpoint: Partial<Endpoint> = {}): void {
     const value = { ifindex: 1, mac, gateway: "0.0.0.0", ...endpoint };
     this.#maps.endpoints.set({ addr }, value);
+  }
+
+  /** How to reach the pods of another node. */
+  remote(prefix: string, remote: Remote): void {
+    const [addr = "", length] = prefix.split("/");
+    this.#maps.remotes.set({ prefixlen: Number(length), addr }, remote);
   }
 
   /** Timeouts in seconds; those left out are the defaults. */

@@ -1,0 +1,184 @@
+/** What is too big for its way, or has come to the end of its time. */
+import { CODE, ICMP, icmpError, pattern, PROTO, tcp, udp } from "../../support/packet.ts";
+import {
+  BACK,
+  direct,
+  external,
+  FORWARDED,
+  IN,
+  NODE,
+  OUTSIDE,
+  OVERLAY_MTU,
+  PEER_MAC,
+  TO_PEER,
+  UPLINK_MAC,
+} from "../../support/node.ts";
+import { FROM_LOCAL, LOCAL, packetTest, REMOTE } from "../../support/scene.ts";
+import { UPLINK, type World } from "../../support/world.ts";
+
+const program = "k8sd_from_uplink";
+const client = `${OUTSIDE}:50000`;
+const port = `${NODE}:30053`;
+const backend = `${REMOTE}:5353`;
+/** Bytes of an IP and a UDP header. */
+const HEADERS = 28;
+
+function serve(w: World, backend: string): void {
+  external(w, "0.0.0.0:30053", [backend], { proto: PROTO.UDP });
+  w.run(udp({ src: client, dst: port, ...IN }), program);
+}
+
+function source(w: World): string {
+  const { src, sport } = w.session({ src: client, dst: port, proto: PROTO.UDP })!;
+  return `${src}:${sport}`;
+}
+
+packetTest("answer_sender() tells a client what the overlay's MTU is", (w) => {
+  serve(w, backend);
+  const fits = pattern(OVERLAY_MTU - HEADERS), big = pattern(OVERLAY_MTU - HEADERS + 1);
+  w.check({
+    program,
+    packet: udp({ src: client, dst: port, payload: fits, ...IN }),
+    verdict: "redirect",
+    out: udp({ src: source(w), dst: backend, payload: fits, ...TO_PEER }),
+    reason: "forward_sent",
+  });
+  const about = udp({ src: client, dst: port, payload: big, ...IN });
+  const error = { type: ICMP.UNREACHABLE, code: CODE.FRAGMENTATION_NEEDED, rest: OVERLAY_MTU };
+  w.check({
+    program,
+    packet: about,
+    verdict: "redirect",
+    out: icmpError({
+      src: NODE,
+      dst: OUTSIDE,
+      about,
+      quote: 548,
+      ...error,
+      tos: 0xc0,
+      id: 0,
+      ...BACK,
+    }),
+    reason: "answered_too_big",
+    events: [],
+  });
+});
+
+packetTest("forward_away() leaves it to the tunnel to cut up what may be cut", (w) => {
+  serve(w, backend);
+  const big = { payload: pattern(1472), df: false };
+  w.check({
+    program,
+    packet: udp({ src: client, dst: port, ...big, ...IN }),
+    verdict: "redirect",
+    out: udp({ src: source(w), dst: backend, ...big, ...TO_PEER }),
+    reason: "forward_sent",
+  });
+});
+
+packetTest("forward_away() drops what is too big for a direct way and may be cut", (w) => {
+  direct(w);
+  serve(w, backend);
+  w.check({
+    program,
+    packet: udp({ src: client, dst: port, payload: pattern(1600), df: false, ...IN }),
+    verdict: "drop",
+    reason: "drop_too_big",
+  });
+});
+
+packetTest("answer_sender() tells a client that its packet's time is up", (w) => {
+  serve(w, backend);
+  const about = udp({ src: client, dst: port, ttl: 1, ...IN });
+  w.check({
+    program,
+    packet: about,
+    verdict: "redirect",
+    out: icmpError({
+      src: NODE,
+      dst: OUTSIDE,
+      about,
+      quote: about.length - 14,
+      type: ICMP.TIME_EXCEEDED,
+      tos: 0xc0,
+      id: 0,
+      ...BACK,
+    }),
+    reason: "answered_ttl",
+  });
+});
+
+packetTest("answer_sender() tells another node's pod what the uplink's MTU is", (w) => {
+  w.maps.uplinks.set({ ifindex: UPLINK }, { addr: NODE, mtu: 1400 });
+  serve(w, backend);
+  const about = udp({ src: backend, dst: source(w), payload: pattern(1400 - HEADERS + 1), ...IN });
+  const [from] = source(w).split(":");
+  w.check({
+    program: "k8sd_from_overlay",
+    packet: about,
+    verdict: "redirect",
+    out: icmpError({
+      src: from!,
+      dst: REMOTE,
+      about,
+      quote: 548,
+      type: ICMP.UNREACHABLE,
+      code: CODE.FRAGMENTATION_NEEDED,
+      rest: 1400,
+      tos: 0xc0,
+      id: 0,
+      ttl: 63,
+      // Turned around, then readdressed to the pod's node.
+      ethSrc: IN.ethSrc!,
+      ethDst: PEER_MAC,
+    }),
+    reason: "answered_too_big",
+  });
+  w.check({
+    program: "k8sd_from_overlay",
+    packet: udp({
+      src: backend,
+      dst: source(w),
+      payload: pattern(1400 - HEADERS + 1),
+      df: false,
+      ...IN,
+    }),
+    verdict: "drop",
+    reason: "drop_too_big",
+  });
+  const fits = pattern(1400 - HEADERS);
+  w.check({
+    program: "k8sd_from_overlay",
+    packet: udp({ src: backend, dst: source(w), payload: fits, ...IN }),
+    verdict: "redirect",
+    out: udp({ src: port, dst: client, payload: fits, ...FORWARDED }),
+    reason: "reply_sent",
+  });
+});
+
+packetTest("lbrp_from_pod() leaves a reply that is too big for the uplink to the stack", (w) => {
+  w.maps.uplinks.set({ ifindex: UPLINK }, { addr: NODE, mtu: 1400 });
+  serve(w, `${LOCAL}:5353`);
+  const flow = { src: `${LOCAL}:5353`, dst: client, ...FROM_LOCAL };
+  const big = pattern(1400 - HEADERS + 1);
+  w.check({ packet: udp({ ...flow, payload: big }), verdict: "pass", reason: "pass_too_big" });
+  w.check({ packet: udp({ ...flow, ttl: 1 }), verdict: "pass", reason: "pass_ttl" });
+});
+
+packetTest("segment_len() lets a pod's client far away have whole segments", (w) => {
+  external(w, "0.0.0.0:30080", [`${LOCAL}:8080`]);
+  w.run(tcp({ src: client, dst: `${NODE}:30080`, flags: "S", ...IN }), program);
+  const flow = { src: `${LOCAL}:8080`, dst: client, flags: "A", ...FROM_LOCAL };
+  const whole = pattern(1460);
+  w.check({
+    packet: tcp({ ...flow, payload: whole }),
+    verdict: "redirect",
+    out: tcp({ ...flow, src: `${NODE}:30080`, payload: whole, ttl: 63 }),
+    reason: "reply_sent",
+  });
+  w.check({
+    packet: tcp({ ...flow, payload: pattern(1461) }),
+    verdict: "pass",
+    reason: "pass_too_big",
+  });
+});

@@ -1,0 +1,18 @@
+/**
+ * Packets through k8sdispatcher's programs, and through lbrp's where a flow's replies take that way (BPF_PROG_TEST_RUN).
+ * The cases are in cases/dispatcher/.
+ */
+import { node } from "./support/node.ts";
+import { runPacketTests } from "./support/suite.ts";
+import "./cases/dispatcher/nodeport.ts";
+import "./cases/dispatcher/remote.ts";
+import "./cases/dispatcher/refuse.ts";
+import "./cases/dispatcher/path.ts";
+import "./cases/dispatcher/fragments.ts";
+import "./cases/dispatcher/icmp.ts";
+import "./cases/dispatcher/ports.ts";
+import "./cases/dispatcher/masquerade.ts";
+import "./cases/dispatcher/overlay.ts";
+import "./cases/dispatcher/pass.ts";
+
+runPacketTests("k8sdispatcher", node);
