@@ -43,6 +43,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
     nodeName: config.nodeName,
+    lbAlgorithm: config.lbAlgorithm,
     log,
     resyncMs: config.resync * 1000,
     complete: () => source.complete,

@@ -2,15 +2,22 @@
 import { lookupBatch } from "../bpf/batch.ts";
 import type { Field } from "../bpf/codec.ts";
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
-import { type Backend as BackendValue, backend, type SourceRangeKey } from "../bpf/layout.ts";
+import {
+  type Backend as BackendValue,
+  backend,
+  maglevSlots,
+  type SourceRangeKey,
+} from "../bpf/layout.ts";
 import { mapInfo } from "../bpf/syscall.ts";
 import { frontendKey, parseFrontendKey } from "../model/frontend.ts";
 import type { MapWriter } from "../services/apply.ts";
-import { KernelState, type ServiceEntry, toEntries } from "../services/kernel.ts";
+import { KernelState, SERVICE_FLAG, type ServiceEntry, toEntries } from "../services/kernel.ts";
+import { MAGLEV_SIZE, maglevElements, packMaglev } from "../services/maglev.ts";
 import type { RunWrite, ServiceWrite } from "../services/plan.ts";
 import type { SourceRange } from "../services/ranges.ts";
+import type { TableWrite } from "../services/tables.ts";
 
-type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges">;
+type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev">;
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
@@ -29,6 +36,13 @@ export class KernelWriter implements MapWriter {
     this.maps.backends.setBatch(elements(runs));
   }
 
+  writeTables(tables: readonly TableWrite[]) {
+    this.maps.maglev.setBatch(tables.flatMap(({ table, places }) => {
+      const first = table * maglevElements(MAGLEV_SIZE);
+      return [...packMaglev(places)].map((value, i) => [first + i, value] as const);
+    }));
+  }
+
   writeServices(services: readonly ServiceWrite[]) {
     this.maps.services.setBatch(services.map(({ key, entry }) =>
       [parseFrontendKey(key), {
@@ -38,7 +52,7 @@ export class KernelWriter implements MapWriter {
         total_weight: entry.totalWeight,
         affinity_seconds: entry.affinitySeconds,
         flags: entry.flags,
-        table: 0,
+        table: entry.table ?? 0,
       }] as const
     ));
   }
@@ -78,6 +92,11 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
     services: maps.services.maxEntries,
     backends: maps.backends.maxEntries,
     sourceRanges: maps.source_ranges.maxEntries,
+    maglev: {
+      // The entries of services name a table in 16 bits.
+      tables: Math.min(0x10000, Math.floor(maps.maglev.maxEntries / maglevElements(MAGLEV_SIZE))),
+      size: MAGLEV_SIZE,
+    },
   };
   const kernel = new KernelState(capacity, restMs);
   const services = maps.services.entries().map(([key, value]): [string, ServiceEntry] => [
@@ -89,15 +108,27 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
       totalWeight: value.total_weight,
       affinitySeconds: value.affinity_seconds,
       flags: value.flags,
+      ...(value.flags & SERVICE_FLAG.maglev ? { table: value.table } : {}),
     },
   ]);
   const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
   readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
-  kernel.load(services);
+  kernel.load(services, (table) => readTable(maps.maglev, table));
   for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
     kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
   }
   return kernel;
+}
+
+function readTable(map: ServiceMaps["maglev"], table: number): Uint16Array {
+  const elements = maglevElements(MAGLEV_SIZE);
+  const places: number[] = [];
+  lookupBatch(map, mapInfo(map.fd), table * elements, elements, (_, values, count) => {
+    for (let i = 0; i < count; i++) {
+      places.push(...maglevSlots.decode(values, i * maglevSlots.size).backend);
+    }
+  });
+  return Uint16Array.from(places.slice(0, MAGLEV_SIZE));
 }
 
 /** The array's first `count` elements, without an object for each. */

@@ -3,6 +3,7 @@ import { emptyNodeConfig, NODE_FLAG, type NodeConfig } from "../bpf/layout.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
 import type { RoutingPlan } from "../routing/types.ts";
+import { MAGLEV_SIZE } from "../services/maglev.ts";
 
 /** What is known of the node, besides its settings. */
 export interface NodeFacts {
@@ -36,6 +37,7 @@ export function nodeConfigOf(
     snat_last: snatPorts.last,
     overlay_vni: plan.device === undefined ? 0 : plan.vni,
     overlay_port: plan.device?.port ?? 0,
+    maglev_size: MAGLEV_SIZE,
   };
 }
 

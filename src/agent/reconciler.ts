@@ -4,7 +4,8 @@
  * round of an agent is such a round, which is how it takes up where the last one stopped.
  */
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
-import type { Change } from "../model/state.ts";
+import type { LbAlgorithm } from "../model/objects.ts";
+import { type Change, emptyState } from "../model/state.ts";
 import { applyChanges, isEmpty } from "../services/apply.ts";
 import { DesiredState, type HealthCheck } from "../services/desired.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
@@ -18,8 +19,10 @@ import { type Clock, Runner, systemClock } from "./runner.ts";
 import { endSessions, SessionCleaner } from "./sessions.ts";
 
 export interface ReconcilerOptions {
-  maps: Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "sessions">;
+  maps: Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev" | "sessions">;
   nodeName: string;
+  /** Of Services that do not say; undefined: random. */
+  lbAlgorithm?: LbAlgorithm;
   log: Log;
   /** Milliseconds between full rounds. */
   resyncMs: number;
@@ -54,7 +57,12 @@ export class Reconciler {
   constructor(private readonly options: ReconcilerOptions) {
     this.clock = options.clock ?? systemClock;
     this.log = options.log;
-    this.desired = new DesiredState(options.nodeName);
+    const { nodeName, lbAlgorithm } = options;
+    this.desired = new DesiredState(
+      nodeName,
+      emptyState(),
+      lbAlgorithm === undefined ? {} : { lbAlgorithm },
+    );
     this.writer = new KernelWriter(options.maps);
     this.cleaner = new SessionCleaner(options.maps.sessions, this.log, this.clock);
     this.runner = new Runner({
@@ -122,7 +130,10 @@ export class Reconciler {
 
   private read(): KernelState {
     const kernel = readKernel(this.options.maps, restMs);
-    if (this.kernel !== undefined) kernel.runs.adoptResting(this.kernel.runs, this.clock.now());
+    if (this.kernel !== undefined) {
+      kernel.runs.adoptResting(this.kernel.runs, this.clock.now());
+      kernel.tables.allocator.adoptResting(this.kernel.tables.allocator, this.clock.now());
+    }
     return kernel;
   }
 

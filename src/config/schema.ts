@@ -49,6 +49,8 @@ export interface AgentConfig {
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
   socketLB: "host" | "all" | "off";
+  /** Of Services without the annotation `pcnk.io/lb-algorithm`. */
+  lbAlgorithm: "random" | "maglev";
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   resync: number;
   mapSizes: { services: number; backends: number; sessions: number; endpoints: number };
@@ -250,6 +252,12 @@ export const settings: readonly Setting[] = [
     choice("host", "all", "off"),
     "host",
     "services at connect(): for the node's own processes, for pods too, or off",
+  ),
+  setting(
+    "lbAlgorithm",
+    choice("random", "maglev"),
+    "random",
+    "how a service picks a backend: at random, or the same one for a client on every node",
   ),
   setting("logLevel", logLevels, "info", "trace, debug, info, warn, error or silent"),
   setting("resync", seconds, 300, "time between full comparisons with the kernel's maps"),

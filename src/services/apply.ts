@@ -2,10 +2,12 @@
 import type { KernelState } from "./kernel.ts";
 import type { Changes, RunWrite, ServiceWrite } from "./plan.ts";
 import type { SourceRange } from "./ranges.ts";
+import type { TableWrite } from "./tables.ts";
 
 /** What writes the maps. Each method writes all it is given, or throws. */
 export interface MapWriter {
   writeRuns(runs: readonly RunWrite[]): void;
+  writeTables(tables: readonly TableWrite[]): void;
   writeServices(services: readonly ServiceWrite[]): void;
   /** `frontendKey()`s; one that is not there is no error. */
   deleteServices(keys: readonly string[]): void;
@@ -28,7 +30,9 @@ export function applyChanges(
 ) {
   if (changes.runs.length > 0) writer.writeRuns(changes.runs);
   for (const { first, backends } of changes.runs) kernel.backends.setRun(first, backends);
-  const { ranges } = changes;
+  const { ranges, tables } = changes;
+  if (tables.length > 0) writer.writeTables(tables);
+  for (const write of tables) kernel.tables.set(write);
   if (ranges.add.length > 0) writer.writeRanges(ranges.add);
   for (const range of ranges.add) kernel.ranges.add(range);
   if (changes.deletesFirst) remove(changes, kernel, writer);
@@ -38,6 +42,7 @@ export function applyChanges(
   if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
   for (const range of ranges.remove) kernel.ranges.remove(range);
   for (const run of changes.freed) kernel.runs.release(run, now);
+  for (const table of changes.freedTables) kernel.tables.release(table, now);
 }
 
 function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
@@ -46,7 +51,8 @@ function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
 }
 
 /** Whether there is anything to do. */
-export function isEmpty({ runs, services, ranges, deletes, freed }: Changes): boolean {
-  return runs.length + services.length + deletes.length + freed.length === 0 &&
-    ranges.add.length + ranges.remove.length === 0;
+export function isEmpty(changes: Changes): boolean {
+  const { runs, tables, services, ranges, deletes, freed, freedTables } = changes;
+  return [runs, tables, services, ranges.add, ranges.remove, deletes, freed, freedTables]
+    .every(({ length }) => length === 0);
 }

@@ -184,13 +184,13 @@ class Builder {
   }
 
   /** The node port of a port, when it has one and may have it. */
-  private nodePort({ nodePort, protocol, name, port }: ServicePort, proto: number) {
+  private nodePort({ nodePort, protocol, port }: ServicePort, proto: number) {
     if (nodePort === undefined || !hasNodePorts(this.service)) return undefined;
     const what = `nodePort ${nodePort}/${protocol}`;
     const twin = this.service.ports.find((other) =>
       other.nodePort === nodePort && other.protocol === protocol
     );
-    if (twin?.port !== port || twin.name !== name) {
+    if (twin?.port !== port) {
       this.tell("PortConflict", `${what} is there twice; port ${twin?.port} has it`);
       return undefined;
     }

@@ -6,6 +6,7 @@ import { type Backend, backendKey } from "../model/frontend.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { RangeTable } from "./ranges.ts";
 import { type Run, RunAllocator } from "./runs.ts";
+import { TableRegister } from "./tables.ts";
 
 /** Value of an entry of the `services` map. */
 export interface ServiceEntry {
@@ -18,6 +19,8 @@ export interface ServiceEntry {
   affinitySeconds: number;
   /** Of SERVICE_FLAG. */
   flags: number;
+  /** With SERVICE_FLAG.maglev: which of the Maglev tables. */
+  table?: number;
 }
 
 /** `enum service_flags` of bpf/lib/types.h. */
@@ -120,6 +123,8 @@ export interface Capacity {
   backends: number;
   /** Undefined: no end of them. */
   sourceRanges?: number;
+  /** Maglev tables, and places of each; undefined: none. */
+  maglev?: { tables: number; size: number };
 }
 
 export class KernelState {
@@ -128,6 +133,7 @@ export class KernelState {
   readonly backends: BackendTable;
   readonly runs: RunAllocator;
   readonly ranges: RangeTable;
+  readonly tables: TableRegister;
   /** How many entries use a run, by its first element. */
   private readonly uses = new Map<number, number>();
   /** Entries whose run is not in order: it overlaps another or leaves the array. */
@@ -139,11 +145,20 @@ export class KernelState {
     this.backends = new BackendTable(capacity.backends);
     this.runs = new RunAllocator(capacity.backends, restMs);
     this.ranges = new RangeTable(capacity.sourceRanges);
+    const { tables, size } = capacity.maglev ?? { tables: 0, size: 0 };
+    this.tables = new TableRegister(tables, size, restMs);
   }
 
-  /** What the maps hold; fill `backends` before. */
-  load(services: Iterable<readonly [string, ServiceEntry]>) {
+  /** What the maps hold; fill `backends` before. `readTable` gives the places of a Maglev table. */
+  load(
+    services: Iterable<readonly [string, ServiceEntry]>,
+    readTable: (table: number) => Uint16Array = () => new Uint16Array(),
+  ) {
     for (const [key, entry] of services) this.services.set(key, entry);
+    for (const key of this.services.keys()) {
+      const table = this.tableOf(key);
+      if (table !== undefined) this.tables.load(table, () => readTable(table));
+    }
     const inUse = [...this.services].filter(([key, { count }]) =>
       count > 0 && this.checkRange(key)
     );
@@ -171,6 +186,12 @@ export class KernelState {
     if (first + count <= this.capacity.backends) return true;
     this.misfits.add(key);
     return false;
+  }
+
+  /** The Maglev table of an entry; undefined when it has none. */
+  tableOf(key: string): number | undefined {
+    const entry = this.services.get(key);
+    return entry !== undefined && entry.flags & SERVICE_FLAG.maglev ? entry.table : undefined;
   }
 
   /** The run of an entry; undefined when it has none or none in order. */

@@ -1,9 +1,10 @@
 /**
  * For tests: what the maps should hold, worked out in the plainest way from the words of the API and the KEPs. It shares
- * nothing with what it is compared with but the model of the objects.
+ * nothing with what it is compared with but the model of the objects, and what fills a Maglev table.
  */
 import type { Endpoint, EndpointSlice, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { maglevTable } from "./maglev.ts";
 import type { Contents } from "./sim.ts";
 
 export interface NaiveMaps {
@@ -14,6 +15,9 @@ export interface NaiveMaps {
   /** By port: `service endpoints`. */
   health: Map<number, string>;
 }
+
+/** Places of a Maglev table. */
+export const tableSize = 31;
 
 const proto = { TCP: 6, UDP: 17, SCTP: 132 };
 
@@ -165,7 +169,13 @@ function entryFor(
   let taken = candidates.filter((one) => readyOf(service, one));
   if (!local) taken = hinted(state, service, taken, nodeName);
   if (taken.length === 0) taken = candidates.filter((one) => fallbackOf(service, one));
-  return format(dedupe(taken), service.affinitySeconds, local && usable ? 4 : 0);
+  const list = dedupe(taken);
+  const flags = local && usable ? 4 : 0;
+  if (service.lbAlgorithm !== "maglev" || list.length === 0) {
+    return format(list, service.affinitySeconds, flags);
+  }
+  const table = maglevTable(list.map((one) => ({ ...one, addr: one.address })), tableSize);
+  return `${format(list, service.affinitySeconds, flags + 8)}, table ${table.join(" ")}`;
 }
 
 function hinted(

@@ -8,8 +8,10 @@ import type { Frontend } from "../model/frontend.ts";
 import { KernelState, SERVICE_FLAG, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
+import { maglevTable } from "./maglev.ts";
 import { planRanges, type RangeChanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
+import type { TableWrite } from "./tables.ts";
 
 export interface RunWrite {
   first: number;
@@ -33,13 +35,14 @@ export interface StaleSessions {
 export interface Shortage {
   /** `namespace/name`. */
   service: string;
-  map: "services" | "backends" | "source_ranges";
+  map: "services" | "backends" | "source_ranges" | "maglev";
   message: string;
 }
 
 /** In the order of application. */
 export interface Changes {
   runs: RunWrite[];
+  tables: TableWrite[];
   services: ServiceWrite[];
   /** Added before `services`, removed after `deletes`. */
   ranges: RangeChanges;
@@ -49,6 +52,7 @@ export interface Changes {
   deletes: string[];
   /** No longer pointed to once the above is done. */
   freed: Run[];
+  freedTables: number[];
   stale: StaleSessions[];
   /** Services that did not get what they need. They keep what they have; a new one refuses connections. */
   shortages: Shortage[];
@@ -67,6 +71,8 @@ export interface PlanInput {
 interface Placed {
   backends: readonly Backend[];
   run: Run;
+  /** The Maglev table, where one is asked for and there is room. */
+  table?: number;
 }
 
 const noRun: Run = { first: 0, count: 0 };
@@ -84,11 +90,13 @@ export function plan(input: PlanInput, kernel: KernelState, ids: IdRegister, now
 class Planner {
   private readonly changes: Changes = {
     runs: [],
+    tables: [],
     services: [],
     ranges: { add: [], remove: [] },
     deletesFirst: false,
     deletes: [],
     freed: [],
+    freedTables: [],
     stale: [],
     shortages: [],
   };
@@ -96,6 +104,7 @@ class Planner {
   private readonly ports = new Set<string>();
   /** Runs that lost a user; another frontend may take them up yet. */
   private readonly left: Run[] = [];
+  private readonly leftTables: number[] = [];
   /** Source ranges by id: of all ids that have or had some. */
   private readonly ranges = new Map<number, readonly string[]>();
   private fresh = 0;
@@ -125,6 +134,7 @@ class Planner {
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
     changes.freed = [...kernel.unused(this.left), ...kernel.takeDebris()];
+    changes.freedTables = kernel.tables.unused(this.leftTables);
     this.planRanges(all);
     if (all) this.ids.retain(this.ports);
     return changes;
@@ -140,21 +150,47 @@ class Planner {
         this.noRoom(service, frontend, key, old);
         continue;
       }
-      this.planEntry(frontend, key, old, place.run);
+      this.planEntry(frontend, key, old, place);
     }
   }
 
   /** Where the frontend's backends are or will be; undefined when there is no room for them. */
-  private place(frontend: Frontend, key: string, all: Frontend[], placed: Placed[]) {
+  private place(
+    frontend: Frontend,
+    key: string,
+    all: Frontend[],
+    placed: Placed[],
+  ): Placed | undefined {
     const { backends } = frontend;
     if (backends.length === 0) return { backends, run: noRun };
     const same = placed.find((other) => sameBackends(other.backends, backends));
     if (same !== undefined) return same;
     const run = this.existingRun(key, all, backends) ?? this.newRun(backends);
     if (run === undefined) return undefined;
-    const place = { backends, run };
+    const place: Placed = { backends, run };
+    if (frontend.maglev) this.placeTable(place, frontend, all);
     placed.push(place);
     return place;
+  }
+
+  /** A table for the list: one that is there already, or a new one. Without room clients are spread at random. */
+  private placeTable(place: Placed, frontend: Frontend, all: Frontend[]) {
+    const { tables, capacity } = this.kernel;
+    const { backends } = place;
+    const short = (message: string) =>
+      this.changes.shortages.push({ service: serviceOf(frontend.portId), map: "maglev", message });
+    if (capacity.maglev === undefined) return;
+    if (backends.length > tables.size) {
+      return short(`${backends.length} backends are too many for a Maglev table of ${tables.size}`);
+    }
+    const places = maglevTable(backends, tables.size);
+    // Its own table before that of another frontend: lists that differ may come to the same table.
+    const known = [frontend, ...all].map((one) => this.kernel.tableOf(frontendKey(one)))
+      .find((table) => table !== undefined && tables.holds(table, places));
+    const table = known ?? tables.allocator.allocate(1, this.now);
+    if (table === undefined) return short(`all ${tables.capacity} Maglev tables are taken`);
+    place.table = table;
+    if (known === undefined) this.changes.tables.push({ table, places });
   }
 
   /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
@@ -182,7 +218,12 @@ class Planner {
     return { first, count };
   }
 
-  private planEntry(frontend: Frontend, key: string, old: ServiceEntry | undefined, run: Run) {
+  private planEntry(
+    frontend: Frontend,
+    key: string,
+    old: ServiceEntry | undefined,
+    { run, table }: Pick<Placed, "run" | "table">,
+  ) {
     const { kernel, changes } = this;
     const entry: ServiceEntry = {
       id: this.ids.idOf(frontend.portId, old?.id),
@@ -190,7 +231,8 @@ class Planner {
       count: run.count,
       totalWeight: totalWeight(frontend.backends),
       affinitySeconds: frontend.affinitySeconds,
-      flags: flagsOf(frontend),
+      flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.maglev),
+      ...(table === undefined ? {} : { table }),
     };
     this.wantRanges(entry.id, frontend.sourceRanges);
     if (old !== undefined && sameEntry(old, entry)) return;
@@ -198,6 +240,8 @@ class Planner {
     const before = kernel.runOf(key);
     // The new run first: it may be the old one.
     if (run.count > 0) kernel.use(run);
+    if (table !== undefined) kernel.tables.use(table);
+    this.leaveTable(key);
     if (before !== undefined) {
       this.planStale(key, before, frontend);
       this.leave(before);
@@ -207,7 +251,15 @@ class Planner {
     changes.services.push({ key, entry });
   }
 
+  private leaveTable(key: string) {
+    const table = this.kernel.tableOf(key);
+    if (table === undefined) return;
+    this.kernel.tables.unuse(table);
+    this.leftTables.push(table);
+  }
+
   private planDelete(key: string) {
+    this.leaveTable(key);
     const before = this.kernel.runOf(key);
     if (before !== undefined) {
       this.planStale(key, before, undefined);
@@ -230,10 +282,10 @@ class Planner {
     const { short, ...ranges } = planRanges(this.ranges, kernel.ranges);
     changes.ranges = ranges;
     for (const id of short) {
-      const service = this.ids.portOf(id)?.split(":")[0] ?? `${id}`;
+      const service = serviceOf(this.ids.portOf(id) ?? `${id}`);
       const message =
         `no room for its loadBalancerSourceRanges: all ${kernel.capacity.sourceRanges} ` +
-        "entries are taken; raise mapSizes.sourceRanges";
+        "entries are taken; some of its clients are kept out";
       changes.shortages.push({ service, map: "source_ranges", message });
     }
   }
@@ -259,7 +311,7 @@ class Planner {
       `${this.kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
       `${resting} soon; raise mapSizes.backends`;
     this.changes.shortages.push({ service, map: "backends", message });
-    if (old === undefined) this.planEntry({ ...frontend, backends: [] }, key, old, noRun);
+    if (old === undefined) this.planEntry({ ...frontend, backends: [] }, key, old, { run: noRun });
     else this.wantRanges(old.id, frontend.sourceRanges);
   }
 
@@ -275,7 +327,11 @@ class Planner {
       excess--;
       changes.services.splice(i, 1);
       if (entry.count > 0) this.leave({ first: entry.first, count: entry.count });
-      const service = this.ids.portOf(entry.id)?.split(":")[0] ?? key;
+      if (entry.table !== undefined) {
+        kernel.tables.unuse(entry.table);
+        this.leftTables.push(entry.table);
+      }
+      const service = serviceOf(this.ids.portOf(entry.id) ?? key);
       const message = `no room for ${key}: all ${kernel.capacity.services} entries are taken; ` +
         "raise mapSizes.services";
       changes.shortages.push({ service, map: "services", message });
@@ -292,6 +348,11 @@ class Planner {
       [...kernel.services].some(([key, entry]) => entry.id === id && !deleted.has(key));
     if (!used) this.ranges.set(id, []);
   }
+}
+
+/** The Service in a `portId`. */
+function serviceOf(portId: string): string {
+  return portId.split(":")[0] ?? portId;
 }
 
 /** Those that pass, then those that do not, each in their order. */
@@ -318,5 +379,5 @@ function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {
 function sameEntry(a: ServiceEntry, b: ServiceEntry): boolean {
   return a.id === b.id && a.first === b.first && a.count === b.count &&
     a.totalWeight === b.totalWeight && a.affinitySeconds === b.affinitySeconds &&
-    a.flags === b.flags;
+    a.flags === b.flags && a.table === b.table;
 }

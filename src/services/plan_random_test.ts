@@ -10,7 +10,7 @@ import { DesiredState } from "./desired.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceEntry } from "./kernel.ts";
 import { plan, type PlanInput } from "./plan.ts";
-import { naiveMaps } from "./naive.ts";
+import { naiveMaps, tableSize } from "./naive.ts";
 import { type Contents, SimulatedMaps } from "./sim.ts";
 import { generator, node as nodeObject, pod, remove } from "./test_support.ts";
 import { service, slice, upsert } from "./test_support.ts";
@@ -30,7 +30,7 @@ class World {
 
   constructor(seed: number, capacity: { services: number; backends: number }) {
     this.dice = generator(seed);
-    this.maps = new SimulatedMaps(capacity);
+    this.maps = new SimulatedMaps({ ...capacity, maglev: { tables: 300, size: tableSize } });
     this.kernel = this.maps.read(restMs);
   }
 
@@ -88,6 +88,7 @@ class World {
       ...(below(2) ? {} : { loadBalancerIPs: addresses() }),
       ...(below(2) ? {} : { externalTrafficPolicy: pick(["Cluster", "Local"]) }),
       ...(below(2) ? {} : { healthCheckNodePort: 30000 + below(6) }),
+      ...(below(2) ? {} : { lbAlgorithm: pick(["maglev" as const, "random" as const]) }),
       ...(below(3) ? {} : { sourceRanges: this.ranges() }),
       ...(below(3)
         ? {}
@@ -199,14 +200,17 @@ class World {
   /** Alters the maps behind the agent's back; returns the keys of entries that are wrong now. */
   damage(): Set<string> {
     const { below, pick } = this.dice;
-    const { services, backends, ranges } = this.maps;
+    const { services, backends, ranges, tables } = this.maps;
     const before = this.maps.contents();
     const rangesBefore = this.maps.allRanges();
     for (let n = 1 + below(4); n > 0; n--) {
       const key = services.size > 0 ? pick([...services.keys()]) : "10.96.0.1:80/6/0";
       const entry = services.get(key);
-      const what = below(8);
-      if (what === 6) ranges.add(`${entry?.id ?? 77} 6.0.0.0/${8 + below(3)}`);
+      const what = below(9);
+      if (what === 8) {
+        const table = pick([...services.values()].map(({ table }) => table ?? 0)) ?? 0;
+        tables.set(table, new Uint16Array(tableSize));
+      } else if (what === 6) ranges.add(`${entry?.id ?? 77} 6.0.0.0/${8 + below(3)}`);
       else if (what === 7) ranges.delete(pick([...ranges, ""]));
       else if (what === 0) services.delete(key);
       else if (what === 1) {

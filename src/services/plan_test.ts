@@ -3,6 +3,7 @@ import { type Backend, backendKey, type Frontend } from "../model/frontend.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
 import { type Capacity, KernelState } from "./kernel.ts";
+import { maglevTable } from "./maglev.ts";
 import { plan, type PlanInput } from "./plan.ts";
 import { SimulatedMaps } from "./sim.ts";
 import { backends } from "./test_support.ts";
@@ -80,6 +81,79 @@ Deno.test("plan() writes what the data plane is to know of a frontend as flags",
   ]);
   assert.deepEqual([...maps.services.values()].map(({ flags }) => flags), [0, 4, 2, 6, 1]);
   assert.deepEqual([...maps.ranges], ["1 10.0.0.0/8"]);
+});
+
+const maglev = (tables: number) => ({ services: 10, backends: 40, maglev: { tables, size: 13 } });
+
+Deno.test("plan() writes a Maglev table before the entry, and a new one when the list changes", () => {
+  const { maps, put } = setUp(maglev(4));
+  const entry = () => maps.services.get("10.96.0.1:80/6/0");
+  const list = backends("10.1.0.1:80", "10.1.0.2:80");
+  const seen: unknown[] = [];
+  maps.onStep = () => seen.push([maps.tables.size, entry()?.table]);
+  const two = [
+    frontend("10.96.0.1:80", list, { maglev: true }),
+    frontend("10.96.0.2:80", list, { maglev: true }),
+  ];
+  put(two);
+  assert.deepEqual(seen.slice(2, 4), [[1, undefined], [1, 0]]);
+  assert.deepEqual([...maps.services.values()].map(({ flags, table }) => [flags, table]), [
+    [8, 0],
+    [8, 0],
+  ]);
+  assert.deepEqual(maps.tables.get(0), maglevTable(list, 13));
+  assert.ok(isEmpty(put(two)));
+  const other = put([frontend("10.96.0.1:80", backends("10.1.0.3:80"), { maglev: true }), two[1]!]);
+  assert.deepEqual([entry()?.table, other.freedTables], [1, []]);
+  // The second is the last one to leave table 0, which rests then.
+  assert.deepEqual(put([frontend("10.96.0.2:80", list)]).freedTables, [0]);
+  assert.equal(maps.services.get("10.96.0.2:80/6/0")?.flags, 0);
+  put([frontend("10.96.0.3:80", list, { maglev: true })], 0);
+  assert.equal(maps.services.get("10.96.0.3:80/6/0")?.table, 2);
+  put([frontend("10.96.0.4:80", backends("10.1.0.9:80"), { maglev: true })]);
+  assert.equal(maps.services.get("10.96.0.4:80/6/0")?.table, 0);
+});
+
+Deno.test("plan() keeps Maglev tables over a restart, and repairs them", () => {
+  const { maps, put } = setUp(maglev(4));
+  const wanted = [frontend("10.96.0.1:80", backends("10.1.0.1:80"), { maglev: true })];
+  put(wanted);
+  const restart = () => {
+    const kernel = maps.read(0);
+    const changes = plan(
+      { groups: [group(wanted)], removed: "others" },
+      kernel,
+      new IdRegister(),
+      0,
+    );
+    applyChanges(changes, kernel, maps, 0);
+    return changes;
+  };
+  assert.ok(isEmpty(restart()));
+  maps.tables.set(0, new Uint16Array(13).fill(7));
+  assert.deepEqual(restart().freedTables, [0]);
+  assert.equal(maps.services.get("10.96.0.1:80/6/0")?.table, 1);
+  maps.services.get("10.96.0.1:80/6/0")!.table = 77;
+  restart();
+  assert.deepEqual(
+    maps.tables.get(maps.services.get("10.96.0.1:80/6/0")!.table!),
+    new Uint16Array(13),
+  );
+});
+
+Deno.test("plan() spreads clients at random where there is no room for a Maglev table", () => {
+  const { maps, put } = setUp(maglev(1));
+  put([frontend("10.96.0.1:80", backends("10.1.0.1:80"), { maglev: true })]);
+  const second = frontend("10.96.0.2:80", backends("10.1.0.2:80"), { maglev: true });
+  assert.match(put([second]).shortages[0]!.message, /all 1 Maglev tables are taken/);
+  assert.deepEqual([...maps.services.values()].map(({ flags, count }) => [flags, count]), [
+    [8, 1],
+    [0, 1],
+  ]);
+  const many = Array.from({ length: 14 }, (_, i) => `10.1.1.${i}:80`);
+  const third = frontend("10.96.0.3:80", backends(...many), { maglev: true });
+  assert.match(put([third]).shortages[0]!.message, /14 backends are too many.* of 13/);
+  assert.equal(maps.services.get("10.96.0.3:80/6/0")?.flags, 0);
 });
 
 Deno.test("plan() adds source ranges before an entry asks for them, and removes them after", () => {

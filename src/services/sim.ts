@@ -1,24 +1,26 @@
 /** For tests: maps that are filled one element at a time. */
 import { parseIpv4 } from "../model/ipv4.ts";
 import type { MapWriter } from "./apply.ts";
-import type { BackendEntry, ServiceEntry } from "./kernel.ts";
+import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
 import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";
 import type { RunWrite, ServiceWrite } from "./plan.ts";
 import type { SourceRange } from "./ranges.ts";
+import type { TableWrite } from "./tables.ts";
 
-/** `addr:port weightEnd flags` of each backend, behind the entry's own properties. */
+/** `addr:port weightEnd flags` of each backend, behind the entry's own properties; then the Maglev table. */
 export type Contents = string;
 
 export class SimulatedMaps implements MapWriter {
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendEntry[];
+  readonly tables = new Map<number, Uint16Array>();
   /** `id prefix`. */
   readonly ranges = new Set<string>();
   writes = 0;
   /** Called after every single element that is written or deleted. */
   onStep: () => void = () => {};
 
-  constructor(readonly capacity: { services: number; backends: number }) {
+  constructor(readonly capacity: Capacity) {
     this.backends = Array.from({ length: capacity.backends }, blank);
   }
 
@@ -30,6 +32,13 @@ export class SimulatedMaps implements MapWriter {
         this.backends[i++] = { ...entry };
         this.step();
       }
+    }
+  }
+  writeTables(tables: readonly TableWrite[]) {
+    for (const { table, places } of tables) {
+      if (table >= (this.capacity.maglev?.tables ?? 0)) throw new Error("E2BIG");
+      this.tables.set(table, places);
+      this.step();
     }
   }
   writeServices(services: readonly ServiceWrite[]) {
@@ -73,7 +82,11 @@ export class SimulatedMaps implements MapWriter {
     const list = run.map(({ addr, port, weightEnd, flags }) =>
       `${addr}:${port} ${weightEnd} ${flags}`
     );
-    return [`${entry.totalWeight} ${entry.affinitySeconds} ${entry.flags}`, ...list].join(", ");
+    const table = entry.flags & SERVICE_FLAG.maglev
+      ? [`table ${this.tables.get(entry.table ?? -1)?.join(" ")}`]
+      : [];
+    const head = `${entry.totalWeight} ${entry.affinitySeconds} ${entry.flags}`;
+    return [head, ...list, ...table].join(", ");
   }
 
   /** The prefixes that an entry leads to; undefined: it does not ask for any. */
@@ -101,7 +114,10 @@ export class SimulatedMaps implements MapWriter {
       const [id, prefix = ""] = range.split(" ");
       kernel.ranges.add({ id: Number(id), prefix });
     }
-    kernel.load([...this.services].map(([key, entry]) => [key, { ...entry }] as const));
+    kernel.load(
+      [...this.services].map(([key, entry]) => [key, { ...entry }] as const),
+      (table) => this.tables.get(table) ?? new Uint16Array(),
+    );
     return kernel;
   }
 }
