@@ -1,0 +1,124 @@
+/** The reconciler on maps of the real kernel: every way in, source ranges, Maglev tables; and a second agent on them. */
+import assert from "node:assert/strict";
+import { createLog } from "../../src/agent/log.ts";
+import { readKernel } from "../../src/agent/maps.ts";
+import { Reconciler } from "../../src/agent/reconciler.ts";
+import { type MapName, maps as layout, SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
+import { openMap } from "../../src/bpf/map.ts";
+import { mapCreate } from "../../src/bpf/syscall.ts";
+import { frontendKey } from "../../src/model/frontend.ts";
+import type { Service } from "../../src/model/objects.ts";
+import { MAGLEV_SIZE, maglevTable } from "../../src/services/maglev.ts";
+import { service, slice, upsert } from "../../src/services/test_support.ts";
+import * as needs from "../support/needs.ts";
+
+const NO_PREALLOC = 1;
+
+/** Unpinned maps of the real layout. */
+class Maps implements Disposable {
+  readonly services = openMap(create("services", 64), layout.services);
+  readonly backends = openMap(create("backends", 64), layout.backends);
+  readonly source_ranges = openMap(create("source_ranges", 64, NO_PREALLOC), layout.source_ranges);
+  readonly maglev = openMap(create("maglev", 1024), layout.maglev);
+  readonly sessions = openMap(create("sessions", 64), layout.sessions);
+
+  [Symbol.dispose]() {
+    for (const map of Object.values(this) as { close(): void }[]) map.close();
+  }
+  ranges(): string[] {
+    return this.source_ranges.entries().map(([{ prefixlen, service_id, addr }]) =>
+      `${service_id} ${addr}/${prefixlen - 32}`
+    ).sort();
+  }
+  /** Every map's contents as text. */
+  snapshot(): string {
+    return JSON.stringify(
+      [this.services, this.backends, this.source_ranges, this.maglev].map((map) =>
+        [...map.entries()].map((one) => JSON.stringify(one)).sort()
+      ),
+    );
+  }
+}
+
+function create(name: MapName, maxEntries: number, flags = 0): number {
+  const { type, key, value } = layout[name];
+  return mapCreate({ type, keySize: key.size, valueSize: value.size, maxEntries, name, flags });
+}
+
+function reconciler(maps: Maps) {
+  return new Reconciler({
+    maps,
+    nodeName: "node1",
+    log: createLog("silent", "node1"),
+    resyncMs: 3_600_000,
+    complete: () => true,
+  });
+}
+
+const web = (rest: Partial<Service> = {}) =>
+  service("web", {
+    type: "LoadBalancer",
+    loadBalancerIPs: ["198.51.100.1"],
+    externalTrafficPolicy: "Local",
+    sourceRanges: ["203.0.113.0/24", "10.0.0.0/8"],
+    lbAlgorithm: "maglev",
+    ports: [{ name: "http", protocol: "TCP", port: 80, targetPort: 8080, nodePort: 30080 }],
+    ...rest,
+  });
+
+/** Runs an agent's first round over these Services. */
+function round(maps: Maps, ...services: Service[]) {
+  const agent = reconciler(maps);
+  const endpoints = ["10.1.0.1 @node1", "10.1.0.2 @node2", "10.1.0.3 @node2"];
+  agent.changes([...services.map(upsert), upsert(slice("web", endpoints))]);
+  agent.start();
+  agent.stop();
+}
+
+Deno.test({
+  name:
+    "Reconciler writes every way in, source ranges and Maglev tables, and a second one keeps them",
+  ignore: !needs.root(),
+  fn() {
+    using maps = new Maps();
+    round(maps, web());
+    const { MAGLEV, LOCAL_ONLY, SOURCE_RANGES } = SERVICE_FLAG;
+    const all = [MAGLEV, 3], local = [MAGLEV | LOCAL_ONLY, 1];
+    const entries = maps.services.entries().map(([key, { flags, count }]) =>
+      [frontendKey(key), [flags, count]] as const
+    );
+    assert.deepEqual(Object.fromEntries(entries), {
+      "10.96.0.1:80/6/0": all,
+      "10.96.0.1:0/0/0": [SERVICE_FLAG.ADDRESS, 0],
+      "198.51.100.1:80/6/0": [MAGLEV | SOURCE_RANGES, 3],
+      "198.51.100.1:80/6/1": [MAGLEV | LOCAL_ONLY | SOURCE_RANGES, 1],
+      "0.0.0.0:30080/6/0": all,
+      "0.0.0.0:30080/6/1": local,
+    });
+    const key = { addr: "0.0.0.0", port: 30080, proto: 6, scope: SCOPE.CLUSTER };
+    const { id, first, table } = maps.services.get(key)!;
+    assert.deepEqual(maps.ranges(), [`${id} 10.0.0.0/8`, `${id} 203.0.113.0/24`]);
+
+    const backends = Array.from({ length: 3 }, (_, i) => ({ ...maps.backends.get(first + i)! }))
+      .map(({ addr, port }) => ({ addr, port, weight: 1 }));
+    const slots = Math.ceil(MAGLEV_SIZE / 4);
+    const places = Array.from({ length: slots }, (_, i) => maps.maglev.get(table * slots + i)!)
+      .flatMap(({ backend }) => backend);
+    assert.deepEqual(places.slice(0, MAGLEV_SIZE), [...maglevTable(backends)]);
+    const kernel = readKernel(maps);
+    assert.ok(kernel.tables.holds(table, maglevTable(backends)));
+
+    const before = maps.snapshot();
+    round(maps, web());
+    assert.equal(maps.snapshot(), before);
+    maps.source_ranges.set({ prefixlen: 32 + 24, service_id: id, addr: "6.6.6.0" }, 0);
+    maps.source_ranges.set({ prefixlen: 32 + 24, service_id: 77, addr: "6.6.6.0" }, 0);
+    round(maps, web());
+    assert.equal(maps.snapshot(), before);
+    round(maps, web({ type: "ClusterIP" }));
+    assert.deepEqual(maps.ranges(), []);
+    assert.equal(maps.services.entries().length, 2);
+    round(maps);
+    assert.equal(maps.services.entries().length, 0);
+  },
+});
