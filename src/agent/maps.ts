@@ -13,7 +13,7 @@ import { frontendKey, parseFrontendKey } from "../model/frontend.ts";
 import type { MapWriter } from "../services/apply.ts";
 import { KernelState, SERVICE_FLAG, type ServiceEntry, toEntries } from "../services/kernel.ts";
 import { MAGLEV_SIZE, maglevElements, packMaglev } from "../services/maglev.ts";
-import type { RunWrite, ServiceWrite } from "../services/plan.ts";
+import type { RunWrite, ServiceWrite } from "../services/changes.ts";
 import type { SourceRange } from "../services/ranges.ts";
 import type { TableWrite } from "../services/tables.ts";
 

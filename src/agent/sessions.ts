@@ -6,7 +6,7 @@ import { session, type SessionKey, sessionKey } from "../bpf/layout.ts";
 import { mapInfo } from "../bpf/syscall.ts";
 import { parseFrontendKey, PROTO } from "../model/frontend.ts";
 import type { KernelState } from "../services/kernel.ts";
-import type { StaleSessions } from "../services/plan.ts";
+import type { StaleSessions } from "../services/changes.ts";
 import { judgeStale, type SessionJudge, type SessionView } from "../services/sessions.ts";
 import type { Log } from "./log.ts";
 import { offsetOf } from "./maps.ts";

@@ -1,6 +1,6 @@
 /** Carries planned changes out: into the maps, and step by step into the copy of them. */
 import type { KernelState } from "./kernel.ts";
-import type { Changes, RunWrite, ServiceWrite } from "./plan.ts";
+import type { Changes, RunWrite, ServiceWrite } from "./changes.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 

@@ -2,7 +2,7 @@
 import { backendKey, frontendKey, parseFrontendKey, PROTO, SCOPE } from "../model/frontend.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import type { KernelState } from "./kernel.ts";
-import type { StaleSessions } from "./plan.ts";
+import type { StaleSessions } from "./changes.ts";
 import type { Run } from "./runs.ts";
 
 /** One entry of the `sessions` map, of either direction. Addresses are numbers in host order. */

@@ -3,7 +3,7 @@ import { parseIpv4 } from "../model/ipv4.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
 import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";
-import type { RunWrite, ServiceWrite } from "./plan.ts";
+import type { RunWrite, ServiceWrite } from "./changes.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 
