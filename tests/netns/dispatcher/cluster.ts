@@ -162,6 +162,21 @@ export class ClusterNode {
     }
   }
 
+  /** Another uplink, whose routes are worse than the first one's: nothing would leave by it unasked. */
+  secondUplink(router: TestNetns, address: string, gateway: string): void {
+    const [near, far] = veth(router, this.self, "second", "eth1");
+    router.nl.addAddr({ ifindex: near, address: gateway, prefixLength: 30 });
+    this.self.nl.addAddr({ ifindex: far, address, prefixLength: 30 });
+    this.self.nl.addRoute({ destination: EVERYWHERE, gateway, ifindex: far, metric: 1000 });
+    // The router takes nothing from an address that it would not reach by the same way.
+    writeSysctl("net.ipv4.conf.all.rp_filter", "1", router.path);
+    const { maps } = this.dataPlane;
+    maps.uplinks.set({ ifindex: far }, { addr: address, mtu: 1500 });
+    maps.node_addrs.set({ addr: address }, { flags: NODE_ADDR_FLAG.LOCAL });
+    this.attach(far, "ingress", "k8sd_from_uplink");
+    this.attach(far, "egress", "k8sd_to_uplink");
+  }
+
   attach(ifindex: number, direction: "ingress" | "egress", name: string): void {
     const programFd = this.dataPlane.programFd(name);
     const hook = { bpffs: this.#bpffs, ifindex, direction, nl: this.self.nl };
@@ -325,15 +340,20 @@ export class Cluster {
   }
 }
 
-/** A veth pair between two namespaces, named `name` in one and eth0 in the other; both indexes. */
-function veth(a: TestNetns, b: TestNetns, name: string): [inA: number, inB: number] {
+/** A veth pair between two namespaces, named `name` in one and `peer` in the other; both indexes. */
+function veth(
+  a: TestNetns,
+  b: TestNetns,
+  name: string,
+  peer = "eth0",
+): [inA: number, inB: number] {
   const netnsFd = openFile(b.path);
   try {
-    a.nl.addLink({ kind: "veth", name, up: true, peer: { name: "eth0", netnsFd } });
+    a.nl.addLink({ kind: "veth", name, up: true, peer: { name: peer, netnsFd } });
   } finally {
     closeFd(netnsFd);
   }
-  const inB = b.nl.link("eth0")!.index;
+  const inB = b.nl.link(peer)!.index;
   b.nl.setLink(inB, { up: true });
   return [a.nl.link(name)!.index, inB];
 }

@@ -8,6 +8,7 @@
                                   fine when both got to the same server
   ping ADDR SIZE                  sends an echo request, waits for the reply
   pmtu ADDR PORT SIZE             sends datagrams with DF until told of a smaller MTU
+  datagram ADDR PORT HEX          sends a datagram and waits for nothing
   frames DEVICE HEX...            sends frames as they are
   ring DEVICE HEX                 sends a frame whose headers lie in a page of their own
   txoff DEVICE                    has checksums computed in software on the way out
@@ -180,6 +181,11 @@ def pmtu(addr, port, size):
         if error.errno != errno.EMSGSIZE:
             raise
     return {"ok": True, "mtu": client.getsockopt(socket.IPPROTO_IP, IP_MTU)}
+
+
+def datagram(addr, port, text):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(bytes.fromhex(text), (addr, port))
+    return {"ok": True}
 
 
 def frames(device, *texts):

@@ -8,7 +8,6 @@ import {
   OUTSIDE,
   OVERLAY_PORT,
   ROUTER_MAC,
-  UPLINK_MAC,
 } from "../../support/node.ts";
 import { CLIENT, LOCAL, packetTest, REMOTE } from "../../support/scene.ts";
 import type { Program } from "../../support/world.ts";

@@ -11,7 +11,6 @@ import {
   OVERLAY_MTU,
   PEER_MAC,
   TO_PEER,
-  UPLINK_MAC,
 } from "../../support/node.ts";
 import { FROM_LOCAL, LOCAL, packetTest, REMOTE } from "../../support/scene.ts";
 import { UPLINK, type World } from "../../support/world.ts";
