@@ -22,6 +22,7 @@ import { syncMap } from "./map_sync.ts";
 import { nodeConfigOf } from "./node_config.ts";
 import { keyOf, remotesMap } from "./remotes.ts";
 import { Runner } from "./runner.ts";
+import { endMasqueraded } from "./sessions.ts";
 
 export interface NetworkOptions {
   dataPlane: DataPlane;
@@ -37,6 +38,7 @@ export class Network {
   private watch: RoutingWatch | undefined;
   private uplink: string | undefined;
   private told: string | undefined;
+  private masqueradedAs: string | undefined;
   /** Indexes of the devices that k8sdispatcher is on. */
   private dispatched = new Set<number>();
   private reported = new Set<string>();
@@ -177,6 +179,10 @@ export class Network {
     const { config, dataPlane: { maps } } = this.options;
     const own = this.nodes.get(config.nodeName);
     const address = own?.internalIPs[0] ?? uplink?.addresses[0]?.address;
+    if (this.masqueradedAs !== undefined && address !== this.masqueradedAs) {
+      endMasqueraded(maps.sessions, this.masqueradedAs);
+    }
+    this.masqueradedAs = address;
     maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
     const { LOCAL } = NODE_ADDR_FLAG;
     const addresses = new Map<string, number>();

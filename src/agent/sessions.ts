@@ -66,6 +66,17 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
   return map.deleteBatch(doomed);
 }
 
+/**
+ * Ends flows that are masqueraded as `address`, which the node has no more: they would go on with it until they time out.
+ * Returns how many entries that were.
+ */
+export function endMasqueraded(map: SessionMap, address: string): number {
+  const doomed = map.entries().filter(([key, { src, flags }]) =>
+    flags & SESSION_FLAG.MASQUERADE && (flags & SESSION_FLAG.REPLY ? key.dst : src) === address
+  );
+  return map.deleteBatch(doomed.map(([key]) => key));
+}
+
 /** A session has an entry for each direction; the reply's tells the frontend by what replies become. */
 function fill(view: SessionView, keys: DataView, key: number, values: DataView, value: number) {
   const reply = (values.getUint8(value + at.value.flags) & SESSION_FLAG.REPLY) !== 0;

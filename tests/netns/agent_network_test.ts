@@ -1,6 +1,7 @@
 /** The agent and the other nodes: routes, tunnel and maps follow Node objects; services for the node's own processes. */
 import assert from "node:assert/strict";
-import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE } from "../../src/bpf/layout.ts";
+import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE, SESSION_FLAG } from "../../src/bpf/layout.ts";
+import { SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
 import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
 import { testCgroup } from "../support/cgroup.ts";
@@ -258,3 +259,35 @@ agentTest("agent goes on without hostlb where its cgroup is none, and says so", 
   const told = agent.lines.find(({ event }) => event === "NoSocketLB");
   assert.match(told?.msg ?? "", /--cgroup/);
 });
+
+agentTest(
+  "agent ends flows that are masqueraded as an address the node has no more",
+  async (place) => {
+    using _nl = prepare(place);
+    const agent = await place.start("--uplink", "eth7");
+    using dataPlane = place.dataPlane();
+    const { sessions } = dataPlane.maps;
+    const put = (pod: string, as: string) => {
+      const world = "203.0.113.5";
+      const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0 };
+      const { MASQUERADE, REPLY } = SESSION_FLAG;
+      sessions.set(
+        { src: pod, dst: world, sport: 5000, dport: 80, proto: 17, zone: SESSION_ZONE.MASQUERADE },
+        { ...common, src: as, dst: world, sport: 2000, dport: 80, flags: MASQUERADE },
+      );
+      sessions.set(
+        { src: world, dst: as, sport: 80, dport: 2000, proto: 17, zone: SESSION_ZONE.SERVICE },
+        { ...common, src: world, dst: pod, sport: 80, dport: 5000, flags: MASQUERADE | REPLY },
+      );
+    };
+    put("10.244.1.5", "192.0.2.1");
+    put("10.244.1.6", "192.0.2.99");
+    place.write(
+      "node1.yaml",
+      nodeYaml("node1", { address: "192.0.2.50", podCIDR: "10.244.1.0/24" }),
+    );
+    await routed(agent);
+    const left = sessions.entries().map(([{ src }]) => src).sort();
+    assert.deepEqual(left, ["10.244.1.6", "203.0.113.5"]);
+  },
+);
