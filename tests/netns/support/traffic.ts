@@ -61,8 +61,13 @@ async function datagrams(address: string, port: number, stop: Promise<unknown>) 
     answered.add(Number(number));
     if (answered.size === sent) heardAll();
   });
-  const timer = setInterval(() => socket.send(`udp ${++sent}`, port, address), UDP_EVERY_MS);
+  let stopped = false;
+  const timer = setInterval(() => {
+    // On a busy machine Deno calls back once more after clearInterval().
+    if (!stopped) socket.send(`udp ${++sent}`, port, address);
+  }, UDP_EVERY_MS);
   await stop;
+  stopped = true;
   clearInterval(timer);
   let limit: ReturnType<typeof setTimeout> | undefined;
   await new Promise<void>((resolve) => {
