@@ -18,7 +18,7 @@ import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import type { Context, Measure } from "./measure.ts";
 import type { Result } from "./result.ts";
-import { agent, load } from "./scale.ts";
+import { agent, load, resync } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
 import { start } from "./start.ts";
 import { measureExecutable } from "./subject.ts";
@@ -34,6 +34,7 @@ const MEASURES: readonly Measure[] = [
   udp,
   firstPacket,
   load,
+  resync,
   agent,
 ];
 
