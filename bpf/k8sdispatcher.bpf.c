@@ -309,7 +309,8 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 
 	if (reason || !config)
 		return pass(skb, reason);
-	if (is_tunnel(config, &pkt))
+	/* A pod may speak to somebody else's port of that number. */
+	if (is_tunnel(config, &pkt) && !is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_TUNNEL);
 	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
 		return icmp_error_outbound(skb, &pkt);

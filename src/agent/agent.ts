@@ -33,6 +33,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     throw new Error("there is nowhere to read cluster objects from; give --manifests DIR");
   }
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
+  checkManifests(manifests); // like all that can be wrong with the call: before anything is changed
   const startedAt = new Date().toISOString();
   const log = createLog(config.logLevel, config.nodeName);
   await using stack = new AsyncDisposableStack();
@@ -73,7 +74,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   stack.defer(() => devices.stop());
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
   await devices.start();
-  await startSource(source, manifests);
+  await source.start();
   network.start();
   reconciler.start();
   hostServices.start();
@@ -122,9 +123,9 @@ function openSource(
   });
 }
 
-async function startSource(source: ManifestSource, manifests: string) {
+function checkManifests(manifests: string) {
   try {
-    await source.start();
+    Deno.readDirSync(manifests);
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound
       ? "there is no such directory"

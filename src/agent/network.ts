@@ -2,7 +2,7 @@
  * The node's place among the others: routes and the tunnel to their pods (src/routing), and what the data plane must know
  * of nodes and uplinks. Follows Node objects, the uplink, and whoever disturbs what was set up.
  */
-import { detach } from "../bpf/attach.ts";
+import { detach, listAttachments } from "../bpf/attach.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { NODE_ADDR_FLAG } from "../bpf/layout.ts";
 import { overlayProgram, uplinkPrograms } from "../bpf/places.ts";
@@ -39,8 +39,6 @@ export class Network {
   private uplink: string | undefined;
   private told: string | undefined;
   private masqueradedAs: string | undefined;
-  /** Indexes of the devices that k8sdispatcher is on. */
-  private dispatched = new Set<number>();
   private reported = new Set<string>();
   private failure: unknown;
   private started = false;
@@ -156,13 +154,12 @@ export class Network {
       log.info({ device: placed.device }, `${placed.name} attached`);
     }
     const present = new Set(wanted.map(({ hook }) => hook.ifindex));
-    for (const ifindex of this.dispatched) {
-      if (present.has(ifindex)) continue;
-      for (const direction of ["ingress", "egress"] as const) {
-        detach({ bpffs, nl, ifindex, direction });
-      }
+    // Also those of an agent that ran before, with another uplink.
+    for (const { ifindex, direction, name } of listAttachments({ bpffs, nl })) {
+      if (!name.startsWith("k8sd_") || present.has(ifindex)) continue;
+      detach({ bpffs, nl, ifindex, direction });
+      log.info({ ifindex }, `${name} detached: no uplink any more`);
     }
-    this.dispatched = present;
   }
 
   private tellUplink(uplink: Uplink | undefined) {

@@ -105,7 +105,13 @@ function prepareDirectory(bpffs: string): void {
   const system = "/sys/fs/bpf";
   if (bpffs.startsWith(`${system}/`) && !isBpffs(system)) mountBpffs(system);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
-  if (!isBpffs(bpffs)) mountBpffs(bpffs);
+  if (!isBpffs(bpffs)) {
+    // A mount hides what is there: a slip of the pen must not take /etc away.
+    if (listPins(bpffs).length > 0) {
+      throw new Error(`bpffs ${bpffs}: is a directory with files in it`);
+    }
+    mountBpffs(bpffs);
+  }
   makePinDirectories(bpffs);
   for (const part of ["map", "prog"]) { // of an install that was killed halfway
     for (const name of listPins(`${bpffs}/${part}`)) {

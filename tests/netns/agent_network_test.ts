@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE, SESSION_FLAG } from "../../src/bpf/layout.ts";
 import { SESSION_ZONE } from "../../src/bpf/layout.ts";
+import { listAttachments } from "../../src/bpf/attach.ts";
 import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
 import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
 import { testCgroup } from "../support/cgroup.ts";
@@ -289,5 +290,39 @@ agentTest(
     await routed(agent);
     const left = sessions.entries().map(([{ src }]) => src).sort();
     assert.deepEqual(left, ["10.244.1.6", "203.0.113.5"]);
+  },
+);
+
+agentTest("agent takes k8sdispatcher off the uplink of the agent before it", async (place) => {
+  using nl = prepare(place);
+  nl.addLink({ kind: "veth", name: "eth8", up: true, peer: { name: "other8" } });
+  const { index } = nl.link("eth8")!;
+  nl.addAddr({ ifindex: index, address: "198.51.100.1", prefixLength: 24 });
+  const where = () =>
+    listAttachments({ bpffs: place.bpffs, nl }).filter(({ name }) => name.endsWith("_uplink"))
+      .map(({ ifindex }) => nl.link(ifindex)!.name);
+  const agent = await place.start("--uplink", "eth7", "--attach", "clsact");
+  assert.deepEqual(where(), ["eth7", "eth7"]);
+  await agent.end("SIGTERM");
+  await place.start("--uplink", "eth8", "--attach", "clsact");
+  assert.deepEqual(where(), ["eth8", "eth8"]);
+});
+
+agentTest(
+  "agent changes nothing when its manifests are not there, or its bpffs is something else",
+  async (place) => {
+    Deno.removeSync(place.manifests);
+    const agent = place.spawn();
+    assert.equal((await agent.exit).code, 1);
+    assert.match(agent.errors, /no such directory/);
+    assert.throws(() => Deno.statSync(place.stateDir), Deno.errors.NotFound);
+    assert.throws(() => Deno.statSync(place.bpffs), Deno.errors.NotFound);
+    Deno.mkdirSync(place.manifests);
+    Deno.mkdirSync(place.bpffs);
+    Deno.writeTextFileSync(`${place.bpffs}/precious`, "x");
+    const again = place.spawn();
+    assert.equal((await again.exit).code, 1);
+    assert.match(again.errors, /files in it/);
+    assert.equal(Deno.readTextFileSync(`${place.bpffs}/precious`), "x");
   },
 );
