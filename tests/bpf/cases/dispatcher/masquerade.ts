@@ -3,7 +3,15 @@ import assert from "node:assert/strict";
 import { SESSION_FLAG, SESSION_STATE } from "../../../../src/bpf/layout.ts";
 import { macBytes } from "../../../../src/linux/address.ts";
 import { ICMP, icmp, PROTO, tcp, text, udp } from "../../support/packet.ts";
-import { IN, into, NODE, OTHER_NODE, OUTSIDE, UPLINK_MAC } from "../../support/node.ts";
+import {
+  IN,
+  into,
+  NODE,
+  OTHER_NODE,
+  OUTSIDE,
+  OVERLAY_PORT,
+  UPLINK_MAC,
+} from "../../support/node.ts";
 import {
   CLIENT,
   CLIENT_MAC,
@@ -69,6 +77,18 @@ packetTest("masquerade() carries datagrams, with and without checksum", (w) => {
       reason: "reply_delivered",
     });
   }
+});
+
+packetTest("masquerade() carries datagrams to the port of the node's own tunnel", (w) => {
+  const dst = `${OUTSIDE}:${OVERLAY_PORT}`;
+  w.run(udp({ src: pod, dst }), out);
+  w.check({
+    program: out,
+    packet: udp({ src: pod, dst }),
+    verdict: "pass",
+    out: udp({ src: seen(w, PROTO.UDP, pod, dst), dst }),
+    reason: "masqueraded",
+  });
 });
 
 packetTest("masquerade() carries pings, each with an identifier of its own", (w) => {
