@@ -2,7 +2,7 @@
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import { type CidrKey, type Remote as Entry, REMOTE_MODE } from "../bpf/layout.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
-import type { RemotesMap } from "../routing/read.ts";
+import type { RemotesMap } from "./routing/read.ts";
 import type { Remote } from "../routing/types.ts";
 
 export interface RemotesOptions {

@@ -1,4 +1,4 @@
-/** What the kernel holds of routing, in plain values: read.ts reads it, diff.ts compares it. */
+/** What the kernel holds of routing, in plain values: src/agent/routing reads it, diff.ts compares it. */
 import type { HeldRoute } from "./steps.ts";
 import type { Remote } from "./types.ts";
 

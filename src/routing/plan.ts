@@ -1,6 +1,6 @@
 /**
  * Which way packets go to the pods of other nodes: from the cluster's nodes to the devices, routes, neighbours and map
- * entries that this node should hold. Pure; diff.ts compares the result with the kernel, apply.ts changes the kernel.
+ * entries that this node should hold. Pure; diff.ts compares the result with the kernel, src/agent/routing changes the kernel.
  *
  * Design notes and history
  *
@@ -26,7 +26,7 @@
  *   the device down flushes routes and neighbours both: diff.ts counts on neither surviving.
  * - A device in external mode takes every VNI. dispatcher_from_overlay has to look at the tunnel key.
  * - Only one external device can have a UDP port, and none may share it with a plain VXLAN device: EEXIST or EADDRINUSE (cilium
- *   #2925, #8990). apply.ts names the device that is in the way.
+ *   #2925, #8990). src/agent/routing names the device that is in the way.
  * - Outer UDP checksum zero (allowed over IPv4; what lwtunnel does unless told `csum`; eBPF has to ask for it with
  *   BPF_F_ZERO_CSUM_TX). That is what keeps the checksum bugs of netfilter (flannel #1279, k3s #2013) away. Some NICs (vmxnet3
  *   with a port that is not the standard one) spoil the inner checksum: `checksumOffload: false` has it computed in

@@ -1,6 +1,6 @@
 /** Who disturbs what was applied is noticed at once, and put right. */
 import assert from "node:assert/strict";
-import { RoutingWatch } from "../../src/routing/watch.ts";
+import { RoutingWatch } from "../../src/agent/routing/watch.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { DEVICE, settings, type TestNode, World } from "./routing/world.ts";

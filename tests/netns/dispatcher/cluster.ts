@@ -19,8 +19,8 @@ import { closeFd, openFile } from "../../../src/linux/libc.ts";
 import { withNetns } from "../../../src/linux/netns.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { planRouting } from "../../../src/routing/plan.ts";
-import { readUplink } from "../../../src/routing/read.ts";
-import { Routing } from "../../../src/routing/routing.ts";
+import { readUplink } from "../../../src/agent/routing/read.ts";
+import { Routing } from "../../../src/agent/routing/routing.ts";
 import type { RoutingMode } from "../../../src/routing/types.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 

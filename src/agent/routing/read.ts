@@ -1,9 +1,9 @@
 /** Reads back what the kernel holds: the side of the comparison that diff.ts cannot know. */
-import { SyscallError } from "../linux/libc.ts";
-import type { RtNetlink } from "../linux/rtnetlink.ts";
-import type { TunnelNetlink, VxlanLink } from "../linux/rtnetlink_tunnel.ts";
-import type { HeldDevice, KernelRouting } from "./kernel.ts";
-import type { Remote, RoutingPlan, Uplink } from "./types.ts";
+import { SyscallError } from "../../linux/libc.ts";
+import type { RtNetlink } from "../../linux/rtnetlink.ts";
+import type { TunnelNetlink, VxlanLink } from "../../linux/rtnetlink_tunnel.ts";
+import type { HeldDevice, KernelRouting } from "../../routing/kernel.ts";
+import type { Remote, RoutingPlan, Uplink } from "../../routing/types.ts";
 
 const TABLE_LOCAL = 255;
 

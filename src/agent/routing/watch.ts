@@ -4,13 +4,13 @@
  * that sets reverse path filtering again. It compares nothing itself: whoever is told reconciles, and finds nothing to do
  * when it was a false alarm.
  */
-import { SyscallError } from "../linux/libc.ts";
-import { NetlinkSocket, type Received } from "../linux/netlink.ts";
-import { Poller } from "../linux/poll.ts";
-import { parseAddress, RTM_DELADDR, RTM_NEWADDR } from "../linux/rtnl_addr.ts";
-import { parseLink, RTM_DELLINK, RTM_NEWLINK } from "../linux/rtnl_link.ts";
-import { parseRoute, RTM_DELROUTE } from "../linux/rtnl_route.ts";
-import type { RoutingPlan } from "./types.ts";
+import { SyscallError } from "../../linux/libc.ts";
+import { NetlinkSocket, type Received } from "../../linux/netlink.ts";
+import { Poller } from "../../linux/poll.ts";
+import { parseAddress, RTM_DELADDR, RTM_NEWADDR } from "../../linux/rtnl_addr.ts";
+import { parseLink, RTM_DELLINK, RTM_NEWLINK } from "../../linux/rtnl_link.ts";
+import { parseRoute, RTM_DELROUTE } from "../../linux/rtnl_route.ts";
+import type { RoutingPlan } from "../../routing/types.ts";
 
 /** Legacy multicast groups: links, IPv4 addresses, IPv4 routes, IPv4 device parameters. */
 const GROUPS = 0x1 | 0x10 | 0x40 | 0x800000;

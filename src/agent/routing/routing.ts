@@ -1,14 +1,14 @@
 /**
  * Routing of this node as the agent uses it: give it plans, it makes the kernel follow and tells what it did.
  */
-import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
-import { RtNetlink } from "../linux/rtnetlink.ts";
-import { TunnelNetlink } from "../linux/rtnetlink_tunnel.ts";
+import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
+import { RtNetlink } from "../../linux/rtnetlink.ts";
+import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
 import { type Applied, applySteps, type StepFailure } from "./apply.ts";
-import { diffRouting } from "./diff.ts";
+import { diffRouting } from "../../routing/diff.ts";
 import { readRouting, type RemotesMap, type RoutingKernel } from "./read.ts";
-import type { Step } from "./steps.ts";
-import type { Problem, RoutingPlan } from "./types.ts";
+import type { Step } from "../../routing/steps.ts";
+import type { Problem, RoutingPlan } from "../../routing/types.ts";
 
 export interface RoutingOptions {
   /** Name of this node. */

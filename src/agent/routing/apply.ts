@@ -2,12 +2,12 @@
  * Carries steps out. A step that fails is reported and does not keep the others from being tried: what it leaves undone
  * is found again by the next comparison.
  */
-import { SyscallError } from "../linux/libc.ts";
-import type { Route } from "../linux/rtnetlink.ts";
-import { GUARD_METRIC, ROUTE_PROTOCOL } from "./diff.ts";
+import { SyscallError } from "../../linux/libc.ts";
+import type { Route } from "../../linux/rtnetlink.ts";
+import { GUARD_METRIC, ROUTE_PROTOCOL } from "../../routing/diff.ts";
 import type { RoutingKernel } from "./read.ts";
-import { describeStep, type Step } from "./steps.ts";
-import type { OverlayDevice, PlannedRoute } from "./types.ts";
+import { describeStep, type Step } from "../../routing/steps.ts";
+import type { OverlayDevice, PlannedRoute } from "../../routing/types.ts";
 
 /** A step that could not be done. */
 export interface StepFailure {
