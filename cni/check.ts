@@ -16,8 +16,8 @@ export function check(config: Config, container: Container): void {
   using dataPlane = openInstalled(bpffs, CODE.TRY_AGAIN_LATER);
   using nl = RtNetlink.open();
   const veth = findVeth(nl, container);
-  using state = State.open(stateDir);
-  const faults = recordFaults(state.read(container), veth, addresses);
+  using state = State.openIfThere(stateDir);
+  const faults = recordFaults(state?.read(container), veth, addresses);
   for (const placed of placePrograms(bpffs, nl, veth.host)) {
     if (isInPlace(dataPlane, placed)) continue;
     faults.push(`${placed.name} is not attached to ${placed.hook.direction} of ${placed.device}`);

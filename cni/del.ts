@@ -6,23 +6,23 @@ import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
 import { type Ground, release, releasePrograms } from "./release.ts";
 import { nodeInterfaces, type PodAddress, podAddresses } from "./result.ts";
-import { State } from "./state.ts";
+import { State, type Stored } from "./state.ts";
 import { findVeth } from "./veth.ts";
 
 export function del(config: Config, container: Container, log: Log): void {
   using nl = RtNetlink.open();
   using endpoints = openEndpoints(config.bpffs);
-  using state = State.open(config.stateDir);
+  using state = State.openIfThere(config.stateDir);
   const ground = { bpffs: config.bpffs, nl, endpoints };
-  const attachment = state.read(container);
+  const attachment = state?.read(container);
   if (attachment) {
     release(ground, attachment);
     log.info("pod deleted", { ...attachment });
   } else {
-    releaseUnrecorded(ground, state, traces(config, container, log, nl));
+    releaseUnrecorded(ground, state?.list() ?? [], traces(config, container, log, nl));
     log.debug("there was no record of the pod", { ...container });
   }
-  state.remove(container);
+  state?.remove(container);
 }
 
 /** What is known of an attachment that has no record. */
@@ -57,8 +57,12 @@ function traces(config: Config, container: Container, log: Log, nl: RtNetlink): 
 }
 
 /** Whatever the traces lead to, unless the record of another attachment claims it. */
-function releaseUnrecorded(ground: Ground, state: State, { devices, addresses }: Traces): void {
-  const others = state.list().flatMap(({ attachment }) => attachment ?? []);
+function releaseUnrecorded(
+  ground: Ground,
+  records: Stored[],
+  { devices, addresses }: Traces,
+): void {
+  const others = records.flatMap(({ attachment }) => attachment ?? []);
   for (const { hostIfindex } of others) devices.delete(hostIfindex);
   for (const ifindex of devices) releasePrograms(ground, ifindex);
   if (!ground.endpoints) return;

@@ -24,18 +24,18 @@ export function gc(config: Config, log: Log): void {
   const valid = new Set(config.validAttachments.map(key));
   using nl = RtNetlink.open();
   using endpoints = openEndpoints(config.bpffs);
-  using state = State.open(config.stateDir);
+  using state = State.openIfThere(config.stateDir);
   const ground = { bpffs: config.bpffs, nl, endpoints };
   const reaper = new Reaper(log);
   const kept: Attachment[] = [];
-  for (const stored of state.list()) {
+  for (const stored of state?.list() ?? []) {
     if (!isStale(stored, config.name, valid)) {
       if (stored.attachment) kept.push(stored.attachment);
       continue;
     }
     reaper.try(`attachment ${key(stored.id)}`, () => {
       if (stored.attachment) release(ground, stored.attachment);
-      return state.remove(stored.id);
+      return state?.remove(stored.id) ?? false;
     });
   }
   // What has no owner may be that of a valid attachment whose record was lost.

@@ -56,9 +56,31 @@ export class State {
    * @throws {CniError} code 5 when the directory cannot be used, or others than its owner may write to it
    */
   static open(stateDir: string): State {
-    let lock: Deno.FsFile | undefined;
     try {
       Deno.mkdirSync(`${stateDir}/attachments`, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw failure(`cannot use the state directory ${stateDir}`, error);
+    }
+    return State.#lockIn(stateDir);
+  }
+
+  /**
+   * As `open`, for verbs that have nothing to write: where no directory is there is no record either, and none is made (a
+   * late DEL would leave one on a node that pcnk was removed from).
+   */
+  static openIfThere(stateDir: string): State | undefined {
+    try {
+      Deno.lstatSync(`${stateDir}/attachments`);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw failure(`cannot use the state directory ${stateDir}`, error);
+    }
+    return State.#lockIn(stateDir);
+  }
+
+  static #lockIn(stateDir: string): State {
+    let lock: Deno.FsFile | undefined;
+    try {
       checkOwner(stateDir);
       checkOwner(`${stateDir}/attachments`);
       const options = { read: true, write: true, create: true, mode: 0o600 };

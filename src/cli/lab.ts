@@ -1,5 +1,5 @@
 /** `pcnk lab`: a cluster of network namespaces on this machine. */
-import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Argument, Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { placeOf, sourcesOf } from "../lab/connectivity.ts";
 import { runDemo } from "../lab/demo.ts";
@@ -17,6 +17,7 @@ import { labStatus, renderStatus } from "../lab/status.ts";
 import { outputWidth, streamLook } from "../lab/terminal.ts";
 import { upLab } from "../lab/up.ts";
 import { untilSignal } from "./signals.ts";
+import { checked } from "./usage.ts";
 
 /** The command with its subcommands. */
 export function labCommand() {
@@ -37,16 +38,16 @@ export function labCommand() {
 
 function nameOption(fallback = "lab") {
   return new Option("--name <name>", "the lab's name: 2 to 15 of a-z and 0-9")
-    .argParser(checked(checkLabName)).default(fallback);
+    .argParser(checked((text) => checkLabName(text, "It"))).default(fallback);
 }
 
 function nodesOption() {
-  const parse = checked((text: string) => checkCount("--nodes", text, 1, 16));
+  const parse = checked((text: string) => checkCount("It", text, 1, 16));
   return new Option("--nodes <count>", "nodes, 1 to 16").argParser(parse).default(2);
 }
 
 function podsOption() {
-  const parse = checked((text: string) => checkCount("--pods", text, 0, 32));
+  const parse = checked((text: string) => checkCount("It", text, 0, 32));
   return new Option("--pods <count>", "pods on each node, 0 to 32").argParser(parse).default(2);
 }
 
@@ -65,17 +66,6 @@ function outputOption() {
     .default("table" as const);
 }
 
-/** A bad value is a wrong call (exit code 2), not a failure. */
-function checked<T>(check: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return check(text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-  };
-}
-
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
@@ -85,7 +75,7 @@ const printJson = (value: unknown) => print(JSON.stringify(value, null, 2) + "\n
 
 function up() {
   return new Command("up")
-    .description("make a lab: a physical network, nodes with agents, pods, services")
+    .description("Make a lab: a physical network, nodes with agents, pods, services.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption())
     .action((options) =>
@@ -98,7 +88,7 @@ function up() {
 
 function down() {
   return new Command("down")
-    .description("remove a lab, or what is left of one after a crash")
+    .description("Remove a lab, or what is left of one after a crash.")
     .addOption(nameOption())
     .action(async ({ name }) => {
       const found = await downLab(name, stderrProgress());
@@ -108,7 +98,7 @@ function down() {
 
 function status() {
   return new Command("status")
-    .description("show nodes, pods and the host outside")
+    .description("Show nodes, pods and the host outside.")
     .addOption(outputOption()).addOption(nameOption())
     .action(({ name, output }) => {
       const found = labStatus(LabStore.open(name));
@@ -119,7 +109,7 @@ function status() {
 
 function exec() {
   return new Command("exec")
-    .description("run a command in a pod, on a node or outside; its exit code is the command's")
+    .description("Run a command in a pod, on a node or outside; its exit code is the command's.")
     .usage("[--name NAME] WHERE -- COMMAND [ARGUMENTS]")
     .addOption(nameOption())
     .addArgument(new Argument("<where>", "a pod, a node or outside, e.g. pod1-1 or node1"))
@@ -134,7 +124,7 @@ function exec() {
 
 function test() {
   return new Command("test")
-    .description("run the connectivity matrix; exit code 1 when a cell is red")
+    .description("Run the connectivity matrix; exit code 1 when a cell is red.")
     .addOption(outputOption()).addOption(nameOption())
     .action(({ name, output }) =>
       untilSignal(async (signal) => {
@@ -150,7 +140,7 @@ function test() {
 
 function demo() {
   return new Command("demo")
-    .description("the whole round trip: up, test, down; leaves nothing behind")
+    .description("The whole round trip: up, test, down; leaves nothing behind.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption("demo"))
     .action((options) =>
@@ -165,12 +155,12 @@ function demo() {
 
 function serveCommand() {
   return new Command("serve")
-    .description("the server in a pod; runs until it is killed")
+    .description("The server in a pod; runs until it is killed.")
     .requiredOption("--name <name>", "the pod's name, part of every answer")
     .option(
       "--port <port>",
       "TCP and UDP",
-      checked((text) => checkCount("--port", text, 0, 65535)),
+      checked((text) => checkCount("It", text, 0, 65535)),
       SERVER_PORT,
     )
     .action(async ({ name, port }) => {
@@ -182,7 +172,7 @@ function serveCommand() {
 
 function probeCommand() {
   return new Command("probe")
-    .description("run the probes given as JSON on standard input; results on standard output")
+    .description("Run the probes given as JSON on standard input; results on standard output.")
     .action(async () => {
       const probes = JSON.parse(await new Response(Deno.stdin.readable).text());
       print(JSON.stringify(await runProbes(probes)) + "\n");

@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
+import { UsageError } from "./usage.ts";
 
 /** A subcommand module exports a function that makes its Command. */
 type Loader = () => Promise<Command>;
@@ -36,27 +37,43 @@ const commands: Entry[] = [
   },
 ];
 
+/** Where help and complaints go. */
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+}
+
+const standard: Output = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+};
+
 /** Runs `pcnk ARGS`; returns the exit code. Never throws: a problem is one line on standard error. */
-export async function runCli(given: string[]): Promise<number> {
-  const args = given[0] === "-V" || given[0] === "--version" ? ["version"] : given;
-  const called = args[0] === "help" ? args[1] : args[0];
+export async function runCli(given: string[], output = standard): Promise<number> {
+  const args = helpLast(given[0] === "-V" || given[0] === "--version" ? ["version"] : given);
+  const called = args[0];
   const program = new Command("pcnk")
     .description("A Kubernetes network provider in one executable, made of small eBPF services.")
     .usage("COMMAND [OPTIONS]")
     .option("-V, --version", "show the version")
     .helpCommand("help [COMMAND]", "show the help of a command")
     .addHelpText("after", footer)
-    .showHelpAfterError("(pcnk --help lists the commands)")
+    .configureOutput({
+      writeOut: output.out,
+      writeErr: output.err,
+      outputError: (text, write) => write(text.replace(/^error: /, "pcnk: ")),
+    })
     .exitOverride();
   try {
     for (const { name, summary, load } of commands) {
       const command = name === called ? await load() : new Command(name).description(summary);
       program.addCommand(inherit(command.summary(summary), program));
     }
+    hint(program, "pcnk");
     await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    return exitCode(error);
+    return exitCode(error, output);
   }
 }
 
@@ -69,14 +86,36 @@ Examples:
   pcnk agent --manifests ./cluster  the node agent without a Kubernetes API
 `;
 
+/** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
+function helpLast(args: string[]): string[] {
+  if (args[0] !== "help") return args;
+  const known = args[1] === undefined || commands.some(({ name }) => name === args[1]);
+  return known ? [...args.slice(1), "--help"] : args.slice(1);
+}
+
 /** exitOverride() and the error style are not inherited by commands that are added whole. */
-function inherit(command: Command, program: Command): Command {
-  command.copyInheritedSettings(program).exitOverride();
-  for (const sub of command.commands) inherit(plain(sub), program);
+function inherit(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent).exitOverride();
+  for (const sub of command.commands) {
+    if (sub.summary() === "") sub.summary(summaryOf(sub.description()));
+    inherit(plain(sub), command);
+  }
   return command;
 }
 
-function exitCode(error: unknown): number {
+/** In a list of commands a description stands like the summaries above: without capital and full stop. */
+function summaryOf(description: string): string {
+  return description.charAt(0).toLowerCase() + description.slice(1).replace(/\.$/, "");
+}
+
+/** After an error: where to read on, at the level where the call went wrong. */
+function hint(command: Command, path: string): void {
+  const what = command.commands.length > 0 ? "commands" : "options";
+  command.showHelpAfterError(`(${path} --help lists the ${what})`);
+  for (const sub of command.commands) hint(plain(sub), `${path} ${sub.name()}`);
+}
+
+function exitCode(error: unknown, output: Output): number {
   if (error instanceof CommanderError) {
     // Help and version are not errors; commander has already said what is wrong otherwise.
     return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
@@ -84,7 +123,7 @@ function exitCode(error: unknown): number {
   // `pcnk … | head`: nobody reads on, and nobody would read a message either.
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   const message = error instanceof Error ? error.message : String(error);
-  console.error(`pcnk: ${message}`);
-  if (process.env.PCNK_DEBUG && error instanceof Error) console.error(error.stack);
-  return 1;
+  output.err(`pcnk: ${message}\n`);
+  if (process.env.PCNK_DEBUG && error instanceof Error) output.err(`${error.stack}\n`);
+  return error instanceof UsageError ? 2 : 1;
 }

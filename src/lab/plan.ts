@@ -127,11 +127,12 @@ export interface LabPlan {
  *
  * @throws RangeError that says what is allowed.
  */
-export function checkLabName(name: string): string {
+export function checkLabName(
+  name: string,
+  what = `the lab's name ${JSON.stringify(name)}`,
+): string {
   if (!/^[a-z][a-z0-9]{1,14}$/.test(name)) {
-    throw new RangeError(
-      `bad lab name ${JSON.stringify(name)}: 2 to 15 of a-z and 0-9, a letter first`,
-    );
+    throw new RangeError(`${what} must be 2 to 15 of a-z and 0-9, a letter first`);
   }
   return name;
 }
@@ -145,7 +146,7 @@ export function checkCount(what: string, given: string | number, low: number, hi
   const text = String(given);
   const value = /^\d{1,6}$/.test(text) ? Number(text) : NaN;
   if (!(value >= low && value <= high)) {
-    throw new RangeError(`bad ${what} ${JSON.stringify(given)}: a whole number ${low} to ${high}`);
+    throw new RangeError(`${what} must be a whole number from ${low} to ${high}`);
   }
   return value;
 }

@@ -77,6 +77,7 @@ test("DEL overlooks a damaged record and a prevResult that makes no sense", (wor
 test("DEL succeeds without a data plane and without a state directory", (world) => {
   const pod = world.pod("10.1.0.2");
   ok(world.call("DEL", pod)); // there was never an ADD
+  assert.throws(() => Deno.statSync(world.stateDir), Deno.errors.NotFound); // nor is one made for it
   world.add(pod);
   const config = { bpffs: `${world.dir}/nowhere` };
   ok(world.call("DEL", pod, { config }));
