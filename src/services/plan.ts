@@ -3,13 +3,13 @@
  * an order in which every entry points, at every moment, to a run that holds exactly its old or exactly its new
  * backends: new runs are written first, then the entries that point to them, and only then is anything taken away.
  */
-import { type Backend, frontendKey, isAddressKey } from "../model/frontend.ts";
+import { frontendKey, isAddressKey } from "../model/frontend.ts";
 import type { Frontend } from "../model/frontend.ts";
 import type { Changes, ServiceWrite } from "./changes.ts";
 import { KernelState, SERVICE_FLAG, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
-import { maglevTable } from "./maglev.ts";
+import { noRun, type Placed, Placer, serviceOf } from "./place.ts";
 import { planRanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
 
@@ -21,16 +21,6 @@ export interface PlanInput {
    */
   removed: Iterable<string> | "others";
 }
-
-/** One list of backends of a Service, and the run that holds it. */
-interface Placed {
-  backends: readonly Backend[];
-  run: Run;
-  /** The Maglev table, where one is asked for and there is room. */
-  table?: number;
-}
-
-const noRun: Run = { first: 0, count: 0 };
 
 /**
  * Plans the changes that bring `kernel` to what is desired. Reserves runs and ids in `kernel` and `ids`; if the changes
@@ -96,81 +86,17 @@ class Planner {
   }
 
   private planGroup({ service, frontends }: ServiceFrontends) {
-    const placed: Placed[] = [];
+    const placer = new Placer(frontends, this.kernel, this.changes, this.now);
     for (const frontend of frontends) {
       const key = frontendKey(frontend);
       const old = this.kernel.services.get(key);
-      const place = this.place(frontend, key, frontends, placed);
+      const place = placer.place(frontend, key);
       if (place === undefined) {
         this.noRoom(service, frontend, key, old);
         continue;
       }
       this.planEntry(frontend, key, old, place);
     }
-  }
-
-  /** Where the frontend's backends are or will be; undefined when there is no room for them. */
-  private place(
-    frontend: Frontend,
-    key: string,
-    all: Frontend[],
-    placed: Placed[],
-  ): Placed | undefined {
-    const { backends } = frontend;
-    if (backends.length === 0) return { backends, run: noRun };
-    const same = placed.find((other) => sameBackends(other.backends, backends));
-    if (same !== undefined) return same;
-    const run = this.existingRun(key, all, backends) ?? this.newRun(backends);
-    if (run === undefined) return undefined;
-    const place: Placed = { backends, run };
-    if (frontend.maglev) this.placeTable(place, frontend, all);
-    placed.push(place);
-    return place;
-  }
-
-  /** A table for the list: one that is there already, or a new one. Without room clients are spread at random. */
-  private placeTable(place: Placed, frontend: Frontend, all: Frontend[]) {
-    const { tables, capacity } = this.kernel;
-    const { backends } = place;
-    const short = (message: string) =>
-      this.changes.shortages.push({ service: serviceOf(frontend.portId), map: "maglev", message });
-    if (capacity.maglev === undefined) return;
-    if (backends.length > tables.size) {
-      return short(`${backends.length} backends are too many for a Maglev table of ${tables.size}`);
-    }
-    const places = maglevTable(backends, tables.size);
-    // Its own table before that of another frontend: lists that differ may come to the same table.
-    const known = [frontend, ...all].map((one) => this.kernel.tableOf(frontendKey(one)))
-      .find((table) => table !== undefined && tables.holds(table, places));
-    const table = known ?? tables.allocator.allocate(1, this.now);
-    if (table === undefined) return short(`all ${tables.capacity} Maglev tables are taken`);
-    place.table = table;
-    if (known === undefined) this.changes.tables.push({ table, places });
-  }
-
-  /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
-  private existingRun(key: string, all: Frontend[], backends: readonly Backend[]) {
-    const holds = (candidate: string): Run | undefined => {
-      const run = this.kernel.runOf(candidate);
-      const equal = run?.count === backends.length &&
-        this.kernel.backends.holds(run.first, backends);
-      return equal ? run : undefined;
-    };
-    const own = holds(key);
-    if (own !== undefined) return own;
-    for (const other of all) {
-      const run = holds(frontendKey(other));
-      if (run !== undefined) return run;
-    }
-    return undefined;
-  }
-
-  private newRun(backends: readonly Backend[]): Run | undefined {
-    const { length: count } = backends;
-    const first = this.kernel.runs.allocate(count, this.now);
-    if (first === undefined) return undefined;
-    this.changes.runs.push({ first, backends });
-    return { first, count };
   }
 
   private planEntry(
@@ -305,11 +231,6 @@ class Planner {
   }
 }
 
-/** The Service in a `portId`. */
-function serviceOf(portId: string): string {
-  return portId.split(":")[0] ?? portId;
-}
-
 /** Those that pass, then those that do not, each in their order. */
 function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], T[]] {
   const sorted: [T[], T[]] = [[], []];
@@ -321,14 +242,6 @@ function flagsOf({ proto, localOnly, sourceRanges }: Frontend): number {
   return (proto === 0 ? SERVICE_FLAG.address : 0) |
     (sourceRanges === undefined ? 0 : SERVICE_FLAG.sourceRanges) |
     (localOnly ? SERVICE_FLAG.localOnly : 0);
-}
-
-function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {
-  return a === b || (a.length === b.length && a.every((one, i) => {
-    const other = b[i]!;
-    return one.key === other.key && one.weight === other.weight &&
-      one.terminating === other.terminating;
-  }));
 }
 
 function sameEntry(a: ServiceEntry, b: ServiceEntry): boolean {
