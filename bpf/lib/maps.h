@@ -105,6 +105,16 @@ struct {
 	__type(value, struct node_config);
 } config SEC(".maps");
 
+/* For people only: no program reads it. It lies here so that whoever looks into the
+ * maps finds names in them, also when no agent runs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct name_key);
+	__type(value, struct name);
+} names SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 64);

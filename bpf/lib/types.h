@@ -248,3 +248,21 @@ struct counter {
 	__u64 packets;
 	__u64 bytes;
 };
+
+enum name_kind {
+	NAME_SERVICE_PORT = 1, /* id: service.id; `default/web:http/TCP` */
+	NAME_NODE = 2, /* id: the node's address, in host byte order */
+};
+
+/* What has a name in the cluster and only a number in the other maps. */
+struct name_key {
+	__u32 kind; /* enum name_kind */
+	__u32 id;
+};
+
+#define NAME_LEN 256
+
+/* UTF-8, zeros at the end. A node's name has at most 253 bytes, a port's 148. */
+struct name {
+	__u8 text[NAME_LEN];
+};

@@ -14,6 +14,7 @@ import { HostServices } from "./host_services.ts";
 import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
+import { NodeNames } from "./names.ts";
 import { Network } from "./network.ts";
 import { Reconciler } from "./reconciler.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
@@ -58,7 +59,8 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   stack.defer(() => hostServices.stop());
   const network = new Network({ dataPlane, nl, config, log });
   stack.defer(() => network.stop());
-  const source = openSource(manifests, [reconciler, network], log);
+  const nodeNames = new NodeNames(dataPlane.maps.names, log);
+  const source = openSource(manifests, [reconciler, network, nodeNames], log);
   stack.defer(() => source.close());
   const devices = new Devices({
     dataPlane,
@@ -76,6 +78,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   await devices.start();
   await source.start();
   network.start();
+  nodeNames.start();
   reconciler.start();
   hostServices.start();
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true });

@@ -16,11 +16,15 @@ import { plan } from "../services/plan.ts";
 import { judgeOrphans } from "../services/sessions.ts";
 import type { Log } from "./log.ts";
 import { KernelWriter, readKernel } from "./maps.ts";
+import { type Names, servicePortNames } from "./names.ts";
 import { type Clock, Runner, systemClock } from "./runner.ts";
 import { endSessions, SessionCleaner } from "./sessions.ts";
 
 export interface ReconcilerOptions {
-  maps: Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev" | "sessions">;
+  maps: Pick<
+    DataPlaneMaps,
+    "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "names"
+  >;
   nodeName: string;
   /** Of Services that do not say; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
@@ -43,6 +47,7 @@ export class Reconciler {
   private readonly desired: DesiredState;
   private readonly writer: KernelWriter;
   private readonly cleaner: SessionCleaner;
+  private readonly names: Names;
   private readonly runner: Runner;
   private readonly clock: Clock;
   private readonly log: Log;
@@ -66,6 +71,7 @@ export class Reconciler {
     );
     this.writer = new KernelWriter(options.maps);
     this.cleaner = new SessionCleaner(options.maps.sessions, this.log, this.clock);
+    this.names = servicePortNames(options.maps.names, this.log);
     this.runner = new Runner({
       run: (full) => this.reconcile(full),
       failed: (error, retryMs) => {
@@ -121,12 +127,20 @@ export class Reconciler {
     const changes = plan({ groups, removed: others ? "others" : removed }, kernel, this.ids, start);
     applyChanges(changes, kernel, this.writer, start);
     this.kernel = kernel;
+    this.nameServices(changes, full);
     this.desired.settled();
     this.options.healthChecks?.(this.desired.healthChecks);
     for (const issue of issues) this.report(issue);
     this.cleaner.add(changes.stale, kernel);
     this.settle(changes);
     this.tell(changes, full, start);
+  }
+
+  /** What is gone keeps its name till the next full round: sessions may speak of it yet. */
+  private nameServices({ services }: Changes, full: boolean) {
+    const ids = this.ids!;
+    if (full) this.names.replace(ids.names());
+    else this.names.add(services.map(({ entry: { id } }) => [id, ids.portOf(id) ?? ""] as const));
   }
 
   private read(): KernelState {

@@ -136,6 +136,24 @@ export const mac: Codec<string> = {
   decode: (view, offset) => formatMac(new Uint8Array(view.buffer, view.byteOffset + offset, 6)),
 };
 
+/** Text of at most `size` bytes of UTF-8, `__u8[size]` in C: what is longer is cut off, zeros fill the rest. */
+export function text(size: number): Codec<string> {
+  return {
+    name: `u8[${size}]`,
+    size,
+    align: 1,
+    encode(value, view, offset) {
+      const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, size).fill(0);
+      new TextEncoder().encodeInto(value, bytes);
+    },
+    decode(view, offset) {
+      const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, size);
+      const end = bytes.indexOf(0);
+      return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+    },
+  };
+}
+
 /** A member that only fills space, as wide as `codec`: written as zero, absent in TypeScript. */
 export function pad(codec: Codec<unknown> | Codec<number>): Pad {
   const { size, align } = codec;

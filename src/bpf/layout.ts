@@ -11,6 +11,7 @@ import {
   pad,
   struct,
   type StructCodec,
+  text,
   u16,
   u32,
   u64,
@@ -231,6 +232,22 @@ export type Affinity = ValueOf<typeof affinity>;
 export const maglevSlots = struct("maglev_slots", { backend: array(u16, MAGLEV_SLOTS) });
 export type MaglevSlots = ValueOf<typeof maglevSlots>;
 
+/** enum name_kind */
+export const NAME_KIND = { SERVICE_PORT: 1, NODE: 2 } as const;
+
+/** What has a name in the cluster. */
+export const nameKey = struct("name_key", {
+  /** NAME_KIND */
+  kind: u32,
+  /** By kind: a service's id, or a node's address as a number in host order. */
+  id: u32,
+});
+export type NameKey = ValueOf<typeof nameKey>;
+
+/** Its name. */
+export const name = struct("name", { text: text(256) });
+export type Name = ValueOf<typeof name>;
+
 /** What came by for one reason. */
 export const counter = struct("counter", { packets: u64, bytes: u64 });
 export type Counter = ValueOf<typeof counter>;
@@ -246,6 +263,8 @@ export const maps = {
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots),
   ...networkMaps,
+  /** For people: what has only a number elsewhere. */
+  names: map("names", MAP_TYPE.HASH, nameKey, name),
   counters: {
     name: "counters",
     type: MAP_TYPE.PERCPU_ARRAY,
@@ -274,5 +293,7 @@ export const structs: readonly StructCodec<unknown>[] = [
   affinityKey,
   affinity,
   maglevSlots,
+  nameKey,
+  name,
   ...networkStructs,
 ] as readonly StructCodec<unknown>[];

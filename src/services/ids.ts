@@ -35,6 +35,11 @@ export class IdRegister {
     return this.ports.get(id);
   }
 
+  /** Every id that a port has, with the port. */
+  names(): ReadonlyMap<number, string> {
+    return this.ports;
+  }
+
   /** Forgets all ports but these. */
   retain(portIds: ReadonlySet<string>) {
     for (const [portId, id] of this.ids) {

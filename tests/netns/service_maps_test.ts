@@ -21,6 +21,7 @@ class Maps implements Disposable {
   readonly source_ranges = openMap(create("source_ranges", 64, NO_PREALLOC), layout.source_ranges);
   readonly maglev = openMap(create("maglev", 1024), layout.maglev);
   readonly sessions = openMap(create("sessions", 64), layout.sessions);
+  readonly names = openMap(create("names", 64, NO_PREALLOC), layout.names);
 
   [Symbol.dispose]() {
     for (const map of Object.values(this) as { close(): void }[]) map.close();
@@ -121,4 +122,19 @@ Deno.test({
     round(maps);
     assert.equal(maps.services.entries().length, 0);
   },
+});
+
+Deno.test("names of Service ports are in the kernel, and go with a full round", {
+  ignore: !needs.root(),
+}, () => {
+  using maps = new Maps();
+  const named = () =>
+    new Map(maps.names.entries().map(([{ kind, id }, { text }]) => [`${kind} ${id}`, text]));
+  round(maps, web());
+  const ids = new Set(maps.services.entries().map(([, { id }]) => id));
+  for (const id of ids) assert.match(named().get(`1 ${id}`) ?? "", /^default\/web(:80\/TCP)?$/);
+  assert.equal(named().size, ids.size);
+  maps.names.set({ kind: 2, id: 7 }, { text: "node7" });
+  round(maps);
+  assert.deepEqual([...named()], [["2 7", "node7"]]);
 });
