@@ -3,7 +3,6 @@
  * `link/<ifindex>-<direction>`. Directories are for root only; the kernel makes pins with mode 0600.
  */
 import type { Direction } from "../linux/rtnl_tc.ts";
-import { maps } from "./layout.ts";
 import { objPin } from "./syscall.ts";
 
 /** The pin of a map. */
@@ -75,13 +74,13 @@ export function removePin(path: string): boolean {
   }
 }
 
-/** Whether a data plane is installed below `bpffs`: every map and lbrp's two programs are pinned. */
+/**
+ * Whether a data plane is installed below `bpffs`: lbrp's programs are pinned, which happens last, so all they work on is
+ * there. Maps that a newer version adds for others do not count: pods need none of them.
+ */
 export function dataPlaneReady(bpffs: string): boolean {
-  const pins = [
-    ...Object.keys(maps).map((name) => mapPin(bpffs, name)),
-    ...PROGRAMS.map((name) => programPin(bpffs, name)),
-  ];
-  return pins.every(exists);
+  return [mapPin(bpffs, "endpoints"), ...PROGRAMS.map((name) => programPin(bpffs, name))]
+    .every(exists);
 }
 
 /** Programs of lbrp.bpf.o. */

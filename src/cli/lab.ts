@@ -14,7 +14,7 @@ import { renderReport } from "../lab/report.ts";
 import { serve } from "../lab/serve.ts";
 import { LabStore } from "../lab/state.ts";
 import { labStatus, renderStatus } from "../lab/status.ts";
-import { outputWidth, streamLook } from "../lab/terminal.ts";
+import { outputWidth, streamLook } from "../view/terminal.ts";
 import { upLab } from "../lab/up.ts";
 import { untilSignal } from "./signals.ts";
 import { checked } from "./usage.ts";

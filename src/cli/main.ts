@@ -26,6 +26,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./agent.ts")).agentCommand()),
   },
   {
+    name: "get",
+    summary: "show what the data plane holds: services, backends, sessions, counters, …",
+    load: async () => plain((await import("./get.ts")).getCommand()),
+  },
+  {
     name: "lab",
     summary: "a cluster of network namespaces on this machine",
     load: async () => plain((await import("./lab.ts")).labCommand()),

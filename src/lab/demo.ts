@@ -8,7 +8,7 @@ import type { Progress } from "./progress.ts";
 import { renderReport, type TestReport } from "./report.ts";
 import { LabStore } from "./state.ts";
 import { labStatus, renderStatus } from "./status.ts";
-import { columns, type Paint } from "./terminal.ts";
+import { columns, type Paint } from "../view/terminal.ts";
 import { upLab, type UpOptions } from "./up.ts";
 
 /** Where a demo shows what it found. */

@@ -2,7 +2,7 @@
  * Progress on standard error: on a terminal a line that moves while a step is at work, elsewhere a plain line for each step
  * that has ended.
  */
-import { type Paint, painter, streamLook } from "./terminal.ts";
+import { type Paint, painter, streamLook } from "../view/terminal.ts";
 
 /** Something that takes a while. */
 export interface Step {

@@ -1,6 +1,6 @@
 /** The matrix as text: a table as detailed as the width allows, then a reason for every red cell (pure). */
 import type { Cell, RowResult } from "./matrix.ts";
-import { columns, type Paint, widthOf } from "./terminal.ts";
+import { columns, type Paint, widthOf } from "../view/terminal.ts";
 
 /** Who the columns stand for. */
 export interface Sources {

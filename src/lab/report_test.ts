@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Cell, RowResult } from "./matrix.ts";
 import { formatMs, renderReport, summarize } from "./report.ts";
-import { columns, painter, widthOf } from "./terminal.ts";
+import { columns, painter, widthOf } from "../view/terminal.ts";
 
 const plain = painter(false);
 const sources = {

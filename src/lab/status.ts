@@ -6,7 +6,7 @@ import type { NodePlan } from "./plan.ts";
 import { outsideServer } from "./outside.ts";
 import { isAlive } from "./process.ts";
 import type { LabState, LabStore, PodState } from "./state.ts";
-import { columns, type Paint } from "./terminal.ts";
+import { columns, type Paint } from "../view/terminal.ts";
 
 /** A node as it is now. */
 export interface NodeStatus {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type LabStatus, renderStatus } from "./status.ts";
-import { painter } from "./terminal.ts";
+import { painter } from "../view/terminal.ts";
 
 const status: LabStatus = {
   name: "lab",

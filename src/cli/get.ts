@@ -1,0 +1,150 @@
+/** `pcnk get`: what the kernel's maps hold, in kubectl's habits. */
+import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { settings } from "../config/schema.ts";
+import { cells, columnsOf, type Format, formatRows, FORMATS } from "../view/format.ts";
+import { NodeReader } from "../view/node.ts";
+import { findResource, resources } from "../view/resources.ts";
+import type { Filter, Resource } from "../view/resource.ts";
+import { columns, streamLook } from "../view/terminal.ts";
+import { RowWatch } from "../view/watch.ts";
+import { nearest } from "../config/nearest.ts";
+import { untilSignal } from "./signals.ts";
+
+interface GetOptions {
+  namespace?: string;
+  service?: string;
+  pod?: string;
+  all?: true;
+  output: Format;
+  watch?: true;
+  interval: number;
+  headers: boolean;
+  bpffs: string;
+  stateDir: string;
+}
+
+/** The `get` subcommand. */
+export function getCommand() {
+  return new Command("get")
+    .description(
+      "Show what the data plane of this node holds, read from the kernel: it works without an agent too. Needs root.",
+    )
+    .addArgument(new Argument("<what>", kinds()).argParser(kind))
+    .argument("[names...]", "only these, e.g. a Service's name or namespace/name")
+    .addOption(new Option("-n, --namespace <NAMESPACE>", "only of this namespace"))
+    .addOption(new Option("--service <NAMESPACE/NAME>", "only of this Service"))
+    .addOption(
+      new Option("--pod <NAMESPACE/NAME>", "only of this pod, or of the pod with this address"),
+    )
+    .addOption(new Option("-a, --all", "also what is over: sessions timed out, counters at zero"))
+    .addOption(
+      new Option("-o, --output <FORMAT>", "how to show it").choices(FORMATS).default(
+        "table" as Format,
+      ),
+    )
+    .addOption(new Option("-w, --watch", "go on, and show what changes"))
+    .addOption(
+      new Option("--interval <SECONDS>", "between looks, with --watch").argParser(seconds).default(
+        1,
+      ),
+    )
+    .addOption(new Option("--no-headers", "a table without its first line"))
+    .addOption(place("bpffs", "PCNK_BPFFS"))
+    .addOption(place("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", examples)
+    .action((resource, names, options) => {
+      const filter: Filter = { ...options, names };
+      const given = options as GetOptions;
+      if (!given.watch) return show(resource, filter, given);
+      return untilSignal((signal) => watch(resource, filter, given, signal));
+    });
+}
+
+const examples = `
+What can be shown:
+${resources.map(({ name, help }) => `  ${name.padEnd(10)} ${help}`).join("\n")}
+
+Examples:
+  pcnk get services                           what clients may use, and how many backends serve it
+  pcnk get backends web -n default            where default/web sends them
+  pcnk get sessions --pod default/curl -o wide
+  pcnk get counters -w                        what happens to packets, as it happens
+  pcnk get nodes -o json
+`;
+
+function kinds(): string {
+  return resources.map(({ name }) => name).join(", ");
+}
+
+function kind(text: string): Resource {
+  const found = findResource(text);
+  if (found !== undefined) return found;
+  const guess = nearest(text, resources.map(({ name }) => name));
+  throw new InvalidArgumentError(
+    guess ? `Did you mean ${guess}?` : `It must be one of ${kinds()}.`,
+  );
+}
+
+function seconds(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (!(value >= 0.1 && value <= 3600)) throw new InvalidArgumentError("It must be 0.1 to 3600.");
+  return value;
+}
+
+/** A directory of the node, as the agent's setting has it. */
+function place<const K extends "bpffs" | "stateDir">(key: K, env: string) {
+  const { help, fallback } = settings.find((one) => one.key === key)!;
+  const flag = key === "bpffs" ? "--bpffs <DIR>" as const : "--state-dir <DIR>" as const;
+  return new Option(flag, help.split(";")[0]).env(env).default(fallback as string);
+}
+
+function read(resource: Resource, filter: Filter, { bpffs, stateDir }: GetOptions) {
+  if (Deno.uid() !== 0) throw new Error("pcnk get reads the kernel's maps: it must run as root");
+  using node = new NodeReader({ bpffs, stateDir });
+  return resource.read(node, filter);
+}
+
+function show(resource: Resource, filter: Filter, options: GetOptions): void {
+  const rows = read(resource, filter, options);
+  const { paint } = streamLook(Deno.stdout);
+  const text = formatRows(resource, rows, options.output, paint);
+  const isTable = options.output === "table" || options.output === "wide";
+  if (rows.length === 0 && isTable) console.error(`no ${resource.name} found`);
+  else print(isTable && !options.headers ? text.slice(text.indexOf("\n") + 1) : text);
+}
+
+/** Prints what came, changed and went, until the signal. */
+async function watch(resource: Resource, filter: Filter, options: GetOptions, signal: AbortSignal) {
+  const seen = new RowWatch();
+  const shown = columnsOf(resource, options.output === "wide");
+  let widths: string[][] = options.headers ? [["EVENT", ...shown.map(({ title }) => title)]] : [];
+  while (!signal.aborted) {
+    const events = seen.look(read(resource, filter, options));
+    if (options.output === "json") {
+      print(events.map((event) => JSON.stringify(event) + "\n").join(""));
+    } else if (events.length > 0) {
+      const lines = events.map(({ type, row }) => [type, ...cells(row, shown)]);
+      print(columns([...widths, ...lines]).map((line) => line + "\n").join(""));
+      widths = [];
+    }
+    await pause(options.interval * 1000, signal);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    const timer = setTimeout(finish, ms);
+    function finish() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", finish);
+      done();
+    }
+    signal.addEventListener("abort", finish, { once: true });
+  });
+}
+
+/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+function print(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}

@@ -1,0 +1,33 @@
+/** What changed between two looks at the same things. */
+import type { Row } from "./resource.ts";
+
+/** A row that came, changed or went. */
+export interface RowEvent {
+  type: "added" | "changed" | "removed";
+  row: Row;
+}
+
+/** Compares looks: the first one adds everything. Times since something do not count as a change. */
+export class RowWatch {
+  private before = new Map<string, { text: string; row: Row }>();
+
+  look(rows: readonly Row[]): RowEvent[] {
+    const events: RowEvent[] = [];
+    const now = new Map<string, { text: string; row: Row }>();
+    for (const row of rows) {
+      const { idleSeconds: _, ...rest } = row as Row & { idleSeconds?: number };
+      const text = JSON.stringify(rest);
+      // Rows of one name, such as a Service's ports, are told apart by what they are.
+      const key = now.has(row.name) ? `${row.name} ${text}` : row.name;
+      now.set(key, { text, row });
+      const old = this.before.get(key);
+      if (old === undefined) events.push({ type: "added", row });
+      else if (old.text !== text) events.push({ type: "changed", row });
+    }
+    for (const [key, { row }] of this.before) {
+      if (!now.has(key)) events.push({ type: "removed", row });
+    }
+    this.before = now;
+    return events;
+  }
+}
