@@ -204,15 +204,15 @@ TCP    10.1.0.2:40000  198.51.100.1:443  -              192.168.0.11:2000  estab
   );
   assert.match(
     (await get("snat", "--no-headers")).out,
-    /^TCP {4}192\.168\.0\.11:2000 .* masquerade  5s\n$/,
+    /^TCP {4}192\.168\.0\.11:2000 .* masquerade {2}5s\n$/,
   );
 });
 
 test("get endpoints, nodes, counters and maps read the kernel", async ({ get, plane }) => {
-  assert.match((await get("endpoints")).out, /\n10\.1\.0\.2  default\/web-1  lo      no\n$/);
+  assert.match((await get("endpoints")).out, /\n10\.1\.0\.2 {2}default\/web-1 {2}lo {6}no\n$/);
   assert.match(
     (await get("nodes")).out,
-    /\nnode2  10\.2\.0\.0\/24  overlay  192\.168\.0\.12  lo      1450\n$/,
+    /\nnode2 {2}10\.2\.0\.0\/24 {2}overlay {2}192\.168\.0\.12 {2}lo {6}1450\n$/,
   );
   assert.deepEqual(await get("counters"), { code: 0, out: "", err: "no counters found\n" });
   const cpus = plane.maps.counters.get(1)!.map((_, cpu) => ({
