@@ -3,7 +3,7 @@
  * checks, and the help text.
  */
 import { hostname } from "node:os";
-import { parsePrefix } from "../routing/prefix.ts";
+import { parsePrefix } from "../model/prefix.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 
 /** How a setting is written and checked. */

@@ -15,7 +15,7 @@ import {
   type Prefix,
   prefixOf,
   RangeSet,
-} from "./prefix.ts";
+} from "../model/prefix.ts";
 import type { Problem, ProblemCode, RoutingNode, Uplink } from "./types.ts";
 
 /** A Node whose addresses can be used. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { formatIpv4 } from "../model/ipv4.ts";
 import { checkNodes } from "./nodes.ts";
-import { formatPrefix } from "./prefix.ts";
+import { formatPrefix } from "../model/prefix.ts";
 import { node, uplink } from "./test_support.ts";
 import type { RoutingNode } from "./types.ts";
 

@@ -46,7 +46,7 @@
  */
 import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
 import { type CheckedNode, checkNodes } from "./nodes.ts";
-import { formatPrefix, holds, type Prefix, prefixOf } from "./prefix.ts";
+import { formatPrefix, holds, type Prefix, prefixOf } from "../model/prefix.ts";
 import type {
   Peer,
   PlannedNeighbour,

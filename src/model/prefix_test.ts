@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "./ipv4.ts";
 import { formatPrefix, holds, isUnicast, parsePrefix, RangeSet } from "./prefix.ts";
 
 const ip = (text: string) => parseIpv4(text)!;

@@ -1,5 +1,5 @@
 /** IPv4 prefixes as ranges of numbers, and sets of ranges that do not meet. */
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { formatIpv4, parseIpv4 } from "./ipv4.ts";
 
 /** The addresses of a prefix, first to last, in host order. */
 export interface Prefix {
