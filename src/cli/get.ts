@@ -1,6 +1,5 @@
 /** `pcnk get`: what the kernel's maps hold, in kubectl's habits. */
 import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { settings } from "../config/schema.ts";
 import { cells, columnsOf, type Format, formatRows, FORMATS } from "../view/format.ts";
 import { NodeReader } from "../view/node.ts";
 import { findResource, resources } from "../view/resources.ts";
@@ -8,6 +7,7 @@ import type { Filter, Resource } from "../view/resource.ts";
 import { columns, streamLook } from "../view/terminal.ts";
 import { RowWatch } from "../view/watch.ts";
 import { nearest } from "../config/nearest.ts";
+import { placeOption } from "./options.ts";
 import { untilSignal } from "./signals.ts";
 
 interface GetOptions {
@@ -49,8 +49,8 @@ export function getCommand() {
       ),
     )
     .addOption(new Option("--no-headers", "a table without its first line"))
-    .addOption(place("bpffs", "PCNK_BPFFS"))
-    .addOption(place("stateDir", "PCNK_STATE_DIR"))
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", examples)
     .action((resource, names, options) => {
       const filter: Filter = { ...options, names };
@@ -89,13 +89,6 @@ function seconds(text: string): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(value >= 0.1 && value <= 3600)) throw new InvalidArgumentError("It must be 0.1 to 3600.");
   return value;
-}
-
-/** A directory of the node, as the agent's setting has it. */
-function place<const K extends "bpffs" | "stateDir">(key: K, env: string) {
-  const { help, fallback } = settings.find((one) => one.key === key)!;
-  const flag = key === "bpffs" ? "--bpffs <DIR>" as const : "--state-dir <DIR>" as const;
-  return new Option(flag, help.split(";")[0]).env(env).default(fallback as string);
 }
 
 function read(resource: Resource, filter: Filter, { bpffs, stateDir }: GetOptions) {

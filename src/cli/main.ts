@@ -36,6 +36,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./lab.ts")).labCommand()),
   },
   {
+    name: "status",
+    summary: "is this node well, and if not, what to do",
+    load: async () => plain((await import("./status.ts")).statusCommand()),
+  },
+  {
     name: "version",
     summary: "show the version of pcnk and of what it is made of",
     load: async () => plain((await import("./version.ts")).versionCommand()),

@@ -1,0 +1,260 @@
+/**
+ * Is this node well? Each part is looked at by itself, in the kernel and in the agent's state files; what is not well comes
+ * with a reason and a next step.
+ */
+import { join } from "node:path";
+import { listCgroupHooks } from "../bpf/cgroup.ts";
+import { NotInstalledError } from "../bpf/dataplane.ts";
+import {
+  isInPlace,
+  overlayProgram,
+  type PlacedProgram,
+  placePrograms,
+  uplinkPrograms,
+} from "../bpf/places.ts";
+import { REMOTE_MODE } from "../bpf/layout.ts";
+import { ping } from "../linux/ping.ts";
+import { readCounters, readMaps } from "./counters.ts";
+import { type NodePlace, NodeReader } from "./node.ts";
+import { readNodes } from "./network.ts";
+import { formatAge } from "./sessions.ts";
+
+/** `note`: worth knowing. `warn`: works, but not as it should. `bad`: does not work. */
+export type Health = "ok" | "note" | "warn" | "bad";
+
+/** What was found out about one thing. */
+export interface Finding {
+  part: "agent" | "data plane" | "pods" | "uplink" | "peer" | "host services" | "maps" | "drops";
+  health: Health;
+  /** One line. */
+  text: string;
+  /** What to do about it. */
+  next?: string;
+}
+
+/** How to look. */
+export interface StatusOptions extends NodePlace {
+  /** Other nodes that are asked for an answer, at most; 0: none. */
+  peers: number;
+  /** Milliseconds to wait for it. */
+  timeoutMs: number;
+}
+
+/** Looks at everything. @throws {SyscallError} when the kernel refuses to tell */
+export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
+  const agent = agentFinding(options.stateDir);
+  let node: NodeReader;
+  try {
+    node = new NodeReader(options);
+  } catch (error) {
+    if (!(error instanceof NotInstalledError)) throw error;
+    return [agent, {
+      part: "data plane",
+      health: "bad",
+      text: `none is installed at ${options.bpffs}: pods have no services and no way out`,
+      next: "start the agent once; after that the data plane works without it",
+    }];
+  }
+  using _ = node;
+  return [
+    agent,
+    { part: "data plane", health: "ok", text: `installed at ${options.bpffs}` },
+    ...podFindings(node),
+    ...uplinkFindings(node),
+    ...overlayFindings(node),
+    hostFinding(options.bpffs),
+    ...await peerFindings(node, options),
+    ...mapFindings(node),
+    ...dropFindings(node),
+  ];
+}
+
+function agentFinding(stateDir: string): Finding {
+  const part = "agent";
+  const next = "systemctl status pcnk, or the logs of its pod; services stay as they are meanwhile";
+  let state: { pid: number; startedAt: string; ready: boolean };
+  try {
+    state = JSON.parse(Deno.readTextFileSync(join(stateDir, "agent.json")));
+  } catch {
+    return { part, health: "warn", text: `does not run (nothing in ${stateDir}/agent.json)`, next };
+  }
+  if (!isAgent(state.pid)) {
+    const text = `does not run: process ${state.pid} ended without a word`;
+    return { part, health: "warn", text, next };
+  }
+  const age = formatAge((Date.now() - Date.parse(state.startedAt)) / 1000);
+  return { part, health: "ok", text: `runs as process ${state.pid}, started ${age} ago` };
+}
+
+/** Whether the process lives and is an agent: its number may be another's by now, and a dead one may not be buried yet. */
+function isAgent(pid: number): boolean {
+  try {
+    const words = Deno.readTextFileSync(`/proc/${Number(pid)}/cmdline`).split("\0"); // empty of a zombie
+    return words.includes("agent");
+  } catch {
+    return false;
+  }
+}
+
+const RESTORE = "the agent puts them back within half a minute; if it does not, see its log";
+
+/** Programs that are not where they belong, as `lbrp_from_pod on veth1`. */
+function missing(node: NodeReader, placed: readonly PlacedProgram[]): string[] {
+  return placed.filter((one) => !isInPlace(node.dataPlane, one))
+    .map(({ name, device }) => `${name} on ${device}`);
+}
+
+function podFindings(node: NodeReader): Finding[] {
+  const entries = node.maps.endpoints.entries();
+  const faults = new Set<string>();
+  for (const [{ addr }, { ifindex }] of entries) {
+    const host = node.links.get(ifindex);
+    if (host === undefined) faults.add(`the device of ${addr} is gone`);
+    else {missing(node, placePrograms(node.place.bpffs, node.nl, host)).forEach((one) =>
+        faults.add(one)
+      );}
+  }
+  const pods = `${entries.length} ${entries.length === 1 ? "pod" : "pods"}`;
+  if (faults.size === 0) {
+    return [{ part: "pods", health: "ok", text: `${pods}, every program in its place` }];
+  }
+  const text = `${pods}; not in place: ${[...faults].sort().join(", ")}`;
+  return [{ part: "pods", health: "bad", text, next: RESTORE }];
+}
+
+function uplinkFindings(node: NodeReader): Finding[] {
+  const part = "uplink";
+  const entries = node.maps.uplinks.entries();
+  if (entries.length === 0) {
+    return [{
+      part,
+      health: "bad",
+      text: "none is known: no NodePorts, no other nodes, no way out for pods",
+      next:
+        "is there a default route? else name the device: --uplink, or uplink in the configuration",
+    }];
+  }
+  return entries.map(([{ ifindex }, { addr, mtu }]): Finding => {
+    const link = node.links.get(ifindex);
+    const name = node.device(ifindex);
+    if (link === undefined) {
+      const text = `the device with index ${ifindex} is gone`;
+      return {
+        part,
+        health: "bad",
+        text,
+        next: "ip link; the agent takes the device of the default route",
+      };
+    }
+    const absent = missing(node, uplinkPrograms(node.place.bpffs, node.nl, link));
+    if (absent.length > 0) {
+      return {
+        part,
+        health: "bad",
+        text: `${name}: not in place: ${absent.join(", ")}`,
+        next: RESTORE,
+      };
+    }
+    if (!link.up) {
+      return { part, health: "bad", text: `${name} is down`, next: `ip link set ${name} up` };
+    }
+    return { part, health: "ok", text: `${name}, address ${addr}, MTU ${mtu}` };
+  });
+}
+
+function overlayFindings(node: NodeReader): Finding[] {
+  const devices = new Set(
+    node.maps.remotes.entries().filter(([, { mode }]) => mode === REMOTE_MODE.OVERLAY)
+      .map(([, { ifindex }]) => ifindex),
+  );
+  const faults = [...devices].flatMap((ifindex) => {
+    const link = node.links.get(ifindex);
+    if (link === undefined) return [`the overlay's device (index ${ifindex}) is gone`];
+    return missing(node, [overlayProgram(node.place.bpffs, node.nl, link)]);
+  });
+  if (faults.length === 0) return [];
+  return [{ part: "uplink", health: "bad", text: `overlay: ${faults.join(", ")}`, next: RESTORE }];
+}
+
+function hostFinding(bpffs: string): Finding {
+  const hooks = listCgroupHooks(bpffs).length;
+  return hooks > 0
+    ? {
+      part: "host services",
+      health: "ok",
+      text: `the node's own processes reach services (${hooks} hooks)`,
+    }
+    : {
+      part: "host services",
+      health: "note",
+      text: "the node's own processes do not reach services",
+      next: "socketLB: host, unless it is off on purpose",
+    };
+}
+
+/** Asks other nodes for an echo, by the way their pods' packets go. */
+async function peerFindings(
+  node: NodeReader,
+  { peers, timeoutMs }: StatusOptions,
+): Promise<Finding[]> {
+  const all = readNodes(node, { names: [] });
+  const asked = all.slice(0, peers);
+  const findings = await Promise.all(asked.map(async (peer): Promise<Finding> => {
+    // Through the tunnel its far end is the first address of the podCIDR.
+    const address = peer.mode === "overlay" ? peer.podCIDR.split("/")[0]! : peer.via;
+    const result = await ping({ address, timeoutMs });
+    const way = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
+    if (result.ok) {
+      return {
+        part: "peer",
+        health: "ok",
+        text: `${way}: answers in ${result.rttMs.toFixed(2)} ms`,
+      };
+    }
+    const next = peer.mode === "overlay"
+      ? "does a firewall between the nodes let the tunnel's UDP port through, both ways? is the node up?"
+      : "is the node up, and on the same subnet?";
+    return { part: "peer", health: "bad", text: `${way}: no answer (${result.reason})`, next };
+  }));
+  const rest = all.length - asked.length;
+  if (rest > 0) {
+    findings.push({ part: "peer", health: "note", text: `${rest} more, not asked (--peers N)` });
+  }
+  return findings;
+}
+
+/** Of a map this full people should know. */
+const FULL = 0.8;
+
+function mapFindings(node: NodeReader): Finding[] {
+  const rows = readMaps(node, { names: [] }).map((row) => ({
+    ...row,
+    used: row.entries / row.capacity,
+  }));
+  // A map whose oldest entries make room may well be full.
+  const full = rows.filter(({ used, whenFull }) => used >= FULL && whenFull === "refuses");
+  if (full.length > 0) {
+    return full.map(({ name, entries, capacity }): Finding => ({
+      part: "maps",
+      health: entries >= capacity ? "bad" : "warn",
+      text: `${name} holds ${entries} of ${capacity} entries; what does not fit is left out`,
+      next: `raise mapSizes.${name}; the agent carries the entries over`,
+    }));
+  }
+  const [most] = rows.sort((a, b) => b.used - a.used);
+  const text = most === undefined
+    ? ""
+    : `${(100 * most.used).toFixed(1)} % in ${most.name} at most`;
+  return [{ part: "maps", health: "ok", text }];
+}
+
+function dropFindings(node: NodeReader): Finding[] {
+  const drops = readCounters(node, { names: [] }).filter(({ kind }) => kind === "drop");
+  if (drops.length === 0) return [{ part: "drops", health: "ok", text: "none since the start" }];
+  return drops.sort((a, b) => b.packets - a.packets).slice(0, 5)
+    .map(({ name, packets, meaning }): Finding => ({
+      part: "drops",
+      health: "note",
+      text: `${packets} ${packets === 1 ? "packet" : "packets"}: ${meaning} (${name})`,
+    }));
+}
