@@ -41,6 +41,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./status.ts")).statusCommand()),
   },
   {
+    name: "trace",
+    summary: "what would happen to a packet, hop by hop",
+    load: async () => plain((await import("./trace.ts")).traceCommand()),
+  },
+  {
     name: "version",
     summary: "show the version of pcnk and of what it is made of",
     load: async () => plain((await import("./version.ts")).versionCommand()),

@@ -1,0 +1,123 @@
+/** `pcnk trace`: what would happen to a packet. */
+import { Command, Option } from "@commander-js/extra-typings";
+import process from "node:process";
+import { parseIpv4 } from "../model/ipv4.ts";
+import { NodeReader } from "../view/node.ts";
+import { type Flow, formatEnd } from "../view/packet.ts";
+import { columns, type Paint, streamLook } from "../view/terminal.ts";
+import { findService, type Trace, trace } from "../view/trace.ts";
+import { placeOption } from "./options.ts";
+import { checked, UsageError } from "./usage.ts";
+
+/** The `trace` subcommand. */
+export function traceCommand() {
+  return new Command("trace")
+    .description(
+      "Show what would happen to the first packet of a flow, hop by hop: it runs through copies of this node's programs, on this node's own maps, and changes nothing. Needs root.",
+    )
+    .argument(
+      "<src>",
+      "a pod of this node (namespace/name or address), or an address outside that comes in by the uplink",
+    )
+    .argument("<dst>", "an address, ADDRESS:PORT, or a Service: namespace/name[:port[/udp]]")
+    .addOption(
+      new Option("-p, --protocol <NAME>", "tcp, udp or icmp").choices(
+        ["tcp", "udp", "icmp"] as const,
+      ),
+    )
+    .addOption(
+      new Option("--source-port <PORT>", "of the client; of icmp the identifier").argParser(
+        checked(port),
+      ).default(40000),
+    )
+    .addOption(
+      new Option("-o, --output <FORMAT>", "table or json").choices(["table", "json"] as const)
+        .default("table" as const),
+    )
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", help)
+    .action((src, dst, { protocol, sourcePort, output, bpffs, stateDir }) => {
+      if (Deno.uid() !== 0) throw new Error("pcnk trace runs eBPF programs: it must run as root");
+      using node = new NodeReader({ bpffs, stateDir });
+      const flow = flowOf(node, { src, dst, protocol, sourcePort });
+      const found = trace(node, flow);
+      if (output === "json") console.log(JSON.stringify(found, null, 2));
+      else console.log(renderTrace(found, streamLook(Deno.stdout).paint));
+      process.exitCode = ["refused", "dropped"].includes(found.outcome) ? 1 : 0;
+    });
+}
+
+const help = `
+A backend that is chosen at random may be another one next time. What the other node does with the packet, ask there.
+
+Exit codes: 0 it gets through as far as this node decides, 1 it is refused or dropped, 2 the call was wrong.
+
+Examples:
+  pcnk trace default/curl default/web         from a pod to a Service
+  pcnk trace 10.244.1.2 10.96.0.10:53 -p udp
+  pcnk trace 203.0.113.7 192.168.50.11:30080  from outside to a NodePort of this node
+`;
+
+function port(text: string): number {
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > 65535) throw new Error("It must be a port, 1 to 65535");
+  return value;
+}
+
+interface Call {
+  src: string;
+  dst: string;
+  protocol?: "tcp" | "udp" | "icmp" | undefined;
+  sourcePort: number;
+}
+
+function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flow {
+  const given = protocol?.toUpperCase() as Flow["protocol"] | undefined;
+  const from = sourceOf(node, src);
+  const [, address = "", text] = /^([\d.]+)(?::(\d+))?$/.exec(dst) ?? [];
+  if (parseIpv4(address) !== undefined) {
+    const chosen = given ?? (text === undefined ? "ICMP" : "TCP");
+    if (chosen !== "ICMP" && text === undefined) {
+      throw new UsageError(`${dst} needs a port for ${chosen}: ${dst}:80`);
+    }
+    const dport = chosen === "ICMP" ? 0 : Number(text);
+    if (dport > 65535) throw new UsageError(`${dst}: ports go up to 65535`);
+    return { protocol: chosen, src: from, dst: address, sport: sourcePort, dport };
+  }
+  const service = findService(node, dst);
+  if (service === undefined) {
+    throw new UsageError(
+      `${dst} is neither an address nor a Service of this node's maps (pcnk get services)`,
+    );
+  }
+  const { address: to, port: dport, protocol: own } = service;
+  const chosen = given ?? own;
+  return {
+    protocol: chosen,
+    src: from,
+    dst: to,
+    sport: sourcePort,
+    dport: chosen === "ICMP" ? 0 : dport,
+  };
+}
+
+/** The address of a pod by its name, or the address itself. */
+function sourceOf(node: NodeReader, text: string): string {
+  if (parseIpv4(text) !== undefined) return text;
+  const wanted = text.includes("/") ? text : `default/${text}`;
+  for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
+  throw new UsageError(`there is no pod ${wanted} on this node (pcnk get endpoints)`);
+}
+
+/** The flow, a line for each hop, and the end. */
+export function renderTrace({ flow, hops, outcome, text }: Trace, paint: Paint): string {
+  const ends = [formatEnd(flow, flow.src, flow.sport), formatEnd(flow, flow.dst, flow.dport)];
+  const bad = outcome === "refused" || outcome === "dropped";
+  const rows = hops.map(({ at, reasons, text }, i) => [`${i + 1}`, at, reasons[0] ?? "-", text]);
+  return [
+    paint("bold", `${flow.protocol} ${ends.join(" → ")}`),
+    ...columns(rows),
+    paint(bad ? "red" : "green", `→ ${text}`),
+  ].join("\n");
+}

@@ -1,0 +1,221 @@
+/**
+ * What would happen to a flow's first packet: it is sent through the node's programs over again (replica.ts), hop by hop, until
+ * it has left what this node decides about.
+ */
+import { placePrograms } from "../bpf/places.ts";
+import { TC_ACT } from "../bpf/testrun.ts";
+import type { ReasonInfo } from "../bpf/reasons.ts";
+import { parsePortName, protocolName } from "./names.ts";
+import type { NodeReader } from "./node.ts";
+import { buildPacket, type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "./packet.ts";
+import { type Passage, Replica } from "./replica.ts";
+
+/** A place on the packet's way. */
+export interface Hop {
+  /** A program and its device, `lbrp_from_pod on veth1`, or what else had a say: `routes`. */
+  at: string;
+  /** Names of reasons, the packet's own first; empty where no program decided. */
+  reasons: string[];
+  /** What was done, for people. */
+  text: string;
+}
+
+/** Where it ends. */
+export interface Trace {
+  flow: Flow;
+  hops: Hop[];
+  outcome: "delivered" | "sent" | "answered" | "refused" | "dropped" | "stack";
+  /** One line. */
+  text: string;
+}
+
+/** Follows the packet. `flow.src` is a pod of this node, or somebody out in the world who comes in by an uplink. */
+export function trace(node: NodeReader, flow: Flow): Trace {
+  using replica = new Replica(node);
+  return new Tracer(node, replica, flow).run();
+}
+
+const LOCAL_MAC = "02:00:00:00:00:01";
+
+class Tracer {
+  private readonly hops: Hop[] = [];
+
+  constructor(
+    private readonly node: NodeReader,
+    private readonly replica: Replica,
+    private readonly flow: Flow,
+  ) {}
+
+  run(): Trace {
+    const pod = this.node.maps.endpoints.get({ addr: this.flow.src });
+    return pod === undefined ? this.fromOutside() : this.fromPod(pod.ifindex, pod.mac);
+  }
+
+  private fromPod(ifindex: number, mac: string): Trace {
+    const host = this.node.links.get(ifindex);
+    if (host === undefined) return this.end("dropped", `the device of ${this.flow.src} is gone`);
+    const gateway = host.master === undefined ? host : this.node.links.get(host.master) ?? host;
+    const [, from] = placePrograms(this.node.place.bpffs, this.node.nl, host);
+    const packet = buildPacket(this.flow, { src: mac, dst: gateway.mac || LOCAL_MAC });
+    const passage = this.pass(from!.name, host.name, ifindex, packet);
+    return this.judge(passage) ?? this.stack(passage);
+  }
+
+  private fromOutside(): Trace {
+    const [uplink] = this.node.maps.uplinks.entries();
+    const link = uplink && this.node.links.get(uplink[0].ifindex);
+    if (link === undefined) return this.end("dropped", "this node has no uplink to come in by");
+    const packet = buildPacket(this.flow, { src: LOCAL_MAC, dst: link.mac || LOCAL_MAC });
+    const passage = this.pass("k8sd_from_uplink", link.name, link.index, packet);
+    return this.judge(passage) ?? this.stack(passage, link.index);
+  }
+
+  /** Runs a program and writes down what it did. */
+  private pass(
+    program: string,
+    device: string,
+    ifindex: number,
+    packet: Uint8Array<ArrayBuffer>,
+  ): Passage {
+    const passage = this.replica.run(program, packet, ifindex);
+    const [before, after] = [readPacket(packet), readPacket(passage.packet)];
+    const [reason] = passage.reasons;
+    const text = [reason?.help ?? "passed on", ...changes(before, after)].join("; ");
+    this.hops.push({
+      at: `${program} on ${device}`,
+      reasons: passage.reasons.map(({ name }) => name),
+      text,
+    });
+    return passage;
+  }
+
+  /** The end, when the program has decided on it; undefined when the packet goes on to the stack. */
+  private judge({ verdict, packet, reasons: [reason] }: Passage): Trace | undefined {
+    const now = readPacket(packet) ?? this.flow;
+    if (verdict === TC_ACT.SHOT) {
+      return this.end("dropped", `dropped: ${reason?.help ?? "no reason told"}`);
+    }
+    if (verdict !== TC_ACT.REDIRECT) return undefined;
+    if (reason !== undefined) {
+      const answer = answered(reason);
+      if (answer !== undefined) return this.end(...answer);
+    }
+    return this.arrive(now);
+  }
+
+  /** Past the stack: into a pod of this node, or on the way to another. */
+  private arrive(now: Flow): Trace {
+    const to = formatEnd(now, now.dst, now.dport);
+    if (this.node.maps.endpoints.get({ addr: now.dst })) {
+      const pod = this.node.pods.get(now.dst)?.pod;
+      return this.end("delivered", `delivered to ${to}${pod ? `, pod ${pod}` : ""}, on this node`);
+    }
+    const remote = this.node.maps.remotes.get({ prefixlen: 32, addr: now.dst });
+    if (remote === undefined) return this.end("sent", `sent to ${to}`);
+    const name = this.node.nodeName(remote.via) ?? remote.via;
+    const device = remote.ifindex === 0 ? "the node's routes" : this.node.device(remote.ifindex);
+    return this.end("sent", `sent to ${to} on node ${name} (${remote.via}) by ${device}`);
+  }
+
+  /** The node's own routes decide. */
+  private stack({ packet }: Passage, cameBy?: number): Trace {
+    const now = readPacket(packet) ?? this.flow;
+    if (this.node.maps.endpoints.get({ addr: now.dst })) return this.arrive(now);
+    let route;
+    try {
+      route = this.node.nl.routeTo(now.dst);
+    } catch (error) {
+      const reason = (error as Error).message;
+      this.hops.push({ at: "routes", reasons: [], text: `no way to ${now.dst}: ${reason}` });
+      return this.end("dropped", `the node has no route to ${now.dst}`);
+    }
+    if (route.type === "local") {
+      this.hops.push({ at: "routes", reasons: [], text: `${now.dst} is an address of this node` });
+      return this.end(
+        "stack",
+        `up to the node's own sockets: ${formatEnd(now, now.dst, now.dport)}`,
+      );
+    }
+    const device = this.node.device(route.ifindex ?? 0);
+    const via = route.gateway ? ` via ${route.gateway}` : "";
+    this.hops.push({ at: "routes", reasons: [], text: `to ${now.dst}${via} by ${device}` });
+    return this.leave(packet, route.ifindex ?? 0, cameBy);
+  }
+
+  /** Out by a device: through the dispatcher when that is an uplink. */
+  private leave(packet: Uint8Array<ArrayBuffer>, ifindex: number, cameBy?: number): Trace {
+    const now = readPacket(packet) ?? this.flow;
+    const device = this.node.device(ifindex);
+    if (!this.node.maps.uplinks.get({ ifindex })) {
+      const back = cameBy === ifindex ? ", where it came from" : "";
+      return this.end("stack", `left to the node's stack, by ${device}${back}`);
+    }
+    const passage = this.pass("k8sd_to_uplink", device, ifindex, packet);
+    const judged = passage.verdict === TC_ACT.SHOT ? this.judge(passage) : undefined;
+    if (judged !== undefined) return judged;
+    const out = readPacket(passage.packet) ?? now;
+    const as = formatEnd(out, out.src, out.sport);
+    return this.end("sent", `sent to ${formatEnd(out, out.dst, out.dport)} by ${device}, as ${as}`);
+  }
+
+  private end(outcome: Trace["outcome"], text: string): Trace {
+    return { flow: this.flow, hops: this.hops, outcome, text };
+  }
+}
+
+/** Whether the packet's reason means that an answer went back to its sender. */
+function answered({ name, help }: ReasonInfo): [Trace["outcome"], string] | undefined {
+  if (name.startsWith("refused_")) return ["refused", help];
+  if (name === "echo_answered") return ["answered", `answered by this node: ${help}`];
+  if (name.startsWith("answered_")) return ["answered", help];
+  return undefined;
+}
+
+function changes(before: Flow | undefined, after: Flow | undefined): string[] {
+  if (before === undefined || after === undefined) return [];
+  // An answer has its ends exchanged: nothing was translated.
+  if (after.dst === before.src && after.src === before.dst) return [];
+  const end = (which: "src" | "dst", flow: Flow) =>
+    formatEnd(flow, flow[which], which === "src" ? flow.sport : flow.dport);
+  return (["src", "dst"] as const).flatMap((which) => {
+    const [old, fresh] = [end(which, before), end(which, after)];
+    return old === fresh ? [] : [`${old} became ${fresh}`];
+  });
+}
+
+/** The frontend that a name of a Service stands for: `default/web`, `web:80`, `default/web:53/UDP`. */
+export interface NamedTarget {
+  address: string;
+  port: number;
+  protocol: "TCP" | "UDP";
+}
+
+/** Looks a Service up in the kernel, by its name; its ClusterIP before other addresses. @throws Error naming choices */
+export function findService(node: NodeReader, text: string): NamedTarget | undefined {
+  const [, namespace = "default", name, port, protocol] =
+    /^(?:([a-z0-9.-]+)\/)?([a-z][a-z0-9-]*)(?::(\d+)(?:\/(tcp|udp))?)?$/i.exec(text) ?? [];
+  if (name === undefined) return undefined;
+  const found = node.maps.services.entries().flatMap(([key, { id }]) => {
+    const named = parsePortName(node.portName(id));
+    const same = named.service === name && named.namespace === namespace && key.port > 0 &&
+      key.addr !== "0.0.0.0" && (port === undefined || named.port === Number(port)) &&
+      (protocol === undefined || named.protocol === protocol.toUpperCase());
+    if (!same || (key.proto !== PROTOCOL_NUMBER.TCP && key.proto !== PROTOCOL_NUMBER.UDP)) {
+      return [];
+    }
+    return [{
+      address: key.addr,
+      port: key.port,
+      protocol: protocolName(key.proto) as "TCP" | "UDP",
+    }];
+  });
+  const tcpFirst = found.sort((a, b) =>
+    a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : a.port - b.port
+  );
+  const ports = new Set(tcpFirst.map((one) => `${one.port}/${one.protocol}`));
+  const sorts = new Set(tcpFirst.map((one) => one.port));
+  if (sorts.size > 1) {
+    throw new Error(`${namespace}/${name} has several ports: ${[...ports].join(", ")}; name one`);
+  }
+  return tcpFirst[0];
+}
