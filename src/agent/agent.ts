@@ -5,10 +5,9 @@
 import { join } from "node:path";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
-import { formatProblem, ManifestSource } from "../cluster/manifests.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
-import type { Change } from "../model/state.ts";
+import { chooseSource, openSource } from "./cluster_source.ts";
 import { Devices } from "./devices.ts";
 import { HostServices } from "./host_services.ts";
 import { HealthCheckServer } from "./health_check.ts";
@@ -29,12 +28,9 @@ const deviceCheckMs = 30_000;
  * @throws Error with a message for the user when it cannot start: what is wrong, and where
  */
 export async function runAgent(config: AgentConfig, { signal }: { signal: AbortSignal }) {
-  const { manifests, stateDir } = config;
-  if (manifests === undefined) {
-    throw new Error("there is nowhere to read cluster objects from; give --manifests DIR");
-  }
+  const { stateDir } = config;
+  const choice = chooseSource(config); // like all that can be wrong with the call: before anything is changed
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
-  checkManifests(manifests); // like all that can be wrong with the call: before anything is changed
   const startedAt = new Date().toISOString();
   const log = createLog(config.logLevel, config.nodeName);
   await using stack = new AsyncDisposableStack();
@@ -60,7 +56,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   const network = new Network({ dataPlane, nl, config, log });
   stack.defer(() => network.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
-  const source = openSource(manifests, [reconciler, network, nodeNames], log);
+  const source = openSource(choice, [reconciler, network, nodeNames], log);
   stack.defer(() => source.close());
   const devices = new Devices({
     dataPlane,
@@ -76,7 +72,8 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   stack.defer(() => devices.stop());
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
   await devices.start();
-  await source.start();
+  await Promise.race([source.start(), aborted(signal)]); // the API server may be away for long
+  if (signal.aborted) return;
   network.start();
   nodeNames.start();
   reconciler.start();
@@ -109,32 +106,6 @@ function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
   const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
   log.info({ bpffs }, "data plane is installed");
   return dataPlane;
-}
-
-/** Cluster objects, for everybody who follows them. */
-function openSource(
-  manifests: string,
-  followers: { changes(changes: readonly Change[]): void }[],
-  log: Log,
-): ManifestSource {
-  return new ManifestSource(manifests, {
-    changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
-    problem: ({ reason, ...where }) =>
-      log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
-    recovered: (file) => log.info({ event: "SourceRecovered", file }, "is in order again"),
-    ignored: (file, type) => log.debug({ file, type }, "object ignored"),
-  });
-}
-
-function checkManifests(manifests: string) {
-  try {
-    Deno.readDirSync(manifests);
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound
-      ? "there is no such directory"
-      : (error as Error).message;
-    throw new Error(`manifests ${manifests}: ${reason}`);
-  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -54,9 +54,9 @@ ${keyList()}
 Times are a number of seconds, or like 90s, 5m, 1h30m.
 
 Example:
-  pcnk agent --node-name node1 --uplink eth0 --manifests /etc/pcnk/cluster
+  pcnk agent --node-name node1 --kubeconfig /etc/kubernetes/pcnk.kubeconfig
 
-and the same from a file:
+without Kubernetes, and from a file of settings:
   nodeName: node1
   uplink: eth0
   manifests: /etc/pcnk/cluster

@@ -39,5 +39,8 @@ Deno.test("agentCommand() refuses a wrong value and says what would be right", a
 });
 
 Deno.test("agentCommand() wants a source of cluster objects", async () => {
-  assert.match((await run()).code, /nowhere to read cluster objects from; give --manifests DIR/);
+  assert.match(
+    (await run()).code,
+    /nowhere to read cluster objects from; give --kubeconfig FILE or --manifests DIR/,
+  );
 });

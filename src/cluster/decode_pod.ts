@@ -6,13 +6,13 @@ import { type Fields, fields, ipv4, list, type Path } from "./reader.ts";
 
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodePod(object: Fields, path: Path): Pod {
-  const { namespace, name, annotations } = metadata(object, path);
+  const { namespace, name, annotations, labels } = metadata(object, path);
   return {
     kind: "Pod",
     namespace,
     name,
     podIPs: podIPs(object, path),
-    ...weight(annotations, path),
+    ...weight(annotations, path, labels),
   };
 }
 

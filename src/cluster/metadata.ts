@@ -44,13 +44,21 @@ export function lbAlgorithm(annotations: Fields, path: Path): { lbAlgorithm?: Lb
 
 const weightAnnotation = "pcnk.io/weight";
 
-/** The annotation `pcnk.io/weight`: a whole number from 1 to 10000. */
-export function weight(annotations: Fields, path: Path): { weight?: number } {
-  const given = annotations[weightAnnotation];
+/**
+ * The annotation `pcnk.io/weight`: a whole number from 1 to 10000. Without it the label of that name, where `labels` are
+ * given.
+ */
+export function weight(
+  annotations: Fields,
+  path: Path,
+  labels: Fields = {},
+): { weight?: number } {
+  const where = (annotations[weightAnnotation] ?? null) === null ? "labels" : "annotations";
+  const given = { annotations, labels }[where][weightAnnotation];
   if (given === undefined || given === null) return {};
   // Annotations are strings, but a number written without quotes is no reason to quarrel.
   const number = typeof given === "string" && /^\d+$/.test(given) ? Number(given) : given;
   return {
-    weight: integer(number, [...path, "metadata", "annotations", weightAnnotation], 1, 10000),
+    weight: integer(number, [...path, "metadata", where, weightAnnotation], 1, 10000),
   };
 }

@@ -37,6 +37,8 @@ export interface AgentConfig {
   stateDir: string;
   cgroup: string;
   manifests?: string;
+  /** Undefined: the pod's own credentials, when this is a pod and there are no manifests. */
+  kubeconfig?: string;
   bridge: string;
   attach: "auto" | "tcx" | "clsact";
   /** The node's wish: direct routes to nodes of its subnet that wish them too, or the overlay to all. */
@@ -74,6 +76,7 @@ const text = (placeholder: string, matches: RegExp, expected: string): Kind<stri
 });
 
 const path = text("DIR", /^\/[^\0]*$/, "an absolute path");
+const file = text("FILE", /^[^\0]+$/, "a path");
 const anyPath = text("DIR", /^[^\0]+$/, "a path");
 // 15 characters, no slash, no blank: what the kernel takes (dev_valid_name()).
 const device = text("DEVICE", /^(?!\.\.?$)[^\s/:]{1,15}$/, "the name of a network device");
@@ -185,9 +188,9 @@ export const settings: readonly Setting[] = [
   setting(
     "nodeName",
     name,
-    () => hostname().toLowerCase(),
+    () => Deno.env.get("NODE_NAME") || hostname().toLowerCase(),
     "this node's name in the cluster",
-    "the host's name",
+    "the variable NODE_NAME, or the host's name",
   ),
   setting("uplink", device, undefined, "device to the other nodes", "that of the default route"),
   setting(
@@ -196,6 +199,13 @@ export const settings: readonly Setting[] = [
     undefined,
     "directory of Kubernetes objects (*.yaml, *.yml, *.json) to serve; watched",
     "none",
+  ),
+  setting(
+    "kubeconfig",
+    file,
+    undefined,
+    "kubeconfig of the Kubernetes API server to follow",
+    "the pod's own credentials where this is a pod and no manifests are given",
   ),
   setting(
     "bpffs",

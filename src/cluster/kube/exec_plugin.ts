@@ -1,0 +1,104 @@
+/**
+ * Credential plugins: a command that prints an ExecCredential (client.authentication.k8s.io). Run without a terminal: an
+ * agent has nobody to ask.
+ */
+import { type Access, AccessError, type ExecPlugin, readPem } from "./access.ts";
+import { isFields } from "../reader.ts";
+import { encodeBase64 } from "./encoding.ts";
+
+export interface ExecCredential {
+  token?: string;
+  cert?: string;
+  key?: string;
+  /** Milliseconds since the epoch; undefined: until the server refuses it. */
+  expires?: number;
+}
+
+/** A command that takes longer has hung. */
+const patienceMs = 60_000;
+
+/** @throws {AccessError} naming the command and what went wrong */
+export async function runExecPlugin(
+  plugin: ExecPlugin,
+  access: Access,
+  signal: AbortSignal,
+): Promise<ExecCredential> {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const timer = setTimeout(end, patienceMs);
+  signal.addEventListener("abort", end);
+  try {
+    const { success, code, stdout, stderr } = await new Deno.Command(plugin.command, {
+      args: plugin.args,
+      env: { ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(execInfo(plugin, access)) },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      signal: ending.signal,
+    }).output();
+    if (!success) {
+      const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1) ?? "";
+      throw new AccessError(
+        ending.signal.aborted
+          ? `took longer than ${patienceMs / 1000} s`
+          : `ended with ${code}: ${said.slice(0, 200)}`,
+      );
+    }
+    return parseCredential(new TextDecoder().decode(stdout), plugin.apiVersion);
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound;
+    const hint = missing && plugin.installHint ? `; ${plugin.installHint}` : "";
+    const reason = missing ? `is not there${hint}` : (error as Error).message;
+    throw new AccessError(`credential plugin ${plugin.command}: ${reason}`);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
+  }
+}
+
+/** What the plugin is told (KEP-541). */
+function execInfo(plugin: ExecPlugin, access: Access) {
+  const cluster = {
+    server: access.server,
+    ...(access.insecure ? { "insecure-skip-tls-verify": true } : {}),
+    ...(access.tlsServerName ? { "tls-server-name": access.tlsServerName } : {}),
+    ...(access.proxyUrl ? { "proxy-url": access.proxyUrl } : {}),
+    ...(access.ca && plugin.provideClusterInfo
+      ? { "certificate-authority-data": encodeBase64(readPem(access.ca)) }
+      : {}),
+  };
+  return {
+    apiVersion: plugin.apiVersion,
+    kind: "ExecCredential",
+    spec: { interactive: false, ...(plugin.provideClusterInfo ? { cluster } : {}) },
+  };
+}
+
+/** Never quotes what the plugin printed: it is secret. */
+export function parseCredential(output: string, apiVersion: string): ExecCredential {
+  let value: unknown;
+  try {
+    value = JSON.parse(output);
+  } catch {
+    throw new AccessError("printed no JSON");
+  }
+  if (!isFields(value) || value.kind !== "ExecCredential" || value.apiVersion !== apiVersion) {
+    throw new AccessError(`printed no ExecCredential of ${apiVersion}`);
+  }
+  const status = isFields(value.status) ? value.status : {};
+  const text = (key: string) => {
+    const found = status[key];
+    return typeof found === "string" && found !== "" ? found : undefined;
+  };
+  const token = text("token"), cert = text("clientCertificateData"), key = text("clientKeyData");
+  if (token === undefined && (cert === undefined || key === undefined)) {
+    throw new AccessError("printed neither a token nor a certificate with its key");
+  }
+  const end = text("expirationTimestamp");
+  const expires = end === undefined ? NaN : Date.parse(end);
+  return {
+    ...(token === undefined ? {} : { token }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(Number.isNaN(expires) ? {} : { expires }),
+  };
+}

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { AccessError } from "./access.ts";
+import { inCluster, parseKubeconfig } from "./kubeconfig.ts";
+
+const file = "/etc/pcnk/kubeconfig";
+
+/** A kubeconfig with these fields in its cluster and its user. */
+const config = (cluster: object, user: object = {}, rest: object = {}) =>
+  JSON.stringify({
+    "current-context": "c",
+    contexts: [{ name: "other" }, { name: "c", context: { cluster: "k", user: "u" } }],
+    clusters: [{ name: "k", cluster: { server: "https://10.0.0.1:6443/", ...cluster } }],
+    users: [{ name: "u", user }],
+    ...rest,
+  });
+const access = (cluster: object, user: object = {}) => parseKubeconfig(config(cluster, user), file);
+
+Deno.test("parseKubeconfig() reads the current context's cluster", () => {
+  assert.deepEqual(access({}), {
+    from: file,
+    server: "https://10.0.0.1:6443",
+    insecure: false,
+    identity: {},
+  });
+  assert.deepEqual(access({ "certificate-authority": "pki/ca.crt" }).ca, {
+    file: "/etc/pcnk/pki/ca.crt",
+  });
+  const both = { "certificate-authority": "x", "certificate-authority-data": btoa("PEM") };
+  assert.deepEqual(access(both).ca, { text: "PEM" });
+  const rest = access({
+    "insecure-skip-tls-verify": true,
+    "tls-server-name": "api",
+    "proxy-url": "http://proxy:3128",
+  });
+  assert.deepEqual(
+    [rest.insecure, rest.tlsServerName, rest.proxyUrl],
+    [true, "api", "http://proxy:3128"],
+  );
+});
+
+Deno.test("parseKubeconfig() reads every way to say who one is", () => {
+  const identity = (user: object) => access({}, user).identity;
+  assert.deepEqual(identity({ token: "t" }), { token: "t" });
+  assert.deepEqual(identity({ tokenFile: "token" }), { tokenFile: "/etc/pcnk/token" });
+  assert.deepEqual(identity({ username: "me", password: "p" }), { username: "me", password: "p" });
+  assert.deepEqual(identity({ "client-certificate": "/c", "client-key-data": btoa("KEY") }), {
+    cert: { file: "/c" },
+    key: { text: "KEY" },
+  });
+  const exec = {
+    apiVersion: "client.authentication.k8s.io/v1beta1",
+    command: "./aws",
+    args: ["get-token"],
+    env: [{ name: "A", value: "b" }],
+    installHint: "install it",
+  };
+  assert.deepEqual(identity({ exec }).exec, {
+    ...exec,
+    command: "/etc/pcnk/aws",
+    env: { A: "b" },
+    provideClusterInfo: false,
+  });
+});
+
+const wrong: Record<string, [string, RegExp]> = {
+  "no YAML": ["a: [", /^\/etc\/pcnk\/kubeconfig: ./],
+  "no mapping": ["[]", /must be a mapping/],
+  "no current-context": ["kind: Config", /current-context: is missing/],
+  "a context that is not there": ["current-context: x", /contexts: there is none named x/],
+  "a server that is no URL": [config({ server: "10.0.0.1" }), /clusters\.k\.server: "10\.0\.0\.1"/],
+  "a server of another protocol": [config({ server: "ftp://h" }), /is not a URL/],
+  "data that is not base64": [config({ "certificate-authority-data": "?" }), /is not base64/],
+  "a certificate without its key": [config({}, { "client-certificate": "c" }), /belong together/],
+  "an auth-provider": [config({}, { "auth-provider": { name: "gcp" } }), /use exec/],
+  "a plugin of a version that nobody knows": [
+    config({}, { exec: { command: "x", apiVersion: "v9" } }),
+    /exec\.apiVersion: must be/,
+  ],
+};
+for (const [what, [content, message]] of Object.entries(wrong)) {
+  Deno.test(`parseKubeconfig() says where it is wrong: ${what}`, () => {
+    assert.throws(() => parseKubeconfig(content, file), (error: Error) => {
+      assert.ok(error instanceof AccessError);
+      assert.match(error.message, message);
+      return error.message.startsWith(file) && !error.message.includes("\n");
+    });
+  });
+}
+
+Deno.test("inCluster() uses the pod's variables and files", () => {
+  const env: Record<string, string> = {
+    KUBERNETES_SERVICE_HOST: "fd00::1",
+    KUBERNETES_SERVICE_PORT: "443",
+  };
+  const found = inCluster((name) => env[name], "/sa");
+  assert.equal(found.server, "https://[fd00::1]:443");
+  assert.deepEqual(found.ca, { file: "/sa/ca.crt" });
+  assert.deepEqual(found.identity, { tokenFile: "/sa/token" });
+  assert.throws(() => inCluster(() => undefined), /this is no pod/);
+});

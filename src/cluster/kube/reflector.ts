@@ -1,0 +1,230 @@
+/**
+ * Follows one kind of objects: a list, page by page, then a watch from the list's version on; when the watch ends, the
+ * next one goes on from where it was. When that is too long ago for the server (410 Gone), or something came that does
+ * not make sense, it lists again, and whatever was missed is found by comparing.
+ *
+ * After client-go's reflector, with two differences: pages go to the store as they come, so a large cluster is never in
+ * memory as JSON; and a watch that is silent for too long is given up, which is how a connection is noticed whose other
+ * end has gone without a word.
+ */
+import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
+import { Backoff, pause } from "./backoff.ts";
+import { type ApiClient, ApiError } from "./client.ts";
+import { linesOf } from "./lines.ts";
+import type { Resource } from "./resources.ts";
+import type { ObjectStore } from "./store.ts";
+
+export interface ReflectorOptions {
+  client: Pick<ApiClient, "json" | "open">;
+  /** Which list to follow; asked each time before the server is. */
+  resource: (signal: AbortSignal) => Promise<Resource>;
+  store: ObjectStore;
+  /** Told after each page and each piece of a watch: the store may have changed. */
+  arrived: () => void;
+  /** The first list, or one after a gap, is complete. */
+  listed: () => void;
+  /** The server answers as it should. */
+  working: () => void;
+  /** It does not. */
+  failed: (error: Error, retryMs: number) => void;
+  timing?: Partial<ReflectorTiming>;
+}
+
+export interface ReflectorTiming {
+  /** Seconds that the server is asked to let a watch live; each time up to twice that. */
+  watchSeconds: number;
+  /** A watch that brings nothing for so long, not even the bookmark of each minute, is dead. */
+  silenceMs: number;
+  /** A list whose server says nothing for so long is dead. */
+  listSilenceMs: number;
+  /** Between lists though nothing seems to be missing; each time up to twice that. */
+  relistMs: number;
+  backoff: Backoff;
+}
+
+const defaults = {
+  watchSeconds: 300,
+  silenceMs: 90_000,
+  listSilenceMs: 30_000,
+  relistMs: 6 * 3600_000,
+};
+
+/** A watch that lived so long was a good one, even if nothing happened. */
+const goodWatchMs = 5000;
+
+/** What was received makes no sense. */
+class RubbishError extends Error {
+  override readonly name = "RubbishError";
+}
+
+export class Reflector {
+  private readonly timing: ReflectorTiming;
+  private readonly control = new AbortController();
+  private resource: Resource | undefined;
+  /** Where the next watch starts; undefined: a list is needed. */
+  private version: string | undefined;
+  private relistAt = Infinity;
+
+  constructor(private readonly options: ReflectorOptions) {
+    this.timing = { ...defaults, backoff: new Backoff(), ...options.timing };
+  }
+
+  /** Follows until `stop()`. Never throws. */
+  async run(): Promise<void> {
+    const { signal } = this.control;
+    const { backoff } = this.timing;
+    while (!signal.aborted) {
+      try {
+        await this.once(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (needsList(error)) this.version = undefined;
+        const wanted = error instanceof ApiError ? error.retryAfterMs : 0;
+        const retryMs = Math.max(backoff.next(), wanted);
+        this.options.failed(error as Error, retryMs);
+        await pause(retryMs, signal);
+      }
+    }
+  }
+
+  stop() {
+    this.control.abort();
+  }
+
+  /** Lists if need be, then watches until the watch ends. */
+  private async once(signal: AbortSignal) {
+    const { options } = this;
+    const resource = await options.resource(signal);
+    if (resource !== this.resource || performance.now() > this.relistAt) this.version = undefined;
+    this.resource = resource;
+    if (this.version === undefined) {
+      this.version = await this.list(resource, signal);
+      this.relistAt = performance.now() + atLeast(this.timing.relistMs);
+      options.working();
+      options.listed();
+    }
+    await this.watch(resource, signal);
+  }
+
+  private async list(resource: Resource, signal: AbortSignal): Promise<string> {
+    const { client, store, arrived } = this.options;
+    store.listStarts();
+    let next: string | undefined;
+    for (;;) {
+      const page = await client.json(resource.path, {
+        query: {
+          limit: resource.pageSize,
+          labelSelector: resource.labelSelector,
+          continue: next,
+        },
+        signal,
+        silenceMs: this.timing.listSilenceMs,
+      });
+      const { items, version, more } = readPage(resource, page);
+      for (const item of items) store.put(resource, item);
+      if (more === undefined) store.listEnds();
+      arrived();
+      if (more === undefined) return version;
+      next = more;
+    }
+  }
+
+  private async watch(resource: Resource, signal: AbortSignal) {
+    const { client, working } = this.options;
+    const { watchSeconds, silenceMs, backoff } = this.timing;
+    const started = performance.now();
+    const answer = await client.open(resource.path, {
+      query: {
+        watch: 1,
+        allowWatchBookmarks: "true",
+        resourceVersion: this.version,
+        labelSelector: resource.labelSelector,
+        timeoutSeconds: Math.round(atLeast(watchSeconds)),
+      },
+      signal,
+      silenceMs,
+    });
+    let any = false;
+    try {
+      for await (const lines of linesOf(answer.body)) {
+        this.take(resource, lines);
+        if (!any) {
+          any = true;
+          backoff.reset();
+          working();
+        }
+      }
+    } finally {
+      answer.end();
+    }
+    if (any || performance.now() - started > goodWatchMs) return backoff.reset(), working();
+    throw new ApiError(0, `ended the watch of ${resource.name} at once`);
+  }
+
+  /** Applies the events that these lines are. */
+  private take(resource: Resource, lines: string[]) {
+    try {
+      for (const line of lines) this.event(resource, line);
+    } finally {
+      this.options.arrived();
+    }
+  }
+
+  private event(resource: Resource, line: string) {
+    const { store } = this.options;
+    const { type, object } = readEvent(line);
+    if (type === "ERROR") throw watchError(object);
+    const { kind } = object;
+    if (kind !== resource.kind) {
+      throw new RubbishError(
+        `sent a ${String(kind).slice(0, 40)} in the watch of ${resource.name}`,
+      );
+    }
+    const version = text(fields(object.metadata, []).resourceVersion, []);
+    if (!version) throw new RubbishError("sent an object without a resourceVersion");
+    if (type === "DELETED") store.remove(resource, object);
+    else if (type === "ADDED" || type === "MODIFIED") store.put(resource, object);
+    else if (type !== "BOOKMARK") throw new RubbishError(`sent an event of type ${type}`);
+    this.version = version;
+  }
+}
+
+/** 410: what the client knows, or where its list stopped, is too old; a version from the future is no better. */
+function needsList(error: unknown): boolean {
+  if (error instanceof RubbishError || error instanceof DecodeError) return true;
+  return error instanceof ApiError && [400, 404, 410, 504].includes(error.status);
+}
+
+function readPage(resource: Resource, page: Fields) {
+  const metadata = fields(page.metadata, ["metadata"]);
+  const version = text(metadata.resourceVersion, ["metadata", "resourceVersion"]);
+  const items = page.items ?? [];
+  if (page.kind !== `${resource.kind}List` || !version || !Array.isArray(items)) {
+    throw new RubbishError(`answered ${resource.path} with something that is no list`);
+  }
+  if (!items.every(isFields)) throw new RubbishError(`listed something that is no object`);
+  const more = text(metadata.continue, ["metadata", "continue"]);
+  return { items: items as Fields[], version, more: more === "" ? undefined : more };
+}
+
+function readEvent(line: string): { type: string; object: Fields } {
+  try {
+    const { type, object } = JSON.parse(line);
+    if (typeof type === "string" && isFields(object)) return { type, object };
+  } catch {
+    // as below
+  }
+  throw new RubbishError("sent something that is no event");
+}
+
+/** A Status object as an error. */
+function watchError(status: Fields): ApiError {
+  const code = typeof status.code === "number" ? status.code : 0;
+  const message = typeof status.message === "string" ? status.message.slice(0, 300) : "no reason";
+  return new ApiError(code, `ended a watch with ${code}: ${message}`);
+}
+
+/** Between `value` and twice that, so that the nodes of a cluster do not all do it at once. */
+function atLeast(value: number): number {
+  return value * (1 + Math.random());
+}

@@ -1,0 +1,44 @@
+/** Deno's HTTP client, made anew when certificates change or a connection is in doubt. */
+import type { Access } from "./access.ts";
+import type { Credentials } from "./credentials.ts";
+
+type Tls = Pick<Credentials, "ca" | "cert" | "key">;
+
+export class Transport {
+  private client: Deno.HttpClient | undefined;
+  /** What the client was made of. */
+  private material: string | undefined;
+
+  constructor(private readonly access: Access) {}
+
+  /** @throws what fetch throws */
+  async fetch(path: string, init: RequestInit, tls: Tls): Promise<Response> {
+    const client = this.current(tls);
+    return await fetch(this.access.server + path, { ...init, client });
+  }
+
+  /** Connections that are kept are not used again; those in use go on. */
+  renew() {
+    this.material = undefined;
+  }
+
+  close() {
+    this.client?.close();
+    this.client = undefined;
+  }
+
+  private current(tls: Tls): Deno.HttpClient {
+    const material = JSON.stringify(tls);
+    if (this.client !== undefined && material === this.material) return this.client;
+    this.client?.close();
+    const { ca, cert, key } = tls;
+    this.client = Deno.createHttpClient({
+      http2: false,
+      ...(ca === undefined ? {} : { caCerts: [ca] }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+      ...(this.access.proxyUrl === undefined ? {} : { proxy: { url: this.access.proxyUrl } }),
+    });
+    this.material = material;
+    return this.client;
+  }
+}
