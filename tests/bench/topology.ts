@@ -32,15 +32,18 @@ export interface Topology {
   server: BenchPod;
 }
 
-/** Makes node and pods. The server's process is started apart. */
-export async function buildTopology(stage: Stage): Promise<Topology> {
-  const node = stage.netns("node");
+/**
+ * Makes node and pods. The server's process is started apart.
+ * @param prefix of the namespaces' names, where a stage has several topologies; all have the same addresses
+ */
+export async function buildTopology(stage: Stage, prefix = ""): Promise<Topology> {
+  const node = stage.netns(`${prefix}node`);
   const nl = RtNetlink.open(node);
   stage.defer(() => nl.close());
   nl.setLink(nl.link("lo")!.index, { up: true });
   writeSysctl("net.ipv4.ip_forward", "1", node);
-  const client = await addPod(stage, node, nl, "client");
-  const server = await addPod(stage, node, nl, "server");
+  const client = await addPod(stage, node, nl, prefix, "client");
+  const server = await addPod(stage, node, nl, prefix, "server");
   tuneForManyConnections(client.netns);
   tuneForManyConnections(server.netns);
   return {
@@ -56,15 +59,16 @@ async function addPod(
   stage: Stage,
   node: string,
   nl: RtNetlink,
+  prefix: string,
   name: string,
 ): Promise<BenchPod> {
-  const netns = stage.netns(name);
+  const netns = stage.netns(prefix + name);
   const list = conflist({
     podCIDR: POD_CIDR,
-    ipamDataDir: `${stage.dir}/ipam`,
+    ipamDataDir: `${stage.dir}/${prefix}ipam`,
     withoutPcnk: true,
   });
-  const place = { node, pod: netns, containerId: `bench-${name}`, dir: stage.dir };
+  const place = { node, pod: netns, containerId: `bench-${prefix}${name}`, dir: stage.dir };
   const { result } = await addChain(list, { ...place, signal: stage.signal });
   stage.defer(async () => void await delChain(list, place, result));
   const veth = result.interfaces?.find(({ name, sandbox }) => name.startsWith("veth") && !sandbox);
