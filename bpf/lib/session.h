@@ -166,32 +166,54 @@ static __always_inline struct session *session_find(const struct packet *pkt)
 	return session;
 }
 
-/* Does another flow own the reply key? `reply` is what is found there. One that is
- * closed does until its time is up: the backend may still hold the connection in
- * TIME-WAIT, where a new one of the same 5-tuple must continue the old one's sequence
- * numbers and timestamps (RFC 6191), and a client that talks to another address does
- * not know them. */
-static __noinline bool reply_taken(const struct session_key *key, const struct session *reply,
-				   const struct session_key *forward_key, __u64 now)
+/* Does the flow that the reply's entry belongs to go on? One that is closed does until
+ * its time is up: the backend may still hold the connection in TIME-WAIT, where a new
+ * one of the same 5-tuple must continue the old one's sequence numbers and timestamps
+ * (RFC 6191), and a client that talks to another address does not know them. One that
+ * another CPU is just making has no forward entry yet, or still its last one. */
+static __noinline bool reply_alive(const struct session_key *key, const struct session *reply,
+				   __u64 now)
 {
+	bool fresh = (__s64)(now - reply->last_seen) < (__s64)SECOND;
 	struct session_key owner_key;
 	struct session *owner;
 
-	if (is_twin_of(reply, forward_key))
-		return false; /* this flow's own */
 	twin_key(reply, key->proto, &owner_key);
 	owner = bpf_map_lookup_elem(&sessions, &owner_key);
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
-	return is_twin_of(owner, key) && !session_expired(owner, key->proto, now);
+	return is_twin_of(owner, key) && (fresh || !session_expired(owner, key->proto, now));
+}
+
+/* Takes the place of a flow that is over. Another CPU may be about to do the same for
+ * another flow, and each would find the entry free. To look and to write is no single
+ * step, and a table of this type can hold no lock (5.10); but only one of them makes
+ * the claim. To the other the key is taken. */
+static __noinline enum reason reply_key_take(const struct session_key *key,
+					     const struct session *value,
+					     const struct session_key *forward_key)
+{
+	enum reason failed = DROP_PORTS_EXHAUSTED;
+	struct session_key claim = *key;
+	struct session *found;
+
+	claim.zone = ZONE_CLAIM;
+	if (bpf_map_update_elem(&sessions, &claim, value, BPF_NOEXIST))
+		return DROP_PORTS_EXHAUSTED;
+	found = bpf_map_lookup_elem(&sessions, key);
+	if (!found || is_twin_of(found, forward_key) || !reply_alive(key, found, value->last_seen))
+		failed = bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
+									       REASON_NONE;
+	bpf_map_delete_elem(&sessions, &claim);
+	return failed;
 }
 
 /* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
  * when it is another flow's, so that another port has to be tried. */
-static __noinline enum reason reply_key_claim(const struct session_key *key,
-					      const struct session *value,
-					      const struct session_key *forward_key)
+static __always_inline enum reason reply_key_claim(const struct session_key *key,
+						   const struct session *value,
+						   const struct session_key *forward_key)
 {
 	struct session *found;
 
@@ -200,11 +222,12 @@ static __noinline enum reason reply_key_claim(const struct session_key *key,
 	found = bpf_map_lookup_elem(&sessions, key);
 	if (!found)
 		return DROP_SESSIONS_FULL;
-	if (reply_taken(key, found, forward_key, value->last_seen))
+	if (!reply_alive(key, found, value->last_seen))
+		return reply_key_take(key, value, forward_key);
+	if (!is_twin_of(found, forward_key))
 		return DROP_PORTS_EXHAUSTED;
-	if (bpf_map_update_elem(&sessions, key, value, BPF_ANY))
-		return DROP_SESSIONS_FULL;
-	return REASON_NONE;
+	return bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
+								     REASON_NONE;
 }
 
 /* Claims the reply key of `forward`. Two service addresses may lead a client to

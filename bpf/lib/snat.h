@@ -50,6 +50,18 @@ __noinline __u32 port_reserved(struct __sk_buff *skb, __be32 remote, __be32 loca
 	       socket_holds(skb, &tuple, proto);
 }
 
+/* Primes, of which no number of 16 bits is a multiple of two. */
+static const volatile __u16 port_primes[] = { 257, 577, 1153, 2311, 4621, 9241, 18481, 36979 };
+
+/* How far it is from one port to the next that is tried, in a range of so many. It must
+ * have no factor in common with that, or the same few would be tried again and again. */
+static __always_inline __u32 port_stride(__u32 hash, __u32 count)
+{
+	__u32 prime = port_primes[hash & 7];
+
+	return (count % prime ? prime : port_primes[(hash + 1) & 7]) % count;
+}
+
 /* Claims a source port, and the key of replies with it. REASON_NONE,
  * DROP_SESSIONS_FULL or DROP_PORTS_EXHAUSTED. */
 static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct node_config *config,
@@ -61,6 +73,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	__u32 count = last >= first ? last - first + 1 : 1;
 	__u32 hash = hash_word(hash_word(0, forward_key->src),
 			       (__u32)forward_key->sport << 16 | forward_key->dport);
+	__u32 stride = count <= PORT_TRIES ? 1 : port_stride(hash >> 16, count);
 	__u32 at = hash % count;
 	struct session_key key;
 	struct session value;
@@ -71,7 +84,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	for (i = 0; i < PORT_TRIES; i++) {
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried from end to end, a large one here and there. */
-		at = (at + (count <= PORT_TRIES ? 1 : hash | 1) % count) % count;
+		at = (at + stride) % count;
 		if (port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;

@@ -77,6 +77,7 @@ struct session_key {
 enum session_zone {
 	ZONE_SERVICE = 0, /* translations to and from backends, and of replies to masqueraded flows */
 	ZONE_MASQUERADE = 1, /* from a pod, out of the cluster: looked up where it leaves the node */
+	ZONE_CLAIM = 2, /* no flow: a CPU is taking the same key of ZONE_SERVICE over */
 };
 
 /* What the matched packet becomes. */

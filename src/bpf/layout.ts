@@ -38,7 +38,7 @@ export const SERVICE_FLAG = {
 /** enum backend_flags */
 export const BACKEND_FLAG = { TERMINATING: 1 } as const;
 /** enum session_zone */
-export const SESSION_ZONE = { SERVICE: 0, MASQUERADE: 1 } as const;
+export const SESSION_ZONE = { SERVICE: 0, MASQUERADE: 1, CLAIM: 2 } as const;
 /** enum session_state */
 export const SESSION_STATE = { NEW: 0, ESTABLISHED: 1, CLOSING: 2, CLOSED: 3 } as const;
 /** enum session_flags */

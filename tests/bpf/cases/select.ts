@@ -134,11 +134,12 @@ packetTest("reply_claim() takes the place of a flow that is over", (w) => {
   w.service(other, [`${LOCAL}:8080`], { id: 2 });
   const first = { src: client, dst: vip }, reply = { src: `${LOCAL}:8080`, dst: client };
   const second = tcp({ src: client, dst: other, flags: "S" });
+  const idle = (seconds: number) => [first, reply].forEach((tuple) => w.age(tuple, seconds));
   const ends: Record<string, () => void> = {
-    expired: () => w.age(first, 61),
+    expired: () => idle(61),
     "closed long ago": () => {
       w.run(tcp({ ...first, flags: "R" }));
-      w.age(first, 121);
+      idle(121);
     },
     "moved to another backend": () => w.edit(first, { dst: REMOTE }),
     "evicted, and its reply idle": () => {
@@ -165,6 +166,7 @@ packetTest(
     const signs: Record<string, () => void> = {
       "just closed: TIME-WAIT": () => void w.run(tcp({ ...first, flags: "R" })),
       "client's side evicted": () => void w.maps.sessions.deleteBatch([w.key(first)]),
+      "another CPU is just about to write the client's side anew": () => w.age(first, 61),
     };
     for (const [sign, make] of Object.entries(signs)) {
       w.maps.sessions.deleteBatch(w.maps.sessions.keys());

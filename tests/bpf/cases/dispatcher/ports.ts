@@ -41,6 +41,17 @@ packetTest("snat_claim() uses a range to its last port, and counts those it cann
   assert(open(w, `${CLIENT}:2000`, world, PROTO.UDP));
 });
 
+packetTest("snat_claim() tries another port each time, whatever the range", (w) => {
+  // 32 are tried: while no more than 31 are taken, each flow finds a free one.
+  for (const count of [33, 35, 39, 45, 51, 63, 64, 96, 105, 257, 514]) {
+    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    w.configure({ snat_first: 20000, snat_last: 20000 + count - 1 });
+    const ports = Array.from({ length: 32 }, (_, i) => open(w, `${CLIENT}:${1000 + i}`));
+    assert.equal(ports.filter((port) => port === undefined).length, 0, `${count} ports`);
+    assert.equal(new Set(ports).size, 32);
+  }
+});
+
 packetTest("snat_claim() shares ports between masquerade and flows of clients outside", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20000, snat_addr: NODE });
   external(w, "0.0.0.0:30080", [`${REMOTE}:443`]);
@@ -59,6 +70,7 @@ packetTest("snat_claim() takes over the port of a flow that is over", (w) => {
   assert.equal(open(w, first.src), 20000);
   assert.equal(open(w, `${LOCAL}:1000`), undefined);
   w.age(first, 65);
+  w.age({ src: world, dst: `${NODE}:20000` }, 65);
   assert.equal(open(w, `${LOCAL}:1000`), 20000);
   // And the first one, when it goes on, finds itself out.
   w.check({
