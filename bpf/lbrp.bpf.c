@@ -122,7 +122,8 @@ static __noinline int service_flow(struct __sk_buff *skb, const struct packet *p
 	session.service_id = service->id;
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
-		return refuse(skb, pkt, REFUSED_NO_BACKEND);
+		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
+							     refuse(skb, pkt, REFUSED_NO_BACKEND);
 	session.src = pkt->key.src;
 	session.sport = pkt->key.sport;
 	session.dst = backend->addr;

@@ -1,5 +1,6 @@
 /** Services with no backends and ports that are no service: refused, not ignored. */
 import assert from "node:assert/strict";
+import { SERVICE_FLAG } from "../../../src/bpf/layout.ts";
 import {
   CODE,
   concat,
@@ -257,3 +258,19 @@ packetTest("icmp_echo_answer() answers a ping in fragments, fragment by fragment
     w.check({ packet, verdict: "redirect", out: reply[i]!, reason: "echo_answered" })
   );
 });
+
+packetTest(
+  "service_flow() drops what internalTrafficPolicy Local leaves without a backend",
+  (w) => {
+    for (const proto of [PROTO.TCP, PROTO.UDP]) {
+      w.service(vip, [], { proto, flags: SERVICE_FLAG.LOCAL_ONLY });
+      const flow = { src: client, dst: vip };
+      w.check({
+        packet: proto === PROTO.TCP ? tcp({ ...flow, flags: "S" }) : udp(flow),
+        verdict: "drop",
+        reason: "drop_no_local_backend",
+        events: [],
+      });
+    }
+  },
+);
