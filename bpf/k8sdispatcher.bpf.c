@@ -14,9 +14,9 @@
  * The kernel keeps 15 characters of a program's name, hence the short prefix.
  *
  * Limitations. A backend that is neither a pod nor behind an uplink is reached through
- * the stack, and its reply must leave by an uplink. Protocols other than TCP, UDP and
- * ICMP echo are not masqueraded. A session keeps the uplink that its first packet came
- * in by.
+ * the stack, and its reply must leave by an uplink. Pods' packets to the world that are
+ * neither TCP nor UDP nor echo nor an ICMP error about one of these are dropped. A session
+ * keeps the uplink that its first packet came in by.
  */
 #include <stddef.h>
 #include <stdbool.h>
@@ -263,7 +263,8 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 }
 
 /* An error about a flow of a service or of masquerade, or about none. */
-static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *pkt)
+static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *pkt,
+					  const struct node_config *config)
 {
 	__u32 ifindex = 0;
 	enum reason failed = icmp_error_translate(skb, pkt, &ifindex);
@@ -275,7 +276,7 @@ static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *
 	if (failed == DROP_REWRITE)
 		return drop(skb, failed);
 	if (failed)
-		return pass(skb, failed);
+		return leave_as_is(skb, pkt, config, failed);
 	if (!ifindex || ifindex == skb->ifindex)
 		return pass(skb, ICMP_ERROR_ROUTED);
 	count(skb, ICMP_ERROR_SENT);
@@ -305,17 +306,22 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 	struct node_config *config = node_config();
 	struct session *session;
 	struct packet pkt;
-	enum reason reason = packet_parse(skb, &pkt);
+	enum reason reason;
 
-	if (reason || !config)
+	pkt.key.src = 0; /* of what is no packet of IPv4 */
+	pkt.key.dst = 0;
+	reason = packet_parse(skb, &pkt);
+	if (!config)
 		return pass(skb, reason);
+	if (reason)
+		return leave_as_is(skb, &pkt, config, reason);
 	/* A pod may speak to somebody else's port of that number. */
 	if (is_tunnel(config, &pkt) && !is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_TUNNEL);
 	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
-		return icmp_error_outbound(skb, &pkt);
+		return icmp_error_outbound(skb, &pkt, config);
 	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
-		return pass(skb, PASS_FRAGMENT);
+		return leave_as_is(skb, &pkt, config, PASS_FRAGMENT);
 	session = session_find(&pkt);
 	if (session && session->flags & SESSION_REPLY && session->ifindex)
 		return reply_routed(skb, &pkt, session);

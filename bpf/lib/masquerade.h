@@ -27,13 +27,28 @@ static __always_inline bool is_private(const struct node_config *config, __be32 
 	return !(config->flags & NODE_MASQUERADE) || bpf_map_lookup_elem(&no_masquerade, &key);
 }
 
+/* A packet that cannot be translated, and why it passes where it need not be. It does not
+ * leave with the address of a pod where that means nothing: no answer could come back,
+ * and the world would learn of the pods' network. */
+static __noinline int leave_as_is(struct __sk_buff *skb, const struct packet *pkt,
+				  const struct node_config *config, enum reason reason)
+{
+	if (!is_own_pod(config, pkt->key.src) || is_private(config, pkt->key.dst))
+		return pass(skb, reason);
+	if (reason == PASS_FRAGMENT)
+		return drop(skb, DROP_FRAGMENT);
+	if (reason == PASS_PROTOCOL || reason == PASS_RUNT)
+		return drop(skb, DROP_PROTOCOL);
+	return drop(skb, DROP_ICMP);
+}
+
 static __always_inline int masquerade_packet(struct __sk_buff *skb, const struct packet *pkt,
 					     const struct session *session)
 {
-	if (session->src == pkt->key.src)
-		return pass(skb, PASS_PRIVATE);
 	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
 		fragment_remember(pkt);
+	if (session->src == pkt->key.src)
+		return pass(skb, PASS_PRIVATE);
 	if (nat_rewrite(skb, pkt, session, NULL, false))
 		return drop(skb, DROP_REWRITE);
 	return pass(skb, MASQUERADED);
@@ -75,10 +90,25 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	if (session)
 		return masquerade_packet(skb, pkt, session);
 	if (pkt->fragment == FRAGMENT_LATER)
-		return pass(skb, PASS_FRAGMENT);
+		return drop(skb, DROP_FRAGMENT);
 	if (pkt->key.proto == IPPROTO_ICMP && pkt->icmp_type != ICMP_ECHO)
-		return pass(skb, PASS_ICMP);
+		return drop(skb, DROP_ICMP);
 	return masquerade_flow(skb, pkt, config);
+}
+
+/* Notes one direction of a flow that is not translated, unless a live one that is has the
+ * key: its packets would leave with another address in its midst. */
+static __noinline bool note_untranslated(const struct session_key *key, const struct session *value)
+{
+	struct session *found;
+
+	if (!bpf_map_update_elem(&sessions, key, value, BPF_NOEXIST))
+		return true;
+	found = bpf_map_lookup_elem(&sessions, key);
+	if (found && (found->src != key->src || found->dst != key->dst) &&
+	    !session_expired(found, key->proto, value->last_seen))
+		return false;
+	return !bpf_map_update_elem(&sessions, key, value, BPF_ANY);
 }
 
 /* Notes a flow that comes to a pod from outside and by the pod's own address. Of TCP the
@@ -108,7 +138,6 @@ static __noinline void masquerade_except(const struct packet *pkt, const struct 
 		return;
 	value.last_seen = bpf_ktime_get_ns();
 	twin_value(&forward, &value, &reply);
-	if (!bpf_map_update_elem(&sessions, &pkt->key, &reply, BPF_ANY) &&
-	    !bpf_map_update_elem(&sessions, &forward, &value, BPF_ANY))
+	if (note_untranslated(&forward, &value) && note_untranslated(&pkt->key, &reply))
 		event(EVENT_SESSION_CREATED);
 }

@@ -57,7 +57,7 @@ enum reason {
 	DROP_SESSIONS_FULL, /* no room for a session */
 	DROP_PORTS_EXHAUSTED, /* every source port tried was taken */
 	DROP_REWRITE, /* the kernel refused to change the packet */
-	DROP_NO_LOCAL_BACKEND, /* externalTrafficPolicy Local, and no backend here */
+	DROP_NO_LOCAL_BACKEND, /* a traffic policy Local, and no backend here */
 	DROP_SOURCE_RANGE, /* the service is not for this client */
 	DROP_NO_ADDRESS, /* this node's own address, to take its place, is not known */
 	DROP_TTL, /* an ICMP error whose time is up; nobody is told */
@@ -73,6 +73,11 @@ enum reason {
 	EVENT_PORT_CHANGED, /* the source port was taken; the flow got another */
 	EVENT_BACKEND_MISSING, /* a service points behind the backends */
 	EVENT_SESSION_YIELDED, /* a direct flow took over the ports of a former one to a service */
+
+	/* Dropped, too: a pod's, to the world, that cannot be masqueraded. */
+	DROP_FRAGMENT, /* a later one whose first was not seen */
+	DROP_ICMP, /* neither an echo nor an error about a flow that is known */
+	DROP_PROTOCOL, /* neither TCP nor UDP nor ICMP, or too short to tell */
 
 	REASON_COUNT,
 };

@@ -83,6 +83,10 @@ export const reasons = [
     "event_session_yielded",
     "sessions that gave way to a direct flow of the same ports",
   ),
+
+  reason("drop", "drop_fragment", "pod to the world: a fragment ahead of the first"),
+  reason("drop", "drop_icmp", "pod to the world: neither an echo nor an error of a known flow"),
+  reason("drop", "drop_protocol", "pod to the world: neither TCP nor UDP nor ICMP"),
 ] as const;
 
 /** Name of a reason. */

@@ -119,6 +119,14 @@ packetTest("masquerade() translates all fragments of a pod, and of its answer", 
   );
 });
 
+packetTest("masquerade_packet() leaves all fragments of an answer to the world alone", (w) => {
+  const from = `${OUTSIDE}:5000`, to = `${CLIENT}:53`;
+  for (const packet of cut(from, to, IN)) w.run(packet, program);
+  for (const packet of cut(to, from)) {
+    w.check({ program: "k8sd_to_uplink", packet, verdict: "pass", reason: "pass_private" });
+  }
+});
+
 packetTest("fragments of nobody's flow pass on all ways", (w) => {
   serve(w, `${LOCAL}:5353`);
   const [, later] = cut(client, port, IN);
@@ -130,7 +138,7 @@ packetTest("fragments of nobody's flow pass on all ways", (w) => {
   for (const packet of cut(`${REMOTE}:1`, `${LOCAL}:5353`, IN)) {
     w.check({ program: "k8sd_from_overlay", packet, verdict: "pass", reason: "pass_fragment" });
   }
-  const [, ahead] = cut(`${CLIENT}:1`, client);
+  const [, ahead] = cut(`${CLIENT}:1`, `${REMOTE}:2`);
   w.check({
     program: "k8sd_to_uplink",
     packet: ahead!,

@@ -160,13 +160,6 @@ packetTest("masquerade_flow() makes no session for a reset", (w) => {
   w.check({ program: out, packet, verdict: "drop", reason: "drop_reset", events: [] });
 });
 
-packetTest("masquerade() passes ICMP that is neither an error nor an echo", (w) => {
-  for (const type of [13, 17, ICMP.ECHO_REPLY]) {
-    const packet = icmp({ src: CLIENT, dst: OUTSIDE, type, rest: 1 });
-    w.check({ program: out, packet, verdict: "pass", reason: "pass_icmp", events: [] });
-  }
-});
-
 packetTest("masquerade() follows a connection to its end", (w) => {
   const flow = { src: pod, dst: world, zone: MASQUERADE };
   const send = (flags: string) => void w.run(tcp({ src: pod, dst: world, flags }), out);
@@ -252,6 +245,45 @@ packetTest("masquerade_except() leaves flows alone that the world began with a p
       }
     }
   }
+});
+
+packetTest("masquerade_except() leaves a pod's own flow masqueraded", (w) => {
+  for (const proto of [PROTO.TCP, PROTO.UDP]) {
+    const packet = (src: string, dst: string, frame = {}) =>
+      proto === PROTO.TCP ? tcp({ src, dst, flags: "S", ...frame }) : udp({ src, dst, ...frame });
+    w.run(packet(pod, world), out);
+    const source = seen(w, proto);
+    // Somebody of the world sends to the pod itself, from where the pod's flow goes to.
+    w.run(packet(world, pod, IN), back);
+    w.check({
+      program: out,
+      packet: packet(pod, world),
+      verdict: "pass",
+      out: packet(source, world),
+      reason: "masqueraded",
+      events: [],
+    });
+  }
+});
+
+packetTest("masquerade_except() takes the place of a masqueraded flow that is over", (w) => {
+  w.run(udp({ src: pod, dst: world }), out);
+  w.age({ src: pod, dst: world, proto: PROTO.UDP, zone: MASQUERADE }, 125);
+  w.run(udp({ src: world, dst: pod, ...IN }), back);
+  w.check({
+    program: out,
+    packet: udp({ src: pod, dst: world }),
+    verdict: "pass",
+    reason: "pass_private",
+  });
+});
+
+packetTest("masquerade_except() begins anew with a connection from the same port", (w) => {
+  const flow = { src: pod, dst: world, zone: MASQUERADE };
+  w.run(tcp({ src: world, dst: pod, flags: "S", ...IN }), back);
+  w.edit(flow, { state: SESSION_STATE.CLOSED });
+  w.run(tcp({ src: world, dst: pod, flags: "S", ...IN }), back);
+  assert.equal(w.session(flow)?.state, SESSION_STATE.NEW);
 });
 
 packetTest("masquerade_except() notes nothing of flows between private addresses", (w) => {

@@ -1,0 +1,107 @@
+/** What cannot be masqueraded does not leave the node with a pod's address. */
+import {
+  be,
+  type Bytes,
+  fragments,
+  ICMP,
+  icmp,
+  icmpError,
+  ipv4,
+  pattern,
+  PROTO,
+  tcp,
+  udp,
+} from "../../support/packet.ts";
+import { IN, NODE, OUTSIDE } from "../../support/node.ts";
+import { CLIENT, packetTest, REMOTE } from "../../support/scene.ts";
+import type { Reason } from "../../../../src/bpf/reasons.ts";
+
+const program = "k8sd_to_uplink";
+const GRE = 47, ESP = 50, IPIP = 4;
+
+/** A packet that has no masquerade, by source and destination; why it passes elsewhere, and is dropped here. */
+const packets: [what: string, make: (src: string, dst: string) => Bytes, Reason, Reason][] = [
+  [
+    "a fragment whose first part was not seen",
+    (src, dst) =>
+      fragments(
+        udp({ src: `${src}:1`, dst: `${dst}:2`, payload: pattern(3000), df: false }),
+        1400,
+      )[1]!,
+    "pass_fragment",
+    "drop_fragment",
+  ],
+  ...[13, 17, ICMP.ECHO_REPLY].map((type): typeof packets[number] => [
+    `ICMP of type ${type}`,
+    (src, dst) => icmp({ src, dst, type, rest: 1, payload: pattern(12) }),
+    "pass_icmp",
+    "drop_icmp",
+  ]),
+  [
+    "an ICMP error about a flow that nobody knows",
+    (src, dst) =>
+      icmpError({
+        src,
+        dst,
+        type: ICMP.UNREACHABLE,
+        code: 3,
+        about: udp({ src: `${dst}:1`, dst: `${src}:2` }),
+      }),
+    "pass_icmp_error",
+    "drop_icmp",
+  ],
+  ...[PROTO.SCTP, GRE, ESP, IPIP].map((proto): typeof packets[number] => [
+    `a packet of protocol ${proto}`,
+    (src, dst) => ipv4({ src, dst }, proto, pattern(40)),
+    "pass_protocol",
+    "drop_protocol",
+  ]),
+  [
+    "half a TCP header",
+    (src, dst) => ipv4({ src, dst }, PROTO.TCP, be([2, 40000], [2, 443])),
+    "pass_runt",
+    "drop_protocol",
+  ],
+];
+
+for (const [what, make, passed, dropped] of packets) {
+  packetTest(`leave_as_is() keeps ${what} of a pod in`, (w) => {
+    const packet = make(CLIENT, OUTSIDE);
+    w.check({ program, packet, verdict: "drop", reason: dropped, events: [] });
+  });
+
+  packetTest(`leave_as_is() lets ${what} go to where pods are known, and of others`, (w) => {
+    // A later fragment, or an echo's answer, looks like a flow's: then that is said.
+    const known = passed === "pass_icmp" ? "pass_private" : passed;
+    const elsewhere = passed === "pass_icmp" ? "pass_no_session" : passed;
+    w.check({ program, packet: make(CLIENT, REMOTE), verdict: "pass", reason: known, events: [] });
+    for (const src of [NODE, REMOTE]) {
+      const packet = make(src, OUTSIDE);
+      w.check({ program, packet, verdict: "pass", reason: elsewhere, events: [] });
+    }
+    w.configure({ flags: 0 });
+    w.check({ program, packet: make(CLIENT, OUTSIDE), verdict: "pass", reason: known, events: [] });
+  });
+}
+
+packetTest("leave_as_is() lets a pod's error about a flow go that the world began with it", (w) => {
+  const request = udp({ src: `${OUTSIDE}:5000`, dst: `${CLIENT}:53`, ...IN });
+  w.run(request, "k8sd_from_uplink");
+  w.check({
+    program,
+    packet: icmpError({
+      src: CLIENT,
+      dst: OUTSIDE,
+      type: ICMP.UNREACHABLE,
+      code: 3,
+      about: request,
+    }),
+    verdict: "pass",
+    reason: "icmp_error_routed",
+  });
+});
+
+packetTest("leave_as_is() does not keep the overlay's own packets in", (w) => {
+  const packet = tcp({ src: `${NODE}:1`, dst: `${OUTSIDE}:443`, flags: "S" });
+  w.check({ program, packet, verdict: "pass", reason: "pass_no_session" });
+});
