@@ -1,0 +1,151 @@
+/**
+ * etcd and the API server of Kubernetes in a network namespace of their own, as much of a control plane as kube-proxy
+ * needs: it asks for Services and EndpointSlices and nothing else. Up in four seconds, and nothing of it is to be seen from
+ * outside.
+ *
+ * Limitation: whoever is in the namespace and has the token may do anything; there are no controllers.
+ */
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { tail } from "../../src/lab/agents.ts";
+import { endProcess, identify } from "../../src/lab/process.ts";
+import { commandAt } from "../../src/lab/spawn.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import type { Kit } from "./kit.ts";
+import type { Stage } from "./stage.ts";
+
+/** An API object. */
+export type ApiObject = { apiVersion: string; kind: string } & Record<string, unknown>;
+
+/** A control plane that answers. */
+export interface ControlPlane {
+  /** Path of its network namespace; what is to speak to it runs there. */
+  netns: string;
+  kubeconfig: string;
+  kit: Kit;
+  /** Creates objects by kubectl. */
+  create(objects: readonly ApiObject[]): Promise<void>;
+}
+
+const ETCD = "http://127.0.0.1:2379";
+const PEER = "http://127.0.0.1:2380";
+const PORT = 6443;
+const READY_MS = 60_000;
+const GRACE_MS = 2000;
+
+/** Starts both and waits until the API server says that it is ready. */
+export async function startControlPlane(stage: Stage, kit: Kit): Promise<ControlPlane> {
+  const netns = stage.netns("kube");
+  using nl = RtNetlink.open(netns);
+  nl.setLink(nl.link("lo")!.index, { up: true });
+  const dir = `${stage.dir}/kube`;
+  const token = randomUUID();
+  writeFiles(dir, token);
+  launch(stage, netns, `${dir}/etcd.log`, etcdCommand(kit, dir));
+  const log = `${dir}/apiserver.log`;
+  const apiserver = launch(stage, netns, log, apiserverCommand(kit, dir));
+  const kubeconfig = `${dir}/kubeconfig`;
+  const kubectl = (args: string[], input?: string) =>
+    output(netns, [kit.kubectl, `--kubeconfig=${kubeconfig}`, ...args], input);
+  const deadline = performance.now() + READY_MS;
+  // Each attempt is a process that asks and ends: it takes longer than any pause between two should.
+  while (!(await kubectl(["get", "--raw", "/readyz"])).success) {
+    stage.signal.throwIfAborted();
+    if (performance.now() > deadline || !identify(apiserver)) {
+      throw new Error(`the API server does not get ready; its log ends:\n${tail(log)}`);
+    }
+  }
+  return {
+    netns,
+    kubeconfig,
+    kit,
+    async create(objects) {
+      const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects });
+      const { success, stderr } = await kubectl(["create", "--validate=false", "-f", "-"], list);
+      if (!success) throw new Error(`kubectl create: ${stderr}`);
+    },
+  };
+}
+
+function writeFiles(dir: string, token: string): void {
+  Deno.mkdirSync(dir, { mode: 0o700 });
+  const { privateKey } = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: "spki", format: "pem" },
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  });
+  Deno.writeTextFileSync(`${dir}/account.key`, privateKey, { mode: 0o600 });
+  Deno.writeTextFileSync(`${dir}/tokens`, `${token},bench,bench\n`, { mode: 0o600 });
+  const name = "bench";
+  const cluster = { server: `https://127.0.0.1:${PORT}`, "insecure-skip-tls-verify": true };
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name, cluster }],
+    users: [{ name, user: { token } }],
+    contexts: [{ name, context: { cluster: name, user: name } }],
+    "current-context": name,
+  };
+  Deno.writeTextFileSync(`${dir}/kubeconfig`, JSON.stringify(config), { mode: 0o600 });
+}
+
+function etcdCommand({ etcd }: Kit, dir: string): string[] {
+  return [
+    etcd,
+    ...["--data-dir", `${dir}/etcd`, "--unsafe-no-fsync", "--logger=zap", "--log-level=warn"],
+    ...["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD],
+    ...["--listen-peer-urls", PEER, "--initial-advertise-peer-urls", PEER],
+    ...["--initial-cluster", `default=${PEER}`],
+  ];
+}
+
+function apiserverCommand({ apiserver }: Kit, dir: string): string[] {
+  return [
+    apiserver,
+    `--etcd-servers=${ETCD}`,
+    "--bind-address=127.0.0.1",
+    `--secure-port=${PORT}`,
+    // Nobody connects there; loopback is refused, and without any there has to be a default route.
+    ...["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"],
+    `--cert-dir=${dir}/cert`,
+    `--token-auth-file=${dir}/tokens`,
+    "--authorization-mode=AlwaysAllow",
+    "--service-cluster-ip-range=10.96.0.0/16",
+    "--service-account-issuer=bench",
+    `--service-account-key-file=${dir}/account.key`,
+    `--service-account-signing-key-file=${dir}/account.key`,
+    "--disable-admission-plugins=ServiceAccount",
+  ];
+}
+
+/** Starts a process in a namespace that is ended with the stage; returns its pid. */
+export function launch(stage: Stage, netns: string, log: string, command: string[]): number {
+  const streams = { stdin: "null", stdout: "null", stderr: "null" } as const;
+  const child = commandAt({ netnsPath: netns, cgroup: null }, command, { log, ...streams }).spawn();
+  const id = identify(child.pid);
+  stage.defer(async () => {
+    if (id) await endProcess(id, GRACE_MS);
+    await child.status;
+  });
+  return child.pid;
+}
+
+/** Runs a command in a namespace to its end. */
+export async function output(netns: string, command: string[], input?: string) {
+  const child = commandAt({ netnsPath: netns, cgroup: null }, command, {
+    stdin: input === undefined ? "null" : "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const [{ success, stdout, stderr }] = await Promise.all([
+    child.output(),
+    input === undefined ? undefined : write(child.stdin, input),
+  ]);
+  const text = new TextDecoder();
+  return { success, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+async function write(stream: WritableStream<Uint8Array>, text: string): Promise<void> {
+  const writer = stream.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  await writer.close();
+}
