@@ -2,8 +2,8 @@
  * Services as kube-proxy's iptables mode writes them (pkg/proxy/iptables/proxier.go of Kubernetes 1.31): the same chains,
  * in the same order, as input for iptables-restore. Pure.
  *
- * Limitation: ClusterIP over TCP only; no NodePorts, no affinity, no local endpoints. kube-proxy's rule for invalid
- * conntrack states counts through nfacct, which is left out.
+ * Limitation: ClusterIP and NodePort of externalTrafficPolicy Cluster; no affinity, no local endpoints. kube-proxy's rule for
+ * invalid conntrack states counts through nfacct, which is left out.
  */
 
 /** A service port and where it leads. */
@@ -11,6 +11,10 @@ export interface ServicePort {
   addr: string;
   port: number;
   backends: readonly { addr: string; port: number }[];
+  /** TCP when absent. */
+  protocol?: "tcp" | "udp";
+  /** A port on every address of the node. */
+  nodePort?: number;
 }
 
 /** kube-proxy's default mark for masquerading. */
@@ -50,6 +54,10 @@ export function kubeProxyRules(services: readonly ServicePort[], clusterCIDR: st
     const tag = String(i).padStart(16, "0");
     chains.push(`KUBE-SVC-${tag}`);
     rules.push(...serviceRules(service, tag, clusterCIDR));
+    if (service.nodePort !== undefined) {
+      chains.push(`KUBE-EXT-${tag}`);
+      rules.push(...nodePortRules(service, tag, service.nodePort));
+    }
     service.backends.forEach((_, j) => chains.push(endpointChain(tag, j)));
   });
   rules.push(
@@ -82,10 +90,25 @@ function endpointChain(tag: string, index: number): string {
   return `KUBE-SEP-${tag.slice(-12)}${String(index).padStart(4, "0")}`;
 }
 
+function nameOf(tag: string): string {
+  return `bench/service-${Number(tag)}:http`;
+}
+
+/** What comes from outside is masqueraded, so that the reply comes back this way. */
+function nodePortRules({ protocol = "tcp" }: ServicePort, tag: string, port: number): string[] {
+  const name = nameOf(tag);
+  const match = `-p ${protocol} -m ${protocol} --dport ${port}`;
+  return [
+    `-A KUBE-NODEPORTS -m comment --comment "${name}" ${match} -j KUBE-EXT-${tag}`,
+    `-A KUBE-EXT-${tag} -m comment --comment "masquerade traffic for ${name} external destinations" -j KUBE-MARK-MASQ`,
+    `-A KUBE-EXT-${tag} -j KUBE-SVC-${tag}`,
+  ];
+}
+
 function serviceRules(service: ServicePort, tag: string, clusterCIDR: string): string[] {
-  const { addr, port, backends } = service;
-  const name = `bench/service-${Number(tag)}:http`;
-  const match = `-d ${addr}/32 -p tcp -m tcp --dport ${port}`;
+  const { addr, port, backends, protocol = "tcp" } = service;
+  const name = nameOf(tag);
+  const match = `-d ${addr}/32 -p ${protocol} -m ${protocol} --dport ${port}`;
   const rules = [
     `-A KUBE-SERVICES -m comment --comment "${name} cluster IP" ${match} -j KUBE-SVC-${tag}`,
     `-A KUBE-SVC-${tag} -m comment --comment "${name} cluster IP" ${match} ! -s ${clusterCIDR} -j KUBE-MARK-MASQ`,
@@ -100,7 +123,7 @@ function serviceRules(service: ServicePort, tag: string, clusterCIDR: string): s
     rules.push(
       `-A KUBE-SVC-${tag} -m comment --comment "${name} -> ${target}"${chance} -j ${chain}`,
       `-A ${chain} -m comment --comment "${name}" -s ${backend.addr}/32 -j KUBE-MARK-MASQ`,
-      `-A ${chain} -m comment --comment "${name}" -m tcp -p tcp -j DNAT --to-destination ${target}`,
+      `-A ${chain} -m comment --comment "${name}" -m ${protocol} -p ${protocol} -j DNAT --to-destination ${target}`,
     );
   });
   return rules;

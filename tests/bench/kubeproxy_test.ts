@@ -37,3 +37,21 @@ Deno.test("kubeProxyRules() keeps chain names within iptables' 28 characters, ea
   assert.equal(new Set(names).size, 900);
   assert.ok(names.every((name) => name.length <= 28));
 });
+
+Deno.test("kubeProxyRules() leads a NodePort to its service, masqueraded", () => {
+  const service = {
+    addr: "10.96.0.1",
+    port: 80,
+    protocol: "udp",
+    nodePort: 30080,
+    backends,
+  } as const;
+  const text = kubeProxyRules([service], "10.244.0.0/16");
+  const chain = /-A KUBE-NODEPORTS .*-p udp -m udp --dport 30080 -j (KUBE-EXT-\d+)$/m.exec(text)
+    ?.[1];
+  assert.ok(chain);
+  const rules = text.split("\n").filter((line) => line.startsWith(`-A ${chain} `));
+  assert.match(rules[0]!, /-j KUBE-MARK-MASQ$/);
+  assert.match(rules[1]!, /-j KUBE-SVC-\d+$/);
+  assert.ok(text.includes(`\n:${chain} `));
+});
