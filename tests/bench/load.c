@@ -3,17 +3,21 @@
  * operation with clock_gettime and print one line of JSON. Python or Deno in its
  * place would measure themselves.
  *
- *   load [-n NETNS] [-c CPU] serve PORT
- *   load [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES] ADDR PORT
+ *   load [-g CGROUP] [-n NETNS] [-c CPU] serve|sink PORT
+ *   load [-g CGROUP] [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk|flood [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES]
+ *        ADDR PORT
  *   load [-i FILE] [-o FILE] exec PROGRAM ARGS...
  *
  * serve    echoes on TCP and UDP PORT, counts what it is sent on TCP PORT+1; ends when its standard input does
+ * sink     takes UDP PORT and reads nothing: what arrives is the kernel's to count, what does not fit
+ *          into the smallest queue it drops; ends when its standard input does
  * rr       request/response on one TCP connection, message of -s bytes, TCP_NODELAY
  * udprr    the same on one connected UDP socket
  * crr      connect, request, response, close; -a N goes round N addresses, each STEP
  *          (-k, default 1) after the one before
  * connect  connect alone is timed, then the connection is reset; -a as above
  * bulk     one TCP stream for -t ms, counted by the receiver
+ * flood    one UDP socket sends as much as it can, for -t ms
  * exec     one process: time from fork to end, peak memory; standard input and output are files
  *
  * Sockets use cubic where the kernel has it: bbr paces, which measures timers.
@@ -39,6 +43,7 @@
 
 #define MAX_SAMPLES (4u << 20)
 #define BULK_CHUNK (128 << 10)
+#define FLOOD_BATCH 64
 
 static struct {
 	const char *mode;
@@ -205,6 +210,20 @@ static void serve(void)
 	}
 }
 
+/* The kernel counts datagrams (/proc/net/snmp); to read them would cost as much as their way. */
+static void sink(void)
+{
+	int fd = listener(SOCK_DGRAM, opt.port);
+	char none;
+
+	set(fd, SOL_SOCKET, SO_RCVBUF, 1);
+	puts("ready");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &none, 1) > 0)
+		;
+	exit(0);
+}
+
 /* ---- clients ---- */
 
 static void exchange(int fd)
@@ -307,6 +326,22 @@ static void run_bulk(void)
 	       (end - start) / 1e9, received / ((end - start) / 1e9));
 }
 
+static void run_flood(void)
+{
+	static struct mmsghdr messages[FLOOD_BATCH];
+	struct iovec part = { .iov_base = buffer, .iov_len = opt.size };
+	int fd = open_to(SOCK_DGRAM, 0, opt.port);
+	uint64_t start = now_ns(), end = start + opt.ms * 1000000ull, count = 0;
+
+	for (int i = 0; i < FLOOD_BATCH; i++)
+		messages[i].msg_hdr = (struct msghdr){ .msg_iov = &part, .msg_iovlen = 1 };
+	while (now_ns() < end)
+		count += check(sendmmsg(fd, messages, FLOOD_BATCH, 0), "sendmmsg");
+	end = now_ns();
+	printf("{\"count\":%llu,\"seconds\":%.6f,\"rate\":%.1f}\n", (unsigned long long)count,
+	       (end - start) / 1e9, count / ((end - start) / 1e9));
+}
+
 /* ---- processes ---- */
 
 static void run_process(const char *input, const char *output, char **argv)
@@ -338,6 +373,17 @@ static void enter_netns(const char *path)
 
 	check(setns(fd, CLONE_NEWNET), "setns");
 	close(fd);
+}
+
+/* "0" is the process that writes it (cgroups(7)). */
+static void enter_cgroup(const char *path)
+{
+	int dir = check(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), path);
+	int fd = check(openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC), path);
+
+	check(write(fd, "0", 1), path);
+	close(fd);
+	close(dir);
 }
 
 static void pin(int cpu)
@@ -385,8 +431,9 @@ int main(int argc, char **argv)
 	const char *input = NULL, *output = NULL;
 	int c;
 
-	while ((c = getopt(argc, argv, "+n:c:i:o:")) != -1) {
+	while ((c = getopt(argc, argv, "+g:n:c:i:o:")) != -1) {
 		switch (c) {
+		case 'g': enter_cgroup(optarg); break;
 		case 'n': enter_netns(optarg); break;
 		case 'c': pin(atoi(optarg)); break;
 		case 'i': input = optarg; break;
@@ -402,14 +449,16 @@ int main(int argc, char **argv)
 		run_process(input, output, argv + optind + 1);
 		return 0;
 	}
-	if (!strcmp(opt.mode, "serve")) {
+	if (!strcmp(opt.mode, "serve") || !strcmp(opt.mode, "sink")) {
 		opt.port = strtoul(argv[optind + 1], NULL, 10);
-		serve();
+		strcmp(opt.mode, "sink") ? serve() : sink();
 	}
 	parse_client(argc - optind, argv + optind);
 	alarm((opt.ms + opt.warmup_ms) / 1000 + 5); /* nothing waits for ever */
 	if (!strcmp(opt.mode, "bulk"))
 		run_bulk();
+	else if (!strcmp(opt.mode, "flood"))
+		run_flood();
 	else
 		run_operations();
 	return 0;

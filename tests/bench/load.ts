@@ -14,11 +14,13 @@ export function buildLoad(): void {
 }
 
 /** See load.c. */
-export type Mode = "rr" | "udprr" | "crr" | "connect" | "bulk";
+export type Mode = "rr" | "udprr" | "crr" | "connect" | "bulk" | "flood";
 
 /** Where a process of load.c runs. */
 export interface Place {
   netns: string;
+  /** Folder of the cgroup2 to run in; the caller's when absent. */
+  cgroup?: string;
   /** The CPU it is pinned to; none when absent. */
   cpu?: number;
 }
@@ -33,10 +35,15 @@ export interface Target {
   step?: number;
 }
 
-/** Times in ns. `bulk` has `rate` alone, in bytes a second; for the others it is operations a second. */
+/**
+ * Times in ns. `bulk` has `rate` alone, in bytes a second; for the others it is operations a second. Of `flood` it is what was
+ * sent, and there are no times but `seconds`.
+ */
 export interface Figures {
   rate: number;
   count: number;
+  /** Duration of the run. */
+  seconds: number;
   mean: number;
   min: number;
   p50: number;
@@ -44,8 +51,12 @@ export interface Figures {
   p99: number;
 }
 
-function inPlace({ netns, cpu }: Place): string[] {
-  return ["-n", netns, ...(cpu === undefined ? [] : ["-c", String(cpu)])];
+function inPlace({ netns, cgroup, cpu }: Place): string[] {
+  return [
+    ...(cgroup === undefined ? [] : ["-g", cgroup]),
+    ...["-n", netns],
+    ...(cpu === undefined ? [] : ["-c", String(cpu)]),
+  ];
 }
 
 /**
@@ -77,13 +88,18 @@ export async function measure(
 
 /** A server as load.c describes it, until `stop()`. */
 export interface Server {
+  pid: number;
   stop(): Promise<void>;
 }
 
 /** Starts a server and waits until it listens. */
-export async function startServer(place: Place, port: number): Promise<Server> {
+export async function startServer(
+  place: Place,
+  port: number,
+  mode: "serve" | "sink" = "serve",
+): Promise<Server> {
   const child = new Deno.Command(program, {
-    args: [...inPlace(place), "serve", String(port)],
+    args: [...inPlace(place), mode, String(port)],
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
@@ -93,6 +109,7 @@ export async function startServer(place: Place, port: number): Promise<Server> {
   await reader.cancel();
   if (done) throw new Error(`the server ended with code ${(await child.status).code}`);
   return {
+    pid: child.pid,
     async stop() {
       await child.stdin.close();
       await child.status;

@@ -11,12 +11,15 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { root } from "../../src/build/steps.ts";
 import { untilSignal } from "../../src/cli/signals.ts";
+import { direct, overlay } from "./between_nodes.ts";
 import { cni } from "./cni.ts";
 import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
+import { host } from "./host.ts";
 import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import type { Context, Measure } from "./measure.ts";
+import { nodePort, nodePortUdp } from "./node_port.ts";
 import type { Result } from "./result.ts";
 import { agent, load, resync } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
@@ -32,6 +35,11 @@ const MEASURES: readonly Measure[] = [
   bulk,
   connections,
   udp,
+  overlay,
+  direct,
+  nodePort,
+  nodePortUdp,
+  host,
   firstPacket,
   load,
   resync,

@@ -2,13 +2,21 @@
  * What a run of the benchmarks makes on the machine, and how all of it goes away again: at the end, after a failure,
  * after Ctrl-C, and, for a run that was killed, when the next one begins.
  */
+import { downLab } from "../../src/lab/down.ts";
 import { mountsBelow } from "../../src/lab/mounts.ts";
+import { LAB_ROOT } from "../../src/lab/plan.ts";
 import { endProcess, netnsKey, processesIn } from "../../src/lab/process.ts";
 import { umount } from "../../src/linux/mount.ts";
 import { createNetns, deleteNetns, listNetns, netnsPath } from "../../src/linux/netns.ts";
 
 const NETNS = /^pcnk-b-(\d+)-/;
+const LAB = /^bench(\d+)$/;
 const DIR_ROOT = "/run/pcnk-bench";
+
+/** Name of this run's laboratory. */
+export function labName(): string {
+  return `bench${Deno.pid}`;
+}
 
 /** Namespaces, a folder and whatever else registers with `defer`. */
 export class Stage {
@@ -66,12 +74,21 @@ export async function sweepDead(): Promise<void> {
     const pid = Number(NETNS.exec(name)?.[1]);
     if (pid) pids.add(pid);
   }
-  try {
-    for (const { name } of Deno.readDirSync(DIR_ROOT)) pids.add(Number(name));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  for (const name of listNames(DIR_ROOT)) pids.add(Number(name));
   for (const pid of pids) if (!isRunning(pid)) await sweep(pid);
+  for (const name of listNames(LAB_ROOT)) {
+    const pid = Number(LAB.exec(name)?.[1]);
+    if (pid && !isRunning(pid)) await downLab(name);
+  }
+}
+
+function listNames(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
 }
 
 function isRunning(pid: number): boolean {

@@ -82,7 +82,7 @@ async function addPod(
 }
 
 /** Thousands of connections a second: no shortage of ports, none of what ended connections leave behind. */
-function tuneForManyConnections(netns: string): void {
+export function tuneForManyConnections(netns: string): void {
   writeSysctl("net.ipv4.ip_local_port_range", "1024 65535", netns);
   writeSysctl("net.ipv4.tcp_tw_reuse", "1", netns);
   writeSysctl("net.ipv4.tcp_max_tw_buckets", "1000000", netns);

@@ -44,7 +44,7 @@ export function iptablesVariant(
   };
 }
 
-const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
+export const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
 
 /** The plain bridge with nothing in its way; Kubernetes wants bridge netfilter on, kube-proxy depends on it. */
 export function bareVariant({ node }: Topology): Variant {
@@ -70,7 +70,7 @@ export function iptablesMissing(): string | undefined {
 }
 
 /** Runs a command in a namespace; throws what it said. */
-function runIn(netns: string, command: string[], stdin = ""): void {
+export function runIn(netns: string, command: string[], stdin = ""): void {
   const file = Deno.makeTempFileSync();
   try {
     Deno.writeTextFileSync(file, stdin);

@@ -1,0 +1,104 @@
+/** pcnk's programs of a lab's nodes taken off and put on again, and rule sets loaded into nodes: what is compared there. */
+import { attach, detach, listAttachments } from "../../src/bpf/attach.ts";
+import {
+  attachCgroup,
+  cgroupAttachment,
+  detachCgroup,
+  listCgroupHooks,
+} from "../../src/bpf/cgroup.ts";
+import { progById } from "../../src/bpf/syscall.ts";
+import type { NodePlan } from "../../src/lab/plan.ts";
+import type { LabStore } from "../../src/lab/state.ts";
+import { closeFd } from "../../src/linux/libc.ts";
+import { withNetns } from "../../src/linux/netns.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import type { Stage } from "./stage.ts";
+import { runIn, type Variant } from "./variants.ts";
+
+/**
+ * Everything that pcnk has attached on these nodes now: programs on devices and on the cgroup's socket hooks. On is how they are
+ * when this is called; no agent may run, or it puts back what was taken off.
+ */
+export function pcnkNodesVariant(stage: Stage, store: LabStore): Variant {
+  return allOf(store.plan.nodes.flatMap((node) => [
+    devicePrograms(stage, node),
+    cgroupPrograms(stage, node, store.cgroup(node.cgroup)),
+  ]));
+}
+
+/** Several as one; off in the opposite order. */
+export function allOf(variants: readonly Variant[]): Variant {
+  return {
+    on: () => variants.forEach((variant) => variant.on()),
+    off: () => variants.toReversed().forEach((variant) => variant.off()),
+  };
+}
+
+function devicePrograms(stage: Stage, { netnsPath, bpffs }: NodePlan): Variant {
+  const nl = RtNetlink.open(netnsPath);
+  stage.defer(() => nl.close());
+  const places = withNetns(netnsPath, () => listAttachments({ bpffs, nl })).map((found) => ({
+    ...found,
+    hook: { bpffs, nl, ifindex: found.ifindex, direction: found.direction },
+    programFd: hold(stage, found.progId),
+  }));
+  return {
+    on: () =>
+      withNetns(netnsPath, () => {
+        for (const { hook, programFd, name, mode } of places) {
+          attach({ ...hook, programFd, name, mode });
+        }
+      }),
+    off: () => withNetns(netnsPath, () => places.forEach(({ hook }) => detach(hook))),
+  };
+}
+
+function cgroupPrograms(stage: Stage, { bpffs }: NodePlan, cgroup: string | null): Variant {
+  const places = listCgroupHooks(bpffs).flatMap((hook) => {
+    const found = cgroupAttachment(bpffs, hook);
+    return found ? [{ hook, programFd: hold(stage, found.progId) }] : [];
+  });
+  return {
+    on: () => {
+      for (const place of places) attachCgroup({ bpffs, cgroup: cgroup!, ...place });
+    },
+    off: () => places.forEach(({ hook }) => detachCgroup(bpffs, hook)),
+  };
+}
+
+/** A descriptor of a program, so that it outlives its attachments. */
+function hold(stage: Stage, progId: number): number {
+  const fd = progById(progId);
+  if (fd === undefined) throw new Error(`program ${progId} has gone`);
+  stage.defer(() => closeFd(fd));
+  return fd;
+}
+
+/**
+ * A rule set on every node, loaded by `command` from its standard input. Off leaves no table, and connection tracking, which
+ * then is off too, forgets all flows.
+ */
+export function rulesVariant(
+  nodes: readonly NodePlan[],
+  command: readonly string[],
+  rules: string,
+): Variant {
+  return {
+    on: () => nodes.forEach(({ netnsPath }) => runIn(netnsPath, [...command], rules)),
+    off: () => {
+      for (const { netnsPath } of nodes) {
+        forgetFlows(netnsPath);
+        runIn(netnsPath, ["nft", "flush", "ruleset"]);
+      }
+    },
+  };
+}
+
+/** Else ended connections fill the table within some runs; without conntrack(8) they end by their timeouts. */
+function forgetFlows(netns: string): void {
+  try {
+    runIn(netns, ["conntrack", "--flush"]);
+  } catch {
+    // Not installed.
+  }
+}

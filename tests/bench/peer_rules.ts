@@ -1,0 +1,75 @@
+/** The rules that peers of pcnk have for the services of a lab. */
+import {
+  endpointSliceManifests,
+  type LabService,
+  SERVICE_PORT,
+  serviceManifests,
+} from "../../src/lab/manifests.ts";
+import { SERVER_PORT } from "../../src/lab/plan.ts";
+import { type ApiObject, startControlPlane } from "./control_plane.ts";
+import { findKit } from "./kit.ts";
+import { kubeProxyRules, type ServicePort } from "./kubeproxy.ts";
+import { realKubeProxyRules } from "./real_kube_proxy.ts";
+import type { Stage } from "./stage.ts";
+import { CLUSTER_CIDR } from "./topology.ts";
+
+/** Rules for iptables-restore, and whose they are. */
+export interface KubeProxyRules {
+  text: string;
+  /** Why they are not the real kube-proxy's. */
+  note?: string;
+}
+
+/** The services as the real kube-proxy writes them; where it cannot be had, as kubeproxy.ts does. */
+export async function kubeProxyRulesOf(
+  stage: Stage,
+  services: LabService[],
+): Promise<KubeProxyRules> {
+  const kit = findKit();
+  if (typeof kit === "string") {
+    const note = `kube-proxy's rules are generated, not its own: ${kit}`;
+    return { text: kubeProxyRules(servicePorts(services), CLUSTER_CIDR), note };
+  }
+  const control = await startControlPlane(stage, kit);
+  await control.create([
+    ...serviceManifests(services),
+    ...endpointSliceManifests(services).map(inBeta),
+  ]);
+  const wanted = servicePorts(services).flatMap((
+    { addr, port, protocol = "tcp", nodePort, backends },
+  ) => [
+    `-d ${addr}/32 -p ${protocol} `,
+    `--dport ${port} `,
+    ...(nodePort === undefined ? [] : [`-m ${protocol} --dport ${nodePort} `]),
+    ...backends.map((backend) =>
+      `-m ${protocol} -j DNAT --to-destination ${backend.addr}:${backend.port}`
+    ),
+  ]);
+  const options = { node: "node1", clusterCIDR: CLUSTER_CIDR, wanted };
+  return { text: await realKubeProxyRules(stage, control, options) };
+}
+
+/** A slice for Kubernetes 1.20, which knows discovery.k8s.io/v1beta1 only. */
+function inBeta(slice: ReturnType<typeof endpointSliceManifests>[number]): ApiObject {
+  return {
+    ...slice,
+    apiVersion: "discovery.k8s.io/v1beta1",
+    endpoints: slice.endpoints.map(({ nodeName, ...endpoint }) => ({
+      ...endpoint,
+      topology: { "kubernetes.io/hostname": nodeName },
+    })),
+  };
+}
+
+/** Every port of the services that have backends. */
+export function servicePorts(services: readonly LabService[]): ServicePort[] {
+  return services.filter(({ backends }) => backends.length > 0).flatMap((service) =>
+    (["tcp", "udp"] as const).map((protocol) => ({
+      addr: service.address,
+      port: SERVICE_PORT,
+      protocol,
+      backends: service.backends.map(({ address }) => ({ addr: address, port: SERVER_PORT })),
+      ...(service.nodePort !== undefined && { nodePort: service.nodePort }),
+    }))
+  );
+}
