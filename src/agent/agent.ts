@@ -1,15 +1,19 @@
 /**
  * The node agent. Start order: state directory and lock, data plane, devices, cluster objects, routes and configuration,
- * first comparison with the maps, the node's own sockets; then it says that it is ready. When it ends, however it ends, the data plane goes on.
+ * first comparison with the maps, the node's own sockets, the CNI configuration; then it says that it is ready. When it ends, however it ends, the data plane goes on.
  */
 import { join } from "node:path";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
-import { chooseSource, openSource } from "./cluster_source.ts";
+import { agentChecks } from "./checks.ts";
+import { ClusterLink } from "./cluster_link.ts";
+import { ClusterNode } from "./cluster_node.ts";
+import { chooseSource, openSource, type SourceChoice } from "./cluster_source.ts";
 import { Devices } from "./devices.ts";
 import { HostServices } from "./host_services.ts";
+import { HealthServer } from "./health.ts";
 import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
@@ -32,8 +36,9 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   const choice = chooseSource(config); // like all that can be wrong with the call: before anything is changed
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
   const startedAt = new Date().toISOString();
-  const log = createLog(config.logLevel, config.nodeName);
   await using stack = new AsyncDisposableStack();
+  const link = stack.use(new ClusterLink(choice, config.nodeName));
+  const log = createLog(config.logLevel, config.nodeName, link.tell);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   findUplink(nl, config.uplink); // a wrong name ends it here, before anything is changed
@@ -53,11 +58,30 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   stack.defer(() => healthChecks.stop());
   const hostServices = new HostServices(dataPlane, config, log);
   stack.defer(() => hostServices.stop());
-  const network = new Network({ dataPlane, nl, config, log });
+  const network = new Network({
+    dataPlane,
+    nl,
+    config,
+    log,
+    settled: () => clusterNode.networkChanged(),
+  });
   stack.defer(() => network.stop());
+  const clusterNode = new ClusterNode({
+    config: { ...config, cniConfDir: cniConfDir(config, choice) },
+    log,
+    mtu: () => network.podMtu,
+    condition: link.condition(log),
+  });
+  stack.defer(() => clusterNode.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
-  const source = openSource(choice, [reconciler, network, nodeNames], log);
+  const source = openSource(choice, [reconciler, network, nodeNames, clusterNode], log);
   stack.defer(() => source.close());
+  const health = new HealthServer({
+    address: config.healthAddress,
+    checks: () => agentChecks({ reconciler, network, source, clusterNode }),
+    log,
+  });
+  stack.defer(() => health.stop());
   const devices = new Devices({
     dataPlane,
     nl,
@@ -71,6 +95,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   });
   stack.defer(() => devices.stop());
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
+  health.start();
   await devices.start();
   await Promise.race([source.start(), aborted(signal)]); // the API server may be away for long
   if (signal.aborted) return;
@@ -78,6 +103,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   nodeNames.start();
   reconciler.start();
   hostServices.start();
+  clusterNode.start(); // from here on pods may come
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
   log.info({ pid: Deno.pid }, "ready");
@@ -106,6 +132,11 @@ function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
   const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
   log.info({ bpffs }, "data plane is installed");
   return dataPlane;
+}
+
+/** Where the CNI configuration goes; with manifests nowhere unless it is said. */
+function cniConfDir(config: AgentConfig, choice: SourceChoice): string | undefined {
+  return config.cniConfDir ?? ("access" in choice ? "/etc/cni/net.d" : undefined);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,16 +1,42 @@
 /** The agent's log: JSON lines on standard error (pino). */
-import { type Logger, pino } from "pino";
+import { type Logger, type LoggerOptions, pino } from "pino";
 
 export type Log = Logger;
 
-/** @param level `silent` logs nothing */
-export function createLog(level: string, node: string): Log {
+type LogHook = NonNullable<NonNullable<LoggerOptions["hooks"]>["logMethod"]>;
+
+/** pino's number for `info`. */
+const infoLevel = 30;
+
+/** Told of each line that has an `event`: the ones that an operator must know of. */
+export type EventListener = (event: {
+  reason: string;
+  message: string;
+  type: "Normal" | "Warning";
+}) => void;
+
+/** @param level `silent` logs nothing, and tells nobody */
+export function createLog(level: string, node: string, listener?: EventListener): Log {
   return pino({
     level,
     base: { node },
+    ...(listener === undefined ? {} : { hooks: { logMethod: telling(listener) } }),
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   }, { write });
+}
+
+/** Passes a line on, and its event to `listener`. */
+function telling(listener: EventListener): LogHook {
+  return function (args, method, level) {
+    const [fields, text] = args as unknown as [unknown, unknown];
+    if (level >= infoLevel && typeof fields === "object" && fields !== null && "event" in fields) {
+      const { event, object } = fields as { event: string; object?: string };
+      const message = typeof object === "string" ? `${object}: ${text}` : String(text);
+      listener({ reason: event, message, type: level > infoLevel ? "Warning" : "Normal" });
+    }
+    return method.apply(this, args);
+  };
 }
 
 const encoder = new TextEncoder();

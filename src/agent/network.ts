@@ -29,9 +29,13 @@ export interface NetworkOptions {
   nl: RtNetlink;
   config: AgentConfig;
   log: Log;
+  /** Told after each round. */
+  settled?: () => void;
 }
 
 export class Network {
+  /** Bytes a pod's packet may have; undefined before the first round. */
+  podMtu: number | undefined;
   private readonly nodes = new Map<string, Node>();
   private readonly routing: Routing;
   private readonly runner: Runner;
@@ -65,6 +69,11 @@ export class Network {
       minMs: 50,
       fullMs: config.resync * 1000,
     });
+  }
+
+  /** Why the last round failed; undefined: it did not. */
+  get failing(): string | undefined {
+    return this.failure === undefined ? undefined : (this.failure as Error).message;
   }
 
   /** Nodes changed; other objects are none of its business. */
@@ -125,6 +134,7 @@ export class Network {
       },
       uplinks: uplink === undefined ? [] : [uplink],
     });
+    this.podMtu = plan.mtu;
     this.configure(plan, uplink);
     this.tellUplink(uplink);
     const first = this.routing.reconcile(plan);
@@ -137,6 +147,8 @@ export class Network {
     if (steps > 0) log.debug({ steps }, "routes are up to date");
     const uplinks = uplink === undefined ? [] : [uplink.ifindex];
     this.watch?.update({ plan, device: config.overlay.device, uplinks }, report.overlay);
+    this.failure = undefined;
+    this.options.settled?.();
   }
 
   /** Puts k8sdispatcher on the uplink and on the overlay's device, and takes it off what was one before. */

@@ -17,8 +17,17 @@ export function decodeNode(object: Fields, path: Path): Node {
     podCIDRs: podCIDRs(object, path),
     ...(zoneName === undefined ? {} : { zone: zoneName }),
     ...(own === undefined ? {} : { annotations: own }),
+    ...(networkUnavailable(object, path) ? { networkUnavailable: true } : {}),
     ...(createdAt === undefined ? {} : { createdAt }),
   };
+}
+
+function networkUnavailable(object: Fields, path: Path): boolean {
+  const at = [...path, "status"];
+  return list(fields(object.status, at).conditions, [...at, "conditions"]).some((value, i) => {
+    const { type, status } = fields(value, [...at, "conditions", i]);
+    return type === "NetworkUnavailable" && status === "True";
+  });
 }
 
 function ownAnnotations(annotations: Fields, at: Path): Record<string, string> | undefined {

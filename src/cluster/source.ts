@@ -32,5 +32,7 @@ export interface Source {
    * for may belong to what was not read, and must stay.
    */
   readonly complete: boolean;
+  /** What keeps it from hearing of changes now, and for how long it has; undefined: nothing. */
+  readonly trouble?: { reason: string; sinceMs: number } | undefined;
   close(): void;
 }

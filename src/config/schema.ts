@@ -35,6 +35,10 @@ export interface AgentConfig {
   uplink?: string;
   bpffs: string;
   stateDir: string;
+  /** Undefined: /etc/cni/net.d when objects come from the Kubernetes API, else no file is written. */
+  cniConfDir?: string;
+  /** `off`, or where health is told. */
+  healthAddress: string;
   cgroup: string;
   manifests?: string;
   /** Undefined: the pod's own credentials, when this is a pod and there are no manifests. */
@@ -84,6 +88,12 @@ const name = text(
   "NAME",
   /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
   "a node name: lower case letters, digits, - and .",
+);
+
+const listenAddress = text(
+  "HOST:PORT",
+  /^(off|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5})$/,
+  "an address and a port, e.g. 127.0.0.1:9879, or off",
 );
 
 function choice<const T extends string>(...allowed: T[]): Kind<T> {
@@ -214,6 +224,19 @@ export const settings: readonly Setting[] = [
     "where maps and programs are pinned; a bpffs is mounted if none is there",
   ),
   setting("stateDir", path, "/run/pcnk", "the node's state: attachments of pods, the agent's lock"),
+  setting(
+    "cniConfDir",
+    path,
+    undefined,
+    "where 10-pcnk.conflist is written",
+    "/etc/cni/net.d with the Kubernetes API, else none",
+  ),
+  setting(
+    "healthAddress",
+    listenAddress,
+    "127.0.0.1:9879",
+    "where /healthz, /readyz and /livez are answered, or off",
+  ),
   setting("cgroup", path, "/sys/fs/cgroup", "cgroup v2 whose processes are the node's own"),
   setting("bridge", device, "pcnk0", "bridge of the pods; awaited if it is not there yet"),
   setting(

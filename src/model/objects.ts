@@ -125,6 +125,8 @@ export interface Node {
   zone?: string;
   /** Those of pcnk (`pcnk.io/…`), as they were written. */
   annotations?: Record<string, string>;
+  /** Condition NetworkUnavailable: there while it is True. */
+  networkUnavailable?: true;
   /** Milliseconds since the epoch; undefined for a manifest without one. */
   createdAt?: number;
 }

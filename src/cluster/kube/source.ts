@@ -12,16 +12,6 @@ import { endpoints, endpointSlices, nodes, pods, type Resource } from "./resourc
 import { services, sliceGroup } from "./resources.ts";
 import { ObjectStore } from "./store.ts";
 
-/** How the source stands. */
-export interface KubeStatus {
-  /** Everything was read once. */
-  synced: boolean;
-  /** What is wrong now; undefined: nothing. */
-  failure?: string;
-  /** Milliseconds it has been so. */
-  failingMs?: number;
-}
-
 /** A failure that the next attempt mends is not worth a word. */
 const tellAfter = 2;
 
@@ -71,15 +61,13 @@ export class KubeSource implements Source {
     return this.followers.every(({ synced, store }) => synced && store.complete);
   }
 
-  get status(): KubeStatus {
-    const failing = this.followers.filter(({ failures }) => failures >= tellAfter);
-    const synced = this.followers.every((one) => one.synced);
-    const [worst] = failing.sort((a, b) => a.failingSince! - b.failingSince!);
-    if (worst === undefined) return { synced };
+  get trouble(): { reason: string; sinceMs: number } | undefined {
+    const [worst] = this.followers.filter(({ failures }) => failures >= tellAfter)
+      .sort((a, b) => a.failingSince! - b.failingSince!);
+    if (worst === undefined) return undefined;
     return {
-      synced,
-      failure: `${this.access.server} ${worst.reason}`,
-      failingMs: performance.now() - worst.failingSince!,
+      reason: `${this.access.server} ${worst.reason}`,
+      sinceMs: performance.now() - worst.failingSince!,
     };
   }
 

@@ -1,0 +1,38 @@
+/** What makes up the agent's health, for health.ts. */
+import type { Source } from "../cluster/source.ts";
+import type { ClusterNode } from "./cluster_node.ts";
+import type { Check } from "./health.ts";
+import type { Network } from "./network.ts";
+import type { Reconciler } from "./reconciler.ts";
+
+export interface Parts {
+  reconciler: Pick<Reconciler, "healthy">;
+  network: Pick<Network, "failing" | "podMtu">;
+  source: Pick<Source, "trouble">;
+  clusterNode: Pick<ClusterNode, "failure">;
+}
+
+/** Milliseconds that the source may be without its server; restarts of API servers are everyday. */
+const graceMs = 10_000;
+
+export function agentChecks({ reconciler, network, source, clusterNode }: Parts): Check[] {
+  const { trouble } = source;
+  const away = trouble !== undefined && trouble.sinceMs > graceMs;
+  return [
+    {
+      name: "maps",
+      ready: true,
+      failure: reconciler.healthy ? undefined : "not what the cluster says (yet)",
+    },
+    {
+      name: "network",
+      ready: true,
+      failure: network.failing ?? (network.podMtu === undefined ? "not set up yet" : undefined),
+    },
+    { name: "cni", ready: true, failure: clusterNode.failure },
+    {
+      name: "source",
+      failure: away ? `for ${Math.round(trouble.sinceMs / 1000)} s: ${trouble.reason}` : undefined,
+    },
+  ];
+}
