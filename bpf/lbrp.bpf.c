@@ -52,7 +52,7 @@ static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt, en
 	__u32 bytes = skb->len;
 	enum reason failed = reject(skb, pkt);
 
-	count_bytes(failed ? failed : reason, bytes);
+	count_packet(skb, failed ? failed : reason, bytes);
 	return failed ? TC_ACT_SHOT : send_back(skb);
 }
 

@@ -43,7 +43,7 @@ static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt, en
 	if (pkt->key.proto != IPPROTO_TCP && !answer_allowed())
 		return drop(skb, DROP_TOO_MANY_ANSWERS);
 	failed = reject(skb, pkt);
-	count_bytes(failed ? failed : reason, bytes);
+	count_packet(skb, failed ? failed : reason, bytes);
 	return failed ? TC_ACT_SHOT : answer_send(skb);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "maps.h"
+#include "monitor.h"
 
 enum reason {
 	REASON_NONE = 0, /* go on; never counted */
@@ -79,6 +80,8 @@ enum reason {
 	DROP_ICMP, /* neither an echo nor an error about a flow that is known */
 	DROP_PROTOCOL, /* neither TCP nor UDP nor ICMP, or too short to tell */
 
+	EVENT_MONITOR_LOST, /* a listener was not told of a packet: no room in the ring buffer */
+
 	REASON_COUNT,
 };
 
@@ -95,9 +98,17 @@ static __always_inline void count_bytes(enum reason reason, __u32 bytes)
 	counter->bytes += bytes;
 }
 
+/* Counts a packet of so many bytes, and tells a listener of it. */
+static __always_inline void count_packet(struct __sk_buff *skb, enum reason reason, __u32 bytes)
+{
+	count_bytes(reason, bytes);
+	if (__builtin_expect(monitor_asked(reason), 0) && monitor_emit(skb, reason))
+		count_bytes(EVENT_MONITOR_LOST, 0);
+}
+
 static __always_inline void count(struct __sk_buff *skb, enum reason reason)
 {
-	count_bytes(reason, skb->len);
+	count_packet(skb, reason, skb->len);
 }
 
 /* Not inlined, for the sake of code size. */

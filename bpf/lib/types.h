@@ -267,3 +267,32 @@ struct name_key {
 struct name {
 	__u8 text[NAME_LEN];
 };
+
+#define MONITOR_HEAD 80
+
+/* What a listener asks for. */
+struct monitor {
+	__u64 reasons[2]; /* a bit for each enum reason */
+	__u64 until; /* ns: it is gone if it did not say otherwise by then */
+	__u32 sample; /* 0xffffffff: every packet; half of that: every other, at random */
+	__u32 ends; /* bits of monitor_ends that a packet's two ends must have together */
+};
+
+/* An address that packets are asked for by; port 0: any. The value has a bit for each
+ * kind of end: the pod, the service. */
+struct monitor_end {
+	__be32 addr;
+	__be16 port;
+	__u16 reserved;
+};
+
+/* What a listener is told of a packet. */
+struct monitor_event {
+	__u64 time; /* ns */
+	__u32 ifindex; /* the device that the program is on */
+	__u32 len; /* bytes of the frame */
+	__u16 reason; /* enum reason */
+	__u16 captured; /* bytes of head that are the frame's */
+	__u32 reserved;
+	__u8 head[MONITOR_HEAD]; /* as it left the program: translated, if it was */
+};

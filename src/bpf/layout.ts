@@ -19,6 +19,7 @@ import {
   type ValueOf,
 } from "./codec.ts";
 import { map } from "./descriptor.ts";
+import { MONITOR_EVENTS, monitorMaps, monitorStructs } from "./layout_monitor.ts";
 import { networkMaps, networkStructs } from "./layout_network.ts";
 import { MAP_TYPE } from "./syscall.ts";
 
@@ -263,6 +264,7 @@ export const maps = {
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots),
   ...networkMaps,
+  ...monitorMaps,
   /** For people: what has only a number elsewhere. */
   names: map("names", MAP_TYPE.HASH, nameKey, name),
   counters: {
@@ -276,6 +278,9 @@ export const maps = {
 
 /** Name of a map. */
 export type MapName = keyof typeof maps;
+
+/** Everything that is pinned as a map: also the ring buffer, which has no keys and no values. */
+export const mapNames: readonly string[] = [...Object.keys(maps), MONITOR_EVENTS];
 
 /** All structs, for the comparison with BTF. */
 export const structs: readonly StructCodec<unknown>[] = [
@@ -296,4 +301,5 @@ export const structs: readonly StructCodec<unknown>[] = [
   nameKey,
   name,
   ...networkStructs,
+  ...monitorStructs,
 ] as readonly StructCodec<unknown>[];

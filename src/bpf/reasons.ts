@@ -87,6 +87,12 @@ export const reasons = [
   reason("drop", "drop_fragment", "pod to the world: a fragment ahead of the first"),
   reason("drop", "drop_icmp", "pod to the world: neither an echo nor an error of a known flow"),
   reason("drop", "drop_protocol", "pod to the world: neither TCP nor UDP nor ICMP"),
+
+  reason(
+    "event",
+    "event_monitor_lost",
+    "packets that pcnk monitor was not told of: too many at once",
+  ),
 ] as const;
 
 /** Name of a reason. */

@@ -81,6 +81,11 @@ export class RingBuffer {
     return delivered;
   }
 
+  /** Takes away what is there without looking at it. */
+  forget(): void {
+    if (!this.#closed) Atomics.store(this.#consumer, 0, Atomics.load(this.#producer, 0));
+  }
+
   /** Waits up to `timeoutMs` for records and delivers them; returns how many, 0 also when closed meanwhile. */
   async poll(timeoutMs?: number): Promise<number> {
     const now = this.consume();

@@ -36,6 +36,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./lab.ts")).labCommand()),
   },
   {
+    name: "monitor",
+    summary: "what becomes of packets, as it happens: drops with their reasons",
+    load: async () => plain((await import("./monitor.ts")).monitorCommand()),
+  },
+  {
     name: "status",
     summary: "is this node well, and if not, what to do",
     load: async () => plain((await import("./status.ts")).statusCommand()),

@@ -13,7 +13,14 @@ import { testRun } from "../bpf/testrun.ts";
 import type { NodeReader } from "./node.ts";
 
 /** Maps that programs write. */
-const WRITTEN: ReadonlySet<MapName> = new Set(["sessions", "affinity", "fragments", "counters"]);
+const WRITTEN: ReadonlySet<MapName> = new Set([
+  "sessions",
+  "affinity",
+  "fragments",
+  "counters",
+  // Nobody listens to what is only tried.
+  "monitor",
+]);
 /** Of these, what flows have left behind counts: where a client went before, it goes again. */
 const COPIED = ["sessions", "affinity"] as const;
 

@@ -4,7 +4,7 @@ import { attach, isAttached } from "../../src/bpf/attach.ts";
 import { LayoutError } from "../../src/bpf/btf.ts";
 import { NotInstalledError, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane, type InstallOptions } from "../../src/bpf/install.ts";
-import { type MapName, maps } from "../../src/bpf/layout.ts";
+import { type MapName, mapNames } from "../../src/bpf/layout.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { MigrationError } from "../../src/bpf/migrate.ts";
 import { LoadError } from "../../src/bpf/object.ts";
@@ -64,7 +64,7 @@ test("installDataPlane() pins maps and programs for root only, and is ready", ({
   assert.equal(dataPlaneReady(bpffs), false);
   using dataPlane = installDataPlane(options);
   assert.equal(dataPlaneReady(bpffs), true);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), Object.keys(maps).sort());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
   assert.deepEqual(listPins(`${bpffs}/prog`).sort(), [...PROGRAMS].sort());
   for (const directory of [bpffs, `${bpffs}/map`, `${bpffs}/prog`, `${bpffs}/link`]) {
     assert.equal(Deno.statSync(directory).mode! & 0o777, 0o700, directory);
@@ -151,7 +151,7 @@ test("installDataPlane() carries entries over into maps of another capacity", (s
     const after = next.maps.counters.get(0)!.reduce((sum, { packets }) => sum + packets, 0n);
     assert.equal(after - before, 1n, "the programs use the map that is pinned");
   }
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), Object.keys(maps).sort());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
 });
 
 test("installDataPlane() carries over what is written to the old map meanwhile", (scene) => {
@@ -214,7 +214,7 @@ test("installDataPlane() refuses sizes that entries do not fit into, and changes
   using after = openDataPlane(bpffs);
   assert.equal(after.maps.endpoints.id, first.maps.endpoints.id);
   assert.equal(testRun(after.programFd("lbrp_from_pod"), new Uint8Array(60)).mark >> 8, program);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), Object.keys(maps).sort());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
 });
 
 test("installDataPlane() of a refused or foreign object leaves the old one at work", (scene) => {
@@ -251,7 +251,7 @@ test("installDataPlane() clears what an install that was killed left", ({ option
   assert.equal(dataPlaneReady(bpffs), false);
   installDataPlane(options).close();
   assert.equal(dataPlaneReady(bpffs), true);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), Object.keys(maps).sort());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
   assert.deepEqual(listPins(`${bpffs}/prog`).sort(), [...PROGRAMS].sort());
 });
 

@@ -1,7 +1,7 @@
 /** Loading objects into the real kernel: good ones, refused ones, others' maps. */
 import assert from "node:assert/strict";
 import { checkLayout, LayoutError, parseBtf } from "../../src/bpf/btf.ts";
-import { maps, structs } from "../../src/bpf/layout.ts";
+import { mapNames, maps, structs } from "../../src/bpf/layout.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { LoadError, loadObject } from "../../src/bpf/object.ts";
 import { RingBuffer } from "../../src/bpf/ringbuf.ts";
@@ -116,7 +116,7 @@ test("loadObject() shares maps that are pinned", (sandbox) => {
   const value = { ifindex: 1, mac: "02:00:00:00:00:01", gateway: "10.0.0.1" };
   a.set({ addr: "10.0.0.2" }, value);
   assert.deepEqual(b.get({ addr: "10.0.0.2" }), value);
-  assert.equal(listPins(pinDir).length, Object.keys(maps).length);
+  assert.equal(listPins(pinDir).length, mapNames.length);
 });
 
 test("loadObject() refuses a pinned map of another capacity or with other values", (sandbox) => {

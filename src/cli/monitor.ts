@@ -1,0 +1,186 @@
+/** `pcnk monitor`: what becomes of packets, as it happens. */
+import { Command, Option } from "@commander-js/extra-typings";
+import { join } from "node:path";
+import { LockedError, lockFile } from "../agent/lock.ts";
+import { nearest } from "../config/nearest.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
+import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
+import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
+import { NodeReader } from "../view/node.ts";
+import { formatEnd } from "../view/packet.ts";
+import { type Paint, streamLook } from "../view/terminal.ts";
+import { placeOption } from "./options.ts";
+import { untilSignal } from "./signals.ts";
+import { checked, UsageError } from "./usage.ts";
+
+interface MonitorOptions {
+  reason?: ReasonInfo[];
+  pod?: string;
+  service?: string;
+  flows?: true;
+  oneIn: number;
+  count?: number;
+  output: "line" | "json";
+  bpffs: string;
+  stateDir: string;
+}
+
+/** The `monitor` subcommand. */
+export function monitorCommand() {
+  return new Command("monitor")
+    .description(
+      "Show packets as the node's programs treat them: drops and refusals with their reason; with --flows all the others too. " +
+        "The kernel filters; while nobody listens it costs nothing. Needs root.",
+    )
+    .addOption(new Option("--flows", "not only drops and refusals: every packet"))
+    .addOption(
+      new Option(
+        "--reason <NAME,…>",
+        "only these (pcnk get counters --all lists them), or kinds: drop, handled, pass",
+      )
+        .argParser(checked(reasonList)),
+    )
+    .addOption(
+      new Option(
+        "--pod <NAMESPACE/NAME>",
+        "only to and from this pod of the node, or this address",
+      ),
+    )
+    .addOption(
+      new Option("--service <NAMESPACE/NAME>", "only to and from this Service and its backends"),
+    )
+    .addOption(
+      new Option("--one-in <N>", "a sample: one packet in so many, at random").argParser(
+        checked(positive),
+      ).default(1),
+    )
+    .addOption(new Option("-c, --count <N>", "end after so many").argParser(checked(positive)))
+    .addOption(
+      new Option("-o, --output <FORMAT>", "line or json").choices(["line", "json"] as const)
+        .default("line" as const),
+    )
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", help)
+    .action((options) => untilSignal((signal) => monitor(options as MonitorOptions, signal)));
+}
+
+const help = `
+A line is: time, reason, device, flow. A flow that was translated is shown as it left, with the service it is for.
+
+Examples:
+  pcnk monitor                                  what is dropped or refused, as it happens
+  pcnk monitor --service default/web --flows
+  pcnk monitor --reason masqueraded --one-in 100 -o json
+`;
+
+async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<void> {
+  if (Deno.uid() !== 0) {
+    throw new Error("pcnk monitor reads the kernel's maps: it must run as root");
+  }
+  using node = new NodeReader(options);
+  using _ = lock(options.stateDir);
+  const { paint } = streamLook(Deno.stdout);
+  const end = new AbortController();
+  let left = options.count ?? Infinity;
+  const lost = await listen(node, filterOf(node, options), (observation) => {
+    if (left <= 0) return;
+    left--;
+    print(
+      (options.output === "json" ? JSON.stringify(plain(observation)) : line(observation, paint)) +
+        "\n",
+    );
+    if (left === 0) end.abort();
+  }, AbortSignal.any([signal, end.signal]));
+  if (lost > 0) {
+    console.error(`pcnk: ${lost} packets more were not told of: too many at once (--one-in N)`);
+  }
+}
+
+/** The ring buffer has one reader: a second one would take packets from the first. */
+function lock(stateDir: string): Disposable {
+  try {
+    const held = lockFile(join(stateDir, "monitor.lock"));
+    return { [Symbol.dispose]: () => held.close() };
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    throw new Error(`another pcnk monitor listens on this node: ${error.message}; end it first`);
+  }
+}
+
+function filterOf(
+  node: NodeReader,
+  { reason, pod, service, flows, oneIn }: MonitorOptions,
+): MonitorFilter {
+  const bad = ({ name, kind }: ReasonInfo) => kind === "drop" || name.startsWith("refused_");
+  const wanted = reason ??
+    reasons.filter((one) => one.kind !== "none" && one.kind !== "event" && (flows || bad(one)));
+  return {
+    reasons: wanted,
+    oneIn,
+    ...(pod === undefined ? {} : { pod: podAddress(node, pod) }),
+    ...(service === undefined
+      ? {}
+      : { service: service.includes("/") ? service : `default/${service}` }),
+  };
+}
+
+function podAddress(node: NodeReader, text: string): string {
+  if (parseIpv4(text) !== undefined) return text;
+  const wanted = text.includes("/") ? text : `default/${text}`;
+  for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
+  throw new UsageError(`there is no pod ${wanted} on this node (pcnk get endpoints)`);
+}
+
+const KINDS: readonly ReasonKind[] = ["drop", "handled", "pass"];
+
+function reasonList(text: string): ReasonInfo[] {
+  return text.split(",").flatMap((word) => {
+    const name = word.trim().toLowerCase();
+    const found = reasons.filter(({ name: own, kind }) =>
+      kind !== "none" && kind !== "event" &&
+      (own === name || (kind === name && KINDS.includes(kind)))
+    );
+    if (found.length > 0) return found;
+    const guess = nearest(name, reasons.map(({ name }) => name));
+    throw new Error(`There is no reason ${name}${guess ? `; did you mean ${guess}?` : ""}`);
+  });
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) {
+    throw new Error("It must be a whole number from 1 to 999999999");
+  }
+  return Number(text);
+}
+
+const plain = ({ reason, time, ...rest }: Observation) => ({
+  time: new Date(time).toISOString(),
+  reason: reason.name,
+  kind: reason.kind,
+  ...rest,
+});
+
+function line(
+  { time, reason, device, flow, service, from, to, bytes }: Observation,
+  paint: Paint,
+): string {
+  const style = reason.kind === "drop"
+    ? "red"
+    : reason.name.startsWith("refused_")
+    ? "yellow"
+    : "green";
+  const clock = new Date(time).toISOString().slice(11, 23);
+  const named = (end: string, pod?: string) => pod ? `${end} (${pod})` : end;
+  const ends = flow === undefined
+    ? `${bytes} bytes`
+    : `${flow.protocol} ${named(formatEnd(flow, flow.src, flow.sport), from)} → ` +
+      `${named(formatEnd(flow, flow.dst, flow.dport), to)}${service ? ` for ${service}` : ""}`;
+  return `${clock}  ${paint(style, reason.name.padEnd(22))}  ${device.padEnd(15)}  ${ends}`;
+}
+
+/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+function print(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
