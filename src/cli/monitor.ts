@@ -66,7 +66,8 @@ export function monitorCommand() {
 }
 
 const help = `
-A line is: time, reason, device, flow. A flow that was translated is shown as it left, with the service it is for.
+A line is: time, reason, device, flow. A packet that was translated is shown as it left, with the service it is for; of one
+that was refused, the answer. --service goes by addresses: a backend of two Services is shown for both.
 
 Examples:
   pcnk monitor                                  what is dropped or refused, as it happens

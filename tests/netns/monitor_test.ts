@@ -93,7 +93,7 @@ Deno.test({
       ];
       const flows = await told(lab, both, async () => {
         await connect(lab, "pod1-2", "10.96.1.1", 80);
-        await connect(lab, "pod1-1", "10.96.0.13", 80);
+        await connect(lab, "pod1-1", "10.96.0.11", 80);
         await connect(lab, "pod1-1", "10.96.1.1", 80);
       });
       for (const { from, to } of flows) {
