@@ -229,6 +229,20 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 	return other_inbound(skb, &pkt, config);
 }
 
+/* The overlay's device takes in every network identifier, from everybody; `tunnel` is what
+ * the packet came in. REASON_NONE, or why it is none of this cluster's. */
+static __always_inline enum reason tunnel_check(const struct node_config *config,
+						const struct tunnel *tunnel)
+{
+	struct vtep_key key = { .addr = bpf_htonl(tunnel->remote) };
+
+	if (tunnel->vni != config->overlay_vni)
+		return DROP_FOREIGN_OVERLAY;
+	if (config->flags & NODE_KNOWN_VTEPS && !bpf_map_lookup_elem(&vteps, &key))
+		return DROP_UNKNOWN_VTEP;
+	return REASON_NONE;
+}
+
 SEC("tc")
 int k8sd_from_overlay(struct __sk_buff *skb)
 {
@@ -239,11 +253,13 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	struct packet pkt;
 	enum reason reason;
 
-	/* The device takes in every network identifier. */
-	if (config && config->overlay_vni &&
-	    (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0) ||
-	     tunnel.vni != config->overlay_vni))
-		return drop(skb, DROP_FOREIGN_OVERLAY);
+	if (config && config->overlay_vni) {
+		if (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0))
+			return drop(skb, DROP_FOREIGN_OVERLAY);
+		reason = tunnel_check(config, &tunnel);
+		if (reason)
+			return drop(skb, reason);
+	}
 	reason = packet_parse(skb, &pkt);
 	if (reason || !config)
 		return pass(skb, reason);

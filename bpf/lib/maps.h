@@ -59,6 +59,15 @@ struct {
 	__type(value, struct node_addr);
 } node_addrs SEC(".maps");
 
+/* The value means nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct vtep_key);
+	__type(value, __u32);
+} vteps SEC(".maps");
+
 /* Where pods' packets go with the pod's own address. The value means nothing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

@@ -81,6 +81,7 @@ enum reason {
 	DROP_PROTOCOL, /* neither TCP nor UDP nor ICMP, or too short to tell */
 
 	EVENT_MONITOR_LOST, /* a listener was not told of a packet: no room in the ring buffer */
+	DROP_UNKNOWN_VTEP, /* out of the overlay, from no node of the cluster */
 
 	REASON_COUNT,
 };

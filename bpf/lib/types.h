@@ -159,6 +159,7 @@ struct node_config {
 
 enum node_flags {
 	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
+	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay takes packets from `vteps` only */
 };
 
 /* Which backend a client of a service with affinity was given. */
@@ -235,6 +236,11 @@ struct node_addr {
 
 enum node_addr_flags {
 	NODE_ADDR_LOCAL = 1 << 0, /* of this node; else of another one */
+};
+
+/* An address that the tunnels of another node come from. */
+struct vtep_key {
+	__be32 addr;
 };
 
 /* A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */

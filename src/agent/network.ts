@@ -12,6 +12,7 @@ import type { Node } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
 import { routingAnnotations } from "../routing/annotations.ts";
 import { planRouting } from "../routing/plan.ts";
+import { tunnelSources } from "../routing/vteps.ts";
 import { readUplink } from "./routing/read.ts";
 import { Routing, type RoutingReport } from "./routing/routing.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../routing/types.ts";
@@ -192,6 +193,9 @@ export class Network {
       endMasqueraded(maps.sessions, this.masqueradedAs);
     }
     this.masqueradedAs = address;
+    const vteps = tunnelSources([...this.nodes.values()].map(routingNode), config.nodeName);
+    // Before the configuration, which says that it counts.
+    syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
     maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
     const { LOCAL } = NODE_ADDR_FLAG;
     const addresses = new Map<string, number>();

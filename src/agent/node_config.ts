@@ -30,7 +30,7 @@ export function nodeConfigOf(
     tcp_closed_timeout: nanoseconds(timeouts.tcpClosed),
     udp_timeout: nanoseconds(timeouts.udp),
     icmp_timeout: nanoseconds(timeouts.icmp),
-    flags: masquerade ? NODE_FLAG.MASQUERADE : 0,
+    flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0),
     node_addr: address ?? "0.0.0.0",
     ...podNetwork(podCIDR),
     snat_first: snatPorts.first,

@@ -53,7 +53,11 @@ export const SESSION_FLAG = {
   SNAT: 32,
 } as const;
 /** enum node_flags */
-export const NODE_FLAG = { MASQUERADE: 1 } as const;
+export const NODE_FLAG = {
+  MASQUERADE: 1,
+  /** The overlay takes packets from `vteps` only. */
+  KNOWN_VTEPS: 2,
+} as const;
 /** enum affinity_kind */
 export const AFFINITY_KIND = { ADDRESS: 0, NETNS: 1 } as const;
 /** MAGLEV_SLOTS: places of a Maglev table in an element of `maglev`. */

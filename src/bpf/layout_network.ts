@@ -58,6 +58,10 @@ export const nodeAddr = struct("node_addr", {
 });
 export type NodeAddr = ValueOf<typeof nodeAddr>;
 
+/** An address that the tunnels of another node come from. */
+export const vtepKey = struct("vtep_key", { addr: ipv4 });
+export type VtepKey = ValueOf<typeof vtepKey>;
+
 /** Some of the clients of a service with SERVICE_FLAG.SOURCE_RANGES. */
 export const sourceRangeKey = struct("source_range_key", {
   /** 32, for the service's id, and the length of the prefix. */
@@ -72,6 +76,8 @@ export const networkMaps = {
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote),
   uplinks: map("uplinks", MAP_TYPE.HASH, uplinkKey, uplink),
   node_addrs: map("node_addrs", MAP_TYPE.HASH, nodeAddrKey, nodeAddr),
+  /** Write 0. */
+  vteps: map("vteps", MAP_TYPE.HASH, vtepKey, u32),
   /** Where pods' packets go with the pod's own address; write 0. */
   no_masquerade: map("no_masquerade", MAP_TYPE.LPM_TRIE, cidrKey, u32),
   /** Write 0. */
@@ -86,5 +92,6 @@ export const networkStructs: readonly StructCodec<unknown>[] = [
   uplink,
   nodeAddrKey,
   nodeAddr,
+  vtepKey,
   sourceRangeKey,
 ] as readonly StructCodec<unknown>[];

@@ -93,6 +93,7 @@ export const reasons = [
     "event_monitor_lost",
     "packets that pcnk monitor was not told of: too many at once",
   ),
+  reason("drop", "drop_unknown_vtep", "out of the overlay, from no node of the cluster"),
 ] as const;
 
 /** Name of a reason. */

@@ -16,14 +16,19 @@ interface NodeSpec {
   address: string;
   podCIDR: string;
   direct?: boolean;
+  publicIP?: string;
 }
 
-function nodeYaml(name: string, { address, podCIDR, direct }: NodeSpec): string {
+function nodeYaml(name: string, { address, podCIDR, direct, publicIP }: NodeSpec): string {
+  const annotations = {
+    ...(direct ? { "pcnk.io/direct-routing": "true" } : {}),
+    ...(publicIP ? { "pcnk.io/public-ip": publicIP } : {}),
+  };
   return `apiVersion: v1
 kind: Node
 metadata:
   name: ${name}
-  annotations: {${direct ? ' "pcnk.io/direct-routing": "true" ' : ""}}
+  annotations: ${JSON.stringify(annotations)}
 spec:
   podCIDR: ${podCIDR}
 status:
@@ -189,15 +194,21 @@ agentTest(
     // Once more: what is right must stay.
     place.write(
       "node3.yaml",
-      nodeYaml("node3", { address: "192.0.2.3", podCIDR: "10.244.3.0/24" }),
+      nodeYaml("node3", {
+        address: "192.0.2.3",
+        podCIDR: "10.244.3.0/24",
+        publicIP: "203.0.113.3",
+      }),
     );
     await routed(agent);
     using dataPlane = place.dataPlane();
-    const { node_addrs, no_masquerade, uplinks, config } = dataPlane.maps;
+    const { node_addrs, vteps, no_masquerade, uplinks, config } = dataPlane.maps;
     const flags = Object.fromEntries(
       node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
     );
     assert.deepEqual(flags, { "192.0.2.1": NODE_ADDR_FLAG.LOCAL, "192.0.2.2": 0, "192.0.2.3": 0 });
+    const sources = vteps.entries().map(([{ addr }]) => addr).sort();
+    assert.deepEqual(sources, ["192.0.2.2", "192.0.2.3", "203.0.113.3"]);
     const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
       .sort();
     assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
@@ -223,7 +234,7 @@ agentTest(
         snat_addr: "10.244.1.1",
         snat_first: 2000,
         snat_last: 2999,
-        set: NODE_FLAG.MASQUERADE,
+        set: NODE_FLAG.MASQUERADE | NODE_FLAG.KNOWN_VTEPS,
         overlay_vni: 42,
       },
     );

@@ -378,6 +378,22 @@ const overlayOnly = new Map<string, Step>([
     });
     assert(own >= 1);
   }],
+  ["only nodes of the cluster speak to the overlay", async (cluster) => {
+    const node = cluster.node(1);
+    const inner = udp({ src: "10.244.2.2:1", dst: `${POD}:9` });
+    const vxlan = `0800000000002a00${inner.toHex()}`;
+    const send = async () =>
+      fine(await cluster.run(cluster.outside, "datagram", NODE1, 4789, vxlan));
+    assert.equal(await counting(node, "drop_unknown_vtep", send), 1);
+    // That of a node behind NAT.
+    node.dataPlane.maps.vteps.set({ addr: OUTSIDE }, 0);
+    try {
+      assert.equal(await counting(node, "drop_unknown_vtep", send), 0);
+      assert(await counting(node, "direct_delivered", send) >= 1);
+    } finally {
+      node.dataPlane.maps.vteps.delete({ addr: OUTSIDE });
+    }
+  }],
 ]);
 
 for (const routing of ["overlay", "direct"] as RoutingMode[]) {

@@ -90,6 +90,7 @@ export class World {
       remotes: lbrp.map(maps.remotes),
       uplinks: lbrp.map(maps.uplinks),
       node_addrs: lbrp.map(maps.node_addrs),
+      vteps: lbrp.map(maps.vteps),
       no_masquerade: lbrp.map(maps.no_masquerade),
       source_ranges: lbrp.map(maps.source_ranges),
     };

@@ -158,6 +158,7 @@ export class ClusterNode {
     for (const i of NODES) {
       const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;
       maps.node_addrs.set({ addr: `192.0.2.1${i}` }, { flags });
+      if (i !== number) maps.vteps.set({ addr: `192.0.2.1${i}` }, 0);
       maps.no_masquerade.set(keyOf(`10.244.${i}.0/24`), 0);
     }
   }
