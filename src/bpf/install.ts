@@ -18,6 +18,7 @@ import {
   makePinDirectories,
   mapPin,
   NEW_SUFFIX,
+  PIN_DIRECTORIES,
   programPin,
   removePin,
   replacePin,
@@ -61,19 +62,15 @@ export function installDataPlane(options: InstallOptions): DataPlane {
   for (const { bytes } of objects) checkLayout(parseBtf(bytes), structs);
   prepareDirectory(bpffs);
   const { maxEntries, resized } = planSizes(bpffs, options.mapSizes ?? {});
+  using stack = new DisposableStack();
+  const nl = options.nl ?? stack.use(RtNetlink.open());
   const loaded = loadObjects(objects, {
     pinDir: `${bpffs}/map`,
     maxEntries,
     fresh: new Set(resized),
     log,
-  });
-  const nl = options.nl ?? RtNetlink.open();
-  try {
-    activate(bpffs, nl, loaded, resized, log);
-  } finally {
-    for (const object of loaded) object.close();
-    if (!options.nl) nl.close();
-  }
+  }).map((object) => stack.use(object));
+  activate(bpffs, nl, loaded, resized, log);
   return openDataPlane(bpffs);
 }
 
@@ -112,11 +109,33 @@ function prepareDirectory(bpffs: string): void {
     }
     mountBpffs(bpffs);
   }
+  checkOwner(bpffs);
   makePinDirectories(bpffs);
+  for (const part of PIN_DIRECTORIES) checkOwner(`${bpffs}/${part}`);
   for (const part of ["map", "prog"]) { // of an install that was killed halfway
     for (const name of listPins(`${bpffs}/${part}`)) {
       if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);
     }
+  }
+}
+
+/**
+ * Who may write to a directory can put programs and maps of his own in the place of pcnk's, for root to load. In one that
+ * is sticky he can only add to it.
+ */
+function checkOwner(path: string): void {
+  const { uid, mode } = Deno.statSync(path);
+  if (uid !== 0) {
+    throw new Error(
+      `bpffs ${path}: belongs to user ${uid}; look at what is in it, then: chown root:root ${path}`,
+    );
+  }
+  const sticky = (mode! & 0o1000) !== 0;
+  if (mode! & 0o022 && !sticky) {
+    const shown = (mode! & 0o777).toString(8);
+    throw new Error(
+      `bpffs ${path}: others than root may write to it (mode ${shown}); look at what is in it, then: chmod 700 ${path}`,
+    );
   }
 }
 
@@ -130,10 +149,13 @@ function planSizes(
   for (const name of Object.keys(maps) as MapName[]) {
     const fd = tryObjGet(mapPin(bpffs, name));
     if (fd === undefined) continue;
-    const pinned = mapInfo(fd).maxEntries;
-    closeFd(fd);
-    maxEntries[name] ??= pinned;
-    if (maxEntries[name] !== pinned) resized.push(name);
+    try {
+      const pinned = mapInfo(fd).maxEntries;
+      maxEntries[name] ??= pinned;
+      if (maxEntries[name] !== pinned) resized.push(name);
+    } finally {
+      closeFd(fd);
+    }
   }
   return { maxEntries, resized };
 }
@@ -150,20 +172,20 @@ function activate(
   log?: (text: string) => void,
 ): void {
   const programs = new Map([...first!.programs, ...others.flatMap((each) => [...each.programs])]);
+  using stack = new DisposableStack();
   const migrations = resized.map((name) =>
-    new Migration(mapPin(bpffs, name), first!.maps.get(name)!, maps[name])
+    stack.adopt(
+      new Migration(mapPin(bpffs, name), first!.maps.get(name)!, maps[name]),
+      (migration) => migration.close(),
+    )
   );
-  try {
-    for (const migration of migrations) migration.copy();
-    for (const migration of migrations) {
-      migration.switchPin();
-      log?.(`map ${migration.name}: capacity ${migration.from} is now ${migration.to}`);
-    }
-    for (const [name, fd] of programs) replacePin(programPin(bpffs, name), fd);
-    const replaced = replaceAll({ bpffs, nl, programs });
-    if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
-    for (const migration of migrations) migration.finish();
-  } finally {
-    for (const migration of migrations) migration.close();
+  for (const migration of migrations) migration.copy();
+  for (const migration of migrations) {
+    migration.switchPin();
+    log?.(`map ${migration.name}: capacity ${migration.from} is now ${migration.to}`);
   }
+  for (const [name, fd] of programs) replacePin(programPin(bpffs, name), fd);
+  const replaced = replaceAll({ bpffs, nl, programs });
+  if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
+  for (const migration of migrations) migration.finish();
 }

@@ -114,14 +114,29 @@ export function loadObject(
     if (text) options.log?.(text.trimEnd());
     pinMaps(lib, maps, reused, options);
     const programs = each((previous) => lib.bpf_object__next_program(object, previous));
-    return new LoadedObject(
-      new Map(
-        programs.map((p) => [textAt(lib.bpf_program__name(p)), dupFd(lib.bpf_program__fd(p))]),
-      ),
-      new Map(maps.map((m) => [textAt(lib.bpf_map__name(m)), dupFd(lib.bpf_map__fd(m))])),
+    return keepAll(
+      programs.map((p) => [textAt(lib.bpf_program__name(p)), lib.bpf_program__fd(p)]),
+      maps.map((m) => [textAt(lib.bpf_map__name(m)), lib.bpf_map__fd(m)]),
     );
   } finally {
     lib.bpf_object__close(object);
+  }
+}
+
+type NamedFd = readonly [name: string, fd: number];
+
+/** Duplicates what libbpf will close with the object: all of it, or nothing. */
+function keepAll(programs: readonly NamedFd[], maps: readonly NamedFd[]): LoadedObject {
+  const kept = [new Map<string, number>(), new Map<string, number>()] as const;
+  const loaded = new LoadedObject(...kept);
+  try {
+    for (const [i, list] of [programs, maps].entries()) {
+      for (const [name, fd] of list) kept[i]!.set(name, dupFd(fd));
+    }
+    return loaded;
+  } catch (error) {
+    loaded.close();
+    throw error;
   }
 }
 

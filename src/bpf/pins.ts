@@ -42,9 +42,12 @@ export function listPins(directory: string): string[] {
   }
 }
 
+/** Below the node's directory. */
+export const PIN_DIRECTORIES = ["map", "prog", "link"] as const;
+
 /** Makes the directories. `bpffs` itself must be on a bpffs already. */
 export function makePinDirectories(bpffs: string): void {
-  for (const part of ["map", "prog", "link"]) {
+  for (const part of PIN_DIRECTORIES) {
     Deno.mkdirSync(`${bpffs}/${part}`, { recursive: true, mode: 0o700 });
   }
 }

@@ -19,7 +19,7 @@ import {
 import { testRun } from "../../src/bpf/testrun.ts";
 import { isBpffs, umount } from "../../src/linux/mount.ts";
 import { CLANG, compile, twoPrograms } from "../support/clang.ts";
-import { openFds } from "../support/fds.ts";
+import { fillFds, openFds, withFdLimit } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox, type TestNetns } from "../support/sandbox.ts";
 
@@ -90,6 +90,51 @@ test("installDataPlane() mounts a bpffs where there is none", ({ sandbox, option
     assert.equal(umount(bpffs), true, "mounted once");
   }
   assert.equal(umount(bpffs), false);
+});
+
+test("installDataPlane() takes no directory that others may write to", ({ options, bpffs }) => {
+  const refused = (path: string, why: RegExp) => {
+    assert.throws(() => installDataPlane(options), (error: Error) => {
+      assert.match(error.message, why);
+      assert.ok(error.message.includes(path), error.message);
+      return true;
+    });
+  };
+  Deno.mkdirSync(bpffs, { mode: 0o700 });
+  for (const path of [bpffs, `${bpffs}/map`, `${bpffs}/prog`, `${bpffs}/link`]) {
+    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+    Deno.chownSync(path, 1234, 0);
+    refused(path, /belongs to user 1234.*chown root/);
+    Deno.chownSync(path, 0, 0);
+    for (const mode of [0o777, 0o720, 0o702]) {
+      Deno.chmodSync(path, mode);
+      refused(path, /may write.*chmod 700/);
+    }
+    Deno.chmodSync(path, 0o700);
+  }
+  // As the kernel makes the root of a bpffs: others may add to it, and take nothing away.
+  Deno.chmodSync(bpffs, 0o1777);
+  installDataPlane(options).close();
+});
+
+test("installDataPlane() leaks no descriptor when there are no more", ({ options, bpffs }) => {
+  installDataPlane(options).close();
+  const resized = { ...options, mapSizes: { ...mapSizes, services: 50, endpoints: 20 } };
+  using fillers = fillFds();
+  const before = openFds();
+  let failures = 0;
+  for (let spare = 1;; spare++) {
+    assert(spare < 200, "does not come to an end");
+    try {
+      withFdLimit(fillers.highest + spare, () => installDataPlane(resized).close());
+      break;
+    } catch (error) {
+      failures++;
+      assert.deepEqual(openFds(), before, `with ${spare} to spare: ${error}`);
+    }
+  }
+  assert(failures > 10, `${failures} failures`);
+  assert.equal(dataPlaneReady(bpffs), true);
 });
 
 test("installDataPlane() again replaces programs in place and keeps entries", (scene) => {
