@@ -18,8 +18,10 @@ import { firstPacket } from "./first_packet.ts";
 import { host } from "./host.ts";
 import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
+import { manyServices } from "./many_services.ts";
 import type { Context, Measure } from "./measure.ts";
 import { nodePort, nodePortUdp } from "./node_port.ts";
+import { reprogram } from "./reprogram.ts";
 import type { Result } from "./result.ts";
 import { agent, load, resync } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
@@ -43,6 +45,8 @@ const MEASURES: readonly Measure[] = [
   firstPacket,
   load,
   resync,
+  manyServices,
+  reprogram,
   agent,
 ];
 

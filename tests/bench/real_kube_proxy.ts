@@ -40,7 +40,7 @@ export async function realKubeProxyRules(
   }
 }
 
-function kubeProxyCommand(
+export function kubeProxyCommand(
   { kit, kubeconfig }: ControlPlane,
   { node, clusterCIDR }: { node: string; clusterCIDR: string },
 ): string[] {

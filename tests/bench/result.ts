@@ -90,7 +90,15 @@ function withUnit(text: string, unit: Unit): string {
 
 function formatNumber(value: number, unit: Unit): string {
   const magnitude = Math.abs(value);
-  const decimals = magnitude >= 100 ? 0 : magnitude >= 10 ? 1 : magnitude >= 1 ? 2 : 3;
+  const decimals = magnitude >= 100
+    ? 0
+    : magnitude >= 10
+    ? 1
+    : magnitude >= 1
+    ? 2
+    : magnitude >= 0.01 || magnitude === 0
+    ? 3
+    : 5;
   return value.toFixed(Math.max(decimals, unit === "×" ? 2 : 0));
 }
 

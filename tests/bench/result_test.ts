@@ -43,6 +43,8 @@ Deno.test("isSure() is false when the bar lies within the median's interval", ()
 
 Deno.test("formatValue() gives three digits that mean something, and the unit", () => {
   assert.equal(formatValue(0.9312, "×"), "0.931");
+  assert.equal(formatValue(0.000123, "×"), "0.00012");
+  assert.equal(formatValue(0, "×"), "0.000");
   assert.equal(formatValue(5.213, "µs"), "5.21 µs");
   assert.equal(formatValue(12.34, "×"), "12.34");
   assert.equal(formatValue(31234.5, "1/s"), "31235 1/s");

@@ -70,7 +70,8 @@ export const resync: Measure = {
   },
 };
 
-function reconcileOnce(bpffs: string, netns: string, signal: AbortSignal) {
+/** Load and updates in a fresh process; the data plane is made at `bpffs`. */
+export function reconcileOnce(bpffs: string, netns: string, signal: AbortSignal) {
   return runChild<ReconcileFigures>("reconcile_child.ts", [bpffs, netns], signal);
 }
 

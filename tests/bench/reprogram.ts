@@ -1,0 +1,160 @@
+/**
+ * One endpoint of ten thousand services changes: how long until the data plane has it. pcnk: from the object until the
+ * map holds the backend, p99 of a hundred changes. kube-proxy: iptables-restore alone, which is a part of its way.
+ */
+import { API_NAMESPACE, API_PORT, subsets } from "./api_objects.ts";
+import { output } from "./control_plane.ts";
+import { findKit } from "./kit.ts";
+import { kubeProxyRules } from "./kubeproxy.ts";
+import { partialUpdate } from "./kubeproxy_partial.ts";
+import { timeProcess } from "./load.ts";
+import { MANY, manyApiServices, type ManyPeer, withKubeProxy } from "./many.ts";
+import { interleave, type Measure } from "./measure.ts";
+import { ratioResult, type Result } from "./result.ts";
+import { reconcileOnce } from "./scale.ts";
+import { Stage } from "./stage.ts";
+import { quantile } from "./stats.ts";
+import { CLUSTER_CIDR } from "./topology.ts";
+import { iptablesMissing, runIn } from "./variants.ts";
+
+type Side = "pcnk" | "real" | "legacy" | "partial" | "partialLegacy";
+/** A round of each side; those of `Side` that can be had here. */
+type Sides = Record<string, () => Promise<number>>;
+
+const LABELS: Record<Side, string> = {
+  pcnk: "pcnk p99",
+  real: "kube-proxy 1.20, iptables-restore",
+  legacy: "its input by iptables-legacy-restore",
+  partial: "partial iptables-restore",
+  partialLegacy: "partial iptables-legacy-restore",
+};
+
+const NFT = "/usr/sbin/iptables-restore";
+const LEGACY = "/usr/sbin/iptables-legacy-restore";
+/** As kube-proxy calls it. */
+const FLAGS = ["-w", "5", "-W", "100000", "--noflush", "--counters"];
+
+/** The measure of the issue's reprogramming row, and the same against what newer versions of kube-proxy write. */
+export const reprogram: Measure = {
+  name: "reprogram",
+  about: "one endpoint of 10,000 services changes, against kube-proxy's iptables-restore",
+  async run(context) {
+    const missing = iptablesMissing();
+    if (missing) {
+      console.error(`not compared with iptables: ${missing}`);
+      return [];
+    }
+    const kit = findKit();
+    const rounds = { ...context, runs: Math.max(3, Math.floor(context.runs / 5)) };
+    if (typeof kit === "string") {
+      console.error(`not compared with the real kube-proxy: ${kit}`);
+      return await Stage.with(context.signal, async (stage) => {
+        return rows(await interleave(rounds, { ...pcnkSide(stage), ...generatedSides(stage) }));
+      });
+    }
+    return await withKubeProxy(context, kit, async (peer) => {
+      const { stage } = peer;
+      const sides = { ...pcnkSide(stage), ...realSides(peer), ...generatedSides(stage) };
+      return rows(await interleave(rounds, sides));
+    });
+  },
+};
+
+function rows(values: Partial<Record<Side, number[]>>): Result[] {
+  const titles: [Side, string][] = [
+    [
+      "real",
+      "one endpoint of 10,000 services changes: the map has it (p99) ÷ kube-proxy's restore",
+    ],
+    ["legacy", "the same ÷ that restore by the old iptables"],
+    ["partial", "the same ÷ the partial restore of kube-proxy since 1.28"],
+    ["partialLegacy", "the same ÷ the partial restore by the old iptables"],
+  ];
+  return titles.flatMap(([side, title]) => {
+    const peer = values[side];
+    if (!peer) return [];
+    const series = (name: Side) => ({
+      label: LABELS[name],
+      unit: "ms" as const,
+      values: values[name]!,
+    });
+    const head = { measure: "reprogram", id: `reprogram-${side}`, title };
+    const bar = { op: "<=", value: 0.02 } as const;
+    return [ratioResult({ ...head, bar }, series("pcnk"), series(side))];
+  });
+}
+
+/** 10,000 services with ten backends each: more than what the others are given. */
+function pcnkSide(stage: Stage): Sides {
+  const netns = stage.netns("reprogram");
+  let round = 0;
+  return {
+    pcnk: async () => {
+      const bpffs = `${stage.dir}/bpf${round++}`;
+      const { updates } = await reconcileOnce(bpffs, netns, stage.signal);
+      return quantile(updates, 0.99);
+    },
+  };
+}
+
+/** kube-proxy as it runs, and what it writes handed to the old iptables. */
+function realSides({ stage, control, proxy }: ManyPeer): Sides {
+  const old = stage.netns("legacy");
+  let round = 0;
+  return {
+    real: async () => {
+      const address = `10.244.2.${++round}`;
+      const patch = JSON.stringify({ subsets: subsets([address]) });
+      const service = `service-${round * 7919 % MANY}`;
+      const kubectl = [control.kit.kubectl, `--kubeconfig=${control.kubeconfig}`];
+      const words = [
+        "patch",
+        "endpoints",
+        service,
+        "-n",
+        API_NAMESPACE,
+        "--type=merge",
+        "-p",
+        patch,
+      ];
+      const { success, stderr } = await output(control.netns, [...kubectl, ...words]);
+      if (!success) throw new Error(`kubectl patch: ${stderr}`);
+      const wanted = `--to-destination ${address}:${API_PORT}`;
+      return (await proxy.restored((input) => input.includes(wanted))).ms;
+    },
+    legacy: async () => {
+      const { input } = await proxy.restored(() => true);
+      return await restore(stage, old, LEGACY, input);
+    },
+  };
+}
+
+/** Rules of the form of 1.31, and what is written after a change of one service. */
+function generatedSides(stage: Stage): Sides {
+  const services = manyApiServices();
+  const netns = stage.netns("partial"), old = stage.netns("partial-legacy");
+  const full = kubeProxyRules(services, CLUSTER_CIDR);
+  runIn(netns, [NFT], full);
+  runIn(old, [LEGACY], full);
+  let round = 0;
+  const update = () => {
+    const changed = ++round * 7919 % MANY;
+    const backends = [{ addr: `10.244.2.${round}`, port: API_PORT }];
+    const other = services.map((service, i) => i === changed ? { ...service, backends } : service);
+    return partialUpdate(kubeProxyRules(other, CLUSTER_CIDR), [changed]);
+  };
+  return {
+    partial: () => restore(stage, netns, NFT, update()),
+    partialLegacy: () => restore(stage, old, LEGACY, update()),
+  };
+}
+
+/** Milliseconds of the process. */
+async function restore(
+  { dir, signal }: Stage,
+  netns: string,
+  program: string,
+  stdin: string,
+): Promise<number> {
+  return (await timeProcess([program, ...FLAGS], { dir, netns, stdin, signal })).ms;
+}
