@@ -18,6 +18,8 @@
 #define DEFAULT_TCP_CLOSING (3600 * SECOND)
 /* 2 MSL: stragglers still find their backend. */
 #define DEFAULT_TCP_CLOSED (120 * SECOND)
+/* After a reset; what the kernel's connection tracking has (nf_conntrack_tcp_timeout_close). */
+#define RESET_REST (10 * SECOND)
 /* A SYN is repeated for about two minutes, each time refreshing the session. */
 #define DEFAULT_TCP_NEW (60 * SECOND)
 /* RFC 4787, REQ-5: not less than two minutes. */

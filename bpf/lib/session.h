@@ -111,10 +111,15 @@ static __noinline bool session_refresh(const struct packet *pkt, struct session 
 	return true;
 }
 
+/* `fin`: the flags of a FIN that comes from this side. */
 static __always_inline void note_end(struct session *session, __u8 tcp_flags, __u8 fin)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
+	if (!(tcp_flags & (TCP_FIN | TCP_RST)))
+		return;
+	/* Of ports, it counts how long they have been at rest. */
+	session->last_seen = bpf_ktime_get_ns();
 	if (tcp_flags & TCP_FIN)
 		session->flags |= fin;
 	if (tcp_flags & TCP_RST || (session->flags & both) == both)
@@ -134,7 +139,9 @@ static __noinline void session_track(const struct packet *pkt, struct session *s
 		if (session->state == STATE_NEW &&
 		    (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
 			session->state = STATE_ESTABLISHED;
-		note_end(session, pkt->tcp_flags, SESSION_FIN_FORWARD);
+		note_end(session, pkt->tcp_flags,
+			 session->flags & SESSION_FIN_REPLY ? SESSION_FIN_FORWARD :
+							      SESSION_FIN_FORWARD | SESSION_CLIENT_FIRST);
 		return;
 	}
 	if (!(pkt->tcp_flags & (TCP_FIN | TCP_RST)))
@@ -166,13 +173,30 @@ static __always_inline struct session *session_find(const struct packet *pkt)
 	return session;
 }
 
-/* Does the flow that the reply's entry belongs to go on? One that is closed does until
- * its time is up: the backend may still hold the connection in TIME-WAIT, where a new
- * one of the same 5-tuple must continue the old one's sequence numbers and timestamps
- * (RFC 6191), and a client that talks to another address does not know them. One that
- * another CPU is just making has no forward entry yet, or still its last one. */
+/* How long the port of a closed connection rests, in nanoseconds, before another flow
+ * may have it. Who closes first holds the connection in TIME-WAIT. If that is the
+ * backend, a new one of the same 5-tuple must continue the old one's sequence numbers
+ * and timestamps (RFC 6191), and a client that talks to another address does not know
+ * them: it would be a second late. If it is the client, the backend knows nothing any
+ * more when the last ACK has come. A reset may be a forgery (RFC 5382, 5.), and the
+ * connection go on. `scarce`: there is hardly another port; late is better than never. */
+static __always_inline __u64 port_rest(const struct session *owner, bool scarce)
+{
+	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
+
+	if (scarce)
+		return SECOND;
+	if ((owner->flags & both) != both)
+		return RESET_REST;
+	return owner->flags & SESSION_CLIENT_FIRST ?
+		       SECOND :
+		       session_timeout(IPPROTO_TCP, STATE_CLOSED);
+}
+
+/* Does the flow that the reply's entry belongs to go on? One that another CPU is just
+ * making has no forward entry yet, or still its last one. */
 static __noinline bool reply_alive(const struct session_key *key, const struct session *reply,
-				   __u64 now)
+				   __u64 now, bool scarce)
 {
 	bool fresh = (__s64)(now - reply->last_seen) < (__s64)SECOND;
 	struct session_key owner_key;
@@ -183,7 +207,13 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
-	return is_twin_of(owner, key) && (fresh || !session_expired(owner, key->proto, now));
+	if (!is_twin_of(owner, key))
+		return false;
+	if (fresh)
+		return true;
+	if (owner->state == STATE_CLOSED)
+		return (__s64)(now - owner->last_seen) < (__s64)port_rest(owner, scarce);
+	return !session_expired(owner, key->proto, now);
 }
 
 /* Takes the place of a flow that is over. Another CPU may be about to do the same for
@@ -192,7 +222,7 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
  * the claim. To the other the key is taken. */
 static __noinline enum reason reply_key_take(const struct session_key *key,
 					     const struct session *value,
-					     const struct session_key *forward_key)
+					     const struct session_key *forward_key, bool scarce)
 {
 	enum reason failed = DROP_PORTS_EXHAUSTED;
 	struct session_key claim = *key;
@@ -202,7 +232,8 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 	if (bpf_map_update_elem(&sessions, &claim, value, BPF_NOEXIST))
 		return DROP_PORTS_EXHAUSTED;
 	found = bpf_map_lookup_elem(&sessions, key);
-	if (!found || is_twin_of(found, forward_key) || !reply_alive(key, found, value->last_seen))
+	if (!found || is_twin_of(found, forward_key) ||
+	    !reply_alive(key, found, value->last_seen, scarce))
 		failed = bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
 									       REASON_NONE;
 	bpf_map_delete_elem(&sessions, &claim);
@@ -210,10 +241,12 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 }
 
 /* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
- * when it is another flow's, so that another port has to be tried. */
+ * when it is another flow's, so that another port has to be tried. `scarce`: see
+ * port_rest(). */
 static __always_inline enum reason reply_key_claim(const struct session_key *key,
 						   const struct session *value,
-						   const struct session_key *forward_key)
+						   const struct session_key *forward_key,
+						   bool scarce)
 {
 	struct session *found;
 
@@ -222,8 +255,8 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 	found = bpf_map_lookup_elem(&sessions, key);
 	if (!found)
 		return DROP_SESSIONS_FULL;
-	if (!reply_alive(key, found, value->last_seen))
-		return reply_key_take(key, value, forward_key);
+	if (!reply_alive(key, found, value->last_seen, scarce))
+		return reply_key_take(key, value, forward_key, scarce);
 	if (!is_twin_of(found, forward_key))
 		return DROP_PORTS_EXHAUSTED;
 	return bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
@@ -246,7 +279,7 @@ static __noinline enum reason reply_claim(const struct session_key *forward_key,
 	twin_value(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
 		twin_key(forward, forward_key->proto, &key);
-		failed = reply_key_claim(&key, &value, forward_key);
+		failed = reply_key_claim(&key, &value, forward_key, false);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 		if (!port) {

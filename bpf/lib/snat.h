@@ -89,7 +89,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;
 		twin_key(forward, forward_key->proto, &key);
-		failed = reply_key_claim(&key, &value, forward_key);
+		failed = reply_key_claim(&key, &value, forward_key, i >= PORT_TRIES / 2);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 	}

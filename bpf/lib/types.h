@@ -108,6 +108,7 @@ enum session_flags {
 	SESSION_REPLY = 1 << 3, /* backend -> client; else client -> frontend */
 	SESSION_MASQUERADE = 1 << 4, /* the forward entry is in ZONE_MASQUERADE, the reply's is not */
 	SESSION_SNAT = 1 << 5, /* the backend sees an address of this node */
+	SESSION_CLIENT_FIRST = 1 << 6, /* the client's FIN came before the backend's */
 };
 
 /* A pod of this node. Written by the CNI plugin. Key: the pod's address (__be32). */

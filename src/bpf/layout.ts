@@ -51,6 +51,7 @@ export const SESSION_FLAG = {
   /** The forward entry is in SESSION_ZONE.MASQUERADE, the reply's is not. */
   MASQUERADE: 16,
   SNAT: 32,
+  CLIENT_FIRST: 64,
 } as const;
 /** enum node_flags */
 export const NODE_FLAG = {

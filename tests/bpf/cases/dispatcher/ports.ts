@@ -81,6 +81,62 @@ packetTest("snat_claim() takes over the port of a flow that is over", (w) => {
   });
 });
 
+/** Ends the flow of `src` that has this port: F the client's FIN, f the far end's, R a reset of the client. */
+function end(w: World, src: string, port: number, how: string): void {
+  for (const step of how) {
+    if (step === "f") {
+      w.run(tcp({ src: world, dst: `${NODE}:${port}`, flags: "FA", ...IN }), "k8sd_from_uplink");
+    } else w.run(tcp({ src, dst: world, flags: step === "F" ? "FA" : "R" }), "k8sd_to_uplink");
+  }
+}
+
+/** A source of `pod` whose flow gets port 20000 when that is free. */
+function wanting(w: World, pod: string): string {
+  for (let port = 1000; port < 1100; port++) {
+    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    if (open(w, `${pod}:${port}`) === 20000) return `${pod}:${port}`;
+  }
+  throw new Error("none of a hundred begins there");
+}
+
+/** After how many seconds another flow gets the port of one that ended so. */
+function rest(w: World, how: string): number {
+  const [first, second] = [wanting(w, CLIENT), wanting(w, LOCAL)];
+  const forward = { src: first, dst: world, zone: MASQUERADE };
+  const reply = { src: world, dst: `${NODE}:20000` };
+  for (const seconds of [0, 0.5, 1.5, 9, 11, 119, 121]) {
+    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    assert.equal(open(w, first), 20000);
+    w.run(tcp({ ...reply, flags: "SA", ...IN }), "k8sd_from_uplink");
+    w.run(tcp({ src: first, dst: world, flags: "A" }), "k8sd_to_uplink");
+    w.age(forward, 0.9); // what counts is when it ended
+    w.age(reply, 0.9);
+    end(w, first, 20000, how);
+    w.age(forward, seconds);
+    w.age(reply, seconds);
+    if (open(w, second) === 20000) return seconds;
+  }
+  throw new Error(`never free: ${how}`);
+}
+
+packetTest("port_rest() keeps a port as long as the far end may know the connection", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20001 });
+  assert.equal(rest(w, "Ff"), 1.5, "the client was first to close: no TIME-WAIT at the far end");
+  assert.equal(rest(w, "fF"), 121, "the far end was");
+  assert.equal(rest(w, "R"), 11, "a reset");
+  assert.equal(rest(w, "FR"), 11, "a reset after the client's FIN");
+});
+
+packetTest("port_rest() lets the last tries have any port that rested for a second", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 });
+  for (const how of ["Ff", "fF", "R"]) assert.equal(rest(w, how), 1.5, how);
+});
+
+packetTest("reply_alive() leaves a connection its port that one side has closed", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 });
+  for (const how of ["F", "f"]) assert.throws(() => rest(w, how), /never free/, how);
+});
+
 packetTest("port_reserved() keeps away from NodePorts and services of this node", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20003 });
   external(w, "0.0.0.0:20000", [`${LOCAL}:1`]);
