@@ -1,5 +1,6 @@
 /** The agent's settings from defaults, a YAML file and flags, the later ones over the earlier ones. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { checkTogether } from "./check.ts";
 import { nearest } from "./nearest.ts";
 import { type AgentConfig, fallbackOf, flagName, type Setting, settings } from "./schema.ts";
 
@@ -26,7 +27,14 @@ export function loadConfig(file: string | undefined, flags: Values): AgentConfig
     const value = flags.get(key) ?? given.get(key) ?? checkedFallback(setting);
     if (value !== undefined) values.set(key, value);
   }
-  return nest(values) as unknown as AgentConfig;
+  const config = nest(values) as unknown as AgentConfig;
+  try {
+    checkTogether(config);
+  } catch (error) {
+    const where = file === undefined ? "" : `configuration file ${file} and flags: `;
+    throw new ConfigError(where + (error as Error).message);
+  }
+  return config;
 }
 
 /** A default that is found out may be unfit: a host's name is not always a node's. */

@@ -3,18 +3,26 @@
  * checks, and the help text.
  */
 import { hostname } from "node:os";
-import { parsePrefix } from "../model/prefix.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
-
-/** How a setting is written and checked. */
-export interface Kind<T> {
-  /** Stands for the value in help texts. */
-  placeholder: string;
-  /** The checked value. @throws Error telling what is expected */
-  parse(value: unknown): T;
-  /** For help texts. */
-  format(value: T): string;
-}
+import {
+  anyPath,
+  choice,
+  device,
+  entries,
+  file,
+  type Kind,
+  listenAddress,
+  logLevels,
+  name,
+  path,
+  type PortRange,
+  portRange,
+  prefix,
+  prefixes,
+  seconds,
+  text,
+  urls,
+  yesOrNo,
+} from "./kinds.ts";
 
 export interface Setting<T = unknown> {
   /** In the configuration file: camelCase, nested keys joined by a dot. */
@@ -26,6 +34,21 @@ export interface Setting<T = unknown> {
   fallbackText?: string;
   /** One line. */
   help: string;
+  /** A changed configuration file takes effect without a restart. */
+  live?: true;
+  /** Must be the same on all nodes. */
+  clusterWide?: true;
+  /** A key of Polycube's that has nothing to do here any more: why. It is accepted, checked, and warned of. */
+  noEffect?: string;
+}
+
+/** How etcd is talked to; paths of files. */
+export interface EtcdConfig {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  username?: string;
+  passwordFile?: string;
 }
 
 /** Settings after defaults, file and flags. Lengths of time in seconds. */
@@ -55,6 +78,14 @@ export interface AgentConfig {
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
   socketLB: "host" | "all" | "off";
+  serviceNodePortRange: PortRange;
+  /** Without effect, see the table. */
+  serviceClusterIPRange?: string;
+  /** Without effect, see the table. */
+  vtepsRange?: string;
+  /** Base URLs; undefined: per-node settings come from annotations. */
+  etcd_url?: string[];
+  etcd?: EtcdConfig;
   /** Of Services without the annotation `pcnk.io/lb-algorithm`. */
   lbAlgorithm: "random" | "maglev";
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
@@ -69,113 +100,6 @@ export interface AgentConfig {
     icmp: number;
   };
 }
-
-const text = (placeholder: string, matches: RegExp, expected: string): Kind<string> => ({
-  placeholder,
-  parse(value) {
-    if (typeof value !== "string" || !matches.test(value)) throw new Error(`must be ${expected}`);
-    return value;
-  },
-  format: (value) => value,
-});
-
-const path = text("DIR", /^\/[^\0]*$/, "an absolute path");
-const file = text("FILE", /^[^\0]+$/, "a path");
-const anyPath = text("DIR", /^[^\0]+$/, "a path");
-// 15 characters, no slash, no blank: what the kernel takes (dev_valid_name()).
-const device = text("DEVICE", /^(?!\.\.?$)[^\s/:]{1,15}$/, "the name of a network device");
-const name = text(
-  "NAME",
-  /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
-  "a node name: lower case letters, digits, - and .",
-);
-
-const listenAddress = text(
-  "HOST:PORT",
-  /^(off|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5})$/,
-  "an address and a port, e.g. 127.0.0.1:9879, or off",
-);
-
-function choice<const T extends string>(...allowed: T[]): Kind<T> {
-  return {
-    placeholder: "WORD",
-    parse(value) {
-      const found = allowed.find((word) => word === value);
-      if (found === undefined) throw new Error(`must be one of ${allowed.join(", ")}`);
-      return found;
-    },
-    format: (value) => value,
-  };
-}
-
-const seconds: Kind<number> = {
-  placeholder: "TIME",
-  parse(value) {
-    const given = parseDuration(value);
-    if (given === undefined || given < 1 || given > 365 * 86400) {
-      throw new Error("must be a time from 1s to 365d, e.g. 90, 90s, 5m or 1h30m");
-    }
-    return given;
-  },
-  format: formatDuration,
-};
-
-function entries(min: number, max: number): Kind<number> {
-  return {
-    placeholder: "N",
-    parse(value) {
-      const given = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
-      if (typeof given !== "number" || !Number.isInteger(given) || given < min || given > max) {
-        throw new Error(`must be a whole number from ${min} to ${max}`);
-      }
-      return given;
-    },
-    format: String,
-  };
-}
-
-const yesOrNo: Kind<boolean> = {
-  placeholder: "BOOL",
-  parse(value) {
-    if (value === true || value === "true") return true;
-    if (value === false || value === "false") return false;
-    throw new Error("must be true or false");
-  },
-  format: String,
-};
-
-interface PortRange {
-  first: number;
-  last: number;
-}
-
-const portRange: Kind<PortRange> = {
-  placeholder: "FIRST-LAST",
-  parse(value) {
-    const text = typeof value === "string" ? value : portRange.format(value as PortRange);
-    const [, first, last] = /^(\d+)-(\d+)$/.exec(text) ?? [];
-    const range = { first: Number(first), last: Number(last) };
-    if (!(range.first >= 1 && range.first <= range.last && range.last <= 65535)) {
-      throw new Error("must be a range of ports, e.g. 1024-29999");
-    }
-    return range;
-  },
-  format: (range) => `${range?.first}-${range?.last}`,
-};
-
-const prefixes: Kind<string[]> = {
-  placeholder: "CIDR,…",
-  parse(value) {
-    const given = typeof value === "string" ? value.split(",").filter((one) => one !== "") : value;
-    const good = Array.isArray(given) &&
-      given.every((one) => typeof one === "string" && parsePrefix(one.trim()) !== undefined);
-    if (!good) throw new Error("must be IPv4 prefixes, e.g. 10.0.0.0/8,192.168.0.0/16");
-    return (given as string[]).map((one) => one.trim());
-  },
-  format: (value) => value.length === 0 ? "none" : value.join(","),
-};
-
-const logLevels = choice("trace", "debug", "info", "warn", "error", "silent");
 
 function setting<T>(
   key: string,
@@ -192,6 +116,15 @@ function setting<T>(
     ...(fallbackText ? { fallbackText } : {}),
   };
 }
+
+/** A changed configuration file changes it in a running agent. */
+const live = <T>(one: Setting<T>): Setting<T> => ({ ...one, live: true });
+
+/** All nodes have to agree on it. */
+const everywhere = <T>(one: Setting<T>): Setting<T> => ({ ...one, clusterWide: true });
+
+/** Kept so that a configuration of Polycube's is read; `why` says what became of it. */
+const retired = <T>(one: Setting<T>, why: string): Setting<T> => ({ ...one, noEffect: why });
 
 /** Every setting of the agent, in the order of the help text. */
 export const settings: readonly Setting[] = [
@@ -245,21 +178,21 @@ export const settings: readonly Setting[] = [
     "auto",
     "how programs are attached: auto, tcx or clsact",
   ),
-  setting(
+  live(setting(
     "routing",
     choice("overlay", "direct"),
     "overlay",
     "how to reach other nodes' pods: through the overlay, or directly where both nodes want that and share a subnet",
-  ),
+  )),
   setting("overlay.device", device, "pcnk_vxlan", "name of the VXLAN device"),
-  setting("overlay.vni", entries(1, 0xffffff), 42, "VXLAN network identifier"),
-  setting("overlay.port", entries(1, 65535), 4789, "UDP port of the tunnel"),
-  setting(
+  everywhere(setting("overlay.vni", entries(1, 0xffffff), 42, "VXLAN network identifier")),
+  everywhere(setting("overlay.port", entries(1, 65535), 4789, "UDP port of the tunnel")),
+  live(setting(
     "overlay.checksumOffload",
     yesOrNo,
     true,
     "leave checksums of what is in the tunnel to the device; false for one that gets them wrong",
-  ),
+  )),
   setting(
     "mtu",
     entries(576, 65535),
@@ -267,32 +200,63 @@ export const settings: readonly Setting[] = [
     "bytes a pod's packet may have",
     "the uplink's, less 50 for the overlay",
   ),
-  setting(
+  live(setting(
     "masquerade",
     yesOrNo,
     true,
     "give pods' traffic that leaves the cluster the node's address",
-  ),
-  setting(
+  )),
+  live(setting(
     "nonMasqueradeCIDRs",
     prefixes,
     [],
     "where it keeps the pod's address, beside all podCIDRs",
-  ),
-  setting("snatPorts", portRange, { first: 1024, last: 29999 }, "source ports for that"),
+  )),
+  live(setting("snatPorts", portRange, { first: 1024, last: 29999 }, "source ports for that")),
   setting(
     "socketLB",
     choice("host", "all", "off"),
     "host",
     "services at connect(): for the node's own processes, for pods too, or off",
   ),
-  setting(
+  everywhere(setting(
     "lbAlgorithm",
     choice("random", "maglev"),
     "random",
     "how a service picks a backend: at random, or the same one for a client on every node",
+  )),
+  everywhere(setting(
+    "serviceNodePortRange",
+    portRange,
+    { first: 30000, last: 32767 },
+    "the API server's --service-node-port-range; snatPorts must keep out of it",
+  )),
+  retired(
+    setting(
+      "serviceClusterIPRange",
+      prefix,
+      undefined,
+      "the API server's --service-cluster-ip-range",
+    ),
+    "every Service's address is known from the Service itself",
   ),
-  setting("logLevel", logLevels, "info", "trace, debug, info, warn, error or silent"),
+  retired(
+    setting("vtepsRange", prefix, undefined, "range of the tunnel's own addresses"),
+    "a node's end of the tunnel has the first address of its podCIDR",
+  ),
+  setting(
+    "etcd_url",
+    urls,
+    undefined,
+    "etcd servers (v3) with per-node settings under /nodes/<node>/",
+    "none: annotations of Node objects",
+  ),
+  setting("etcd.ca", file, undefined, "CA certificate of etcd's servers, PEM", "the system's"),
+  setting("etcd.cert", file, undefined, "client certificate for etcd, PEM"),
+  setting("etcd.key", file, undefined, "its key, PEM"),
+  setting("etcd.username", text("NAME", /^\S+$/, "a user's name"), undefined, "user of etcd"),
+  setting("etcd.passwordFile", file, undefined, "file with that user's password"),
+  live(setting("logLevel", logLevels, "info", "trace, debug, info, warn, error or silent")),
   setting("resync", seconds, 300, "time between full comparisons with the kernel's maps"),
   setting(
     "mapSizes.services",
@@ -313,17 +277,22 @@ export const settings: readonly Setting[] = [
     "capacity for sessions, two a flow; the oldest make room",
   ),
   setting("mapSizes.endpoints", entries(16, 1 << 20), 4096, "capacity for pods of this node"),
-  setting("timeouts.tcpNew", seconds, 60, "idle TCP connection before its handshake is over"),
-  setting("timeouts.tcpEstablished", seconds, 86400, "idle TCP connection"),
-  setting("timeouts.tcpClosing", seconds, 3600, "idle TCP connection that one side has closed"),
-  setting("timeouts.tcpClosed", seconds, 120, "TCP connection that both sides have closed"),
-  setting("timeouts.udp", seconds, 120, "idle UDP flow"),
-  setting("timeouts.icmp", seconds, 120, "idle ICMP flow"),
+  live(setting("timeouts.tcpNew", seconds, 60, "idle TCP connection before its handshake is over")),
+  live(setting("timeouts.tcpEstablished", seconds, 86400, "idle TCP connection")),
+  live(
+    setting("timeouts.tcpClosing", seconds, 3600, "idle TCP connection that one side has closed"),
+  ),
+  live(setting("timeouts.tcpClosed", seconds, 120, "TCP connection that both sides have closed")),
+  live(setting("timeouts.udp", seconds, 120, "idle UDP flow")),
+  live(setting("timeouts.icmp", seconds, 120, "idle ICMP flow")),
 ] as Setting[];
 
 /** `mapSizes.services` is the flag `--map-sizes-services`. */
 export function flagName(key: string): string {
-  const words = key.replaceAll(".", "-").replace("CIDRs", "Cidrs").replace("LB", "Lb");
+  const words = key.replaceAll(/[._]/g, "-").replace("CIDRs", "Cidrs").replace("LB", "Lb").replace(
+    "IP",
+    "Ip",
+  );
   return "--" + words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

@@ -1,0 +1,59 @@
+/** What is wrong with settings that are right one by one, and what the user should know of them. */
+import type { AgentConfig } from "./schema.ts";
+import { flagName, settings } from "./schema.ts";
+
+/**
+ * @throws {Error} when settings contradict each other: which, why, and what to do
+ */
+export function checkTogether(config: AgentConfig) {
+  const { snatPorts: snat, serviceNodePortRange: nodePorts, etcd = {}, etcd_url } = config;
+  if (snat.first <= nodePorts.last && nodePorts.first <= snat.last) {
+    throw new Error(
+      `snatPorts ${snat.first}-${snat.last} overlaps serviceNodePortRange ${nodePorts.first}-${nodePorts.last}: ` +
+        "a masqueraded connection would take the port of a Service; give ranges that do not meet",
+    );
+  }
+  if (etcd_url === undefined && Object.keys(etcd).length > 0) {
+    throw new Error(`etcd.${Object.keys(etcd)[0]} is given without etcd_url; give both or none`);
+  }
+  if ((etcd.cert === undefined) !== (etcd.key === undefined)) {
+    throw new Error("etcd.cert and etcd.key belong together; give both or none");
+  }
+  if ((etcd.username === undefined) !== (etcd.passwordFile === undefined)) {
+    throw new Error("etcd.username and etcd.passwordFile belong together; give both or none");
+  }
+  const plain = etcd_url?.find((url) => url.startsWith("http://"));
+  const https = etcd_url?.some((url) => url.startsWith("https://"));
+  if (plain !== undefined && !https && (etcd.ca ?? etcd.cert) !== undefined) {
+    throw new Error(
+      `etcd_url ${plain} is not encrypted, but certificates are given; write https://`,
+    );
+  }
+}
+
+/** Said once at the start: settings that were given and do nothing, or less than one may think. */
+export function warnings(config: AgentConfig): string[] {
+  const said: string[] = [];
+  for (const { key, noEffect } of settings) {
+    if (
+      noEffect === undefined || (config as unknown as Record<string, unknown>)[key] === undefined
+    ) {
+      continue;
+    }
+    said.push(`${key} (${flagName(key)}) has no effect: ${noEffect}; leave it out`);
+  }
+  const { serviceNodePortRange: { first, last }, overlay: { port } } = config;
+  if (port >= first && port <= last) {
+    said.push(
+      `overlay.port ${port} is in serviceNodePortRange ${first}-${last}: a UDP NodePort of that number would hide the tunnel`,
+    );
+  }
+  if (
+    config.etcd?.username !== undefined && config.etcd_url!.some((url) => url.startsWith("http://"))
+  ) {
+    said.push(
+      "the password for etcd goes over an unencrypted connection; write https:// in etcd_url",
+    );
+  }
+  return said;
+}

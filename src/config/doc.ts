@@ -1,0 +1,124 @@
+/**
+ * docs/settings.md from the tables of settings: `deno run -A src/config/doc.ts` writes it, and a test of the gate compares.
+ */
+import { etcdKey, nodeSettings } from "../model/node_settings.ts";
+import { fallbackText, flagName, type Setting, settings } from "./schema.ts";
+
+/** The page, whole. */
+export function settingsPage(): string {
+  return `${head}
+## Settings of the agent
+
+| key | flag | default | live | where | what it is |
+|---|---|---|---|---|---|
+${settings.filter(({ noEffect }) => noEffect === undefined).map(row).join("\n")}
+
+*Live* settings follow a changed configuration file (a mounted ConfigMap too) within seconds, in the running agent, without a lost packet. A change of
+another one is logged, and takes effect when the agent is started again. A file with a mistake is logged and changes nothing.
+
+*Where*: \`cluster\` must be the same on all nodes; \`node\` may differ from node to node.
+
+## Polycube's keys
+
+A ConfigMap of pcn-k8s or polykube can be taken over as it is: all its keys are known.
+
+| key | here |
+|---|---|
+${polycube.map(([key, text]) => `| \`${key}\` | ${text} |`).join("\n")}
+
+${perNode}`;
+}
+
+function row(setting: Setting): string {
+  const { key, kind, help, live, clusterWide } = setting;
+  const cells = [
+    `\`${key}\``,
+    `\`${flagName(key)} ${kind.placeholder}\``,
+    escape(fallbackText(setting)),
+    live ? "yes" : "",
+    clusterWide ? "cluster" : "node",
+    escape(help),
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+function escape(text: string): string {
+  return text.replaceAll("|", "\\\\|").replaceAll("<", "&lt;");
+}
+
+const noEffect = (key: string) =>
+  `accepted and checked, without effect: ${
+    settings.find((one) => one.key === key)?.noEffect
+  }. The agent says so when it starts`;
+
+const polycube: [string, string][] = [
+  [
+    "mtu",
+    "bytes a pod's packet may have, as there; best left out, then it is found from the uplink",
+  ],
+  [
+    "serviceNodePortRange",
+    "the agent refuses to start when \`snatPorts\` meets it, so that no masqueraded connection takes a NodePort",
+  ],
+  ["serviceClusterIPRange", noEffect("serviceClusterIPRange")],
+  ["vtepsRange", noEffect("vtepsRange")],
+  [
+    "etcd_url",
+    "where per-node settings are read, see below; several URLs may be given, separated by commas",
+  ],
+];
+
+const head =
+  `<!-- Generated from src/config/schema.ts and src/model/node_settings.ts by \`deno run -A src/config/doc.ts\`. -->
+# Settings
+
+Flags win over the YAML file of \`--config\`, the file over defaults. A dot in a key is a level of the YAML file:
+
+\`\`\`yaml
+uplink: eth1
+mapSizes:
+  services: 20000
+timeouts: { udp: 3m }
+\`\`\`
+
+Lengths of time are seconds, or like \`90s\`, \`5m\`, \`1h30m\`. An unknown key or a bad value is an error that names file, line and key.
+`;
+
+const perNode = `## Settings of one node
+
+They may be changed at any time, and all agents follow at once. By default they are annotations of the Node object; with \`etcd_url\` also keys
+in etcd, the same ones as pcn-k8s had.
+
+| setting | annotation | key in etcd | value | what it is |
+|---|---|---|---|---|
+${
+  nodeSettings.map(({ name, annotation, values, help }) =>
+    `| \`${name}\` | \`${annotation}\` | \`${
+      etcdKey("NODE", name).replace("NODE", "&lt;node&gt;")
+    }\` | ${values} | ${help} |`
+  ).join("\n").replaceAll("&lt;", "<")
+}
+
+\`\`\`sh
+pcnk node get                                        # all nodes, from the Kubernetes API
+pcnk node set worker1 directRouting=true
+pcnk node set worker1 publicIP=                      # takes it away
+pcnk node get worker1 --etcd-url http://127.0.0.1:30901 -o yaml
+etcdctl put /nodes/worker1/directRouting true        # the same as pcnk node set --etcd-url …
+\`\`\`
+
+- What etcd says about a setting wins over the annotation; where it says nothing, the annotation counts.
+- A bad value is logged and ignored: the last good one of that source stays.
+- While etcd is down, what was read from it last stays, over a restart of the agent too (\`<stateDir>/node-settings.json\`); an agent that
+  never reached it goes by the annotations. \`/healthz\` and the log say so, and recovery needs nothing.
+- The agent needs to read, nothing more:
+  \`etcdctl role grant-permission pcnk read --prefix=true /nodes/\`. Users log in by name and password (\`etcd.username\`, \`etcd.passwordFile\`);
+  etcd's JSON gateway does not take a client certificate's common name for a user. Client certificates for the connection itself are
+  \`etcd.cert\` and \`etcd.key\`.
+- For trying it: \`kubectl apply -f install/standalone-etcd.yaml\` runs one etcd without authentication on port 30901 of the control plane node.
+`;
+
+/** The page's place in the tree. */
+export const settingsPath = new URL("../../docs/settings.md", import.meta.url).pathname;
+
+if (import.meta.main) Deno.writeTextFileSync(settingsPath, settingsPage());

@@ -1,0 +1,167 @@
+/** How settings are written and checked: one Kind for each sort of value. */
+import { parseIpv4 } from "../model/ipv4.ts";
+import { parsePrefix } from "../model/prefix.ts";
+import { formatDuration, parseDuration } from "./duration.ts";
+
+/** How a setting is written and checked. */
+export interface Kind<T> {
+  /** Stands for the value in help texts. */
+  placeholder: string;
+  /** The checked value. @throws Error telling what is expected */
+  parse(value: unknown): T;
+  /** For help texts. */
+  format(value: T): string;
+}
+
+export const text = (placeholder: string, matches: RegExp, expected: string): Kind<string> => ({
+  placeholder,
+  parse(value) {
+    if (typeof value !== "string" || !matches.test(value)) throw new Error(`must be ${expected}`);
+    return value;
+  },
+  format: (value) => value,
+});
+
+export const path = text("DIR", /^\/[^\0]*$/, "an absolute path");
+export const file = text("FILE", /^[^\0]+$/, "a path");
+export const anyPath = text("DIR", /^[^\0]+$/, "a path");
+// 15 characters, no slash, no blank: what the kernel takes (dev_valid_name()).
+export const device = text("DEVICE", /^(?!\.\.?$)[^\s/:]{1,15}$/, "the name of a network device");
+export const name = text(
+  "NAME",
+  /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+  "a node name: lower case letters, digits, - and .",
+);
+
+export const listenAddress = text(
+  "HOST:PORT",
+  /^(off|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5})$/,
+  "an address and a port, e.g. 127.0.0.1:9879, or off",
+);
+
+export function choice<const T extends string>(...allowed: T[]): Kind<T> {
+  return {
+    placeholder: "WORD",
+    parse(value) {
+      const found = allowed.find((word) => word === value);
+      if (found === undefined) throw new Error(`must be one of ${allowed.join(", ")}`);
+      return found;
+    },
+    format: (value) => value,
+  };
+}
+
+export const seconds: Kind<number> = {
+  placeholder: "TIME",
+  parse(value) {
+    const given = parseDuration(value);
+    if (given === undefined || given < 1 || given > 365 * 86400) {
+      throw new Error("must be a time from 1s to 365d, e.g. 90, 90s, 5m or 1h30m");
+    }
+    return given;
+  },
+  format: formatDuration,
+};
+
+export function entries(min: number, max: number): Kind<number> {
+  return {
+    placeholder: "N",
+    parse(value) {
+      const given = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+      if (typeof given !== "number" || !Number.isInteger(given) || given < min || given > max) {
+        throw new Error(`must be a whole number from ${min} to ${max}`);
+      }
+      return given;
+    },
+    format: String,
+  };
+}
+
+export const yesOrNo: Kind<boolean> = {
+  placeholder: "BOOL",
+  parse(value) {
+    if (value === true || value === "true") return true;
+    if (value === false || value === "false") return false;
+    throw new Error("must be true or false");
+  },
+  format: String,
+};
+
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+export const portRange: Kind<PortRange> = {
+  placeholder: "FIRST-LAST",
+  parse(value) {
+    const text = typeof value === "string" ? value : portRange.format(value as PortRange);
+    const [, first, last] = /^(\d+)-(\d+)$/.exec(text) ?? [];
+    const range = { first: Number(first), last: Number(last) };
+    if (!(range.first >= 1 && range.first <= range.last && range.last <= 65535)) {
+      throw new Error("must be a range of ports, e.g. 1024-29999");
+    }
+    return range;
+  },
+  format: (range) => `${range?.first}-${range?.last}`,
+};
+
+export const prefixes: Kind<string[]> = {
+  placeholder: "CIDR,…",
+  parse(value) {
+    const given = typeof value === "string" ? value.split(",").filter((one) => one !== "") : value;
+    const good = Array.isArray(given) &&
+      given.every((one) => typeof one === "string" && parsePrefix(one.trim()) !== undefined);
+    if (!good) throw new Error("must be IPv4 prefixes, e.g. 10.0.0.0/8,192.168.0.0/16");
+    return (given as string[]).map((one) => one.trim());
+  },
+  format: (value) => value.length === 0 ? "none" : value.join(","),
+};
+
+export const logLevels = choice("trace", "debug", "info", "warn", "error", "silent");
+
+/** One IPv4 prefix. */
+export const prefix: Kind<string> = {
+  placeholder: "CIDR",
+  parse(value) {
+    if (typeof value !== "string" || parsePrefix(value) === undefined) {
+      throw new Error("must be an IPv4 prefix, e.g. 10.96.0.0/12");
+    }
+    return value;
+  },
+  format: (value) => value,
+};
+
+/** Base URLs of servers, separated by commas; without a path. */
+export const urls: Kind<string[]> = {
+  placeholder: "URL,…",
+  parse(value) {
+    const given = typeof value === "string" ? value.split(",") : value;
+    const found = Array.isArray(given) ? given.map((one) => String(one).trim()) : [];
+    if (found.length === 0 || !found.every(isServer)) {
+      throw new Error(
+        "must be URLs of servers, e.g. https://192.0.2.1:2379,https://192.0.2.2:2379",
+      );
+    }
+    return found.map((one) => one.replace(/\/+$/, ""));
+  },
+  format: (value) => value.join(","),
+};
+
+function isServer(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, pathname, search, hash, username } = new URL(text);
+  return /^https?:$/.test(protocol) && pathname === "/" && search + hash + username === "";
+}
+
+/** An IPv4 address. */
+export const address: Kind<string> = {
+  placeholder: "ADDRESS",
+  parse(value) {
+    if (typeof value !== "string" || parseIpv4(value) === undefined) {
+      throw new Error("must be an IPv4 address");
+    }
+    return value;
+  },
+  format: (value) => value,
+};
