@@ -3,6 +3,7 @@
  * first comparison with the maps, the node's own sockets, the CNI configuration; then it says that it is ready. When it ends, however it ends, the data plane goes on.
  */
 import { join } from "node:path";
+import { readBuild } from "../bpf/artifacts.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
 import type { AgentConfig } from "../config/schema.ts";
@@ -17,6 +18,7 @@ import { HealthServer } from "./health.ts";
 import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
 import { Network } from "./network.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -52,6 +54,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     complete: () => source.complete,
     changed: () => hostServices.changed(),
     healthChecks: (checks) => healthChecks.update(checks),
+    measured: (round) => metrics.round(round),
   });
   stack.defer(() => reconciler.stop());
   const healthChecks = new HealthCheckServer({ log, healthy: () => reconciler.healthy });
@@ -76,9 +79,17 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
   const source = openSource(choice, [reconciler, network, nodeNames, clusterNode], log);
   stack.defer(() => source.close());
+  const checks = () => agentChecks({ reconciler, network, source, clusterNode });
+  const metrics = new Metrics({
+    maps: dataPlane.maps,
+    checks,
+    build: readBuild(),
+    startedAt: Date.parse(startedAt),
+  });
   const health = new HealthServer({
     address: config.healthAddress,
-    checks: () => agentChecks({ reconciler, network, source, clusterNode }),
+    checks,
+    metrics: () => metrics.collect(),
     log,
   });
   stack.defer(() => health.stop());
@@ -104,7 +115,8 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   reconciler.start();
   hostServices.start();
   clusterNode.start(); // from here on pods may come
-  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true });
+  const { healthAddress } = config;
+  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, healthAddress });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);

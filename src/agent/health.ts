@@ -4,6 +4,7 @@
  *   /livez    it runs. For a liveness probe: an API server that is away is no reason to restart agents.
  *   /readyz   what the cluster says is in the maps. For a readiness probe and for rolling updates.
  *   /healthz  everything is as it should be, the connection to the API server too; else which is not.
+ *   /metrics  for Prometheus.
  *
  * The answer is text, a line a check, as the Kubernetes components give it.
  */
@@ -23,6 +24,8 @@ export interface HealthOptions {
   /** `127.0.0.1:9879`, or `off`. */
   address: string;
   checks: () => readonly Check[];
+  /** Metrics in Prometheus' text format, and its content type. */
+  metrics?: () => Promise<{ text: string; type: string }>;
   log: Log;
   clock?: Clock;
 }
@@ -53,7 +56,7 @@ export class HealthServer {
     try {
       this.server = Deno.serve(
         { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port), onListen: () => {} },
-        (request) => healthAnswer(request, this.options.checks()),
+        (request) => this.answer(request),
       );
     } catch (error) {
       const reason = error instanceof Deno.errors.AddrInUse
@@ -66,6 +69,20 @@ export class HealthServer {
       this.told = true;
       this.timer = this.clock.setTimeout(() => this.start(), retryMs);
     }
+  }
+
+  private answer(request: Request): Response | Promise<Response> {
+    const { checks, metrics } = this.options;
+    const { pathname } = new URL(request.url);
+    if (pathname !== "/metrics" || metrics === undefined) return healthAnswer(request, checks());
+    if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
+    return metrics().then(
+      ({ text: body, type }) => new Response(body, { headers: { "content-type": type } }),
+      (error) => {
+        this.options.log.error({ err: error }, "metrics could not be collected");
+        return text(500, "metrics could not be collected; the agent's log says why\n");
+      },
+    );
   }
 
   async stop() {
@@ -82,7 +99,7 @@ export function healthAnswer(request: Request, checks: readonly Check[]): Respon
     { "/livez": [], "/readyz": checks.filter(({ ready }) => ready), "/healthz": checks }[
       pathname
     ];
-  if (asked === undefined) return text(404, "there are /healthz, /readyz and /livez\n");
+  if (asked === undefined) return text(404, "there are /healthz, /readyz, /livez and /metrics\n");
   if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
   const lines = asked.map(({ name, failure }) =>
     failure === undefined ? `[+]${name} ok\n` : `[-]${name} failed: ${failure}\n`

@@ -37,7 +37,20 @@ export interface ReconcilerOptions {
   healthChecks?: (checks: ReadonlyMap<number, HealthCheck>) => void;
   /** Told when entries of services or backends have changed. */
   changed?: () => void;
+  /** Told of each round that did something, and of each that failed. */
+  measured?: (round: Round) => void;
   clock?: Clock;
+}
+
+/** What a round took. */
+export interface Round {
+  /** Everything was compared, not only what changed. */
+  full: boolean;
+  failed: boolean;
+  /** Seconds. */
+  took: number;
+  /** Seconds from the oldest change in it until the maps held it; undefined: no change was the reason. */
+  latency?: number;
 }
 
 /** How long a run of backends rests before it is used again, in milliseconds. */
@@ -76,6 +89,7 @@ export class Reconciler {
       run: (full) => this.reconcile(full),
       failed: (error, retryMs) => {
         this.failure = error;
+        this.options.measured?.({ full: false, failed: true, took: 0 });
         this.log.error({ err: error, retryMs }, "the maps could not be brought up to date");
       },
       minMs: 10,
@@ -180,6 +194,12 @@ export class Reconciler {
     if (!isEmpty(changes)) this.options.changed?.();
     if (isEmpty(changes) && !full) return;
     const now = this.clock.now();
+    this.options.measured?.({
+      full,
+      failed: false,
+      took: (now - start) / 1000,
+      ...(since === undefined ? {} : { latency: (now - since) / 1000 }),
+    });
     const round = (ms: number) => Math.round(ms * 100) / 100;
     this.log.debug({
       full,

@@ -19,3 +19,19 @@ export function readArtifact(name: string): Uint8Array<ArrayBuffer> {
   }
   throw new Deno.errors.NotFound(`${name} is not built; run: deno task build`);
 }
+
+/** What the build writes about itself into build.json (src/build/build.ts). */
+export interface Build {
+  version: string;
+  /** Full git commit hash; ends in `-dirty` when the work tree had changes. */
+  commit: string;
+  /** Debian's version of the libbpf that is linked in. */
+  libbpf: string;
+  /** SHA-256 of each embedded eBPF object, hexadecimal, by file name. */
+  objects: Record<string, string>;
+}
+
+/** @throws {Deno.errors.NotFound} from source, before the first `deno task build` */
+export function readBuild(): Build {
+  return JSON.parse(new TextDecoder().decode(readArtifact("build.json")));
+}

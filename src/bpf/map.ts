@@ -155,6 +155,14 @@ export class BpfMap<K, V> {
     return found;
   }
 
+  /** How many entries there are, now; of an array its capacity. */
+  count(): number {
+    if (isArray(this.type)) return this.maxEntries;
+    let total = 0;
+    lookupBatch(this, this.#info, 0, Infinity, (_keys, _values, count) => void (total += count));
+    return total;
+  }
+
   /** Of an array: `count` elements from index `first` on (fewer at its end). */
   range(first: number, count: number): V[] {
     if (!isArray(this.type)) throw new TypeError(`map ${this.name} is not an array`);

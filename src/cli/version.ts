@@ -1,31 +1,17 @@
 /** `pcnk version`: what this executable is made of. */
 import { Command } from "@commander-js/extra-typings";
-import { readArtifact } from "../bpf/artifacts.ts";
+import { type Build, readBuild } from "../bpf/artifacts.ts";
 
-/** As the build wrote it (src/build/build.ts), and the runtime the program finds itself in. */
-export interface Version {
-  version: string;
-  /** Full git commit hash; ends in `-dirty` when the work tree had changes. */
-  commit: string;
+/** As the build wrote it, and the runtime the program finds itself in. */
+export interface Version extends Build {
   deno: string;
   v8: string;
-  /** Debian's version of the libbpf that is linked in. */
-  libbpf: string;
-  /** SHA-256 of each embedded eBPF object, hexadecimal, by file name. */
-  objects: Record<string, string>;
 }
 
 /** Throws when the artefacts are missing: from source, before the first `deno task build`. */
 export function readVersion(): Version {
-  const built = JSON.parse(new TextDecoder().decode(readArtifact("build.json")));
-  return {
-    version: built.version,
-    commit: built.commit,
-    deno: Deno.version.deno,
-    v8: Deno.version.v8,
-    libbpf: built.libbpf,
-    objects: built.objects,
-  };
+  const { version, commit, libbpf, objects } = readBuild();
+  return { version, commit, deno: Deno.version.deno, v8: Deno.version.v8, libbpf, objects };
 }
 
 /** The lines for a person; hashes and commit cut to twelve digits, as git does. */

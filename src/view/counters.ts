@@ -62,7 +62,7 @@ export function readMaps(node: NodeReader, filter: Filter): MapRow[] {
     if (type === MAP_TYPE.PERCPU_ARRAY || ["config", "maglev", "monitor"].includes(name)) continue;
     if (filter.names.length > 0 && !filter.names.includes(name)) continue;
     const map = node.maps[name];
-    const entries = name === "backends" ? usedBackends(node) : map.keys().length;
+    const entries = name === "backends" ? usedBackends(node) : map.count();
     const whenFull = type === MAP_TYPE.LRU_HASH ? "oldest goes" : "refuses";
     rows.push({ name, entries, capacity: map.maxEntries, whenFull });
   }

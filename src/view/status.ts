@@ -42,13 +42,13 @@ export interface StatusOptions extends NodePlace {
 
 /** Looks at everything. @throws {SyscallError} when the kernel refuses to tell */
 export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
-  const agent = agentFinding(options.stateDir);
+  const agent = await agentFindings(options.stateDir, options.timeoutMs);
   let node: NodeReader;
   try {
     node = new NodeReader(options);
   } catch (error) {
     if (!(error instanceof NotInstalledError)) throw error;
-    return [agent, {
+    return [...agent, {
       part: "data plane",
       health: "bad",
       text: `none is installed at ${options.bpffs}: pods have no services and no way out`,
@@ -57,7 +57,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   }
   using _ = node;
   return [
-    agent,
+    ...agent,
     { part: "data plane", health: "ok", text: `installed at ${options.bpffs}` },
     ...podFindings(node),
     ...uplinkFindings(node),
@@ -69,21 +69,64 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   ];
 }
 
-function agentFinding(stateDir: string): Finding {
+/** What agent.json tells (src/agent/agent.ts). */
+interface AgentState {
+  pid: number;
+  startedAt: string;
+  /** Absent: of an older agent. */
+  healthAddress?: string;
+}
+
+async function agentFindings(stateDir: string, timeoutMs: number): Promise<Finding[]> {
   const part = "agent";
   const next = "systemctl status pcnk, or the logs of its pod; services stay as they are meanwhile";
-  let state: { pid: number; startedAt: string; ready: boolean };
+  let state: AgentState;
   try {
     state = JSON.parse(Deno.readTextFileSync(join(stateDir, "agent.json")));
   } catch {
-    return { part, health: "warn", text: `does not run (nothing in ${stateDir}/agent.json)`, next };
+    return [{
+      part,
+      health: "warn",
+      text: `does not run (nothing in ${stateDir}/agent.json)`,
+      next,
+    }];
   }
   if (!isAgent(state.pid)) {
     const text = `does not run: process ${state.pid} ended without a word`;
-    return { part, health: "warn", text, next };
+    return [{ part, health: "warn", text, next }];
   }
   const age = formatAge((Date.now() - Date.parse(state.startedAt)) / 1000);
-  return { part, health: "ok", text: `runs as process ${state.pid}, started ${age} ago` };
+  const runs: Finding = {
+    part,
+    health: "ok",
+    text: `runs as process ${state.pid}, started ${age} ago`,
+  };
+  return [runs, ...await ownFindings(state.healthAddress, timeoutMs)];
+}
+
+const NEXT: Readonly<Record<string, string>> = {
+  source: "can this node reach the API server? services stay as they are until it can",
+  cni: "see the agent's log; pods cannot be added until the configuration is written",
+};
+
+/** What the agent says of itself at /healthz, as far as something is wrong. */
+async function ownFindings(address: string | undefined, timeoutMs: number): Promise<Finding[]> {
+  if (address === undefined || address === "off") return [];
+  const part = "agent";
+  let answer: string;
+  try {
+    const signal = AbortSignal.timeout(timeoutMs);
+    answer = await (await fetch(`http://${address}/healthz`, { signal })).text();
+  } catch {
+    const text = `does not answer at ${address}`;
+    return [{ part, health: "warn", text, next: "see its log; it may be busy, or hang" }];
+  }
+  return [...answer.matchAll(/^\[-\](\S+) failed: (.*)$/gm)].map(([, name = "", reason]) => ({
+    part,
+    health: "warn",
+    text: `${name}: ${reason}`,
+    next: NEXT[name] ?? "see the agent's log",
+  }));
 }
 
 /** Whether the process lives and is an agent: its number may be another's by now, and a dead one may not be buried yet. */
