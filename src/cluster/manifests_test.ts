@@ -1,55 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type Change } from "../model/state.ts";
-import { type ClusterObject, objectTitle } from "../model/objects.ts";
-import { formatProblem, ManifestSource } from "./manifests.ts";
-import type { SourceSink } from "./source.ts";
+import { ManifestSource } from "./manifests.ts";
+import { Recorder } from "./test_support.ts";
 
 const service = (name: string, ip = "10.96.0.1") =>
   `apiVersion: v1\nkind: Service\nmetadata:\n  name: ${name}\nspec:\n  clusterIP: ${ip}\n  ports:\n  - port: 80\n`;
-
-/** Collects what a source reports, and lets a test wait for it. */
-class Recorder implements SourceSink {
-  readonly log: string[] = [];
-  readonly objects = new Map<string, ClusterObject>();
-  batches = 0;
-  private waiting: (() => void)[] = [];
-
-  changes(changes: Change[]) {
-    this.batches++;
-    for (const { type, object } of changes) {
-      this.log.push(`${type} ${objectTitle(object)}`);
-      if (type === "upsert") this.objects.set(objectTitle(object), object);
-      else this.objects.delete(objectTitle(object));
-    }
-    this.wake();
-  }
-  problem(problem: Parameters<SourceSink["problem"]>[0]) {
-    this.log.push(`problem ${formatProblem(problem)}`);
-    this.wake();
-  }
-  recovered(file: string) {
-    this.log.push(`recovered ${file}`);
-    this.wake();
-  }
-  ignored(file: string, type: string) {
-    this.log.push(`ignored ${file} ${type}`);
-  }
-
-  /** Resolves when `found()`; rejects with what was reported after five seconds. */
-  async until(found: () => boolean) {
-    let late = false;
-    const timer = setTimeout(() => (late = true, this.wake()), 5000);
-    while (!found() && !late) await new Promise<void>((wake) => this.waiting.push(wake));
-    clearTimeout(timer);
-    assert.ok(found(), `not reported: ${found}\n${this.log.join("\n")}`);
-  }
-  private wake() {
-    const { waiting } = this;
-    this.waiting = [];
-    for (const wake of waiting) wake();
-  }
-}
 
 /** Runs `test` over a source of a fresh directory that holds `files`. */
 function withSource(

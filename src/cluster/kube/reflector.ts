@@ -8,7 +8,7 @@
  * end has gone without a word.
  */
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
-import { Backoff, pause } from "./backoff.ts";
+import { Backoff, type BackoffOptions, pause } from "./backoff.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { linesOf } from "./lines.ts";
 import type { Resource } from "./resources.ts";
@@ -39,7 +39,7 @@ export interface ReflectorTiming {
   listSilenceMs: number;
   /** Between lists though nothing seems to be missing; each time up to twice that. */
   relistMs: number;
-  backoff: Backoff;
+  backoff: BackoffOptions;
 }
 
 const defaults = {
@@ -47,6 +47,7 @@ const defaults = {
   silenceMs: 90_000,
   listSilenceMs: 30_000,
   relistMs: 6 * 3600_000,
+  backoff: {},
 };
 
 /** A watch that lived so long was a good one, even if nothing happened. */
@@ -59,6 +60,7 @@ class RubbishError extends Error {
 
 export class Reflector {
   private readonly timing: ReflectorTiming;
+  private readonly backoff: Backoff;
   private readonly control = new AbortController();
   private resource: Resource | undefined;
   /** Where the next watch starts; undefined: a list is needed. */
@@ -66,13 +68,14 @@ export class Reflector {
   private relistAt = Infinity;
 
   constructor(private readonly options: ReflectorOptions) {
-    this.timing = { ...defaults, backoff: new Backoff(), ...options.timing };
+    this.timing = { ...defaults, ...options.timing };
+    this.backoff = new Backoff(this.timing.backoff);
   }
 
   /** Follows until `stop()`. Never throws. */
   async run(): Promise<void> {
     const { signal } = this.control;
-    const { backoff } = this.timing;
+    const { backoff } = this;
     while (!signal.aborted) {
       try {
         await this.once(signal);
@@ -131,7 +134,7 @@ export class Reflector {
 
   private async watch(resource: Resource, signal: AbortSignal) {
     const { client, working } = this.options;
-    const { watchSeconds, silenceMs, backoff } = this.timing;
+    const { timing: { watchSeconds, silenceMs }, backoff } = this;
     const started = performance.now();
     const answer = await client.open(resource.path, {
       query: {

@@ -8,11 +8,13 @@ export class Transport {
   private client: Deno.HttpClient | undefined;
   /** What the client was made of. */
   private material: string | undefined;
+  private closed = false;
 
   constructor(private readonly access: Access) {}
 
   /** @throws what fetch throws */
   async fetch(path: string, init: RequestInit, tls: Tls): Promise<Response> {
+    if (this.closed) throw new Error("it was ended");
     const client = this.current(tls);
     return await fetch(this.access.server + path, { ...init, client });
   }
@@ -23,6 +25,7 @@ export class Transport {
   }
 
   close() {
+    this.closed = true;
     this.client?.close();
     this.client = undefined;
   }
