@@ -93,7 +93,7 @@ export class ApiClient {
       const body = watched(response.body, watchdog, (error) => this.failure(error, watchdog));
       if (response.ok) return { body, end: () => watchdog.end() };
       if (response.status === 401) this.credentials.refused();
-      throw await refusal(response, body);
+      throw await refusal(path, response, body);
     } catch (error) {
       watchdog.end();
       throw this.failure(error, watchdog);
@@ -189,6 +189,7 @@ async function* watched(
   const reader = body.getReader();
   const cancel = () => void reader.cancel().catch(() => {});
   watchdog.signal.addEventListener("abort", cancel);
+  if (watchdog.signal.aborted) cancel();
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -217,7 +218,11 @@ async function readText(body: AsyncIterable<Uint8Array>, limit: number): Promise
 }
 
 /** A Status object tells more than its number. */
-async function refusal(response: Response, body: AsyncIterable<Uint8Array>): Promise<ApiError> {
+async function refusal(
+  path: string,
+  response: Response,
+  body: AsyncIterable<Uint8Array>,
+): Promise<ApiError> {
   let said = "";
   try {
     const value = JSON.parse(await readText(body, maxErrorBytes));
@@ -227,7 +232,8 @@ async function refusal(response: Response, body: AsyncIterable<Uint8Array>): Pro
   }
   const retryAfter = Number(response.headers.get("retry-after") ?? 0);
   const wait = Number.isFinite(retryAfter) ? Math.min(Math.max(retryAfter, 0), 300) * 1000 : 0;
-  return new ApiError(response.status, `answered ${response.status}${said.slice(0, 300)}`, wait);
+  const { status } = response;
+  return new ApiError(status, `answered ${path} with ${status}${said.slice(0, 300)}`, wait);
 }
 
 function urlPath(path: string, query: Query = {}): string {

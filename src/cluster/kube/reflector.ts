@@ -39,6 +39,8 @@ export interface ReflectorTiming {
   listSilenceMs: number;
   /** Between lists though nothing seems to be missing; each time up to twice that. */
   relistMs: number;
+  /** A watch that lives so long is a good one, even if nothing happens. */
+  goodWatchMs: number;
   backoff: BackoffOptions;
 }
 
@@ -47,11 +49,9 @@ const defaults = {
   silenceMs: 90_000,
   listSilenceMs: 30_000,
   relistMs: 6 * 3600_000,
+  goodWatchMs: 5000,
   backoff: {},
 };
-
-/** A watch that lived so long was a good one, even if nothing happened. */
-const goodWatchMs = 5000;
 
 /** What was received makes no sense. */
 class RubbishError extends Error {
@@ -66,6 +66,8 @@ export class Reflector {
   /** Where the next watch starts; undefined: a list is needed. */
   private version: string | undefined;
   private relistAt = Infinity;
+  /** 410s in a row. */
+  private gaps = 0;
 
   constructor(private readonly options: ReflectorOptions) {
     this.timing = { ...defaults, ...options.timing };
@@ -82,9 +84,10 @@ export class Reflector {
       } catch (error) {
         if (signal.aborted) return;
         if (needsList(error)) this.version = undefined;
-        const wanted = error instanceof ApiError ? error.retryAfterMs : 0;
-        const retryMs = Math.max(backoff.next(), wanted);
-        this.options.failed(error as Error, retryMs);
+        const { status, retryAfterMs } = error instanceof ApiError ? error : unanswered;
+        const retryMs = Math.max(backoff.next(), retryAfterMs);
+        // A gap is everyday; one after the other are not.
+        if (status !== 410 || ++this.gaps > 2) this.options.failed(error as Error, retryMs);
         await pause(retryMs, signal);
       }
     }
@@ -133,9 +136,8 @@ export class Reflector {
   }
 
   private async watch(resource: Resource, signal: AbortSignal) {
-    const { client, working } = this.options;
-    const { timing: { watchSeconds, silenceMs }, backoff } = this;
-    const started = performance.now();
+    const { client } = this.options;
+    const { watchSeconds, silenceMs, goodWatchMs } = this.timing;
     const answer = await client.open(resource.path, {
       query: {
         watch: 1,
@@ -147,21 +149,26 @@ export class Reflector {
       signal,
       silenceMs,
     });
-    let any = false;
+    // That it was accepted tells little: there are servers that end each watch at once.
+    let good = false;
+    const isGood = () => {
+      if (good) return;
+      good = true;
+      this.gaps = 0;
+      this.backoff.reset();
+      this.options.working();
+    };
+    const timer = setTimeout(isGood, goodWatchMs);
     try {
       for await (const lines of linesOf(answer.body)) {
         this.take(resource, lines);
-        if (!any) {
-          any = true;
-          backoff.reset();
-          working();
-        }
+        isGood();
       }
     } finally {
+      clearTimeout(timer);
       answer.end();
     }
-    if (any || performance.now() - started > goodWatchMs) return backoff.reset(), working();
-    throw new ApiError(0, `ended the watch of ${resource.name} at once`);
+    if (!good) throw new ApiError(0, `ended the watch of ${resource.name} at once`);
   }
 
   /** Applies the events that these lines are. */
@@ -191,6 +198,8 @@ export class Reflector {
     this.version = version;
   }
 }
+
+const unanswered = { status: 0, retryAfterMs: 0 };
 
 /** 410: what the client knows, or where its list stopped, is too old; a version from the future is no better. */
 function needsList(error: unknown): boolean {

@@ -28,7 +28,7 @@ export class Place implements AsyncDisposable {
     this.source = new KubeSource(
       { server: this.api.url, from: "kubeconfig", insecure: false, identity: {}, ...access },
       this.sink,
-      { backoff: { firstMs: 5, longestMs: 20 }, ...timing },
+      { backoff: { firstMs: 5, longestMs: 20 }, goodWatchMs: 300, ...timing },
     );
   }
 
