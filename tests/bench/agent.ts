@@ -1,4 +1,4 @@
-/** A real agent of dist/pcnk in a node of its own, with a cluster as manifests: until when is it ready, how large is it. */
+/** A real agent of dist/pcnk: until when is it ready, how large is it, how busy. */
 import { existsSync, readFileSync } from "node:fs";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import type { Stage } from "./stage.ts";
@@ -16,17 +16,29 @@ export interface Agent {
   bpffs: string;
   /** Resident memory, now. */
   residentMB(): number;
+  /** The most that was resident at any time. */
+  peakMB(): number;
+  /** Processor time so far, in all threads. */
+  cpuMs(): number;
   stop(): Promise<void>;
 }
 
-/** Starts an agent and waits until it is ready. */
-export async function startAgent(stage: Stage, manifests: string): Promise<Agent> {
-  const name = `agent${++number}`;
-  const node = stage.netns(name);
+/** Starts an agent with a cluster as manifests, in a node of its own, and waits until it is ready. */
+export function startAgent(stage: Stage, manifests: string): Promise<Agent> {
+  const node = stage.netns(`agent${number + 1}`);
   {
     using nl = RtNetlink.open(node);
     nl.setLink(nl.link("lo")!.index, { up: true });
   }
+  return startAgentAt(stage, node, ["--manifests", manifests, "--node-name", "node0"]);
+}
+
+/**
+ * Starts an agent in the network namespace `node` and waits until it is ready.
+ * @param flags where its objects come from, its name, and whatever else is not the default
+ */
+export async function startAgentAt(stage: Stage, node: string, flags: string[]): Promise<Agent> {
+  const name = `agent${++number}`;
   const dir = `${stage.dir}/${name}`;
   Deno.mkdirSync(dir);
   const stateDir = `${dir}/state`, bpffs = `${dir}/bpf`;
@@ -35,8 +47,8 @@ export async function startAgent(stage: Stage, manifests: string): Promise<Agent
     args: [
       `--net=${node}`,
       pcnk(),
-      ...["agent", "--manifests", manifests, "--node-name", "node0"],
-      ...["--bpffs", bpffs, "--state-dir", stateDir],
+      ...["agent", "--bpffs", bpffs, "--state-dir", stateDir],
+      ...flags,
     ],
     stdin: "null",
     stdout: "null",
@@ -57,15 +69,31 @@ export async function startAgent(stage: Stage, manifests: string): Promise<Agent
     await new Promise((done) => setTimeout(done, 2)); // what it writes is a file, by renaming: nothing to wait on
   }
   const readyMs = performance.now() - start;
-  return { pid: child.pid, readyMs, bpffs, residentMB: () => residentMB(child.pid), stop };
+  const { pid } = child;
+  return {
+    pid,
+    readyMs,
+    bpffs,
+    residentMB: () => statusMB(pid, "VmRSS"),
+    peakMB: () => statusMB(pid, "VmHWM"),
+    cpuMs: () => cpuMs(pid),
+    stop,
+  };
 }
 
 function isReady(path: string): boolean {
   return existsSync(path) && JSON.parse(readFileSync(path, "utf8")).ready === true;
 }
 
-/** VmRSS, in MB of 10^6 bytes. */
-function residentMB(pid: number): number {
-  const kB = /^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+/** A line of /proc/PID/status, in MB of 10^6 bytes. */
+function statusMB(pid: number, name: "VmRSS" | "VmHWM"): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const kB = new RegExp(`^${name}:\\s*(\\d+)`, "m").exec(status)?.[1];
   return Number(kB) * 1024 / 1e6;
+}
+
+/** utime and stime of /proc/PID/stat (proc(5)), which count hundredths of a second. */
+function cpuMs(pid: number): number {
+  const words = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+  return (Number(words[11]) + Number(words[12])) * 10;
 }

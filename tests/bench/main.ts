@@ -16,6 +16,7 @@ import { cni } from "./cni.ts";
 import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
 import { host } from "./host.ts";
+import { kubeAgent } from "./kube_agent.ts";
 import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { manyServices } from "./many_services.ts";
@@ -47,6 +48,7 @@ const MEASURES: readonly Measure[] = [
   resync,
   manyServices,
   reprogram,
+  kubeAgent,
   agent,
 ];
 

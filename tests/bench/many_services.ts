@@ -9,13 +9,13 @@ import { API_PORT, apiServiceAddress } from "./api_objects.ts";
 import { fillServices, installPcnk } from "./dataplane.ts";
 import { findKit } from "./kit.ts";
 import { kubeProxyRules } from "./kubeproxy.ts";
-import { type Figures, measure as load, type Target } from "./load.ts";
+import { measure as load, type Target } from "./load.ts";
 import { kubeProxyManyRules, MANY, manyApiServices, SERVER } from "./many.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
 import { nftRules } from "./nft_rules.ts";
 import { type Bar, ratioResult, type Result } from "./result.ts";
 import { Stage } from "./stage.ts";
-import { buildTopology, CLUSTER_CIDR, serve, type Topology } from "./topology.ts";
+import { type BenchPod, buildTopology, CLUSTER_CIDR, serve, type Topology } from "./topology.ts";
 import { iptablesMissing, pcnkVariant, runIn } from "./variants.ts";
 
 const CPU = availableParallelism() - 1;
@@ -76,18 +76,22 @@ async function compare(context: Context, rules: string): Promise<Record<string, 
       await serve(stage, topologies[side], CPU);
       install[side](stage, topologies[side], context, rules);
     }
-    const run = async (side: Side, mode: Mode) => {
-      const { sliceMs: ms, signal } = context;
-      const place = { netns: topologies[side].client.netns, cpu: CPU };
-      const { p50 }: Figures = await load(mode, place, TARGETS[mode], { ms, signal });
-      return p50 / 1000;
-    };
-    const each = SIDES.flatMap((side) =>
-      MODES.map((mode) => [key(side, mode), () => run(side, mode)] as const)
+    const { sliceMs: ms, signal } = context;
+    const run = async (mode: Mode, { netns }: BenchPod, target: Target) =>
+      (await load(mode, { netns, cpu: CPU }, target, { ms, signal })).p50 / 1000;
+    const sides = SIDES.flatMap((side) =>
+      MODES.map((mode) =>
+        [key(side, mode), () => run(mode, topologies[side].client, TARGETS[mode])] as const
+      )
     );
-    return await interleave(context, Object.fromEntries(each));
+    const { server } = topologies.pcnk;
+    const loopback = () => run("rr", server, { addr: "127.0.0.1", port: API_PORT });
+    return await interleave(context, Object.fromEntries([...sides, [LOOPBACK, loopback]]));
   });
 }
+
+/** The server's process without a network before it: what no way between two pods can be below. */
+const LOOPBACK = "loopback";
 
 function key(side: Side, mode: Mode): string {
   return `${side} ${mode}`;
@@ -138,15 +142,17 @@ function rows(values: Record<string, number[]>, iptables: string): Result[] {
     iptables: { op: "<=", value: 0.5 },
     nft: { op: "<=", value: 0.95 },
   };
-  const row = (mode: Mode, side: Side, title: string) => {
-    const series = (name: Side) => ({
-      label: labels[name],
-      unit: "µs" as const,
-      values: values[key(name, mode)]!,
-    });
-    const head = { measure: "many", id: `many-${mode}-${side}`, title, bar: bars[side] };
-    return ratioResult(head, series("pcnk"), series(side));
+  const us = (label: string, name: string) => ({
+    label,
+    unit: "µs" as const,
+    values: values[name]!,
+  });
+  const side = (name: Side, mode: Mode) => us(labels[name], key(name, mode));
+  const row = (mode: Mode, peer: Side, title: string) => {
+    const head = { measure: "many", id: `many-${mode}-${peer}`, title, bar: bars[peer] };
+    return ratioResult(head, side("pcnk", mode), side(peer, mode));
   };
+  const floor = "for comparison: loopback, no network at all ÷ kube-proxy iptables";
   return [
     row(
       "connect",
@@ -158,5 +164,10 @@ function rows(values: Record<string, number[]>, iptables: string): Result[] {
     row("rr", "iptables", "TCP request/response p50 at 10,000 services ÷ kube-proxy iptables"),
     row("rr", "legacy", "the same ÷ kube-proxy on the old iptables"),
     row("rr", "nft", "the same ÷ nft as kube-proxy writes it"),
+    ratioResult(
+      { measure: "many", id: "many-rr-loopback", title: floor },
+      us(LOOPBACK, LOOPBACK),
+      side("iptables", "rr"),
+    ),
   ];
 }

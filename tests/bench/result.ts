@@ -14,7 +14,7 @@ export interface Side {
   summary: Summary;
 }
 
-export type Unit = "×" | "µs" | "ms" | "s" | "MB" | "1/s" | "GB/s";
+export type Unit = "×" | "%" | "µs" | "ms" | "s" | "MB" | "1/s" | "GB/s";
 
 /** A measured figure. */
 export interface Result {

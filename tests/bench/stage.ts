@@ -3,8 +3,10 @@
  * after Ctrl-C, and, for a run that was killed, when the next one begins.
  */
 import { downLab } from "../../src/lab/down.ts";
+import { cgroupOf } from "../../src/lab/leftovers.ts";
 import { mountsBelow } from "../../src/lab/mounts.ts";
 import { LAB_ROOT } from "../../src/lab/plan.ts";
+import { removeCgroup } from "../../src/lab/pods.ts";
 import { endProcess, netnsKey, processesIn } from "../../src/lab/process.ts";
 import { umount } from "../../src/linux/mount.ts";
 import { createNetns, deleteNetns, listNetns, netnsPath } from "../../src/linux/netns.ts";
@@ -14,8 +16,8 @@ const LAB = /^bench(\d+)$/;
 const DIR_ROOT = "/run/pcnk-bench";
 
 /** Name of this run's laboratory. */
-export function labName(): string {
-  return `bench${Deno.pid}`;
+export function labName(pid = Deno.pid): string {
+  return `bench${pid}`;
 }
 
 /** Namespaces, a folder and whatever else registers with `defer`. */
@@ -107,6 +109,7 @@ async function sweep(pid: number): Promise<void> {
   names.forEach(deleteNetns);
   const dir = `${DIR_ROOT}/${pid}`;
   for (const mount of mountsBelow(dir)) umount(mount, { lazy: true });
+  removeCgroup(cgroupOf(labName(pid)));
   remove(dir, true);
   remove(DIR_ROOT, false); // when it is empty
 }

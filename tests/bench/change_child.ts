@@ -1,0 +1,136 @@
+/**
+ * Changes objects of a real API server at a steady rate and sees when the agent's maps have each change. A process of its
+ * own because it runs in the API server's network namespace. Prints one line of JSON. Arguments: kubeconfig, bpffs,
+ * `ChangeJob` as JSON.
+ */
+import process from "node:process";
+import { type DataPlaneMaps, openDataPlane } from "../../src/bpf/dataplane.ts";
+import { SCOPE } from "../../src/bpf/layout.ts";
+import { ApiClient } from "../../src/cluster/kube/client.ts";
+import { loadKubeconfig } from "../../src/cluster/kube/kubeconfig.ts";
+import { API_NAMESPACE, API_PORT, apiServiceAddress, subsets } from "./api_objects.ts";
+import { backendAddress } from "./cluster.ts";
+
+/** What is to be done. */
+export interface ChangeJob {
+  kind: "endpoints" | "heartbeats";
+  /** Changes a second. */
+  rate: number;
+  count: number;
+  /** Tells one job's changes from another's. */
+  round: number;
+  /** Of the cluster. */
+  services: number;
+  backends: number;
+  nodes: number;
+}
+
+/** Times in ms: from the moment a request is sent, and from the moment it is answered, until the map has the change. */
+export interface ChangeFigures {
+  sent: number[];
+  answered: number[];
+  /** How long it took to send all. */
+  took: number;
+}
+
+const TCP = 6;
+/** Changes that the map has not got after this long are missing. */
+const PATIENCE_MS = 10_000;
+const MERGE = "application/merge-patch+json";
+
+interface Pending {
+  key: { addr: string; port: number; proto: number; scope: number };
+  wanted: string;
+  sent: number;
+  answered: number;
+}
+
+const [kubeconfig, bpffs, text] = process.argv.slice(2);
+const job: ChangeJob = JSON.parse(text!);
+const client = new ApiClient(loadKubeconfig(kubeconfig!));
+const { signal } = new AbortController();
+const figures = job.kind === "endpoints" ? await changeEndpoints() : await beat();
+client.close();
+console.log(JSON.stringify(figures));
+
+/** Sends `job.count` requests, each at its time however long those before it take. */
+async function steadily(send: (i: number) => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  const requests: Promise<unknown>[] = [];
+  for (let i = 0; i < job.count; i++) {
+    await pause(Math.max(0, start + i * 1000 / job.rate - performance.now()));
+    requests.push(send(i));
+  }
+  await Promise.all(requests);
+  return performance.now() - start;
+}
+
+/** Each change gives another service another first backend. */
+async function changeEndpoints(): Promise<ChangeFigures> {
+  using plane = openDataPlane(bpffs!);
+  const pending = new Set<Pending>();
+  const figures: ChangeFigures = { sent: [], answered: [], took: 0 };
+  let sending = true;
+  const looking = look(plane.maps, pending, figures, () => sending);
+  figures.took = await steadily(async (i) => {
+    const number = (job.round * job.count + i) * 7919 % job.services;
+    const wanted = `12.${job.round}.${i >> 8}.${i & 255}`;
+    const rest = Array.from({ length: job.backends - 1 }, (_, j) => backendAddress(number, j + 1));
+    const body = { subsets: subsets([wanted, ...rest]) };
+    const addr = apiServiceAddress(number);
+    const key = { addr, port: API_PORT, proto: TCP, scope: SCOPE.CLUSTER };
+    const one: Pending = { key, wanted, sent: performance.now(), answered: NaN };
+    pending.add(one);
+    const path = `/api/v1/namespaces/${API_NAMESPACE}/endpoints/service-${number}`;
+    await client.json(path, { method: "PATCH", contentType: MERGE, body, signal });
+    one.answered = performance.now();
+  });
+  sending = false;
+  await looking;
+  return figures;
+}
+
+/** Looks into the map again and again until nothing is pending and nothing comes any more. */
+async function look(
+  { services, backends }: DataPlaneMaps,
+  pending: Set<Pending>,
+  { sent, answered }: ChangeFigures,
+  sending: () => boolean,
+): Promise<void> {
+  while (sending() || pending.size > 0) {
+    for (const one of pending) {
+      const entry = services.get(one.key);
+      const now = performance.now();
+      if (
+        entry && backends.range(entry.first, entry.count).some(({ addr }) => addr === one.wanted)
+      ) {
+        pending.delete(one);
+        sent.push(now - one.sent);
+        answered.push(now - (one.answered || now)); // an answer may come after the event
+      } else if (now - one.sent > PATIENCE_MS) {
+        throw new Error(
+          `the map has not got ${one.wanted} for ${one.key.addr} in ${PATIENCE_MS} ms`,
+        );
+      }
+    }
+    await pause(1);
+  }
+}
+
+/** What kubelets say of themselves when nothing has changed: every five minutes, each. */
+async function beat(): Promise<ChangeFigures> {
+  const took = await steadily((i) => {
+    const lastHeartbeatTime = new Date().toISOString();
+    const status = {
+      conditions: [{ type: "Ready", status: "True", reason: "KubeletReady", lastHeartbeatTime }],
+    };
+    const path = `/api/v1/nodes/node-${(job.round * job.count + i) % job.nodes}/status`;
+    const contentType = "application/strategic-merge-patch+json";
+    return client.json(path, { method: "PATCH", contentType, body: { status }, signal });
+  });
+  return { sent: [], answered: [], took };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
