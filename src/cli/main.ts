@@ -31,6 +31,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./get.ts")).getCommand()),
   },
   {
+    name: "install",
+    summary: "put pcnk onto this node, or upgrade it",
+    load: async () => plain((await import("./install.ts")).installCommand()),
+  },
+  {
     name: "lab",
     summary: "a cluster of network namespaces on this machine",
     load: async () => plain((await import("./lab.ts")).labCommand()),
@@ -49,6 +54,11 @@ const commands: Entry[] = [
     name: "trace",
     summary: "what would happen to a packet, hop by hop",
     load: async () => plain((await import("./trace.ts")).traceCommand()),
+  },
+  {
+    name: "manifest",
+    summary: "print the DaemonSet and what belongs to it, for kubectl",
+    load: async () => plain((await import("./manifest.ts")).manifestCommand()),
   },
   {
     name: "version",

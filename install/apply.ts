@@ -1,0 +1,161 @@
+/** Carries out steps. Files appear whole and change in one moment, also an executable that is running. */
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { writeSysctl } from "../src/linux/sysctl.ts";
+import { hashFile, hashText } from "./machine.ts";
+import { type InstallRecord, RECORD, renderRecord } from "./record.ts";
+import { describeStep, type Step } from "./steps.ts";
+
+/** A step that did not work. */
+export class StepError extends Error {
+  override readonly name = "StepError";
+  constructor(readonly step: Step, readonly reason: string) {
+    super(`cannot ${describeStep(step)}: ${reason}`);
+  }
+}
+
+export interface Ground {
+  /** Prefix of all paths; empty for this machine. */
+  root: string;
+  record: InstallRecord;
+}
+
+/**
+ * Carries out the steps of an installation and keeps the record up to date: a step is on record before it is done, so that what a killed
+ * installation left is known.
+ * @throws {StepError} at the first that does not work
+ */
+export function applyInstall(steps: readonly Step[], ground: Ground, told: (step: Step) => void) {
+  for (const step of steps) {
+    if (enter(step, ground)) writeRecord(ground);
+    carryOut(step, ground.root);
+    told(step);
+  }
+}
+
+/** One step. @throws {StepError} */
+export function carryOut(step: Step, root: string): void {
+  try {
+    perform(step, (path) => root === "" ? path : join(root, path));
+  } catch (error) {
+    if (step.do === "run" && step.optional) return;
+    throw new StepError(step, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function perform(step: Step, at: (path: string) => string): void {
+  switch (step.do) {
+    case "make-directory":
+      return void mkdirSync(at(step.path), { recursive: true, mode: 0o755 });
+    case "write-file":
+      return replace(at(step.path), step.mode, (fresh) => writeFileSync(fresh, step.text));
+    case "copy-file":
+      return replace(at(step.path), step.mode, (fresh) => copyFileSync(step.from, fresh));
+    case "make-link":
+      return replace(at(step.path), undefined, (fresh) => symlinkSync(step.target, fresh));
+    case "remove-file":
+      return rmSync(at(step.path), { force: true });
+    case "remove-directory":
+      return removeIfEmpty(at(step.path));
+    case "set-sysctl":
+      return writeSysctl(step.name, step.value);
+    case "run":
+      return run(step.command, step.input);
+  }
+}
+
+/** Makes a file beside the old one and renames it: who opens the path meets the old one or the new one, whole. */
+function replace(path: string, mode: number | undefined, make: (fresh: string) => void): void {
+  const fresh = join(dirname(path), `.pcnk-new-${path.split("/").at(-1)}`);
+  rmSync(fresh, { force: true }); // of an installation that was killed
+  try {
+    make(fresh);
+    if (mode !== undefined) {
+      chmodSync(fresh, mode);
+      sync(fresh);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
+  }
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    // EBUSY: something is mounted there, as in a container.
+    if (!["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY"].includes(code ?? "")) throw error;
+  }
+}
+
+/** Runs a command, at most a minute; its words go into the error. */
+function run([program, ...args]: readonly string[], input?: string): void {
+  const { error, status, stderr, stdout } = spawnSync(program!, args, {
+    encoding: "utf8",
+    timeout: 60_000,
+    ...(input === undefined ? {} : { input }),
+  });
+  if (error) throw error;
+  if (status === 0) return;
+  throw new Error(`${program} ended with ${status}: ${(stderr || stdout).trim().slice(0, 500)}`);
+}
+
+/** Enters what a step is about to make into the record; tells whether that changed. */
+function enter(step: Step, { record }: Ground): boolean {
+  switch (step.do) {
+    case "make-directory":
+      if (record.directories.includes(step.path)) return false;
+      record.directories.push(step.path);
+      return true;
+    case "write-file":
+      if (step.shared) delete record.files[step.path];
+      else record.files[step.path] = hashText(step.text);
+      return true;
+    case "copy-file":
+      record.files[step.path] = hashFile(step.from);
+      return true;
+    case "make-link":
+      record.links[step.path] = step.target;
+      return true;
+    case "set-sysctl": {
+      if (step.before === undefined) return false;
+      // The value before the first installation is the one to come back to.
+      const before = record.sysctls[step.name]?.before ?? step.before;
+      record.sysctls[step.name] = { before, after: step.value };
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+function writeRecord({ root, record }: Ground): void {
+  const path = root === "" ? RECORD : join(root, RECORD);
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  replace(path, 0o600, (fresh) => writeFileSync(fresh, renderRecord(record)));
+}

@@ -1,0 +1,59 @@
+/** `pcnk install`: plans, tells, carries out. */
+import { statSync } from "node:fs";
+import { basename } from "node:path";
+import { applyInstall } from "./apply.ts";
+import { hashFile, realMachine } from "./machine.ts";
+import { type InstallOptions, planInstall, type SourceFile } from "./plan.ts";
+import { readRecord } from "./record.ts";
+import { describeStep, type Plan } from "./steps.ts";
+
+/** What somebody can do something about; the message says what. */
+export class InstallError extends Error {
+  override readonly name = "InstallError";
+}
+
+export interface RunOptions extends Omit<InstallOptions, "executable"> {
+  /** Prefix of all paths: a system that does not run. Empty for this machine. */
+  root: string;
+  dryRun: boolean;
+  /** Gets each line for the user. */
+  say: (line: string) => void;
+}
+
+/**
+ * Installs pcnk.
+ * @throws {InstallError} before anything is changed, when it could not work
+ * @throws {StepError} when a step does not work
+ */
+export function install(options: RunOptions): void {
+  const { root, dryRun, say } = options;
+  const machine = realMachine(root);
+  const record = readRecord(machine);
+  const plan = planInstall(machine, record, { ...options, executable: ownExecutable() });
+  if (plan.problems.length > 0 && !dryRun) throw new InstallError(plan.problems.join("\n"));
+  if (dryRun) return tell(plan, say);
+  if (Deno.uid() !== 0 && root === "") {
+    throw new InstallError("it writes to the system: run it as root");
+  }
+  applyInstall(plan.steps, { root, record }, (step) => say(describeStep(step)));
+  for (const note of plan.notes) say(`note: ${note}`);
+  say(plan.steps.length === 0 ? "installed already: nothing to do" : "installed");
+}
+
+function tell(plan: Plan, say: (line: string) => void): void {
+  for (const step of plan.steps) say(`would ${describeStep(step)}`);
+  for (const note of plan.notes) say(`note: ${note}`);
+  for (const problem of plan.problems) say(`problem: ${problem}`);
+  if (plan.steps.length === 0) say("installed already: nothing to do");
+}
+
+/** This program's own file. */
+function ownExecutable(): SourceFile {
+  const path = Deno.execPath();
+  if (/^deno/.test(basename(path))) {
+    throw new InstallError(
+      "pcnk runs from its source: build it (deno task build) and call dist/pcnk",
+    );
+  }
+  return { path, size: statSync(path).size, hash: hashFile(path) };
+}

@@ -1,0 +1,99 @@
+/**
+ * The machine as plans see it: what is read before anything is decided, behind an interface, so that tests plan for
+ * machines that are not there.
+ */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from "node:fs";
+import { join } from "node:path";
+
+/** What is at a path. */
+export type Found =
+  | { kind: "nothing" }
+  | { kind: "file"; size: number; mode: number }
+  | { kind: "link"; target: string }
+  | { kind: "directory" }
+  | { kind: "other" };
+
+/** What plans ask. Paths are those of the machine, without the prefix of `--root`. */
+export interface Machine {
+  find(path: string): Found;
+  /** Names in a directory, sorted; none when there is no such directory. */
+  list(path: string): string[];
+  /** A file's text; undefined when there is no such file. */
+  text(path: string): string | undefined;
+  /** SHA-256 of a file's content; undefined when there is no such file. */
+  hash(path: string): string | undefined;
+  /** A kernel parameter (with slashes) as it is now; undefined when the kernel has none of that name, or it is not running. */
+  sysctl(name: string): string | undefined;
+  /** The system is running, and this is it: devices, processes and services can be looked at. */
+  readonly live: boolean;
+  /** systemd runs it (sd_booted(3)). */
+  readonly systemd: boolean;
+  /** Whether a service of systemd runs. */
+  active(unit: string): boolean;
+}
+
+/** This machine, or with `root` one that lies below a folder and does not run. */
+export function realMachine(root = ""): Machine {
+  const at = (path: string) => root === "" ? path : join(root, path);
+  const live = root === "";
+  return {
+    live,
+    systemd: live && existsSync("/run/systemd/system"),
+    active: (unit) => spawnSync("systemctl", ["is-active", "--quiet", unit]).status === 0,
+    find: (path) => findAt(at(path)),
+    list: (path) => ifThere(() => readdirSync(at(path)).sort()) ?? [],
+    text: (path) => ifThere(() => readFileSync(at(path), "utf8")),
+    hash: (path) => ifThere(() => hashFile(at(path))),
+    sysctl: (name) =>
+      live ? ifThere(() => readFileSync(`/proc/sys/${name}`, "utf8").trim()) : undefined,
+  };
+}
+
+function findAt(path: string): Found {
+  const stat = ifThere(() => lstatSync(path));
+  if (stat === undefined) return { kind: "nothing" };
+  if (stat.isSymbolicLink()) return { kind: "link", target: readlinkSync(path) };
+  if (stat.isFile()) return { kind: "file", size: stat.size, mode: stat.mode & 0o7777 };
+  return { kind: stat.isDirectory() ? "directory" : "other" };
+}
+
+/** SHA-256 of a file, hexadecimal; an executable of 90 MB is not held in memory. */
+export function hashFile(path: string): string {
+  const hash = createHash("sha256");
+  const buffer = new Uint8Array(1 << 20);
+  const fd = openSync(path, "r");
+  try {
+    for (let n = readSync(fd, buffer); n > 0; n = readSync(fd, buffer)) {
+      hash.update(buffer.subarray(0, n));
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return hash.digest("hex");
+}
+
+/** SHA-256 of a text, hexadecimal. */
+export function hashText(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function ifThere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { parseAllDocuments } from "yaml";
+import { parseConfig } from "../src/config/load.ts";
+import { type KubeObject, manifest, manifestKeys, renderManifest } from "./manifest.ts";
+import { readSetOptions } from "./set_options.ts";
+
+// deno-lint-ignore no-explicit-any -- objects of Kubernetes are looked into at many depths
+type Any = any;
+
+function objects(...set: string[]): KubeObject[] {
+  return manifest(readSetOptions(set, manifestKeys), "1.2.3");
+}
+
+function find(all: KubeObject[], kind: string): Any {
+  const found = all.filter((one) => one.kind === kind);
+  assert.equal(found.length, 1, kind);
+  return found[0];
+}
+
+Deno.test("renderManifest() is YAML that reads back as the same objects", () => {
+  const all = objects("namespace=net", "routing=direct");
+  const text = renderManifest(all, "1.2.3");
+  const read = parseAllDocuments(text);
+  assert.deepEqual(read.map((one) => one.toJS()), JSON.parse(JSON.stringify(all)));
+  assert.doesNotMatch(text, /[&*]a\d/); // no anchors: some tools do not read them
+});
+
+Deno.test("manifest() has what a DaemonSet of a network provider needs, and no more kinds", () => {
+  const all = objects();
+  const kinds = [
+    ...["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    ...["Role", "RoleBinding", "ConfigMap", "DaemonSet"],
+  ];
+  assert.deepEqual(all.map((one) => one.kind), kinds);
+  const { spec } = find(all, "DaemonSet").spec.template;
+  assert.equal(spec.hostNetwork, true);
+  assert.deepEqual(spec.tolerations, [{ operator: "Exists" }]);
+  assert.equal(spec.priorityClassName, "system-node-critical");
+  assert.equal(spec.containers[0].image, "localhost/pcnk:1.2.3");
+  const names = new Set(spec.volumes.map((one: Any) => one.name));
+  for (const container of [...spec.initContainers, ...spec.containers]) {
+    for (const { name } of container.volumeMounts) assert.ok(names.has(name), name);
+  }
+});
+
+Deno.test("manifest() has a namespace of its own made, and lets privileged pods in there", () => {
+  const all = objects("namespace=net");
+  const labels = find(all, "Namespace").metadata.labels;
+  assert.equal(labels["pod-security.kubernetes.io/enforce"], "privileged");
+  for (const kind of ["ServiceAccount", "ConfigMap", "DaemonSet"]) {
+    assert.equal(find(all, kind).metadata.namespace, "net", kind);
+  }
+  assert.equal(find(all, "ClusterRoleBinding").subjects[0].namespace, "net");
+});
+
+Deno.test("manifest() writes settings into a file that the agent reads", () => {
+  const all = objects("overlay.port=8472", "nonMasqueradeCIDRs=10.0.0.0/8", "snatPorts=2000-3000");
+  const values = parseConfig(find(all, "ConfigMap").data["config.yaml"], "config.yaml");
+  assert.deepEqual([...values], [
+    ["overlay.port", 8472],
+    ["nonMasqueradeCIDRs", ["10.0.0.0/8"]],
+    ["snatPorts", { first: 2000, last: 3000 }],
+  ]);
+  assert.deepEqual([...parseConfig(find(objects(), "ConfigMap").data["config.yaml"], "x")], []);
+});
+
+Deno.test("manifest() mounts what settings name, and starts agents anew when settings change", () => {
+  const [a, b] = [objects(), objects("cgroup=/sys/fs/cgroup/unified", "stateDir=/var/run/pcnk2")]
+    .map((all) => find(all, "DaemonSet").spec.template);
+  const paths = b.spec.volumes.map((one: Any) => one.hostPath?.path);
+  assert.ok(paths.includes("/sys/fs/cgroup/unified") && paths.includes("/var/run/pcnk2"));
+  const hash = (template: Any) => template.metadata.annotations["pcnk.io/config-hash"];
+  assert.notEqual(hash(a), hash(b));
+  assert.equal(hash(a), hash(find(objects(), "DaemonSet").spec.template));
+});
+
+Deno.test("manifest() tells agents another address of the API server", () => {
+  for (const given of ["192.0.2.1:6443", "https://192.0.2.1", "192.0.2.1"]) {
+    const { env } = find(objects(`apiServer=${given}`), "DaemonSet").spec.template.spec
+      .containers[0];
+    const value = (name: string) => env.find((one: Any) => one.name === name)?.value;
+    assert.equal(value("KUBERNETES_SERVICE_HOST"), "192.0.2.1");
+    assert.equal(value("KUBERNETES_SERVICE_PORT"), "6443");
+  }
+  for (const bad of ["", "a:0", "a:70000", "http://a", "a/b", "a b"]) {
+    assert.throws(() => objects(`apiServer=${bad}`), /apiServer must be/);
+  }
+});
+
+Deno.test("manifest() asks the agent's health where it tells it, or not at all", () => {
+  const agent = (...set: string[]) =>
+    find(objects(...set), "DaemonSet").spec.template.spec.containers[0];
+  const { httpGet } = agent("healthAddress=127.0.0.1:1234").livenessProbe;
+  assert.deepEqual(httpGet, { host: "127.0.0.1", port: 1234, path: "/livez" });
+  assert.equal(agent().readinessProbe.httpGet.path, "/readyz");
+  assert.equal(agent("healthAddress=off").livenessProbe, undefined);
+});

@@ -1,0 +1,155 @@
+/**
+ * What `pcnk install` is going to do: the difference between the machine and what should be on it. Pure but for the questions to
+ * `Machine`. A second installation finds nothing to do.
+ */
+import { Builder, parent } from "./builder.ts";
+import { configText } from "./config_file.ts";
+import { PLUGIN_FOLDERS } from "./conflist.ts";
+import { hashText, type Machine } from "./machine.ts";
+import { PLUGINS_HINT, SHIPPED_PLUGINS } from "./plugins.ts";
+import { type InstallRecord, RECORD } from "./record.ts";
+import type { Plan } from "./steps.ts";
+import {
+  CONFIG_PATH,
+  deviceFiles,
+  SYSCTL_PATH,
+  SYSCTL_TEXT,
+  UNIT,
+  UNIT_PATH,
+  unitText,
+} from "./texts.ts";
+
+/** A file of the running system, whatever `--root` says. */
+export interface SourceFile {
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** SHA-256. */
+  hash: string;
+}
+
+export interface InstallOptions {
+  /** The executable that is to be installed. */
+  executable: SourceFile;
+  /** Where plugins are put: where the container runtime looks for them. */
+  cniBinDir: string;
+  /** Plugins only: the agent is somebody else's business, e.g. the DaemonSet's. */
+  noAgent: boolean;
+  /** Settings for the configuration file, as they were written. */
+  settings: ReadonlyMap<string, string>;
+}
+
+export const DEFAULT_BIN_DIR = "/opt/cni/bin";
+
+/** For people: `pcnk` on the command line. */
+export const COMMAND_LINK = "/usr/local/bin/pcnk";
+
+/** The plan of an installation. */
+export function planInstall(
+  machine: Machine,
+  record: InstallRecord,
+  options: InstallOptions,
+): Plan {
+  const { cniBinDir, noAgent, settings } = options;
+  const executable = `${cniBinDir}/pcnk`;
+  const builder = new Builder(machine);
+  builder.directory(parent(RECORD));
+  const upgraded = builder.copy(options.executable, executable, "the CNI plugin and the agent");
+  planPlugins(builder, record, options);
+  builder.sysctl("net/ipv4/ip_forward", "1", "pods' packets are forwarded");
+  if (noAgent) return builder.plan;
+  planRuntimeFolder(builder, cniBinDir);
+  builder.link(COMMAND_LINK, executable, "the command line");
+  builder.write(SYSCTL_PATH, SYSCTL_TEXT, "the same after a reboot");
+  for (const { path, text, needs, why } of deviceFiles(settings)) {
+    if (machine.find(needs).kind === "directory") builder.write(path, text, why);
+  }
+  const configured = planConfig(builder, record, settings);
+  planService(builder, executable, upgraded || configured);
+  return builder.plan;
+}
+
+/** Plugins that are there stay; those that are missing come from another folder: linked, or copied where that is a container's. */
+function planPlugins(builder: Builder, record: InstallRecord, options: InstallOptions): void {
+  const { machine, plan } = builder;
+  const missing: string[] = [];
+  for (const name of SHIPPED_PLUGINS) {
+    const path = `${options.cniBinDir}/${name}`;
+    const { kind } = machine.find(path);
+    const own = record.files[path];
+    const folder = PLUGIN_FOLDERS.find((one) =>
+      one !== options.cniBinDir && ["file", "link"].includes(machine.find(`${one}/${name}`).kind)
+    );
+    const from = `${folder}/${name}`;
+    if (kind !== "nothing") {
+      // A newer image brings newer ones, in the place of its own only.
+      const ours = options.noAgent && folder !== undefined && own !== undefined &&
+        machine.hash(path) === own && machine.hash(from) !== own;
+      if (ours) builder.copyFrom(from, path, "a newer reference plugin");
+    } else if (folder === undefined) missing.push(name);
+    else if (options.noAgent) builder.copyFrom(from, path, "a reference plugin that was missing");
+    else builder.link(path, from, "a reference plugin that was missing");
+  }
+  if (missing.length > 0) {
+    plan.problems.push(`${missing.join(", ")} not in ${options.cniBinDir}: ${PLUGINS_HINT}`);
+  }
+}
+
+/** containerd may look for plugins elsewhere, as Debian's does. */
+function planRuntimeFolder(builder: Builder, cniBinDir: string): void {
+  const folders = containerdFolders(builder.machine.text("/etc/containerd/config.toml") ?? "");
+  for (const folder of folders) {
+    if (folder === cniBinDir) continue;
+    builder.link(`${folder}/pcnk`, `${cniBinDir}/pcnk`, "containerd is configured to look there");
+  }
+}
+
+/** `bin_dir` (containerd 1) and `bin_dirs` (2) of a configuration. */
+export function containerdFolders(toml: string): string[] {
+  const lines = toml.split("\n").filter((line) => /^\s*bin_dirs?\s*=/.test(line));
+  return [
+    ...new Set(
+      lines.flatMap((line) => [...line.matchAll(/["'](\/[^"']+)["']/g)].map((m) => m[1]!)),
+    ),
+  ];
+}
+
+function planConfig(
+  builder: Builder,
+  record: InstallRecord,
+  settings: ReadonlyMap<string, string>,
+): boolean {
+  const { machine, plan } = builder;
+  const present = machine.text(CONFIG_PATH);
+  const shared = present !== undefined && hashText(present) !== record.files[CONFIG_PATH];
+  try {
+    const text = configText(present, settings);
+    return builder.write(CONFIG_PATH, text, "settings of the agent", 0o600, shared);
+  } catch (error) {
+    plan.problems.push(`${CONFIG_PATH}: ${(error as Error).message}`);
+    return false;
+  }
+}
+
+/** A restart is no interruption: programs and maps stay in the kernel, and the new agent puts its own in their place. */
+function planService(builder: Builder, executable: string, changed: boolean): void {
+  const { machine, plan } = builder;
+  const start = `${executable} agent --config ${CONFIG_PATH}`;
+  if (machine.live && !machine.systemd) {
+    plan.notes.push(`there is no systemd here: let your supervisor run  ${start}`);
+    return;
+  }
+  const unit = builder.write(UNIT_PATH, unitText(executable), "the agent as a service");
+  const wants = `/etc/systemd/system/multi-user.target.wants/${UNIT}`;
+  if (!machine.live) {
+    builder.link(wants, UNIT_PATH, "it starts with the system");
+    return;
+  }
+  const command = (...words: string[]) => ["systemctl", ...words];
+  if (unit) builder.run(command("daemon-reload"), "systemd reads the unit");
+  if (machine.find(wants).kind === "nothing") {
+    builder.run(command("enable", UNIT), "it starts with the system");
+  }
+  if (unit || changed) builder.run(command("restart", UNIT), "the agent starts, or starts anew");
+  else if (!machine.active(UNIT)) builder.run(command("start", UNIT), "the agent does not run");
+}

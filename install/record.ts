@@ -1,0 +1,54 @@
+/**
+ * What an installation has put onto the machine and what was there before: the record from which `pcnk uninstall` knows its own. It
+ * lies beside the reference plugins' state, outlives a reboot, and is the last thing to go.
+ */
+import type { Machine } from "./machine.ts";
+
+/** Its place. */
+export const RECORD = "/var/lib/cni/pcnk-install.json";
+
+export interface InstallRecord {
+  /** SHA-256 of each file at the time. */
+  files: Record<string, string>;
+  /** Symbolic links and where they lead. */
+  links: Record<string, string>;
+  /** Directories that were made, outer ones first. */
+  directories: string[];
+  /** Kernel parameters (with slashes) that were changed, and their value before. */
+  sysctls: Record<string, { before: string; after: string }>;
+}
+
+export const emptyRecord = (): InstallRecord => ({
+  files: {},
+  links: {},
+  directories: [],
+  sysctls: {},
+});
+
+/** The record of the machine; an empty one when there is none or it is damaged. */
+export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
+  const record = emptyRecord();
+  try {
+    const value = JSON.parse(machine.text(RECORD) ?? "{}") as Partial<InstallRecord>;
+    const texts = (of: unknown): [string, string][] =>
+      Object.entries(of ?? {}).filter((one): one is [string, string] => typeof one[1] === "string");
+    record.files = Object.fromEntries(texts(value.files));
+    record.links = Object.fromEntries(texts(value.links));
+    record.directories = (Array.isArray(value.directories) ? value.directories : [])
+      .filter((one) => typeof one === "string");
+    for (const [name, change] of Object.entries(value.sysctls ?? {})) {
+      const { before, after } = change ?? {};
+      if (typeof before === "string" && typeof after === "string") {
+        record.sysctls[name] = { before, after };
+      }
+    }
+  } catch {
+    // Damaged: then what it told of is not ours any more, and stays.
+  }
+  return record;
+}
+
+/** Its text on disk. */
+export function renderRecord(record: InstallRecord): string {
+  return JSON.stringify(record, null, 2) + "\n";
+}

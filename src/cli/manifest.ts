@@ -1,0 +1,44 @@
+/** `pcnk manifest`: prints what a cluster needs to run pcnk on every node. */
+import { Command } from "@commander-js/extra-typings";
+import { manifest, manifestKeys, renderManifest } from "../../install/manifest.ts";
+import { readSetOptions } from "../../install/set_options.ts";
+import { readVersion } from "./version.ts";
+
+/** The `manifest` subcommand. */
+export function manifestCommand() {
+  const command = new Command("manifest")
+    .description(
+      "Print ServiceAccount, RBAC, ConfigMap and DaemonSet of pcnk, for kubectl apply -f -. " +
+        "kubectl delete -f - of the same takes pcnk off the nodes again.",
+    )
+    .option(
+      "--set <KEY=VALUE>",
+      "a setting of the agents, or one of the keys below; may be repeated",
+      collect,
+      [] as string[],
+    )
+    .addHelpText("after", footer)
+    .action(({ set }) => {
+      const options = readSetOptions(set, manifestKeys);
+      const { version } = readVersion();
+      console.log(renderManifest(manifest(options, version), version).trimEnd());
+    });
+  return command;
+}
+
+/** For options that may be repeated. */
+export function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+const footer = `
+Keys besides the agent's settings (pcnk agent --help):
+  image            default localhost/pcnk:VERSION
+  imagePullPolicy  Always, IfNotPresent (default) or Never
+  namespace        default kube-system
+  apiServer        HOST:PORT where agents reach the API server; needed where no kube-proxy serves it
+  cniBinDir        default /opt/cni/bin
+
+Example:
+  pcnk manifest --set apiServer=192.0.2.10:6443 --set routing=direct | kubectl apply -f -
+`;
