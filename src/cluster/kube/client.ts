@@ -32,7 +32,7 @@ export interface RequestOptions {
   signal: AbortSignal;
   /** Milliseconds without a byte after which the server counts as gone. */
   silenceMs?: number;
-  method?: "GET" | "POST" | "PATCH";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   contentType?: string;
 }

@@ -1,17 +1,35 @@
 /** What the source does with a server that answers, and what happens to the watch. */
 import assert from "node:assert/strict";
+import { sourceCases, type World } from "./test_cases.ts";
 import { Place, serviceSpec, sliceSpec, title, withPlace } from "./test_place.ts";
 
-withPlace("KubeSource reads everything, page by page", async (place) => {
-  const { api, sink } = place;
-  for (let i = 0; i < 1100; i++) api.put("Service", `s${i}`, serviceSpec("10.96.0.1"));
-  api.put("EndpointSlice", "s1-x", sliceSpec("10.1.0.1"), Place.of("s1"));
-  api.put("Node", "node1", { spec: { podCIDR: "10.244.1.0/24" } });
-  await place.source.start();
-  assert.equal(sink.objects.size, 1102);
-  assert.equal(place.count("GET services"), 3);
-  assert.deepEqual([place.source.complete, place.source.trouble], [true, undefined]);
-});
+/** The double as a world of the cases that any server must pass. */
+function worldOf(place: Place): World {
+  const { api, sink, source } = place;
+  api.slices = false;
+  return {
+    sink,
+    source,
+    name: (word) => word,
+    started: () => place.started(),
+    put: (kind, name, rest, labels) => Promise.resolve(api.put(kind, name, rest, { labels })),
+    remove: (kind, name) => Promise.resolve(api.remove(kind, name)),
+    cut: () => api.cut(),
+    halfOpen: () => api.watches.forEach((watch) => watch.send = () => {}),
+    async gap(act) {
+      api.mute = true;
+      await act();
+      api.compact();
+      api.mute = false;
+      api.cut();
+    },
+    lists: () => place.count("GET services"),
+  };
+}
+
+for (const { name, run } of sourceCases) {
+  withPlace(`KubeSource ${name}`, (place) => run(worldOf(place)), { silenceMs: 1000 });
+}
 
 withPlace("KubeSource asks for what concerns it only", async (place) => {
   const { api, sink } = place;
@@ -42,18 +60,6 @@ withPlace("KubeSource asks for what concerns it only", async (place) => {
   });
 });
 
-withPlace("KubeSource follows what comes, changes and goes", async (place) => {
-  const { api, sink } = place;
-  await place.started();
-  api.put("Service", "a", serviceSpec("10.96.0.1"));
-  await sink.until(() => place.ip("a") === "10.96.0.1");
-  api.put("Service", "a", serviceSpec("10.96.0.2"));
-  await sink.until(() => place.ip("a") === "10.96.0.2");
-  api.remove("Service", "a");
-  await sink.until(() => !sink.objects.has(title("a")));
-  assert.equal(place.count("GET services"), 1);
-});
-
 withPlace("KubeSource says nothing of events that change nothing pcnk looks at", async (place) => {
   const { api, sink } = place;
   api.put("Node", "node1", { status: { nodeInfo: { bootID: "1" } } });
@@ -65,21 +71,6 @@ withPlace("KubeSource says nothing of events that change nothing pcnk looks at",
   assert.equal(sink.batches, batches + 1);
 });
 
-withPlace("KubeSource goes on after a watch has ended from where it was", async (place) => {
-  const { api, sink } = place;
-  await place.started();
-  api.put("Service", "a", serviceSpec());
-  await sink.until(() => sink.objects.has(title("a")));
-  for (let i = 0; i < 3; i++) {
-    api.cut();
-    api.put("Service", `b${i}`, serviceSpec());
-    if (i === 1) api.remove("Service", "a");
-    await sink.until(() => sink.objects.has(title(`b${i}`)));
-  }
-  assert.ok(!sink.objects.has(title("a")));
-  assert.equal(place.count("GET services"), 1, "no list was needed");
-});
-
 withPlace("KubeSource goes on from a bookmark, however old its last event is", async (place) => {
   const { api, sink } = place;
   await place.started();
@@ -89,22 +80,6 @@ withPlace("KubeSource goes on from a bookmark, however old its last event is", a
   api.put("Service", "a", serviceSpec());
   await sink.until(() => sink.objects.has(title("a")));
   assert.equal(place.count("GET services"), 1);
-});
-
-withPlace("KubeSource lists again after 410, and finds what went meanwhile", async (place) => {
-  const { api, sink } = place;
-  for (const name of ["a", "b", "c"]) api.put("Service", name, serviceSpec("10.96.0.1"));
-  await place.started();
-  api.mute = true;
-  api.remove("Service", "a");
-  api.put("Service", "b", serviceSpec("10.96.0.9"));
-  api.put("Service", "d", serviceSpec());
-  api.compact();
-  api.mute = false;
-  api.cut();
-  await sink.until(() => place.ip("b") === "10.96.0.9" && !sink.objects.has(title("a")));
-  assert.deepEqual([...sink.objects.keys()].sort(), ["b", "c", "d"].map(title));
-  assert.equal(place.count("GET services"), 2);
 });
 
 withPlace("KubeSource finds in a list what no event told", async (place) => {

@@ -1,0 +1,128 @@
+/**
+ * The Kubernetes API source against a real API server, with exactly the role that the manifest gives it: the cases that the
+ * double has to pass too, and what only a real server can tell.
+ */
+import assert from "node:assert/strict";
+import { createLog } from "../../src/agent/log.ts";
+import { NodeCondition } from "../../src/agent/node_condition.ts";
+import { NodeEvents } from "../../src/agent/node_events.ts";
+import { ApiClient, ApiError } from "../../src/cluster/kube/client.ts";
+import { clusterRules } from "../../src/cluster/kube/rbac.ts";
+import { sourceCases } from "../../src/cluster/kube/test_cases.ts";
+import { Admin, ApiWorld } from "./support/api_world.ts";
+import { Kit, whyNot } from "./support/kit.ts";
+
+const reason = whyNot();
+if (reason !== undefined) console.error(`skipped: ${reason}`);
+
+Deno.test({
+  name: "KubeSource on a real API server",
+  ignore: reason !== undefined,
+  // The processes of the kit outlive the scripts that start them.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(test) {
+    const kit = await Kit.setUp();
+    try {
+      await kit.controlPlaneUp();
+      using admin = new Admin(kit);
+      await admin.grant();
+      for (const { name, run } of sourceCases) {
+        await test.step(`KubeSource ${name}`, async () => {
+          await using world = await ApiWorld.open(admin);
+          await run(world);
+        });
+      }
+      await test.step("each right to read is needed, and missed by name", () => leastRights(admin));
+      await test.step("the role does not reach beyond its work", () => notMore(admin));
+      await test.step("Node status and Events are written with the role", () => writes(admin));
+    } finally {
+      await kit.down();
+    }
+  },
+});
+
+async function leastRights(admin: Admin) {
+  for (const resource of ["services", "endpoints", "nodes", "pods"]) {
+    const without = clusterRules.map((rule) => ({
+      ...rule,
+      resources: rule.resources.filter((one) => one !== resource),
+    })).filter(({ resources }) => resources.length > 0);
+    await admin.grant(without);
+    await using world = await ApiWorld.open(admin);
+    const started = world.started();
+    await world.sink.until(() => world.source.trouble !== undefined, 20_000);
+    assert.match(world.source.trouble!.reason, new RegExp(`/${resource} with 403: .*forbidden`));
+    await admin.grant();
+    await started; // without being started anew
+  }
+}
+
+async function notMore(admin: Admin) {
+  const client = new ApiClient(await admin.access());
+  const signal = AbortSignal.timeout(20_000);
+  const tries: [string, "GET" | "PATCH" | "DELETE"][] = [
+    ["/api/v1/secrets", "GET"],
+    ["/api/v1/configmaps", "GET"],
+    ["/api/v1/nodes/x", "PATCH"],
+    ["/api/v1/nodes/x", "DELETE"],
+    ["/api/v1/namespaces/default/services/kubernetes", "DELETE"],
+    ["/api/v1/namespaces/kube-system/events", "GET"],
+  ];
+  for (const [path, method] of tries) {
+    const body = method === "PATCH" ? { body: {} } : {};
+    const contentType = "application/merge-patch+json";
+    await assert.rejects(
+      client.json(path, { method, signal, contentType, ...body }),
+      (error: Error) => error instanceof ApiError && error.status === 403,
+      `${method} ${path}`,
+    );
+  }
+  client.close();
+}
+
+async function writes(admin: Admin) {
+  const name = "t-writes";
+  await admin.apply("/api/v1/nodes", { metadata: { name } });
+  const client = new ApiClient(await admin.access());
+  const node = new NodeCondition(client, name, createLog("silent", name));
+  const events = new NodeEvents({ client, nodeName: name, limits: { repeatMs: 0 } });
+  try {
+    node.networkIsAvailable();
+    const notice = { reason: "no-podCIDR", message: "what to do", type: "Warning" } as const;
+    events.tell(notice);
+    await poll(async () => (await eventsOf(admin, name)).length === 1);
+    events.tell(notice);
+    await poll(async () => (await eventsOf(admin, name))[0]?.count === 2);
+    const [event] = await eventsOf(admin, name);
+    assert.deepEqual([event!.reason, event!.message], ["NoPodCIDR", "what to do"]);
+    await poll(async () => {
+      const { status } = await admin.json(`/api/v1/nodes/${name}`);
+      const { conditions = [] } = status as { conditions?: { type: string; status: string }[] };
+      return conditions.some((one) => one.type === "NetworkUnavailable" && one.status === "False");
+    });
+  } finally {
+    await node.stop();
+    await events.stop();
+    client.close();
+    await admin.delete(`/api/v1/nodes/${name}`);
+  }
+}
+
+type Event = Record<string, unknown>;
+
+async function eventsOf(admin: Admin, node: string): Promise<Event[]> {
+  const { items } = await admin.json("/api/v1/namespaces/default/events", {
+    query: { fieldSelector: `involvedObject.name=${node},source=pcnk` },
+  });
+  return items as Event[];
+}
+
+/** The API has no other way to wait for somebody else's write than to look. */
+async function poll(done: () => Promise<boolean>, patienceMs = 10_000) {
+  const end = performance.now() + patienceMs;
+  while (!await done()) {
+    assert.ok(performance.now() < end, `not in time: ${done}`);
+    await new Promise((next) => setTimeout(next, 50));
+  }
+}
