@@ -23,7 +23,7 @@ import { NodeNames } from "./names.ts";
 import { Network } from "./network.ts";
 import { Reconciler } from "./reconciler.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
-import { findUplink } from "./uplink.ts";
+import { checkUplinks } from "./uplink.ts";
 
 /** Milliseconds between looks at all devices. */
 const deviceCheckMs = 30_000;
@@ -43,7 +43,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   const log = createLog(config.logLevel, config.nodeName, link.tell);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
-  findUplink(nl, config.uplink); // a wrong name ends it here, before anything is changed
+  checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
   const dataPlane = stack.use(install(config, nl, log));
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
@@ -100,8 +100,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
     attach: config.attach,
     log,
     bridge: config.bridge,
-    ...(config.uplink === undefined ? {} : { uplink: config.uplink }),
-    uplinkChanged: (uplink) => network.uplinkChanged(uplink?.name),
+    changed: () => network.devicesChanged(),
     checkMs: deviceCheckMs,
   });
   stack.defer(() => devices.stop());

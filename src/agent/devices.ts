@@ -1,30 +1,30 @@
 /**
  * Watches the node's devices: puts `lbrp_to_pod` on the pods' bridge when it appears, looks after the pods'
- * attachments, and keeps the node's own address in the data plane's configuration.
+ * attachments, and tells when something has changed that others go by.
  */
 import { outletProgram } from "../bpf/places.ts";
 import { RtMonitor } from "../linux/rtnl_monitor.ts";
+import type { Route } from "../linux/rtnetlink.ts";
 import {
   type AttachmentContext,
   dropVanished,
   ensureProgram,
   restorePrograms,
 } from "./attachments.ts";
-import { findUplink, type Uplink } from "./uplink.ts";
 
 export interface DeviceOptions extends AttachmentContext {
   /** The pods' bridge. */
   bridge: string;
-  /** Name of the uplink; undefined: the default route's device. */
-  uplink?: string;
-  /** Told when the uplink or its address is another one than before. */
-  uplinkChanged: (uplink: Uplink | undefined) => void;
+  /** Told when a device, an address or a route may be another one than before. */
+  changed: () => void;
   /** Milliseconds between looks at everything. */
   checkMs: number;
 }
 
 /** How long after a device went its endpoints are looked for; the runtime's DEL mostly comes first. */
 const vanishMs = 5000;
+/** Changes come in bursts: a pod's devices are told of a dozen times. */
+const burstMs = 50;
 /** How long after the bridge got its program it is looked at again. */
 const againMs = 1000;
 
@@ -33,7 +33,7 @@ export class Devices {
   private readonly interval: ReturnType<typeof setInterval>;
   private vanish: ReturnType<typeof setTimeout> | undefined;
   private again: ReturnType<typeof setTimeout> | undefined;
-  private uplinkSeen: string | undefined;
+  private changed: ReturnType<typeof setTimeout> | undefined;
   private stopped = false;
   private watching: Promise<void> = Promise.resolve();
 
@@ -44,7 +44,6 @@ export class Devices {
   /** Looks at everything now and at what happens from now on. */
   async start() {
     this.checkBridge();
-    this.checkUplink();
     restorePrograms(this.options);
     await dropVanished(this.options);
     this.watching = this.watch();
@@ -55,6 +54,7 @@ export class Devices {
     clearInterval(this.interval);
     clearTimeout(this.vanish);
     clearTimeout(this.again);
+    clearTimeout(this.changed);
     await this.monitor.close();
     await this.watching;
   }
@@ -65,10 +65,13 @@ export class Devices {
       for await (const event of this.monitor) {
         if (this.stopped) return;
         if (event.type === "lost") this.check();
-        else if (event.type === "link" && event.link.name === bridge) this.checkBridge();
-        else if (event.type === "link-gone") {
+        else if (event.type !== "route" && event.type !== "route-gone" || isDefault(event.route)) {
+          this.changed ??= setTimeout(() => this.tellChange(), burstMs);
+        }
+        if (event.type === "link" && event.link.name === bridge) this.checkBridge();
+        if (event.type === "link-gone") {
           this.vanish ??= setTimeout(() => this.dropVanished(), vanishMs);
-        } else if (event.type !== "link") this.checkUplink();
+        }
       }
     } catch (error) {
       // The checks from time to time go on.
@@ -80,12 +83,21 @@ export class Devices {
     this.again = undefined;
     try {
       this.checkBridge();
-      this.checkUplink();
+      this.options.changed();
       restorePrograms(this.options);
     } catch (error) {
       this.options.log.error({ err: error }, "devices could not be looked at");
     }
     this.dropVanished();
+  }
+
+  private tellChange() {
+    this.changed = undefined;
+    try {
+      this.options.changed();
+    } catch (error) {
+      this.options.log.error({ err: error }, "devices could not be looked at");
+    }
   }
 
   private async dropVanished() {
@@ -107,20 +119,8 @@ export class Devices {
       this.again ??= setTimeout(() => this.check(), againMs);
     }
   }
+}
 
-  private checkUplink() {
-    const { nl, uplink: name, uplinkChanged, log } = this.options;
-    let uplink: Uplink | undefined;
-    try {
-      uplink = findUplink(nl, name);
-    } catch (error) {
-      if (this.uplinkSeen !== "gone") log.warn({ device: name }, (error as Error).message);
-      this.uplinkSeen = "gone";
-      return;
-    }
-    const seen = `${uplink?.name} ${uplink?.ifindex} ${uplink?.address}`;
-    const before = this.uplinkSeen;
-    this.uplinkSeen = seen;
-    if (seen !== before) uplinkChanged(uplink);
-  }
+function isDefault({ destination }: Route): boolean {
+  return destination === "0.0.0.0/0";
 }

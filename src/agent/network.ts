@@ -1,29 +1,28 @@
 /**
  * The node's place among the others: routes and the tunnel to their pods (src/routing), and what the data plane must know
- * of nodes and uplinks. Follows Node objects, the uplink, and whoever disturbs what was set up.
+ * of nodes and uplinks. Follows Node objects, the node's devices, and whoever disturbs what was set up.
  */
 import { detach, listAttachments } from "../bpf/attach.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
-import { NODE_ADDR_FLAG } from "../bpf/layout.ts";
 import { overlayProgram, uplinkPrograms } from "../bpf/places.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
 import type { Node } from "../model/objects.ts";
+import { holds, prefixOf } from "../model/prefix.ts";
 import type { Change } from "../model/state.ts";
 import { routingAnnotations } from "../routing/annotations.ts";
 import { planRouting } from "../routing/plan.ts";
-import { tunnelSources } from "../routing/vteps.ts";
-import { readUplink } from "./routing/read.ts";
 import { Routing, type RoutingReport } from "./routing/routing.ts";
-import type { RoutingNode, RoutingPlan, Uplink } from "../routing/types.ts";
+import type { RoutingNode, Uplink } from "../routing/types.ts";
 import { RoutingWatch } from "./routing/watch.ts";
 import { ensureProgram } from "./attachments.ts";
 import type { Log } from "./log.ts";
-import { syncMap } from "./map_sync.ts";
-import { nodeConfigOf } from "./node_config.ts";
-import { keyOf, remotesMap } from "./remotes.ts";
+import { syncNodeMaps } from "./node_maps.ts";
+import { remotesMap } from "./remotes.ts";
 import { Runner } from "./runner.ts";
 import { endMasqueraded } from "./sessions.ts";
+import { findDevices, type NodeDevices } from "./uplink.ts";
 
 export interface NetworkOptions {
   dataPlane: DataPlane;
@@ -41,9 +40,11 @@ export class Network {
   private readonly routing: Routing;
   private readonly runner: Runner;
   private watch: RoutingWatch | undefined;
-  private uplink: string | undefined;
+  private uplinks: readonly Uplink[] = [];
+  /** The node's devices, as they were when they were last looked at, in text. */
+  private seen: string | undefined;
   private told: string | undefined;
-  private masqueradedAs: string | undefined;
+  private masqueradedAs: ReadonlySet<string> = new Set();
   private reported = new Set<string>();
   private failure: unknown;
   private started = false;
@@ -58,7 +59,7 @@ export class Network {
         nl,
         device: config.overlay.device,
         vni: config.overlay.vni,
-        uplink: () => this.readUplink()?.ifindex,
+        uplink: (address) => uplinkTo(this.uplinks, address)?.ifindex,
       }),
     });
     this.runner = new Runner({
@@ -89,10 +90,9 @@ export class Network {
     if (any && this.started) this.runner.request();
   }
 
-  /** The uplink is this device now, or has another address. */
-  uplinkChanged(name: string | undefined) {
-    this.uplink = name;
-    if (this.started) this.runner.request();
+  /** A device, an address or a route may be another one: has anything changed that matters here? */
+  devicesChanged() {
+    if (this.started && JSON.stringify(this.findDevices()) !== this.seen) this.runner.request();
   }
 
   /**
@@ -118,47 +118,60 @@ export class Network {
     this.routing.close();
   }
 
-  private readUplink(): Uplink | undefined {
-    return this.uplink === undefined ? undefined : readUplink(this.options.nl, this.uplink);
+  private findDevices(): NodeDevices {
+    const { nl, config } = this.options;
+    const internalIPs = this.nodes.get(config.nodeName)?.internalIPs ?? [];
+    return findDevices(nl, { names: config.uplink, internalIPs });
   }
 
   private reconcile() {
-    const { config, log } = this.options;
-    const uplink = this.readUplink();
+    const { config, log, dataPlane } = this.options;
+    const devices = this.findDevices();
+    const { uplinks, addresses } = devices;
+    const seen = JSON.stringify(devices);
+    this.uplinks = uplinks;
+    const nodes = [...this.nodes.values()].map(routingNode);
     const plan = planRouting({
       own: config.nodeName,
-      nodes: [...this.nodes.values()].map(routingNode),
+      nodes,
       settings: {
         routing: config.routing,
         overlay: config.overlay,
         ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
       },
-      uplinks: uplink === undefined ? [] : [uplink],
+      uplinks,
     });
     this.podMtu = plan.mtu;
-    this.configure(plan, uplink);
-    this.tellUplink(uplink);
+    this.masquerade(
+      syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, plan }),
+    );
+    this.tellUplinks(devices);
     const first = this.routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
     const remade = first.steps.some((step) => step.do === "create-device");
     const report = remade ? this.routing.reconcile(plan) : first;
     this.report(report);
-    this.dispatch(uplink, report.overlay);
+    this.dispatch(uplinks, report.overlay);
     const steps = first.steps.length;
     if (steps > 0) log.debug({ steps }, "routes are up to date");
-    const uplinks = uplink === undefined ? [] : [uplink.ifindex];
-    this.watch?.update({ plan, device: config.overlay.device, uplinks }, report.overlay);
+    const indexes = uplinks.map(({ ifindex }) => ifindex);
+    this.watch?.update(
+      { plan, device: config.overlay.device, uplinks: indexes },
+      report.overlay,
+    );
+    if (seen !== this.seen) log.debug({ addresses }, "followed the node's devices");
+    this.seen = seen;
     this.failure = undefined;
     this.options.settled?.();
   }
 
-  /** Puts k8sdispatcher on the uplink and on the overlay's device, and takes it off what was one before. */
-  private dispatch(uplink: Uplink | undefined, overlay: number | undefined) {
+  /** Puts k8sdispatcher on the uplinks and on the overlay's device, and takes it off what was one before. */
+  private dispatch(uplinks: readonly Uplink[], overlay: number | undefined) {
     const { dataPlane, nl, config, log } = this.options;
     const { bpffs } = dataPlane;
-    const wanted = uplink === undefined
-      ? []
-      : uplinkPrograms(bpffs, nl, { index: uplink.ifindex, name: uplink.name });
+    const wanted = uplinks.flatMap(({ ifindex, name }) =>
+      uplinkPrograms(bpffs, nl, { index: ifindex, name })
+    );
     if (overlay !== undefined) {
       wanted.push(overlayProgram(bpffs, nl, { index: overlay, name: config.overlay.device }));
     }
@@ -175,43 +188,28 @@ export class Network {
     }
   }
 
-  private tellUplink(uplink: Uplink | undefined) {
-    const address = uplink?.addresses[0]?.address;
-    const words = `${uplink?.name} ${address}`;
+  private tellUplinks({ uplinks, missing }: NodeDevices) {
+    const { log } = this.options;
+    const words = JSON.stringify([uplinks, missing]);
     if (words === this.told) return;
     this.told = words;
-    if (uplink) this.options.log.info({ device: uplink.name, address }, "uplink");
-    else this.options.log.warn("no uplink: there is no default route, and none was named");
+    for (const { name, addresses } of uplinks) {
+      log.info({ device: name, address: addresses[0]?.address }, "uplink");
+    }
+    for (const name of missing) {
+      log.warn({ device: name }, `uplink ${name}: there is no such device`);
+    }
+    if (uplinks.length + missing.length === 0) {
+      log.warn("no uplink: there is no default route, and none was named");
+    }
   }
 
-  /** What programs are told. */
-  private configure(plan: RoutingPlan, uplink: Uplink | undefined) {
-    const { config, dataPlane: { maps } } = this.options;
-    const own = this.nodes.get(config.nodeName);
-    const address = own?.internalIPs[0] ?? uplink?.addresses[0]?.address;
-    if (this.masqueradedAs !== undefined && address !== this.masqueradedAs) {
-      endMasqueraded(maps.sessions, this.masqueradedAs);
+  /** Flows that are masqueraded as an address that no uplink has any more end with it. */
+  private masquerade(now: ReadonlySet<string>) {
+    for (const address of this.masqueradedAs) {
+      if (!now.has(address)) endMasqueraded(this.options.dataPlane.maps.sessions, address);
     }
-    this.masqueradedAs = address;
-    const vteps = tunnelSources([...this.nodes.values()].map(routingNode), config.nodeName);
-    // Before the configuration, which says that it counts.
-    syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
-    maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
-    const { LOCAL } = NODE_ADDR_FLAG;
-    const addresses = new Map<string, number>();
-    for (const { internalIPs } of this.nodes.values()) {
-      for (const addr of internalIPs) addresses.set(addr, 0);
-    }
-    for (const addr of own?.internalIPs ?? []) addresses.set(addr, LOCAL);
-    for (const { address } of uplink?.addresses ?? []) addresses.set(address, LOCAL);
-    syncMap(maps.node_addrs, [...addresses].map(([addr, flags]) => [{ addr }, { flags }] as const));
-    const podCIDRs = [...this.nodes.values()].flatMap((node) => node.podCIDRs);
-    const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);
-    syncMap(maps.no_masquerade, [...inside].map((prefix) => [keyOf(prefix), 0] as const));
-    const known = uplink === undefined ? [] : [
-      [{ ifindex: uplink.ifindex }, { addr: address ?? "0.0.0.0", mtu: uplink.mtu }] as const,
-    ];
-    syncMap(maps.uplinks, known);
+    this.masqueradedAs = now;
   }
 
   /** Tells each problem once, as long as it lasts. */
@@ -229,6 +227,17 @@ export class Network {
     this.reported = present;
     if (failures.length > 0) this.runner.requestIn(5000);
   }
+}
+
+/** The uplink on whose network an address is. */
+function uplinkTo(uplinks: readonly Uplink[], address: string): Uplink | undefined {
+  const target = parseIpv4(address);
+  if (target === undefined) return undefined;
+  return uplinks.find(({ addresses }) =>
+    addresses.some(({ address, prefixLength }) =>
+      holds(prefixOf(parseIpv4(address) ?? 0, prefixLength), target)
+    )
+  );
 }
 
 function routingNode(node: Node): RoutingNode {

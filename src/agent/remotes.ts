@@ -11,8 +11,8 @@ export interface RemotesOptions {
   /** Name of the overlay device. */
   device: string;
   vni: number;
-  /** Index of the uplink; undefined: there is none. */
-  uplink: () => number | undefined;
+  /** Index of the uplink that leads directly to a node; undefined: there is none. */
+  uplink: (address: string) => number | undefined;
 }
 
 const NO_MAC = "00:00:00:00:00:00";
@@ -25,7 +25,7 @@ const NO_MAC = "00:00:00:00:00:00";
 export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): RemotesMap {
   const entryOf = (remote: Remote): Entry => {
     const overlay = remote.mode === "overlay";
-    const link = overlay ? nl.link(device) : linkOf(uplink());
+    const link = overlay ? nl.link(device) : linkOf(uplink(remote.nodeAddr));
     return {
       via: remote.nodeAddr,
       ifindex: link?.index ?? 0,

@@ -27,6 +27,20 @@ export const file = text("FILE", /^[^\0]+$/, "a path");
 export const anyPath = text("DIR", /^[^\0]+$/, "a path");
 // 15 characters, no slash, no blank: what the kernel takes (dev_valid_name()).
 export const device = text("DEVICE", /^(?!\.\.?$)[^\s/:]{1,15}$/, "the name of a network device");
+/** A list, or text with commas; each name once. */
+export const devices: Kind<string[]> = {
+  placeholder: "DEVICE,…",
+  parse(value) {
+    const given = typeof value === "string" ? value.split(",") : value;
+    if (!Array.isArray(given) || given.length === 0) {
+      throw new Error("must be names of network devices, e.g. eth0,eth1");
+    }
+    return [
+      ...new Set(given.map((one) => device.parse(typeof one === "string" ? one.trim() : one))),
+    ];
+  },
+  format: (value) => value.join(","),
+};
 export const name = text(
   "NAME",
   /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,

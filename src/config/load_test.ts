@@ -7,7 +7,7 @@ const parse = (text: string) => Object.fromEntries(parseConfig(text, "c.yaml"));
 Deno.test("parseConfig() reads nested keys, times and numbers", () => {
   const text = "uplink: eth1\nmapSizes:\n  services: 1000\ntimeouts:\n  udp: 1h30m\n  icmp: 5\n";
   assert.deepEqual(parse(text), {
-    uplink: "eth1",
+    uplink: ["eth1"],
     "mapSizes.services": 1000,
     "timeouts.udp": 5400,
     "timeouts.icmp": 5,
@@ -51,8 +51,8 @@ const errors: Record<string, [string, string]> = {
     'c.yaml:1: uplink must be the name of a network device, not "../../x"',
   ],
   "a list for a value": [
-    "uplink: [a]\n",
-    'c.yaml:1: uplink must be the name of a network device, not ["a"]',
+    "uplink: [a, 5]\n",
+    'c.yaml:1: uplink must be the name of a network device, not ["a",5]',
   ],
   "no value": ["uplink:\n", "c.yaml:1: uplink must have a single value"],
   "a value for a group": ["timeouts: 5\n", "c.yaml:1: timeouts must be a mapping of settings"],

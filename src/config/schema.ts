@@ -7,6 +7,7 @@ import {
   anyPath,
   choice,
   device,
+  devices,
   entries,
   file,
   type Kind,
@@ -54,8 +55,8 @@ export interface EtcdConfig {
 /** Settings after defaults, file and flags. Lengths of time in seconds. */
 export interface AgentConfig {
   nodeName: string;
-  /** Undefined: the device of the default route. */
-  uplink?: string;
+  /** Undefined: the devices of default routes, and of the node's InternalIPs. */
+  uplink?: string[];
   bpffs: string;
   stateDir: string;
   /** Undefined: /etc/cni/net.d when objects come from the Kubernetes API, else no file is written. */
@@ -135,7 +136,13 @@ export const settings: readonly Setting[] = [
     "this node's name in the cluster",
     "the variable NODE_NAME, or the host's name",
   ),
-  setting("uplink", device, undefined, "device to the other nodes", "that of the default route"),
+  setting(
+    "uplink",
+    devices,
+    undefined,
+    "devices to the other nodes and the world",
+    "those of default routes and of the node's InternalIP",
+  ),
   setting(
     "manifests",
     anyPath,

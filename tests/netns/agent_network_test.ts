@@ -206,7 +206,13 @@ agentTest(
     const flags = Object.fromEntries(
       node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
     );
-    assert.deepEqual(flags, { "192.0.2.1": NODE_ADDR_FLAG.LOCAL, "192.0.2.2": 0, "192.0.2.3": 0 });
+    const { LOCAL } = NODE_ADDR_FLAG;
+    assert.deepEqual(flags, {
+      "10.244.1.0": LOCAL, // of the overlay's device
+      "192.0.2.1": LOCAL,
+      "192.0.2.2": 0,
+      "192.0.2.3": 0,
+    });
     const sources = vteps.entries().map(([{ addr }]) => addr).sort();
     assert.deepEqual(sources, ["192.0.2.2", "192.0.2.3", "203.0.113.3"]);
     const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
@@ -275,7 +281,7 @@ agentTest("agent goes on without hostlb where its cgroup is none, and says so", 
 agentTest(
   "agent ends flows that are masqueraded as an address the node has no more",
   async (place) => {
-    using _nl = prepare(place);
+    using nl = prepare(place);
     const agent = await place.start("--uplink", "eth7");
     using dataPlane = place.dataPlane();
     const { sessions } = dataPlane.maps;
@@ -294,6 +300,8 @@ agentTest(
     };
     put("10.244.1.5", "192.0.2.1");
     put("10.244.1.6", "192.0.2.99");
+    const ifindex = nl.link("eth7")!.index;
+    nl.addAddr({ ifindex, address: "192.0.2.50", prefixLength: 24 });
     place.write(
       "node1.yaml",
       nodeYaml("node1", { address: "192.0.2.50", podCIDR: "10.244.1.0/24" }),
@@ -337,3 +345,85 @@ agentTest(
     assert.equal(Deno.readTextFileSync(`${place.bpffs}/precious`), "x");
   },
 );
+
+/** A device eth8 with an address, and its Node's default routes by both. */
+function secondUplink(nl: ReturnType<typeof prepare>) {
+  nl.addLink({ kind: "veth", name: "eth8", up: true, peer: { name: "other8" } });
+  nl.setLink(nl.link("other8")!.index, { up: true });
+  const { index: ifindex } = nl.link("eth8")!;
+  nl.addAddr({ ifindex, address: "198.51.100.1", prefixLength: 24 });
+  const destination = "0.0.0.0/0";
+  const first = nl.link("eth7")!.index;
+  nl.addRoute({ destination, gateway: "192.0.2.254", ifindex: first, metric: 100 });
+  nl.addRoute({ destination, gateway: "198.51.100.254", ifindex, metric: 200 });
+  return ifindex;
+}
+
+/** Devices with k8sdispatcher's two programs. */
+function dispatched(place: AgentPlace, nl: ReturnType<typeof prepare>): string[] {
+  return listAttachments({ bpffs: place.bpffs, nl }).filter(({ name }) => name.endsWith("_uplink"))
+    .map(({ ifindex }) => nl.link(ifindex)!.name).sort();
+}
+
+/** Waits for the agent to have followed the devices until something holds. */
+async function until(agent: AgentProcess, holds: () => boolean) {
+  while (!holds()) await agent.log(({ msg }) => msg === "followed the node's devices");
+}
+
+for (const named of [true, false]) {
+  agentTest(
+    `agent serves ${named ? "all uplinks that are named" : "the uplinks of all default routes"}`,
+    async (place) => {
+      using nl = prepare(place);
+      const second = secondUplink(nl);
+      await place.start(...(named ? ["--uplink", "eth7,eth8"] : []), "--attach", "clsact");
+      assert.deepEqual(dispatched(place, nl), ["eth7", "eth7", "eth8", "eth8"]);
+      using dataPlane = place.dataPlane();
+      const { uplinks, node_addrs } = dataPlane.maps;
+      assert.deepEqual(
+        new Map(uplinks.entries().map(([{ ifindex }, { addr }]) => [ifindex, addr])),
+        new Map([[nl.link("eth7")!.index, "192.0.2.1"], [second, "198.51.100.1"]]),
+      );
+      for (const addr of ["192.0.2.1", "198.51.100.1"]) {
+        assert.equal(node_addrs.get({ addr })?.flags, NODE_ADDR_FLAG.LOCAL, addr);
+      }
+    },
+  );
+}
+
+agentTest("agent follows addresses and default routes as they come and go", async (place) => {
+  using nl = prepare(place);
+  const agent = await place.start("--attach", "clsact");
+  using dataPlane = place.dataPlane();
+  const { node_addrs, uplinks } = dataPlane.maps;
+  // The InternalIP's device is an uplink without a default route.
+  assert.deepEqual(dispatched(place, nl), ["eth7", "eth7"]);
+  const ifindex = secondUplink(nl);
+  await until(agent, () => dispatched(place, nl).length === 4);
+  const extra = { ifindex, address: "198.51.100.77", prefixLength: 24 };
+  nl.addAddr(extra);
+  await until(agent, () => node_addrs.get({ addr: extra.address }) !== undefined);
+  nl.delAddr(extra);
+  await until(agent, () => node_addrs.get({ addr: extra.address }) === undefined);
+  nl.delLink(ifindex);
+  await until(agent, () => uplinks.entries().length === 1);
+  assert.equal(node_addrs.get({ addr: "198.51.100.1" }), undefined);
+});
+
+agentTest("agent routes directly by the uplink that a node is behind", async (place) => {
+  using nl = prepare(place, true);
+  const second = secondUplink(nl);
+  nl.addAddr({ ifindex: second, address: "192.0.2.130", prefixLength: 25 });
+  nl.delAddr({ ifindex: nl.link("eth7")!.index, address: "192.0.2.1", prefixLength: 24 });
+  nl.addAddr({ ifindex: nl.link("eth7")!.index, address: "192.0.2.1", prefixLength: 25 });
+  const address = "192.0.2.131";
+  place.write(
+    "node1.yaml",
+    nodeYaml("node1", { address: "192.0.2.130", podCIDR: "10.244.1.0/24", direct: true }),
+  );
+  place.write("node2.yaml", nodeYaml("node2", { address, podCIDR: "10.244.2.0/24", direct: true }));
+  await place.start("--uplink", "eth7,eth8");
+  using dataPlane = place.dataPlane();
+  const [[, remote] = []] = dataPlane.maps.remotes.entries();
+  assert.deepEqual([remote?.mode, remote?.ifindex], [REMOTE_MODE.DIRECT, second]);
+});
