@@ -113,8 +113,8 @@ etcdctl put /nodes/worker1/directRouting true        # the same as pcnk node set
   never reached it goes by the annotations. \`/healthz\` and the log say so, and recovery needs nothing.
 - The agent needs to read, nothing more:
   \`etcdctl role grant-permission pcnk read --prefix=true /nodes/\`. Users log in by name and password (\`etcd.username\`, \`etcd.passwordFile\`);
-  etcd's JSON gateway does not take a client certificate's common name for a user. Client certificates for the connection itself are
-  \`etcd.cert\` and \`etcd.key\`.
+  a client certificate for the connection itself is \`etcd.cert\` and \`etcd.key\`. With both, the certificate must not have a common name (subject \`/O=pcnk\`): etcd's
+  JSON gateway refuses others.
 - For trying it: \`kubectl apply -f install/standalone-etcd.yaml\` runs one etcd without authentication on port 30901 of the control plane node.
 `;
 

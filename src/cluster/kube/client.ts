@@ -35,6 +35,7 @@ export interface RequestOptions {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   contentType?: string;
+  headers?: Readonly<Record<string, string>>;
 }
 
 /** An answer whose body comes in pieces. `end()` must be called. */
@@ -110,11 +111,11 @@ export class ApiClient {
 }
 
 function requestInit(
-  { method = "GET", body, contentType = "application/json" }: RequestOptions,
+  { method = "GET", body, contentType = "application/json", headers: more = {} }: RequestOptions,
   authorization: string | undefined,
   signal: AbortSignal,
 ): RequestInit {
-  const headers = new Headers({ accept: "application/json", "user-agent": "pcnk" });
+  const headers = new Headers({ accept: "application/json", "user-agent": "pcnk", ...more });
   if (authorization !== undefined) headers.set("authorization", authorization);
   // A redirect would carry the credentials to somebody else.
   const init: RequestInit = { method, headers, redirect: "manual", signal };
@@ -224,11 +225,14 @@ async function refusal(
   body: AsyncIterable<Uint8Array>,
 ): Promise<ApiError> {
   let said = "";
+  let content = "";
   try {
-    const value = JSON.parse(await readText(body, maxErrorBytes));
+    content = (await readText(body, maxErrorBytes)).trim();
+    const value = JSON.parse(content);
     if (isFields(value) && typeof value.message === "string") said = `: ${value.message}`;
   } catch {
-    // The number will do.
+    // One line of plain text is an answer too; else the number will do.
+    if (/^[^<{\n]+$/.test(content)) said = `: ${content}`;
   }
   const retryAfter = Number(response.headers.get("retry-after") ?? 0);
   const wait = Number.isFinite(retryAfter) ? Math.min(Math.max(retryAfter, 0), 300) * 1000 : 0;

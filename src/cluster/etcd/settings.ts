@@ -1,0 +1,124 @@
+/**
+ * Follows per-node settings in etcd: lists what is there, then watches.
+ *
+ * A watch that has become old is taken up where it ended. After a failure, and when what it would resume from was compacted,
+ * everything is listed again: the store may have been replaced by an empty one under the same name, as happens to an etcd
+ * that is there for trying it.
+ */
+import { etcdPrefix, type NodeSettingName, parseEtcdKey } from "../../model/node_settings.ts";
+import { Backoff, type BackoffOptions, pause } from "../kube/backoff.ts";
+import type { SettingsByNode } from "../last_good.ts";
+import { CompactedError, type EtcdClient, type KeyValue } from "./client.ts";
+
+/** Whoever wants the settings. */
+export interface SettingsSink {
+  /** All that is there now. */
+  replace(all: SettingsByNode): void;
+  /** One changed; undefined: deleted. */
+  set(node: string, name: NodeSettingName, value: string | undefined): void;
+  /** etcd does not answer, told once; undefined: it does again. */
+  trouble(reason: string | undefined): void;
+}
+
+/** A failure that the next attempt mends is not worth a word. */
+const tellAfter = 2;
+
+export class EtcdSettings {
+  private readonly ending = new AbortController();
+  private readonly backoff: Backoff;
+  private readonly listed = Promise.withResolvers<void>();
+  private running: Promise<void> | undefined;
+  private failure: { reason: string; since: number; count: number } | undefined;
+
+  constructor(
+    private readonly client: EtcdClient,
+    private readonly sink: SettingsSink,
+    backoff: BackoffOptions = { longestMs: 15_000 },
+  ) {
+    this.backoff = new Backoff(backoff);
+  }
+
+  /** What is wrong now, and for how many milliseconds; undefined: nothing. */
+  get trouble(): { reason: string; sinceMs: number } | undefined {
+    if (this.failure === undefined) return undefined;
+    return { reason: this.failure.reason, sinceMs: performance.now() - this.failure.since };
+  }
+
+  /** Starts to follow; returns when all was read once, or after `waitMs`: a node's start does not hang on etcd. */
+  async start(waitMs: number): Promise<void> {
+    this.running = this.run();
+    const waiting = new AbortController();
+    await Promise.race([this.listed.promise, pause(waitMs, waiting.signal)]);
+    waiting.abort();
+  }
+
+  async stop(): Promise<void> {
+    this.ending.abort();
+    await this.running;
+    this.client.close();
+  }
+
+  private async run() {
+    const { signal } = this.ending;
+    let revision: bigint | undefined;
+    while (!signal.aborted) {
+      try {
+        revision ??= await this.list();
+        revision = await this.follow(revision);
+      } catch (error) {
+        if (signal.aborted) return;
+        revision = undefined;
+        if (!(error instanceof CompactedError)) this.failed(error as Error);
+        await pause(this.backoff.next(), signal);
+      }
+    }
+  }
+
+  private async list(): Promise<bigint> {
+    const { items, revision } = await this.client.range(etcdPrefix, this.ending.signal);
+    this.sink.replace(settingsOf(items));
+    this.working();
+    this.listed.resolve();
+    return revision;
+  }
+
+  /** Until the watch is old; returns the revision up to which everything was told. */
+  private async follow(after: bigint): Promise<bigint> {
+    let seen = after;
+    for await (
+      const { revision, events } of this.client.watch(etcdPrefix, after, this.ending.signal)
+    ) {
+      for (const { key, value } of events) {
+        const about = parseEtcdKey(key);
+        if (about !== undefined) this.sink.set(about.node, about.name, value);
+      }
+      if (revision > seen) seen = revision;
+    }
+    return seen;
+  }
+
+  private working() {
+    this.backoff.reset();
+    const wasTold = this.failure !== undefined && this.failure.count >= tellAfter;
+    this.failure = undefined;
+    if (wasTold) this.sink.trouble(undefined);
+  }
+
+  private failed({ message }: Error) {
+    const { since = performance.now(), count = 0 } = this.failure ?? {};
+    this.failure = { reason: message, since, count: count + 1 };
+    if (count + 1 === tellAfter) this.sink.trouble(message);
+  }
+}
+
+/** Keys of others are left alone. */
+export function settingsOf(items: readonly KeyValue[]): SettingsByNode {
+  const found: SettingsByNode = new Map();
+  for (const { key, value } of items) {
+    const about = parseEtcdKey(key);
+    if (about !== undefined) {
+      found.set(about.node, { ...found.get(about.node), [about.name]: value });
+    }
+  }
+  return found;
+}
