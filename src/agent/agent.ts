@@ -6,12 +6,14 @@ import { join } from "node:path";
 import { readBuild } from "../bpf/artifacts.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
+import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { agentChecks } from "./checks.ts";
 import { ClusterLink } from "./cluster_link.ts";
 import { ClusterNode } from "./cluster_node.ts";
 import { chooseSource, openSource, type SourceChoice } from "./cluster_source.ts";
+import { ConfigWatch } from "./config_watch.ts";
 import { Devices } from "./devices.ts";
 import { HostServices } from "./host_services.ts";
 import { HealthServer } from "./health.ts";
@@ -21,6 +23,7 @@ import { createLog, type Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
 import { Network } from "./network.ts";
+import { NodeSettingsLink } from "./node_settings.ts";
 import { Reconciler } from "./reconciler.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
 import { checkUplinks } from "./uplink.ts";
@@ -28,12 +31,19 @@ import { checkUplinks } from "./uplink.ts";
 /** Milliseconds between looks at all devices. */
 const deviceCheckMs = 30_000;
 
+export interface AgentOptions {
+  /** Ends the agent. */
+  signal: AbortSignal;
+  /** The configuration file that is followed, and how it is read again; undefined: there is none. */
+  configFile?: { file: string; load: () => AgentConfig };
+}
+
 /**
  * Runs the agent until `signal` is aborted.
  *
  * @throws Error with a message for the user when it cannot start: what is wrong, and where
  */
-export async function runAgent(config: AgentConfig, { signal }: { signal: AbortSignal }) {
+export async function runAgent(config: AgentConfig, { signal, configFile }: AgentOptions) {
   const { stateDir } = config;
   const choice = chooseSource(config); // like all that can be wrong with the call: before anything is changed
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
@@ -41,6 +51,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   await using stack = new AsyncDisposableStack();
   const link = stack.use(new ClusterLink(choice, config.nodeName));
   const log = createLog(config.logLevel, config.nodeName, link.tell);
+  for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
@@ -77,9 +88,15 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   });
   stack.defer(() => clusterNode.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
-  const source = openSource(choice, [reconciler, network, nodeNames, clusterNode], log);
+  const nodeSettings = new NodeSettingsLink(
+    config,
+    [reconciler, network, nodeNames, clusterNode],
+    log,
+  );
+  stack.defer(() => nodeSettings.stop());
+  const source = openSource(choice, [nodeSettings], log);
   stack.defer(() => source.close());
-  const checks = () => agentChecks({ reconciler, network, source, clusterNode });
+  const checks = () => agentChecks({ reconciler, network, source, clusterNode, nodeSettings });
   const metrics = new Metrics({
     maps: dataPlane.maps,
     checks,
@@ -107,6 +124,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
   health.start();
   await devices.start();
+  await nodeSettings.start();
   await Promise.race([source.start(), aborted(signal)]); // the API server may be away for long
   if (signal.aborted) return;
   network.start();
@@ -114,6 +132,7 @@ export async function runAgent(config: AgentConfig, { signal }: { signal: AbortS
   reconciler.start();
   hostServices.start();
   clusterNode.start(); // from here on pods may come
+  if (configFile !== undefined) stack.use(followConfig(configFile, config, network, log));
   const { healthAddress } = config;
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, healthAddress });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
@@ -143,6 +162,22 @@ function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
   const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
   log.info({ bpffs }, "data plane is installed");
   return dataPlane;
+}
+
+/** Live settings take effect from now on when the file changes. */
+function followConfig(
+  configFile: NonNullable<AgentOptions["configFile"]>,
+  config: AgentConfig,
+  network: Network,
+  log: Log,
+): Disposable {
+  const changed = () => {
+    log.level = config.logLevel;
+    network.settingsChanged();
+  };
+  const watch = new ConfigWatch({ ...configFile, config, log, changed });
+  watch.start();
+  return { [Symbol.dispose]: () => watch.stop() };
 }
 
 /** Where the CNI configuration goes; with manifests nowhere unless it is said. */

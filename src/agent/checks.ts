@@ -3,6 +3,7 @@ import type { Source } from "../cluster/source.ts";
 import type { ClusterNode } from "./cluster_node.ts";
 import type { Check } from "./health.ts";
 import type { Network } from "./network.ts";
+import type { NodeSettingsLink } from "./node_settings.ts";
 import type { Reconciler } from "./reconciler.ts";
 
 export interface Parts {
@@ -10,14 +11,14 @@ export interface Parts {
   network: Pick<Network, "failing" | "podMtu">;
   source: Pick<Source, "trouble">;
   clusterNode: Pick<ClusterNode, "failure">;
+  nodeSettings: Pick<NodeSettingsLink, "failing">;
 }
 
 /** Milliseconds that the source may be without its server; restarts of API servers are everyday. */
 const graceMs = 10_000;
 
-export function agentChecks({ reconciler, network, source, clusterNode }: Parts): Check[] {
-  const { trouble } = source;
-  const away = trouble !== undefined && trouble.sinceMs > graceMs;
+export function agentChecks(parts: Parts): Check[] {
+  const { reconciler, network, source, clusterNode, nodeSettings } = parts;
   return [
     {
       name: "maps",
@@ -30,9 +31,13 @@ export function agentChecks({ reconciler, network, source, clusterNode }: Parts)
       failure: network.failing ?? (network.podMtu === undefined ? "not set up yet" : undefined),
     },
     { name: "cni", ready: true, failure: clusterNode.failure },
-    {
-      name: "source",
-      failure: away ? `for ${Math.round(trouble.sinceMs / 1000)} s: ${trouble.reason}` : undefined,
-    },
+    { name: "source", failure: lasting(source.trouble) },
+    { name: "settings", failure: lasting(nodeSettings.failing) },
   ];
+}
+
+/** A trouble that is not over by itself soon. */
+function lasting(trouble: { reason: string; sinceMs: number } | undefined): string | undefined {
+  if (trouble === undefined || trouble.sinceMs <= graceMs) return undefined;
+  return `for ${Math.round(trouble.sinceMs / 1000)} s: ${trouble.reason}`;
 }

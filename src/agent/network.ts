@@ -95,6 +95,11 @@ export class Network {
     if (this.started && JSON.stringify(this.findDevices()) !== this.seen) this.runner.request();
   }
 
+  /** Live settings changed in the configuration object. */
+  settingsChanged() {
+    if (this.started) this.runner.request();
+  }
+
   /**
    * Sets everything up and goes on doing so.
    * @throws {SyscallError} when that fails the first time

@@ -39,6 +39,7 @@ const stages: Stage[] = [
   { name: "build", run: () => check(Deno.execPath(), ["run", "-A", "src/build/build.ts"]) },
   { name: "unit", run: () => tests(Deno.execPath(), unit) },
   { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
+  { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },
   { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
   { name: "newest", run: newest },
 ];

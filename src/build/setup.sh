@@ -9,7 +9,8 @@ cd "$(dirname "$0")/../.."
 # to build; to run a lab; to test and measure
 packages="clang llvm gcc libc6-dev binutils libbpf-dev libelf-dev zlib1g-dev git
 containernetworking-plugins iptables util-linux
-iproute2 iputils-ping curl nftables python3 python3-scapy"
+iproute2 iputils-ping curl nftables python3 python3-scapy
+etcd-server etcd-client openssl"
 
 missing=
 for package in $packages; do

@@ -20,7 +20,11 @@ export function agentCommand() {
       const stop = () => control.abort();
       for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, stop);
       try {
-        await runAgent(loaded, { signal: control.signal });
+        const load = () => loadConfig(config, flags);
+        await runAgent(loaded, {
+          signal: control.signal,
+          ...(config === undefined ? {} : { configFile: { file: config, load } }),
+        });
       } finally {
         for (const signal of ["SIGTERM", "SIGINT"] as const) {
           Deno.removeSignalListener(signal, stop);
