@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { SCOPE } from "../../src/bpf/layout.ts";
 import { root } from "../../src/build/steps.ts";
-import { cgroupOf } from "../../src/lab/leftovers.ts";
 import { closeFd, openFile } from "../../src/linux/libc.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { type Agent, startAgentAt } from "./agent.ts";
@@ -19,7 +18,7 @@ import { type ControlPlane, output, startControlPlane } from "./control_plane.ts
 import { findKit } from "./kit.ts";
 import type { Context, Measure } from "./measure.ts";
 import { absoluteResult, type Result, type Unit } from "./result.ts";
-import { labName, Stage } from "./stage.ts";
+import { agentCgroup, Stage } from "./stage.ts";
 import { median, quantile } from "./stats.ts";
 
 /** What the bars speak of: 100,000 endpoints. */
@@ -90,7 +89,7 @@ function addUplink(stage: Stage, { netns }: ControlPlane): void {
 
 /** One agent from start to end. */
 async function live(context: Context, stage: Stage, control: ControlPlane, round: number) {
-  const cgroup = cgroupOf(labName());
+  const cgroup = agentCgroup();
   if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
   const kubeconfig = trustingKubeconfig(control);
   const agent = await startAgentAt(stage, control.netns, [

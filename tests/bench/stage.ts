@@ -16,8 +16,13 @@ const LAB = /^bench(\d+)$/;
 const DIR_ROOT = "/run/pcnk-bench";
 
 /** Name of this run's laboratory. */
-export function labName(pid = Deno.pid): string {
-  return `bench${pid}`;
+export function labName(): string {
+  return `bench${Deno.pid}`;
+}
+
+/** A cgroup for agents outside the laboratory, which takes it for its node's; null when the machine has no cgroup2. */
+export function agentCgroup(pid = Deno.pid): string | null {
+  return cgroupOf(`bench-agent${pid}`);
 }
 
 /** Namespaces, a folder and whatever else registers with `defer`. */
@@ -109,7 +114,7 @@ async function sweep(pid: number): Promise<void> {
   names.forEach(deleteNetns);
   const dir = `${DIR_ROOT}/${pid}`;
   for (const mount of mountsBelow(dir)) umount(mount, { lazy: true });
-  removeCgroup(cgroupOf(labName(pid)));
+  removeCgroup(agentCgroup(pid));
   remove(dir, true);
   remove(DIR_ROOT, false); // when it is empty
 }
