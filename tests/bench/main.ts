@@ -17,6 +17,7 @@ import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
 import { host } from "./host.ts";
 import { kubeAgent } from "./kube_agent.ts";
+import { kubelet } from "./kubelet_add.ts";
 import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { manyServices } from "./many_services.ts";
@@ -50,6 +51,7 @@ const MEASURES: readonly Measure[] = [
   reprogram,
   kubeAgent,
   agent,
+  kubelet,
 ];
 
 const USAGE =

