@@ -22,9 +22,11 @@ import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
+import { mapCapacities } from "./map_sizes.ts";
 import { Network } from "./network.ts";
 import { NodeSettingsLink } from "./node_settings.ts";
 import { Reconciler } from "./reconciler.ts";
+import { checkSnatPorts } from "./reserved_ports.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
 import { checkUplinks } from "./uplink.ts";
 
@@ -55,6 +57,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
+  checkSnatPorts(config.snatPorts, stateDir);
   const dataPlane = stack.use(install(config, nl, log));
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
@@ -158,7 +161,8 @@ function lockStateDir(stateDir: string): Disposable {
 }
 
 function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
-  const { bpffs, mapSizes } = config;
+  const { bpffs } = config;
+  const mapSizes = mapCapacities(config.mapSizes);
   const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
   log.info({ bpffs }, "data plane is installed");
   return dataPlane;

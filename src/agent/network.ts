@@ -20,6 +20,7 @@ import { ensureProgram } from "./attachments.ts";
 import type { Log } from "./log.ts";
 import { syncNodeMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
+import { reservePorts } from "./reserved_ports.ts";
 import { Runner } from "./runner.ts";
 import { endMasqueraded } from "./sessions.ts";
 import { findDevices, type NodeDevices } from "./uplink.ts";
@@ -46,6 +47,7 @@ export class Network {
   private told: string | undefined;
   private masqueradedAs: ReadonlySet<string> = new Set();
   private reported = new Set<string>();
+  private unreserved: string | undefined;
   private failure: unknown;
   private started = false;
 
@@ -151,6 +153,7 @@ export class Network {
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, plan }),
     );
     this.tellUplinks(devices);
+    this.reserve();
     const first = this.routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
     const remade = first.steps.some((step) => step.do === "create-device");
@@ -206,6 +209,19 @@ export class Network {
     }
     if (uplinks.length + missing.length === 0) {
       log.warn("no uplink: there is no default route, and none was named");
+    }
+  }
+
+  /** The kernel shall not give masquerade's ports away. */
+  private reserve() {
+    const { config, log } = this.options;
+    try {
+      const ports = reservePorts(config.snatPorts, config.stateDir);
+      if (ports !== undefined) log.info({ ports }, "reserved in net.ipv4.ip_local_reserved_ports");
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.unreserved) log.error({ event: "SnatPorts" }, message);
+      this.unreserved = message;
     }
   }
 

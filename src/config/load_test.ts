@@ -81,6 +81,11 @@ Deno.test("loadConfig() lets flags win over the file and the file over defaults"
       backends: 77,
       sessions: 262144,
       endpoints: 4096,
+      sourceRanges: 65536,
+      maglev: 1024,
+      affinity: 65536,
+      fragments: 8192,
+      nodes: 16384,
     });
     assert.equal(config.timeouts.tcpEstablished, 86400);
   } finally {

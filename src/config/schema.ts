@@ -91,7 +91,18 @@ export interface AgentConfig {
   lbAlgorithm: "random" | "maglev";
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   resync: number;
-  mapSizes: { services: number; backends: number; sessions: number; endpoints: number };
+  mapSizes: {
+    services: number;
+    backends: number;
+    sessions: number;
+    endpoints: number;
+    sourceRanges: number;
+    /** Tables; one is 2 KB. */
+    maglev: number;
+    affinity: number;
+    fragments: number;
+    nodes: number;
+  };
   timeouts: {
     tcpNew: number;
     tcpEstablished: number;
@@ -284,6 +295,36 @@ export const settings: readonly Setting[] = [
     "capacity for sessions, two a flow; the oldest make room",
   ),
   setting("mapSizes.endpoints", entries(16, 1 << 20), 4096, "capacity for pods of this node"),
+  setting(
+    "mapSizes.sourceRanges",
+    entries(16, 1 << 22),
+    65536,
+    "capacity for prefixes of loadBalancerSourceRanges",
+  ),
+  setting(
+    "mapSizes.maglev",
+    entries(1, 65536),
+    1024,
+    "capacity for service ports with Maglev, 2 KB each",
+  ),
+  setting(
+    "mapSizes.affinity",
+    entries(1024, 1 << 24),
+    65536,
+    "capacity for clients of services with affinity; the oldest make room",
+  ),
+  setting(
+    "mapSizes.fragments",
+    entries(64, 1 << 20),
+    8192,
+    "capacity for datagrams in fragments; the oldest make room",
+  ),
+  setting(
+    "mapSizes.nodes",
+    entries(16, 1 << 20),
+    16384,
+    "capacity for podCIDRs and addresses of nodes",
+  ),
   live(setting("timeouts.tcpNew", seconds, 60, "idle TCP connection before its handshake is over")),
   live(setting("timeouts.tcpEstablished", seconds, 86400, "idle TCP connection")),
   live(

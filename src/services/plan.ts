@@ -166,7 +166,7 @@ class Planner {
       const service = serviceOf(this.ids.portOf(id) ?? `${id}`);
       const message =
         `no room for its loadBalancerSourceRanges: all ${kernel.capacity.sourceRanges} ` +
-        "entries are taken; some of its clients are kept out";
+        "entries are taken; some of its clients are kept out; raise mapSizes.sourceRanges";
       changes.shortages.push({ service, map: "source_ranges", message });
     }
   }

@@ -266,6 +266,15 @@ async function peerFindings(
   return findings;
 }
 
+/** Settings of capacities, by the maps that are called otherwise. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  source_ranges: "sourceRanges",
+  remotes: "nodes",
+  node_addrs: "nodes",
+  vteps: "nodes",
+  no_masquerade: "nodes",
+};
+
 /** Of a map this full people should know. */
 const FULL = 0.8;
 
@@ -281,7 +290,7 @@ function mapFindings(node: NodeReader): Finding[] {
       part: "maps",
       health: entries >= capacity ? "bad" : "warn",
       text: `${name} holds ${entries} of ${capacity} entries; what does not fit is left out`,
-      next: `raise mapSizes.${name}; the agent carries the entries over`,
+      next: `raise mapSizes.${SETTINGS[name] ?? name}; the agent carries the entries over`,
     }));
   }
   const [most] = rows.sort((a, b) => b.used - a.used);

@@ -5,6 +5,7 @@ import { SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { listAttachments } from "../../src/bpf/attach.ts";
 import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
 import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
+import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
 import { testCgroup } from "../support/cgroup.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -427,3 +428,38 @@ agentTest("agent routes directly by the uplink that a node is behind", async (pl
   const [[, remote] = []] = dataPlane.maps.remotes.entries();
   assert.deepEqual([remote?.mode, remote?.ifindex], [REMOTE_MODE.DIRECT, second]);
 });
+
+agentTest(
+  "agent reserves masquerade's ports where the kernel would give them away",
+  async (place) => {
+    using _nl = prepare(place);
+    const sysctl = (name: string) => `net.ipv4.ip_local_${name}`;
+    writeSysctl(sysctl("port_range"), "20000 60999", place.netns);
+    writeSysctl(sysctl("reserved_ports"), "50000\n", place.netns);
+    const reserved = () => readSysctl(sysctl("reserved_ports"), place.netns);
+    const first = place.spawn(
+      "--snat-ports",
+      "1024-29999",
+      "--service-node-port-range",
+      "61000-62000",
+    );
+    await first.log(({ msg }) => msg === "ready");
+    assert.equal(reserved(), "20000-29999,50000");
+    await first.end("SIGTERM");
+    const wide = place.spawn(
+      "--snat-ports",
+      "1024-60500",
+      "--service-node-port-range",
+      "61000-62000",
+    );
+    assert.equal((await wide.exit).code, 1);
+    assert.match(
+      wide.errors,
+      /snatPorts 1024-60500 would leave .* 499 ports .*ip_local_port_range/,
+    );
+    assert.equal(reserved(), "20000-29999,50000", "changed nevertheless");
+    const other = await place.start("--snat-ports", "1024-19999");
+    assert.equal(reserved(), "50000");
+    await other.end("SIGTERM");
+  },
+);
