@@ -71,8 +71,9 @@ export function rounds<K extends string>(
 
 /** @throws {Error} when something else was measured than what the side says */
 function checkCarrier({ label, by }: Side, packets: bigint): void {
-  if (by === "pcnk" && packets === 0n) throw new Error(`${label}: no packet went through pcnk`);
-  if (by !== "pcnk" && packets > 0n) throw new Error(`${label}: ${packets} packets met pcnk`);
+  const pcnk = by === "pcnk" || by === "pcnk-full";
+  if (pcnk && packets === 0n) throw new Error(`${label}: no packet went through pcnk`);
+  if (!pcnk && packets > 0n) throw new Error(`${label}: ${packets} packets met pcnk`);
 }
 
 /** A row: which side ÷ which, and what it is held to. */

@@ -6,6 +6,8 @@ import {
   detachCgroup,
   listCgroupHooks,
 } from "../../src/bpf/cgroup.ts";
+import { openDataPlane } from "../../src/bpf/dataplane.ts";
+import { SESSION_STATE, SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { progById } from "../../src/bpf/syscall.ts";
 import type { NodePlan } from "../../src/lab/plan.ts";
 import type { LabStore } from "../../src/lab/state.ts";
@@ -23,7 +25,27 @@ export function pcnkNodesVariant(stage: Stage, store: LabStore): Variant {
   return allOf(store.plan.nodes.flatMap((node) => [
     devicePrograms(stage, node),
     cgroupPrograms(stage, node, store.cgroup(node.cgroup)),
+    sessionsOf(stage, node),
   ]));
+}
+
+/** The same with a table of sessions that is full of ended ones, as on a node that has been up for long. */
+export function fullOf(stage: Stage, { plan }: LabStore, pcnk: Variant): Variant {
+  const tables = plan.nodes.map(({ bpffs }) => sessionTable(stage, bpffs));
+  const { maxEntries } = tables[0]!;
+  const ended = Array.from({ length: maxEntries }, (_, i) => {
+    const flow = { src: "198.18.0.1", dst: "198.18.0.2", sport: i & 0xffff, dport: i >>> 16 };
+    const key = { ...flow, proto: 6, zone: SESSION_ZONE.SERVICE };
+    const value = { ...flow, last_seen: 0n, service_id: 0, flags: 0, ifindex: 0 };
+    return [key, { ...value, state: SESSION_STATE.CLOSED }] as const;
+  });
+  return {
+    on: () => {
+      tables.forEach((table) => table.setBatch(ended));
+      pcnk.on();
+    },
+    off: () => pcnk.off(),
+  };
 }
 
 /** Several as one; off in the opposite order. */
@@ -51,6 +73,18 @@ function devicePrograms(stage: Stage, { netnsPath, bpffs }: NodePlan): Variant {
       }),
     off: () => withNetns(netnsPath, () => places.forEach(({ hook }) => detach(hook))),
   };
+}
+
+/** Each turn begins with no flow known, as it does for the rule sets. */
+function sessionsOf(stage: Stage, { bpffs }: NodePlan): Variant {
+  const table = sessionTable(stage, bpffs);
+  return { on: () => {}, off: () => void table.deleteBatch(table.keys()) };
+}
+
+function sessionTable(stage: Stage, bpffs: string) {
+  const plane = openDataPlane(bpffs);
+  stage.defer(() => plane.close());
+  return plane.maps.sessions;
 }
 
 function cgroupPrograms(stage: Stage, { bpffs }: NodePlan, cgroup: string | null): Variant {

@@ -30,6 +30,9 @@ const SIDES = {
   remoteNft: { ...NFT, to: "nodeport-remote" },
 } satisfies Record<string, Side>;
 
+const FULL: Side = { ...FROM, label: "pcnk, table full", by: "pcnk-full", to: "nodeport-local" };
+const WITH_FULL = { ...SIDES, full: FULL };
+
 const RR: Row<keyof typeof SIDES>[] = [
   {
     id: "nodeport-rr-local",
@@ -51,7 +54,7 @@ const RR: Row<keyof typeof SIDES>[] = [
   },
 ];
 
-const CRR: Row<keyof typeof SIDES>[] = [
+const CRR: Row<keyof typeof WITH_FULL>[] = [
   {
     id: "nodeport-connections-local",
     title: "NodePort from outside, new connections: pcnk ÷ kube-proxy, backend local",
@@ -74,6 +77,11 @@ const CRR: Row<keyof typeof SIDES>[] = [
     title: "the same ÷ nft form, remote",
     pair: ["remote", "remoteNft"],
   },
+  {
+    id: "nodeport-connections-full",
+    title: "the same ÷ kube-proxy, local, pcnk's table full of ended sessions",
+    pair: ["full", "localKubeProxy"],
+  },
 ];
 
 /** TCP: request/response and new connections. */
@@ -83,11 +91,11 @@ export const nodePort: Measure = {
   run: (context) =>
     onTwoNodes(context, "overlay", SIDES, async (nodes) => {
       const times = await compare(context, nodes, SIDES, "rr", microseconds);
-      const rates = await compare(context, nodes, SIDES, "crr", perSecond);
+      const rates = await compare(context, nodes, WITH_FULL, "crr", perSecond);
       const head = { measure: "nodeport", note: nodes.note };
       return [
         ...ratios({ ...head, unit: "µs" }, RR, SIDES, times),
-        ...ratios({ ...head, unit: "1/s" }, CRR, SIDES, rates),
+        ...ratios({ ...head, unit: "1/s" }, CRR, WITH_FULL, rates),
       ];
     }),
 };

@@ -16,7 +16,7 @@ import type { Place as LabPlace } from "../../src/lab/spawn.ts";
 import { upLab } from "../../src/lab/up.ts";
 import { writeSysctl } from "../../src/linux/sysctl.ts";
 import { flannelVariant } from "./flannel.ts";
-import { allOf, pcnkNodesVariant, rulesVariant } from "./lab_variants.ts";
+import { allOf, fullOf, pcnkNodesVariant, rulesVariant } from "./lab_variants.ts";
 import { type Place, type Server, startServer, type Target } from "./load.ts";
 import type { Context } from "./measure.ts";
 import { nftRules } from "./nft_rules.ts";
@@ -33,8 +33,11 @@ const SERVICE_CIDR = "10.96.0.0/16";
 
 const CLIENT_POD = "pod1-1", SERVER_POD = "pod2-1";
 
-/** `vxlan`: as flannel does it, no services. The peers' rules come on top of that. */
-export type Carrier = "pcnk" | "vxlan" | "kube-proxy" | "nft";
+/**
+ * `pcnk-full`: its table of sessions is full of ended ones; of all others each turn begins with no flow known. `vxlan`: as
+ * flannel does it, no services. The peers' rules come on top of that.
+ */
+export type Carrier = "pcnk" | "pcnk-full" | "vxlan" | "kube-proxy" | "nft";
 
 /** What has a client: a pod of the first node, the first node itself, the machine outside. */
 export type From = "pod" | "node" | "outside";
@@ -106,8 +109,10 @@ function makeVariants(
     serviceCIDR: SERVICE_CIDR,
     nodeAddresses: nodes.map(({ address }) => address),
   });
+  const pcnk = pcnkNodesVariant(stage, store);
   return {
-    pcnk: pcnkNodesVariant(stage, store),
+    pcnk,
+    "pcnk-full": fullOf(stage, store, pcnk),
     vxlan,
     "kube-proxy": allOf([vxlan, rulesVariant(nodes, ["iptables-restore"], iptables)]),
     nft: allOf([vxlan, rulesVariant(nodes, ["nft", "-f", "-"], nft)]),
