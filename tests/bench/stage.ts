@@ -82,11 +82,12 @@ export async function sweepDead(): Promise<void> {
     if (pid) pids.add(pid);
   }
   for (const name of listNames(DIR_ROOT)) pids.add(Number(name));
-  for (const pid of pids) if (!isRunning(pid)) await sweep(pid);
+  // Laboratories first: they have processes in their cgroups.
   for (const name of listNames(LAB_ROOT)) {
     const pid = Number(LAB.exec(name)?.[1]);
     if (pid && !isRunning(pid)) await downLab(name);
   }
+  for (const pid of pids) if (!isRunning(pid)) await sweep(pid);
 }
 
 function listNames(folder: string): string[] {
