@@ -23,6 +23,7 @@ const OVERLAY = {
   service: SERVICE,
   pod: POD,
   vxlan: { ...FROM, label: "plain VXLAN", by: "vxlan", to: "pod" },
+  bare: { ...FROM, label: "plain VXLAN without netfilter", by: "vxlan-bare", to: "pod" },
   kubeProxy: { ...FROM, label: "kube-proxy", by: "kube-proxy", to: "service" },
   nft: { ...FROM, label: "kube-proxy's nft form", by: "nft", to: "service" },
 } satisfies Record<string, Side>;
@@ -39,6 +40,11 @@ const OVERLAY_RR: Row<keyof typeof OVERLAY>[] = [
     title: "the same, pod to pod: pcnk ÷ plain kernel VXLAN",
     pair: ["pod", "vxlan"],
     bar: atMost(1),
+  },
+  {
+    id: "overlay-rr-bare",
+    title: "the same ÷ plain kernel VXLAN, bridge netfilter off",
+    pair: ["pod", "bare"],
   },
   {
     id: "overlay-rr-kube-proxy",

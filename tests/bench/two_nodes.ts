@@ -24,7 +24,7 @@ import { kubeProxyRulesOf, servicePorts } from "./peer_rules.ts";
 import { labName, type Stage } from "./stage.ts";
 import { pcnk } from "./subject.ts";
 import { CLUSTER_CIDR, tuneForManyConnections } from "./topology.ts";
-import { BRIDGE_NETFILTER, Switch, type Variant } from "./variants.ts";
+import { bareVariant, BRIDGE_NETFILTER, Switch, type Variant } from "./variants.ts";
 
 /** Client, server and all that is between them; see traffic.ts. */
 const CPU = availableParallelism() - 1;
@@ -35,9 +35,10 @@ const CLIENT_POD = "pod1-1", SERVER_POD = "pod2-1";
 
 /**
  * `pcnk-full`: its table of sessions is full of ended ones; of all others each turn begins with no flow known. `vxlan`: as
- * flannel does it, no services. The peers' rules come on top of that.
+ * flannel does it, no services; `vxlan-bare`: without bridge netfilter, which kube-proxy needs. The peers' rules come on top of
+ * `vxlan`.
  */
-export type Carrier = "pcnk" | "pcnk-full" | "vxlan" | "kube-proxy" | "nft";
+export type Carrier = "pcnk" | "pcnk-full" | "vxlan" | "vxlan-bare" | "kube-proxy" | "nft";
 
 /** What has a client: a pod of the first node, the first node itself, the machine outside. */
 export type From = "pod" | "node" | "outside";
@@ -114,6 +115,7 @@ function makeVariants(
     pcnk,
     "pcnk-full": fullOf(stage, store, pcnk),
     vxlan,
+    "vxlan-bare": allOf([vxlan, ...nodes.map(({ netnsPath }) => bareVariant({ node: netnsPath }))]),
     "kube-proxy": allOf([vxlan, rulesVariant(nodes, ["iptables-restore"], iptables)]),
     nft: allOf([vxlan, rulesVariant(nodes, ["nft", "-f", "-"], nft)]),
   };

@@ -47,7 +47,7 @@ export function iptablesVariant(
 export const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
 
 /** The plain bridge with nothing in its way; Kubernetes wants bridge netfilter on, kube-proxy depends on it. */
-export function bareVariant({ node }: Topology): Variant {
+export function bareVariant({ node }: Pick<Topology, "node">): Variant {
   const before = readSysctl(BRIDGE_NETFILTER, node);
   return {
     on: () => writeSysctl(BRIDGE_NETFILTER, "0", node),
