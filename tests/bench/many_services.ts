@@ -5,6 +5,7 @@
  * at every turn.
  */
 import { availableParallelism } from "node:os";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { API_PORT, apiServiceAddress } from "./api_objects.ts";
 import { fillServices, installPcnk } from "./dataplane.ts";
 import { findKit } from "./kit.ts";
@@ -85,6 +86,10 @@ async function compare(context: Context, rules: string): Promise<Record<string, 
       )
     );
     const { server } = topologies.pcnk;
+    {
+      using nl = RtNetlink.open(server.netns);
+      nl.setLink(nl.link("lo")!.index, { up: true });
+    }
     const loopback = () => run("rr", server, { addr: "127.0.0.1", port: API_PORT });
     return await interleave(context, Object.fromEntries([...sides, [LOOPBACK, loopback]]));
   });
