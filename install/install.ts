@@ -4,13 +4,9 @@ import { basename } from "node:path";
 import { applyInstall } from "./apply.ts";
 import { hashFile, realMachine } from "./machine.ts";
 import { type InstallOptions, planInstall, type SourceFile } from "./plan.ts";
+import { InstallError } from "./problems.ts";
 import { readRecord } from "./record.ts";
 import { describeStep, type Plan } from "./steps.ts";
-
-/** What somebody can do something about; the message says what. */
-export class InstallError extends Error {
-  override readonly name = "InstallError";
-}
 
 export interface RunOptions extends Omit<InstallOptions, "executable"> {
   /** Prefix of all paths: a system that does not run. Empty for this machine. */

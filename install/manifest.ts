@@ -6,6 +6,7 @@
 import { stringify } from "yaml";
 import { createHash } from "node:crypto";
 import { clusterRules, eventNamespace, eventRules } from "../src/cluster/kube/rbac.ts";
+import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
 import { namespaceRules } from "./rbac.ts";
 import { type SetOptions, type SetRules, settingsTree, settingValue } from "./set_options.ts";
 
@@ -171,7 +172,7 @@ function podSpec({ set, namespace, image }: About) {
   const [volumes, volumeMounts] = mounts(set);
   const env = [
     { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
-    { name: "PCNK_DAEMONSET", value: `${namespace}/${NAME}` },
+    { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
     ...apiServerEnv(set.own.get("apiServer")),
   ];
   const container = {
@@ -236,12 +237,22 @@ function binDir({ own }: SetOptions): string {
   return own.get("cniBinDir") ?? "/opt/cni/bin";
 }
 
+/** A directory of the node in the pod. */
+interface HostMount {
+  name: string;
+  path: string;
+  /** The same path when left out. */
+  mountPath?: string;
+  type?: string;
+  propagation?: string;
+}
+
 /** Every path is the same inside and outside, so that all settings and records mean the same. */
 function mounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
   const setting = (key: string) => settingValue(set.settings, key);
   const bpffs = setting("bpffs");
   const inSystem = bpffs.startsWith("/sys/fs/bpf/") || bpffs === "/sys/fs/bpf";
-  const host = [
+  const host: HostMount[] = [
     // A bpffs that the agent mounts must be the node's, and outlive the pod.
     { name: "bpffs", path: inSystem ? "/sys/fs/bpf" : bpffs, propagation: "Bidirectional" },
     { name: "cgroup", path: setting("cgroup"), type: "Directory" },
@@ -250,13 +261,22 @@ function mounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] 
     { name: "cni-conf", path: set.settings.get("cniConfDir") ?? "/etc/cni/net.d" },
     { name: "cni-state", path: CNI_STATE },
   ];
+  // A container cannot remove what is mounted in it: so the state directory's parent once more, elsewhere.
+  const outer = setting("stateDir").replace(/\/[^/]+\/?$/, "") || "/";
+  host.push({
+    name: "host",
+    path: outer,
+    mountPath: HOST_PREFIX + outer,
+    // Or what the node unmounts below it would stay mounted, and busy, in here.
+    propagation: "HostToContainer",
+  });
   const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
     name,
     hostPath: { path, type },
   }));
-  const volumeMounts = host.map(({ name, path, propagation }) => ({
+  const volumeMounts = host.map(({ name, path, mountPath = path, propagation }) => ({
     name,
-    mountPath: path,
+    mountPath,
     ...(propagation === undefined ? {} : { mountPropagation: propagation }),
   }));
   return [

@@ -6,7 +6,7 @@ export const SYSCTL_PATH = "/etc/sysctl.d/90-pcnk.conf";
 export const UNIT = "pcnk.service";
 export const UNIT_PATH = `/etc/systemd/system/${UNIT}`;
 
-const MARK = "# Written by pcnk install; pcnk uninstall removes it.\n";
+export const MARK = "# Written by pcnk install; pcnk uninstall removes it.\n";
 
 /** The agent sets what it needs while it runs; this holds from the boot on, before there is an agent. */
 export const SYSCTL_TEXT = `${MARK}net.ipv4.ip_forward = 1\n`;

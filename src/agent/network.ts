@@ -23,6 +23,7 @@ import { remotesMap } from "./remotes.ts";
 import { reservePorts } from "./reserved_ports.ts";
 import { Runner } from "./runner.ts";
 import { endMasqueraded } from "./sessions.ts";
+import { rememberSysctl } from "./sysctl_record.ts";
 import { findDevices, type NodeDevices } from "./uplink.ts";
 
 export interface NetworkOptions {
@@ -56,6 +57,8 @@ export class Network {
     this.routing = new Routing({
       node: config.nodeName,
       device: config.overlay.device,
+      sysctlChanges: (name, before, after) =>
+        rememberSysctl(config.stateDir, name, { before, after }),
       remotes: remotesMap({
         map: dataPlane.maps.remotes,
         nl,

@@ -1,5 +1,7 @@
 /** `pcnk agent`: runs the node agent. Flags and their help come from the table of settings. */
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { removeWithDaemonSet, watchRemoval } from "../../install/daemonset.ts";
+import { DAEMONSET_VARIABLE } from "../../install/places.ts";
 import { runAgent } from "../agent/agent.ts";
 import { loadConfig, type Values } from "../config/load.ts";
 import { fallbackText, flagName, type Setting, settings } from "../config/schema.ts";
@@ -18,6 +20,8 @@ export function agentCommand() {
       const loaded = loadConfig(config, flags);
       const control = new AbortController();
       const stop = () => control.abort();
+      const daemonSet = Deno.env.get(DAEMONSET_VARIABLE);
+      const removal = daemonSet === undefined ? undefined : watchRemoval(daemonSet);
       for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, stop);
       try {
         const load = () => loadConfig(config, flags);
@@ -25,7 +29,9 @@ export function agentCommand() {
           signal: control.signal,
           ...(config === undefined ? {} : { configFile: { file: config, load } }),
         });
+        if (await removal?.wanted()) await removeWithDaemonSet(loaded);
       } finally {
+        removal?.stop();
         for (const signal of ["SIGTERM", "SIGINT"] as const) {
           Deno.removeSignalListener(signal, stop);
         }

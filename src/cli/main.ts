@@ -61,6 +61,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./manifest.ts")).manifestCommand()),
   },
   {
+    name: "uninstall",
+    summary: "take pcnk off this node",
+    load: async () => plain((await import("./uninstall.ts")).uninstallCommand()),
+  },
+  {
     name: "version",
     summary: "show the version of pcnk and of what it is made of",
     load: async () => plain((await import("./version.ts")).versionCommand()),

@@ -5,7 +5,7 @@ import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { RtNetlink } from "../../linux/rtnetlink.ts";
 import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
 import { type Applied, applySteps, type StepFailure } from "./apply.ts";
-import { diffRouting } from "../../routing/diff.ts";
+import { diffRouting, type RoutingDiff } from "../../routing/diff.ts";
 import { readRouting, type RemotesMap, type RoutingKernel } from "./read.ts";
 import type { Step } from "../../routing/steps.ts";
 import type { Problem, RoutingPlan } from "../../routing/types.ts";
@@ -19,6 +19,8 @@ export interface RoutingOptions {
   remotes?: RemotesMap;
   /** Network namespace; left out: the present one. */
   netnsPath?: string;
+  /** Told before a kernel parameter is changed, so that somebody can change it back one day. */
+  sysctlChanges?: (name: string, before: string, after: string) => void;
 }
 
 /** What one reconciliation did. */
@@ -36,14 +38,17 @@ export class Routing {
   readonly #kernel: RoutingKernel;
 
   constructor(private readonly options: RoutingOptions) {
-    const { netnsPath, remotes } = options;
+    const { netnsPath, remotes, sysctlChanges } = options;
     const nl = RtNetlink.open(netnsPath);
     try {
       this.#kernel = {
         nl,
         tunnel: TunnelNetlink.open(netnsPath),
         readSysctl: (name) => readSysctl(name, netnsPath),
-        writeSysctl: (name, value) => writeSysctl(name, value, netnsPath),
+        writeSysctl: (name, value) => {
+          sysctlChanges?.(name, readSysctl(name, netnsPath), value);
+          writeSysctl(name, value, netnsPath);
+        },
         ...(remotes === undefined ? {} : { remotes }),
       };
     } catch (error) {
@@ -57,11 +62,19 @@ export class Routing {
    * @throws {SyscallError} when not even reading the kernel's state works
    */
   reconcile(plan: RoutingPlan): RoutingReport {
+    const { steps, problems } = this.compare(plan);
+    return { ...this.apply(steps), steps, problems: [...plan.problems, ...problems] };
+  }
+
+  /** What `reconcile` would do. @throws {SyscallError} */
+  compare(plan: RoutingPlan): RoutingDiff {
     const { device, node } = this.options;
-    const held = readRouting(this.#kernel, device, plan);
-    const { steps, problems } = diffRouting(plan, held, node);
-    const applied = applySteps(steps, this.#kernel, device);
-    return { ...applied, steps, problems: [...plan.problems, ...problems] };
+    return diffRouting(plan, readRouting(this.#kernel, device, plan), node);
+  }
+
+  /** Carries steps out; what does not work is in the answer. */
+  apply(steps: readonly Step[]): Applied {
+    return applySteps(steps, this.#kernel, this.options.device);
   }
 
   close(): void {

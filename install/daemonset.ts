@@ -1,0 +1,146 @@
+/**
+ * The end of an agent that a DaemonSet runs. Each upgrade ends it and the node has to stay as it is; the removal of the
+ * DaemonSet ends it too, and then the node has to be cleaned up. A preStop hook or SIGTERM cannot tell one from the other, and
+ * afterwards it is too late to ask: `kubectl delete -f` takes the agent's rights away in the same moment. So the agent watches
+ * its DaemonSet while it may: a watch that is open is not closed when rights go. At the end it asks once more, and when the
+ * server does not let it, what the watch has seen counts. In doubt the node stays as it is.
+ */
+import { createLog } from "../src/agent/log.ts";
+import { ApiClient, ApiError } from "../src/cluster/kube/client.ts";
+import { inCluster } from "../src/cluster/kube/kubeconfig.ts";
+import type { AgentConfig } from "../src/config/schema.ts";
+import { HOST_PREFIX } from "./places.ts";
+import { uninstall } from "./uninstall.ts";
+
+/** Milliseconds: between attempts to watch, a watch's length, and for the question at the end. */
+const retryMs = 2000;
+const watchMs = 300_000;
+const askMs = 3000;
+
+export interface RemovalWatch {
+  /** Whether the DaemonSet is gone, or on its way. */
+  wanted(): Promise<boolean>;
+  stop(): void;
+}
+
+/** Requests that a watch needs; the API client, or a test's. */
+export type Client = Pick<ApiClient, "json" | "open" | "close">;
+
+/** Watches a DaemonSet of the cluster that this is a pod of. @param daemonSet `namespace/name` */
+export function watchRemoval(
+  daemonSet: string,
+  client: Client = new ApiClient(inCluster()),
+): RemovalWatch {
+  const [namespace, name] = daemonSet.split("/");
+  const path = `/apis/apps/v1/namespaces/${namespace}/daemonsets`;
+  const control = new AbortController();
+  const seen = { gone: false };
+  const watching = keepWatching({ client, path, name: name!, seen, signal: control.signal });
+  return {
+    async wanted() {
+      try {
+        const signal = AbortSignal.timeout(askMs);
+        return isGoing(await client.json(`${path}/${name}`, { signal }));
+      } catch (error) {
+        return seen.gone || error instanceof ApiError && error.status === 404;
+      }
+    },
+    stop() {
+      control.abort();
+      void watching.finally(() => client.close());
+    },
+  };
+}
+
+interface Watching {
+  client: Client;
+  path: string;
+  name: string;
+  seen: { gone: boolean };
+  signal: AbortSignal;
+}
+
+async function keepWatching(watching: Watching): Promise<void> {
+  const { signal } = watching;
+  while (!signal.aborted) {
+    try {
+      await watchOnce(watching);
+    } catch {
+      // The server is away, or the rights are. What has been seen stays.
+    }
+    await pause(retryMs, signal);
+  }
+}
+
+async function watchOnce({ client, path, name, seen, signal }: Watching): Promise<void> {
+  const query = { fieldSelector: `metadata.name=${name}` };
+  const list = await client.json(path, { query, signal }) as List;
+  seen.gone = list.items === undefined || list.items.length === 0 || isGoing(list.items[0]!);
+  const { resourceVersion } = list.metadata ?? {};
+  const rest = { watch: "true", resourceVersion, timeoutSeconds: watchMs / 1000 };
+  const answer = await client.open(path, {
+    query: { ...query, ...rest },
+    signal,
+    silenceMs: watchMs + askMs,
+  });
+  try {
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of answer.body) {
+      text += decoder.decode(chunk, { stream: true });
+      const lines = text.split("\n");
+      text = lines.pop()!;
+      for (const line of lines) {
+        const { type, object } = JSON.parse(line);
+        if (type === "ERROR") return;
+        seen.gone = type === "DELETED" || isGoing(object);
+      }
+    }
+  } finally {
+    answer.end();
+  }
+}
+
+/** The part of a list that is read. */
+interface List {
+  metadata?: { resourceVersion?: string };
+  items?: Record<string, unknown>[];
+}
+
+/** With `--cascade=foreground` it is there until its pods are gone. */
+function isGoing(object: unknown): boolean {
+  const { metadata } = object as { metadata?: { deletionTimestamp?: string } };
+  return metadata?.deletionTimestamp !== undefined;
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((done) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      done();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });
+}
+
+/** Cleans the node up, with what the agent knows of it. */
+export async function removeWithDaemonSet(config: AgentConfig): Promise<void> {
+  const log = createLog(config.logLevel, config.nodeName);
+  log.info("the DaemonSet is gone: taking pcnk off this node");
+  await uninstall({
+    bpffs: config.bpffs,
+    stateDir: config.stateDir,
+    cniConfDir: config.cniConfDir ?? "/etc/cni/net.d",
+    bridge: config.bridge,
+    device: config.overlay.device,
+    executable: Deno.execPath(),
+    all: false,
+    root: "",
+    dryRun: false,
+    hostPrefix: HOST_PREFIX,
+    say: (line) => log.info(line),
+  });
+}

@@ -1,0 +1,175 @@
+/**
+ * What of pcnk is on the machine's disks, as steps that take it away. Own is what the record of the installation says, as
+ * long as it still is what was written then; what carries pcnk's mark; and files that only pcnk makes.
+ */
+import { CONFLIST_NAME } from "../src/agent/conflist_file.ts";
+import type { SysctlChange } from "../src/agent/sysctl_record.ts";
+import { parent } from "./builder.ts";
+import type { Machine } from "./machine.ts";
+import { COMMAND_LINK } from "./plan.ts";
+import { type InstallRecord, RECORD } from "./record.ts";
+import type { RemovalStep } from "./removal.ts";
+import { CONFIG_PATH, deviceFiles, MARK, SYSCTL_PATH, UNIT, UNIT_PATH } from "./texts.ts";
+
+export interface FileOptions {
+  stateDir: string;
+  cniConfDir: string;
+  /** Where pcnk runs from; it goes too when it is an installed one. */
+  executable: string;
+  /** What an operator wrote for pcnk goes too. */
+  all: boolean;
+}
+
+/** Steps, and what stays though somebody might expect it to go. */
+export interface FileSteps {
+  /** Before anything else. */
+  first: RemovalStep[];
+  steps: RemovalStep[];
+  notes: string[];
+}
+
+export function findFiles(
+  machine: Machine,
+  record: InstallRecord,
+  options: FileOptions,
+): FileSteps {
+  const found: FileSteps = { first: [], steps: [], notes: [] };
+  planService(machine, found);
+  planConflist(machine, options.cniConfDir, found);
+  planState(machine, options.stateDir, found);
+  planInstalled(machine, record, options, found);
+  if (options.all && machine.find(parent(CONFIG_PATH)).kind === "directory") {
+    const why = "settings, and what else was put there for pcnk (--all)";
+    found.steps.push({ do: "remove-tree", path: parent(CONFIG_PATH), why });
+  }
+  if (found.steps.some((step) => "path" in step && step.path === UNIT_PATH) && machine.systemd) {
+    const command = ["systemctl", "daemon-reload"];
+    found.steps.push({ do: "run", command, why: "systemd forgets the unit" });
+  }
+  planRecord(machine, record, found);
+  return found;
+}
+
+function planService(machine: Machine, { first }: FileSteps): void {
+  if (!machine.systemd || machine.find(UNIT_PATH).kind === "nothing") return;
+  const command = ["systemctl", "disable", "--now", UNIT];
+  first.push({ do: "run", command, why: "the agent ends and is not started again" });
+}
+
+/** From then on the kubelet starts no pods here. */
+function planConflist(machine: Machine, folder: string, { first, notes }: FileSteps): void {
+  for (const name of machine.list(folder)) {
+    const path = `${folder}/${name}`;
+    const rest = name.slice(CONFLIST_NAME.length);
+    const own = name.startsWith(CONFLIST_NAME) && /^(\.\d+)?$/.test(rest);
+    const named = namesPcnk(machine.text(path) ?? "");
+    if (own && (named || rest !== "")) {
+      first.push({ do: "remove-file", path, why: "the network is not pcnk's any more" });
+    } else if (named) notes.push(`${path} still names pcnk: it is not pcnk's own file; remove it`);
+  }
+}
+
+function namesPcnk(text: string): boolean {
+  try {
+    const list = JSON.parse(text);
+    const plugins: unknown = Array.isArray(list?.plugins) ? list.plugins : [list];
+    return (plugins as { type?: unknown }[]).some((one) => one?.type === "pcnk");
+  } catch {
+    return false;
+  }
+}
+
+const STATE_FILE = /^((agent|datapath|sysctls|vpc)\.json(\.\d+)?|agent\.lock|lock)$/;
+
+/** Names that pcnk gives; a state directory that is somebody else's too loses nothing else. */
+function planState(machine: Machine, stateDir: string, { steps, notes }: FileSteps): void {
+  const names = machine.list(stateDir);
+  if (names.includes("attachments")) {
+    const why = "records of pods";
+    steps.push({ do: "remove-tree", path: `${stateDir}/attachments`, why });
+  }
+  if (names.includes("ipam")) {
+    steps.push({ do: "remove-tree", path: `${stateDir}/ipam`, why: "leases of pods' addresses" });
+  }
+  for (const name of names.filter((one) => STATE_FILE.test(one))) {
+    steps.push({ do: "remove-file", path: `${stateDir}/${name}`, why: "the agent's state" });
+  }
+  const others = names.filter((name) =>
+    !STATE_FILE.test(name) && !["attachments", "ipam"].includes(name)
+  );
+  if (others.length > 0) notes.push(`${stateDir} holds what is not pcnk's: ${others.join(", ")}`);
+  if (machine.find(stateDir).kind === "directory") {
+    steps.push({ do: "remove-directory", path: stateDir });
+  }
+  // Where host-local keeps them when a conflist written by hand names no other place.
+  const leases = "/var/lib/cni/networks/pcnk";
+  if (machine.find(leases).kind === "directory") {
+    steps.push({ do: "remove-tree", path: leases, why: "leases of pods' addresses" });
+  }
+}
+
+function planInstalled(
+  machine: Machine,
+  record: InstallRecord,
+  { executable, all }: FileOptions,
+  { steps, notes }: FileSteps,
+): void {
+  const known = [SYSCTL_PATH, UNIT_PATH, ...deviceFiles(new Map()).map(({ path }) => path)];
+  const binaries = Object.keys(record.files).filter((path) => path.endsWith("/pcnk"));
+  if (isInstalled(executable)) binaries.push(executable);
+  for (const [path, target] of Object.entries({ [COMMAND_LINK]: binaries[0], ...record.links })) {
+    const there = machine.find(path);
+    if (there.kind !== "link" || there.target !== target) continue;
+    steps.push({ do: "remove-file", path, why: "made by the installation" });
+  }
+  for (const path of new Set([...known, ...Object.keys(record.files)])) {
+    if (path.endsWith("/pcnk") || machine.find(path).kind !== "file") continue;
+    const own = machine.hash(path) === record.files[path] || machine.text(path)?.startsWith(MARK);
+    if (own) steps.push({ do: "remove-file", path, why: "written by the installation" });
+    else if (path !== CONFIG_PATH || !all) notes.push(`${path} was changed since and stays`);
+  }
+  if (!(CONFIG_PATH in record.files) && machine.find(CONFIG_PATH).kind === "file" && !all) {
+    notes.push(`${CONFIG_PATH} has an operator's words and stays; --all removes it`);
+  }
+  for (const path of new Set(binaries)) {
+    if (machine.find(path).kind !== "file") continue;
+    steps.push({ do: "remove-file", path, why: "the executable" });
+  }
+}
+
+/** A copy that a runtime finds, not one that somebody tries out or that is in an image. */
+function isInstalled(executable: string): boolean {
+  return /^\/(opt\/cni\/bin|usr\/lib\/cni|usr\/libexec\/cni)\/pcnk$/.test(executable);
+}
+
+/** The record goes last but for the directories: until then a second call knows what is left. */
+function planRecord(machine: Machine, record: InstallRecord, { steps }: FileSteps): void {
+  if (machine.find(RECORD).kind !== "nothing") {
+    steps.push({ do: "remove-file", path: RECORD, why: "nothing that it tells of is left" });
+  }
+  for (const path of record.directories.toReversed()) {
+    if (machine.find(path).kind === "directory") steps.push({ do: "remove-directory", path });
+  }
+}
+
+/** Parameters that are as pcnk set them get the value that they had before. */
+export function findSysctls(
+  machine: Machine,
+  ...records: Record<string, SysctlChange>[]
+): RemovalStep[] {
+  const before = new Map<string, SysctlChange>();
+  // The first record is the older one.
+  for (const record of records) {
+    for (const [name, change] of Object.entries(record)) {
+      if (!before.has(name)) before.set(name, change);
+    }
+  }
+  return [...before].filter(([name, change]) =>
+    change.before !== change.after && machine.sysctl(name) === change.after
+  ).map(([name, change]) => ({
+    do: "set-sysctl",
+    name,
+    value: change.before,
+    why: "as it was before",
+  }));
+}

@@ -1,0 +1,47 @@
+/** What `pcnk uninstall` does, as data: steps on files (steps.ts) and on what is in the kernel. */
+import type { CgroupHook } from "../src/bpf/cgroup.ts";
+import type { Direction } from "../src/linux/rtnetlink.ts";
+import { describeStep as describeRouting, type Step as RoutingStep } from "../src/routing/steps.ts";
+import { describeStep, type Step } from "./steps.ts";
+
+/** A device, as it is called and as the kernel counts it. */
+export interface Device {
+  ifindex: number;
+  device: string;
+}
+
+/** One step of a removal. */
+export type RemovalStep =
+  | Step
+  | { do: "detach"; direction: Direction; program: string } & Device
+  | { do: "delete-clsact" } & Device
+  | { do: "detach-cgroup"; hook: CgroupHook }
+  | { do: "routing"; steps: readonly RoutingStep[] }
+  | { do: "delete-device"; why: string } & Device
+  | { do: "remove-pin"; path: string }
+  | { do: "unmount"; path: string }
+  | { do: "remove-tree"; path: string; why: string };
+
+/** A step in words: one line, or one for each route. */
+export function describeRemoval(step: RemovalStep): string {
+  switch (step.do) {
+    case "detach":
+      return `take ${step.program} off ${step.device} (${step.direction})`;
+    case "delete-clsact":
+      return `remove the clsact qdisc of ${step.device}, which is empty now`;
+    case "detach-cgroup":
+      return `take hostlb off the cgroup's hook ${step.hook}`;
+    case "routing":
+      return step.steps.map(describeRouting).join("\n");
+    case "delete-device":
+      return `delete device ${step.device}: ${step.why}`;
+    case "remove-pin":
+      return `remove pin ${step.path}`;
+    case "unmount":
+      return `unmount ${step.path}`;
+    case "remove-tree":
+      return `remove ${step.path} and what is in it: ${step.why}`;
+    default:
+      return describeStep(step);
+  }
+}

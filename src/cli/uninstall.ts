@@ -1,0 +1,71 @@
+/** `pcnk uninstall`: takes pcnk off this node. */
+import { Command } from "@commander-js/extra-typings";
+import { readSetOptions } from "../../install/set_options.ts";
+import { CONFIG_PATH } from "../../install/texts.ts";
+import { uninstall } from "../../install/uninstall.ts";
+import { loadConfig, type Values } from "../config/load.ts";
+import { settings } from "../config/schema.ts";
+import { collect } from "./manifest.ts";
+
+/** The `uninstall` subcommand. */
+export function uninstallCommand() {
+  return new Command("uninstall")
+    .description(
+      "Take pcnk off this node: agent, programs, devices, routes, files and state; only what is its own, and whatever an " +
+        "uninstall before this one left. Pods that run keep running, without a network.",
+    )
+    .option("--all", "settings and manifests in /etc/pcnk as well, also those that you wrote")
+    .option(
+      "--set <KEY=VALUE>",
+      `a setting of the agent, where ${CONFIG_PATH} does not say it; may be repeated`,
+      collect,
+      [] as string[],
+    )
+    .option("--root <DIR>", "uninstall from a system below DIR that does not run, e.g. an image")
+    .option("--dry-run", "tell what would be done, and do nothing")
+    .addHelpText("after", footer)
+    .action(async ({ all = false, set, root = "", dryRun = false }) => {
+      const say = (line: string) => console.log(line);
+      const config = agentConfig(root, set, say);
+      await uninstall({
+        bpffs: config.bpffs,
+        stateDir: config.stateDir,
+        cniConfDir: config.cniConfDir ?? "/etc/cni/net.d",
+        bridge: config.bridge,
+        device: config.overlay.device,
+        executable: Deno.execPath(),
+        all,
+        root,
+        dryRun,
+        say,
+      });
+    });
+}
+
+/** What things are called here. A file that cannot be read must not keep pcnk on the node. */
+function agentConfig(root: string, set: readonly string[], say: (line: string) => void) {
+  const given = readSetOptions(set, { own: {} }).settings;
+  const values: Values = new Map([["nodeName", "node"]]);
+  for (const [key, value] of given) {
+    values.set(key, settings.find((one) => one.key === key)!.kind.parse(value));
+  }
+  const file = root + CONFIG_PATH;
+  try {
+    Deno.lstatSync(file);
+    return loadConfig(file, values);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      say(`note: ${(error as Error).message}; going by the defaults`);
+    }
+    return loadConfig(undefined, values);
+  }
+}
+
+const footer = `
+Where a DaemonSet runs the agents, delete that instead: pcnk manifest | kubectl delete -f -
+It cleans every node up.
+
+Examples:
+  pcnk uninstall --dry-run
+  pcnk uninstall --set bpffs=/sys/fs/bpf/other
+`;
