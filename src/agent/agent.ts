@@ -136,8 +136,9 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   hostServices.start();
   clusterNode.start(); // from here on pods may come
   if (configFile !== undefined) stack.use(followConfig(configFile, config, network, log));
-  const { healthAddress } = config;
-  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, healthAddress });
+  const { healthAddress, nodeName, manifests, kubeconfig } = config;
+  const told = { healthAddress, nodeName, manifests, kubeconfig };
+  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);

@@ -13,7 +13,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   install: ["*"],
   "src/cli": ["*"],
   "src/lab": ["*"],
-  "src/view": ["src/bpf", "src/linux", "src/model", "src/routing"],
+  "src/view": ["src/bpf", "src/linux", "src/model", "src/routing", "src/services"],
   "src/build": [],
   "src/agent": [
     ...["install", "src/bpf", "src/cluster", "src/config", "src/linux", "src/model"],

@@ -26,6 +26,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./agent.ts")).agentCommand()),
   },
   {
+    name: "describe",
+    summary: "a Service: what the cluster says, what this node should hold, what it holds",
+    load: async () => plain((await import("./describe.ts")).describeCommand()),
+  },
+  {
     name: "get",
     summary: "show what the data plane holds: services, backends, sessions, counters, …",
     load: async () => plain((await import("./get.ts")).getCommand()),

@@ -23,6 +23,7 @@ export function decodeService(object: Fields, path: Path): Service {
     clusterIPs: addresses.filter((address) => address !== "None"),
     headless: addresses.includes("None"),
     ports: decodePorts(spec, at),
+    ...selector(spec, at),
     publishNotReadyAddresses: flag(
       spec.publishNotReadyAddresses,
       [...at, "publishNotReadyAddresses"],
@@ -42,6 +43,14 @@ export function decodeService(object: Fields, path: Path): Service {
   };
   if (meta.createdAt !== undefined) service.createdAt = meta.createdAt;
   return service;
+}
+
+/** As kubectl's -l takes it. */
+function selector(spec: Fields, at: Path): { selector?: string } {
+  const labels = Object.entries(fields(spec.selector, [...at, "selector"]));
+  return labels.length === 0
+    ? {}
+    : { selector: labels.map(([key, value]) => `${key}=${value}`).join() };
 }
 
 /** clusterIPs, or clusterIP where only that is given; IPv6 ones are left out. */

@@ -35,6 +35,8 @@ export interface Service {
   /** `clusterIP: None`. */
   headless: boolean;
   ports: ServicePort[];
+  /** `app=web,tier=front`, for people; undefined: none. */
+  selector?: string;
   publishNotReadyAddresses: boolean;
   internalTrafficPolicy: "Cluster" | "Local";
   /** sessionAffinity ClientIP: its timeout in seconds; 0 without affinity. */

@@ -1,0 +1,185 @@
+/** `pcnk describe service`: what the cluster says, what this node should hold, what its kernel holds. */
+import { Argument, Command, Option } from "@commander-js/extra-typings";
+import process from "node:process";
+import { chooseSource, openSource } from "../agent/cluster_source.ts";
+import { createLog } from "../agent/log.ts";
+import { loadConfig } from "../config/load.ts";
+import { applyChange, type ClusterState, emptyState } from "../model/state.ts";
+import { describeService, type Description, isSame } from "../view/describe.ts";
+import { NodeReader } from "../view/node.ts";
+import { columns, type Paint, streamLook } from "../view/terminal.ts";
+import { placeOption } from "./options.ts";
+import { UsageError } from "./usage.ts";
+
+/** Milliseconds for the API server to answer. */
+const patienceMs = 20_000;
+
+/** The `describe` subcommand. */
+export function describeCommand() {
+  return new Command("describe")
+    .description(
+      "Compare what the cluster says of a Service, what this node should hold for it, and what its kernel holds. Needs root.",
+    )
+    .addArgument(new Argument("<what>", "service").choices(["service", "svc"] as const))
+    .argument("<name>", "namespace/name; without a namespace: default")
+    .option(
+      "--config <FILE>",
+      "the agent's configuration: where objects come from, and this node's name",
+    )
+    .option("--kubeconfig <FILE>", "where objects come from: the API server of this file")
+    .option("--manifests <DIR>", "where objects come from: this directory")
+    .option("--node-name <NAME>", "this node's name in the cluster (default: as the agent told)")
+    .addOption(
+      new Option("-o, --output <FORMAT>", "text or json").choices(["text", "json"] as const)
+        .default("text" as const),
+    )
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", help)
+    .action(async (_, name, options) => {
+      if (Deno.uid() !== 0) {
+        throw new Error("pcnk describe reads the kernel's maps: it must run as root");
+      }
+      const { bpffs, stateDir, output } = options;
+      using node = new NodeReader({ bpffs, stateDir });
+      const { state, nodeName } = await readCluster(options);
+      const key = name.includes("/") ? name : `default/${name}`;
+      const found = describeService(node, state, nodeName, key);
+      if (found === undefined) {
+        throw new Error(`there is no Service ${key}, neither in the cluster nor in the kernel`);
+      }
+      console.log(
+        output === "json"
+          ? JSON.stringify(found, null, 2)
+          : render(found, streamLook(Deno.stdout).paint),
+      );
+      if (found.findings.some(({ good }) => !good)) process.exitCode = 1;
+    });
+}
+
+const help = `
+Objects are read from where the agent reads them; give --kubeconfig where the agent uses its Pod's own credentials.
+
+Exit codes: 0 the kernel is right and clients are served, 1 something is not as it should be.
+
+Example:
+  pcnk describe service default/web --kubeconfig /etc/kubernetes/admin.conf
+`;
+
+/** What the agent tells of itself in agent.json, as far as this wants to know. */
+interface AgentSource {
+  nodeName?: string;
+  manifests?: string;
+  kubeconfig?: string;
+}
+
+interface Where {
+  stateDir: string;
+  config?: string;
+  kubeconfig?: string;
+  manifests?: string;
+  nodeName?: string;
+}
+
+/** All objects, once. */
+async function readCluster(where: Where): Promise<{ state: ClusterState; nodeName: string }> {
+  const agent = readAgent(where.stateDir);
+  const given = new Map<string, unknown>();
+  const nodeName = where.nodeName ?? (where.config === undefined ? agent.nodeName : undefined);
+  if (nodeName !== undefined) given.set("nodeName", nodeName);
+  if (where.manifests !== undefined) given.set("manifests", where.manifests);
+  else if (where.kubeconfig !== undefined) given.set("kubeconfig", where.kubeconfig);
+  else if (where.config === undefined && agent.manifests !== undefined) {
+    given.set("manifests", agent.manifests);
+  } else if (where.config === undefined && agent.kubeconfig !== undefined) {
+    given.set("kubeconfig", agent.kubeconfig);
+  }
+  const config = loadConfig(where.config, given);
+  let choice;
+  try {
+    choice = chooseSource(config);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const state = emptyState();
+  const log = createLog("silent", config.nodeName);
+  const source = openSource(choice, [{
+    changes: (changes) => changes.forEach((change) => void applyChange(state, change)),
+  }], log);
+  try {
+    await within(source.start());
+  } finally {
+    source.close();
+  }
+  return { state, nodeName: config.nodeName };
+}
+
+function readAgent(stateDir: string): AgentSource {
+  try {
+    return JSON.parse(Deno.readTextFileSync(`${stateDir}/agent.json`));
+  } catch {
+    return {}; // it does not run
+  }
+}
+
+function within(work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, failed) => {
+    const text = `the cluster's objects could not be read within ${
+      patienceMs / 1000
+    } s: is the API server there?`;
+    timer = setTimeout(() => failed(new Error(text)), patienceMs);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+function render({ service, endpoints, frontends, findings }: Description, paint: Paint): string {
+  const head = [
+    ["Service:", `${service.namespace}/${service.name}`],
+    ["Type:", service.headless ? "headless" : service.type],
+    [
+      "Addresses:",
+      [...service.clusterIPs, ...service.externalIPs ?? [], ...service.loadBalancerIPs ?? []].join(
+        ", ",
+      ) || "none",
+    ],
+    ["Selector:", service.selector ?? "none"],
+  ];
+  const ends = endpoints.map(({ address, node, pod, state }) => [
+    address,
+    node ?? "-",
+    pod ?? "-",
+    paint(state === "ready" ? "green" : "yellow", state),
+  ]);
+  const list = (backends: string[] | null) =>
+    backends === null
+      ? "no entry"
+      : backends.length === 0
+      ? "no backends"
+      : `${backends.length}: ${short(backends)}`;
+  const rows = frontends.map((one) => [
+    one.frontend,
+    one.from,
+    list(one.wanted),
+    isSame(one) ? paint("green", "the same") : paint("red", list(one.held)),
+  ]);
+  const title = (words: string[]) => words.map((word) => paint("bold", word));
+  return [
+    ...columns(head),
+    "",
+    ...(ends.length === 0
+      ? ["no endpoints"]
+      : columns([title(["ENDPOINT", "NODE", "POD", "STATE"]), ...ends])),
+    "",
+    ...(rows.length === 0
+      ? ["no entries in the data plane"]
+      : columns([title(["FRONTEND", "FROM", "WANTED", "KERNEL"]), ...rows])),
+    "",
+    ...findings.map(({ good, text }) => paint(good ? "green" : "red", `→ ${text}`)),
+  ].join("\n");
+}
+
+/** Some of them: a Service may have thousands. */
+function short(backends: readonly string[]): string {
+  return backends.length <= 4 ? backends.join(" ") : `${backends.slice(0, 3).join(" ")} …`;
+}

@@ -1,0 +1,199 @@
+/**
+ * A Service three times: what the cluster's objects say, what this node should hold for it by that, and what its kernel holds.
+ * Where the last two differ, or where a client would not get through, it says so.
+ */
+import { SCOPE, SERVICE_FLAG } from "../bpf/layout.ts";
+import { type Frontend, frontendKey, isAddressKey, parseFrontendKey } from "../model/frontend.ts";
+import { objectKey, type Service } from "../model/objects.ts";
+import type { ClusterState } from "../model/state.ts";
+import { DesiredState } from "../services/desired.ts";
+import { endpointGroups, isReady } from "../services/endpoints.ts";
+import type { ServiceIssue } from "../services/frontends.ts";
+import { parsePortName, protocolName } from "./names.ts";
+import type { NodeReader } from "./node.ts";
+
+/** An endpoint of the Service's slices, in any state. */
+export interface DescribedEndpoint {
+  address: string;
+  node?: string;
+  pod?: string;
+  /** ready, terminating, or neither of them. */
+  state: "ready" | "terminating" | "not ready";
+}
+
+/** An address and port of the Service on this node. */
+export interface DescribedFrontend {
+  /** `10.96.0.1:80/TCP`, `*:30080/TCP`. */
+  frontend: string;
+  from: "inside" | "outside";
+  /** `10.1.0.2:8080` of each; null: there should be, or is, no such entry. */
+  wanted: string[] | null;
+  held: string[] | null;
+}
+
+export interface Description {
+  service: Service;
+  endpoints: DescribedEndpoint[];
+  frontends: DescribedFrontend[];
+  issues: ServiceIssue[];
+  /** What follows from all that, a line each; the first is the most important. */
+  findings: { good: boolean; text: string }[];
+}
+
+/** @returns undefined when the cluster has no such Service and the kernel neither */
+export function describeService(
+  node: NodeReader,
+  state: ClusterState,
+  nodeName: string,
+  name: string,
+): Description | undefined {
+  const service = state.services.get(name);
+  const desired = new DesiredState(nodeName, state);
+  const { groups, issues } = desired.round();
+  const frontends = [...groups].find((group) => group.service === name)?.frontends ?? [];
+  const rows = compare(node, name, frontends);
+  if (service === undefined && rows.length === 0) return undefined;
+  const described: Service = service ?? unknownService(name);
+  const endpoints = endpointsOf(state, described);
+  const own = issues.filter((issue) => issue.service === name);
+  const findings = judge(described, service !== undefined, endpoints, rows, own);
+  return { service: described, endpoints, frontends: rows, issues: own, findings };
+}
+
+/** Stands for a Service that only the kernel has. */
+function unknownService(key: string): Service {
+  const [namespace = "", name = ""] = key.split("/");
+  return {
+    kind: "Service",
+    namespace,
+    name,
+    type: "ClusterIP",
+    clusterIPs: [],
+    headless: false,
+    ports: [],
+    publishNotReadyAddresses: false,
+    internalTrafficPolicy: "Cluster",
+    affinitySeconds: 0,
+  };
+}
+
+function endpointsOf(state: ClusterState, service: Service): DescribedEndpoint[] {
+  const found = new Map<string, DescribedEndpoint>();
+  for (const { endpoints } of endpointGroups(state, objectKey(service))) {
+    for (const endpoint of endpoints) {
+      const { address, nodeName, pod, terminating } = endpoint;
+      found.set(address, {
+        address,
+        ...(nodeName === undefined ? {} : { node: nodeName }),
+        ...(pod === undefined ? {} : { pod }),
+        state: isReady(service, endpoint) ? "ready" : terminating ? "terminating" : "not ready",
+      });
+    }
+  }
+  return [...found.values()].sort((a, b) => a.address < b.address ? -1 : 1);
+}
+
+/** Every entry that should be there or is, without those of addresses alone. */
+function compare(node: NodeReader, name: string, wanted: readonly Frontend[]): DescribedFrontend[] {
+  const rows = new Map<string, DescribedFrontend>();
+  const row = (key: string) => {
+    const { addr, port, proto, scope } = parseFrontendKey(key);
+    const found = rows.get(key) ?? {
+      frontend: `${addr === "0.0.0.0" ? "*" : addr}:${port}/${protocolName(proto)}`,
+      from: scope === SCOPE.CLUSTER ? "inside" as const : "outside" as const,
+      wanted: null,
+      held: null,
+    };
+    rows.set(key, found);
+    return found;
+  };
+  for (const frontend of wanted) {
+    const key = frontendKey(frontend);
+    if (isAddressKey(key)) continue;
+    row(key).wanted = frontend.backends.map(({ addr, port }) => `${addr}:${port}`).sort();
+  }
+  const { services, backends } = node.maps;
+  for (const [key, { id, first, count, flags }] of services.entries()) {
+    if (flags & SERVICE_FLAG.ADDRESS) continue;
+    const text = frontendKey(key);
+    const named = parsePortName(node.portName(id));
+    if (`${named.namespace}/${named.service}` !== name && !rows.has(text)) continue;
+    row(text).held = backends.range(first, count).map(({ addr, port }) => `${addr}:${port}`).sort();
+  }
+  return [...rows.values()];
+}
+
+/** Whether the kernel holds what it should. */
+export function isSame({ wanted, held }: DescribedFrontend): boolean {
+  return wanted === null ? held === null : held !== null && wanted.join() === held.join();
+}
+
+function judge(
+  service: Service,
+  known: boolean,
+  endpoints: readonly DescribedEndpoint[],
+  rows: readonly DescribedFrontend[],
+  issues: readonly ServiceIssue[],
+): Description["findings"] {
+  const findings: Description["findings"] = [];
+  const bad = (text: string) => void findings.push({ good: false, text });
+  if (!known) {
+    bad(
+      "the cluster has no such Service, but the kernel does: a full round of the agent removes it",
+    );
+  }
+  for (const { reason, message } of issues) bad(`${reason}: ${message}`);
+  const different = rows.filter((one) => !isSame(one)).length;
+  if (known && different > 0) {
+    bad(
+      `the kernel differs from what the cluster says in ${different} of ${rows.length} entries: does the agent run ` +
+        "(pcnk status)? a change takes some milliseconds, else see the agent's log",
+    );
+  }
+  if (known) findings.push(...reach(service, endpoints, rows));
+  if (findings.length === 0) {
+    findings.push({
+      good: true,
+      text: "the kernel holds what the cluster says, and clients are served",
+    });
+  }
+  return findings;
+}
+
+/** Why clients are not served, as far as the objects are the reason. */
+function reach(
+  service: Service,
+  endpoints: readonly DescribedEndpoint[],
+  rows: readonly DescribedFrontend[],
+): Description["findings"] {
+  const bad = (text: string) => [{ good: false, text }];
+  if (service.type === "ExternalName") {
+    return [{ good: true, text: "ExternalName: a name for DNS; no packet ever meets it" }];
+  }
+  if (service.headless) {
+    return [{ good: true, text: "headless: clients ask DNS for the Pods' own addresses" }];
+  }
+  const selector = service.selector;
+  if (endpoints.length === 0) {
+    const why = selector === undefined
+      ? "it has no selector, and nobody made EndpointSlices for it"
+      : `no Pod matches its selector ${selector}: kubectl get pods -n ${service.namespace} -l ${selector}`;
+    return bad(`connections are refused: there are no endpoints; ${why}`);
+  }
+  if (!endpoints.some(({ state }) => state === "ready")) {
+    return bad(
+      `none of its ${endpoints.length} endpoints is ready: see the Pods' readiness probes`,
+    );
+  }
+  if (rows.some(({ wanted }) => wanted?.length === 0)) {
+    const outside = rows.filter(({ wanted }) => wanted?.length === 0).map(({ frontend, from }) =>
+      `${frontend} (${from})`
+    );
+    return bad(
+      `no backends on this node for ${
+        outside.join(", ")
+      }: a traffic policy Local, or a port that no endpoint has`,
+    );
+  }
+  return [];
+}
