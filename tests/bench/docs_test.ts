@@ -32,6 +32,21 @@ Deno.test("updatePage() replaces what is between the marks and nothing else", ()
   assert.equal(updatePage(page, report), page);
 });
 
+Deno.test("updatePage() keeps a table for some measures apart, until all are taken again", () => {
+  const some = (title: string): Report => ({
+    ...report,
+    settings: { ...report.settings, only: "a,b" },
+    results: [absoluteResult({ measure: "a", id: "a", title }, "MB", [1])],
+  });
+  const whole = updatePage(`before\n${begin}\nold\n${end}\nafter\n`, report);
+  const both = updatePage(whole, some("first"));
+  assert.match(both, /\| memory \|[^]*--docs --only a,b`[^]*\| first \|[^]*-->\nafter\n$/);
+  const again = updatePage(both, some("second"));
+  assert.match(again, /\| memory \|[^]*\| second \|/);
+  assert.doesNotMatch(again, /first/);
+  assert.equal(updatePage(again, report), whole);
+});
+
 Deno.test("updatePage() refuses a page that has no place for the table", () => {
   assert.throws(() => updatePage("nothing here", report), /no generated part/);
 });
