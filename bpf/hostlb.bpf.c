@@ -77,15 +77,18 @@ static __noinline enum verdict socket_connect(struct bpf_sock_addr *ctx, struct 
 	home = socket_home(ctx);
 	if (home == HOME_FOREIGN)
 		return VERDICT_ALLOWED;
-	found = frontend_find(&asked, ctx->protocol, home);
+	found = frontend_find(ctx, &asked, home);
 	if (!found.service && !found.refused) {
 		flow_forget(ctx, peer, false);
 		if (ctx->protocol == IPPROTO_UDP)
 			connection_record(ctx, NULL, peer);
 		return VERDICT_ALLOWED;
 	}
-	if (found.service)
-		backend = backend_choose(found.service, &index);
+	if (found.service) {
+		if (is_denied(ctx, home, found.service))
+			return VERDICT_DENIED;
+		backend = backend_choose(ctx, home, found.service, &asked, &index);
+	}
 	if (backend) {
 		peer->addr = backend->addr;
 		peer->port = backend->port;
@@ -117,7 +120,7 @@ static __noinline enum verdict socket_send(struct bpf_sock_addr *ctx, struct pee
 	home = socket_home(ctx);
 	if (home == HOME_FOREIGN)
 		return VERDICT_ALLOWED;
-	found = frontend_find(&asked, ctx->protocol, home);
+	found = frontend_find(ctx, &asked, home);
 	if (!found.service && !found.refused) {
 		flow_forget(ctx, peer, true);
 		return VERDICT_ALLOWED;
@@ -126,11 +129,13 @@ static __noinline enum verdict socket_send(struct bpf_sock_addr *ctx, struct pee
 		count_refusal(&found);
 		return VERDICT_DENIED;
 	}
+	if (is_denied(ctx, home, found.service))
+		return VERDICT_DENIED;
 	*peer = asked;
 	flow = flow_follow(ctx, found.service, peer);
 	if (flow == FLOW_ALIVE)
 		return VERDICT_ALLOWED;
-	backend = backend_choose(found.service, &index);
+	backend = backend_choose(ctx, home, found.service, &asked, &index);
 	if (!backend) {
 		count_refusal(&found);
 		return VERDICT_DENIED;

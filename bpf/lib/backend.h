@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "bounded.h"
 #include "config.h"
 #include "hash.h"
 #include "maps.h"
@@ -44,24 +45,15 @@ static __noinline __u32 maglev_index(const struct service *service, __u32 hash)
 	return number < service->count ? service->first + number : NOT_FOUND;
 }
 
-static __always_inline void affinity_key(const struct service *service, __be32 client,
-					 struct affinity_key *key)
-{
-	key->client = client;
-	key->service_id = service->id;
-	key->kind = AFFINITY_ADDRESS;
-}
-
 /* The backend that the client had, if that is not too long ago and it is still there.
  * Each new flow prolongs it. */
-static __noinline __u32 affinity_index(const struct service *service, __be32 client)
+static __noinline __u32 affinity_index(const struct service *service, __u64 client, __u32 kind)
 {
+	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
 	__u64 now = bpf_ktime_get_ns();
 	struct affinity *entry;
-	struct affinity_key key;
 	__u32 index;
 
-	affinity_key(service, client, &key);
 	entry = bpf_map_lookup_elem(&affinity, &key);
 	if (!entry ||
 	    (__s64)(now - entry->last_used) > (__s64)(service->affinity_seconds * SECOND))
@@ -75,34 +67,24 @@ static __noinline __u32 affinity_index(const struct service *service, __be32 cli
 	return index;
 }
 
-static __noinline void affinity_remember(const struct service *service, __be32 client,
+static __noinline void affinity_remember(const struct service *service, __u64 client, __u32 kind,
 					 const struct backend *backend, __u32 index)
 {
+	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
 	struct affinity value = {
 		.last_used = bpf_ktime_get_ns(),
 		.addr = backend->addr,
 		.port = backend->port,
 		.index = index,
 	};
-	struct affinity_key key;
 
-	affinity_key(service, client, &key);
 	bpf_map_update_elem(&affinity, &key, &value, BPF_ANY);
 }
 
-static __always_inline __u32 fresh_index(const struct service *service,
-					 const struct session_key *key)
-{
-	__u32 index = NOT_FOUND;
-
-	if (service->flags & SERVICE_MAGLEV)
-		index = maglev_index(service, client_hash(service, key));
-	return index == NOT_FOUND ? backend_index(service) : index;
-}
-
-/* A backend for a new flow; NULL: the service has none. `key` is the flow's. */
-static __noinline struct backend *backend_pick(const struct service *service,
-					       const struct session_key *key)
+/* A backend for a new flow, and its place; NULL: the service has none. `client` and `kind`
+ * are who has affinity, `hash` is looked at with Maglev only. */
+static __noinline struct backend *backend_for(const struct service *service, __u64 client,
+					      __u32 kind, __u32 hash, __u32 *place)
 {
 	struct backend *backend;
 	__u32 index = NOT_FOUND;
@@ -111,14 +93,27 @@ static __noinline struct backend *backend_pick(const struct service *service,
 	if (!service->count)
 		return NULL;
 	if (service->affinity_seconds)
-		index = affinity_index(service, key->src);
+		index = affinity_index(service, client, kind);
 	fresh = index == NOT_FOUND;
-	if (fresh)
-		index = fresh_index(service, key);
+	if (fresh && service->flags & SERVICE_MAGLEV)
+		index = maglev_index(service, hash);
+	if (index == NOT_FOUND)
+		index = backend_index(service);
 	backend = bpf_map_lookup_elem(&backends, &index);
 	if (!backend)
 		event(EVENT_BACKEND_MISSING);
 	else if (fresh && service->affinity_seconds)
-		affinity_remember(service, key->src, backend, index);
+		affinity_remember(service, client, kind, backend, index);
+	*place = index;
 	return backend;
+}
+
+/* The same for a packet: `key` is its flow's. */
+static __always_inline struct backend *backend_pick(const struct service *service,
+						    const struct session_key *key)
+{
+	__u32 hash = service->flags & SERVICE_MAGLEV ? client_hash(service, key) : 0;
+	__u32 index;
+
+	return backend_for(service, key->src, AFFINITY_ADDRESS, hash, &index);
 }

@@ -6,6 +6,8 @@
 
 #include <bpf/bpf_endian.h>
 
+#include "backend.h"
+#include "config.h"
 #include "maps_hostlb.h"
 #include "node_addrs.h"
 #include "service.h"
@@ -48,15 +50,21 @@ struct frontend {
 /* To clients inside the cluster externalTrafficPolicy means nothing, hence the scope.
  * Loopback, and the unspecified address that connect() takes for it, are the node's
  * only in its own namespace. A node's address is never refused: it has other ports. */
-static __always_inline struct frontend frontend_find(struct peer *asked, __u8 proto, enum home home)
+static __always_inline struct frontend frontend_find(struct bpf_sock_addr *ctx, struct peer *asked,
+						     enum home home)
 {
 	struct frontend found = {};
+	__u8 proto = ctx->protocol;
 
 	if (!asked->addr)
 		asked->addr = LOOPBACK;
 	found.service = service_find(asked->addr, asked->port, proto, SCOPE_CLUSTER);
-	if (found.service)
+	if (found.service) {
+		/* Only its packets tell which pod this is: lbrp will judge them. */
+		if (home == HOME_POD && found.service->flags & SERVICE_SOURCE_RANGES)
+			found.service = NULL;
 		return found;
+	}
 	if (is_loopback(asked->addr) ? home == HOME_NODE : !!node_addr_find(asked->addr))
 		found.service = service_find(0, asked->port, proto, SCOPE_CLUSTER);
 	else
@@ -64,17 +72,51 @@ static __always_inline struct frontend frontend_find(struct peer *asked, __u8 pr
 	return found;
 }
 
-/* A backend for a new flow, and its place. Session affinity belongs here; the client
- * is the network namespace, as its address is not known yet. */
-static __always_inline struct backend *backend_choose(const struct service *service, __u32 *index)
+/* The address that the socket's packets will have: the one it is bound to, else, of a
+ * process of the node, the node's. 0: unknown. */
+static __always_inline __be32 client_addr(struct bpf_sock_addr *ctx, enum home home)
 {
-	struct backend *backend;
+	struct node_config *config = node_config();
+	struct bpf_sock *sk = ctx->sk;
 
-	if (!service->count)
-		return NULL;
-	*index = backend_index(service);
-	backend = bpf_map_lookup_elem(&backends, index);
-	if (!backend)
-		event(EVENT_BACKEND_MISSING);
-	return backend;
+	if (sk && sk->src_ip4)
+		return sk->src_ip4;
+	return config && home == HOME_NODE ? config->node_addr : 0;
+}
+
+/* A backend for a new flow, and its place. Affinity is the network namespace's, which is
+ * one client however many addresses it has. Maglev goes by the source port as far as it
+ * is known: the same client mostly has another one each time, anyway. */
+static __always_inline struct backend *backend_choose(struct bpf_sock_addr *ctx, enum home home,
+						      const struct service *service,
+						      const struct peer *asked, __u32 *index)
+{
+	__u64 client = service->affinity_seconds ? bpf_get_netns_cookie(ctx) : 0;
+	struct bpf_sock *sk = ctx->sk;
+	struct session_key key = {};
+	__u32 port, hash = 0;
+
+	if (service->flags & SERVICE_MAGLEV) {
+		port = sk ? sk->src_port : 0; /* host byte order */
+		key.src = client_addr(ctx, home);
+		key.sport = port ? bpf_htons(port) : bpf_get_prandom_u32();
+		key.dport = asked->port;
+		key.proto = ctx->protocol;
+		hash = client_hash(service, &key);
+	}
+	return backend_for(service, client, AFFINITY_NETNS, hash, index);
+}
+
+/* May the process have this service? Kube-proxy drops what it sends, with its EPERM. */
+static __always_inline bool is_denied(struct bpf_sock_addr *ctx, enum home home,
+				      const struct service *service)
+{
+	if (!service->count && service->flags & SERVICE_LOCAL_ONLY) {
+		hostlb_count(HOSTLB_DENIED_NO_LOCAL);
+		return true;
+	}
+	if (source_allowed(service, client_addr(ctx, home)))
+		return false;
+	hostlb_count(HOSTLB_DENIED_SOURCE);
+	return true;
 }

@@ -59,5 +59,7 @@ enum hostlb_event {
 	HOSTLB_REFUSED_NO_BACKEND,
 	HOSTLB_REFUSED_NO_PORT, /* the address has no such service port */
 	HOSTLB_NOT_RECORDED, /* no memory: the process sees the backend's address */
+	HOSTLB_DENIED_NO_LOCAL, /* internalTrafficPolicy Local, and no backend here */
+	HOSTLB_DENIED_SOURCE, /* loadBalancerSourceRanges without the node's address */
 	HOSTLB_EVENTS,
 };

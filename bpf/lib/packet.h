@@ -13,6 +13,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bounded.h"
 #include "icmphdr.h"
 #include "reasons.h"
 #include "types.h"
@@ -28,15 +29,6 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
-
-/* Clang drops a mask that it can prove needless, but the verifier of 5.10 forgets
- * a number's bounds once it has been on the stack: hide where it came from. */
-#define bounded(value, mask)                                                               \
-	({                                                                                 \
-		__u64 __value = (value);                                                   \
-		asm volatile("" : "+r"(__value));                                          \
-		__value & (mask);                                                          \
-	})
 
 enum fragment_part {
 	FRAGMENT_WHOLE = 0, /* not fragmented */

@@ -81,6 +81,8 @@ export const hostlbEvents = [
   { name: "hostlb_refused_no_backend", help: "refused: the service has no backends" },
   { name: "hostlb_refused_no_port", help: "refused: the service address has no such port" },
   { name: "hostlb_not_recorded", help: "no memory: the process sees the backend's address" },
+  { name: "hostlb_denied_no_local", help: "denied: traffic policy Local, and no backend here" },
+  { name: "hostlb_denied_source", help: "denied: the service is not for this node's address" },
 ] as const;
 
 /** Name of an event. */

@@ -1,11 +1,14 @@
 /** hostlb on the real kernel: real sockets of processes in a cgroup, pods as namespaces. */
 import assert from "node:assert/strict";
 import type { SocketLb } from "../../src/bpf/hostlb.ts";
+import { AFFINITY_KIND, emptyNodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
+import { packMaglev } from "../../src/services/maglev.ts";
 import * as needs from "../support/needs.ts";
 import {
   A,
   B,
   type Driver,
+  GATEWAY,
   HostNode,
   NODE,
   OTHER_NODE,
@@ -364,4 +367,112 @@ test("removeHostlb() stops serving; connected sockets stay", async (node) => {
   const late = await process.call("open", "tcp4");
   assert.deepEqual(await process.try("connect", late, VIP, 80), { error: "ENETUNREACH" });
   assert.deepEqual([...Deno.readDirSync(`${node.bpffs}/link`)], []);
+});
+
+test("a service that is local only and has no backend here is denied, not refused", async (node) => {
+  const process = node.process();
+  for (const proto of ["tcp", "udp"] as const) {
+    node.service(proto, VIP, 80, [], { flags: SERVICE_FLAG.LOCAL_ONLY });
+    const socket = await process.call("open", `${proto}4`);
+    assert.deepEqual(await process.try("connect", socket, VIP, 80), { error: "EPERM" });
+  }
+  const socket = await process.call("open", "udp4");
+  assert.deepEqual(await process.try("sendto", socket, "x", VIP, 80), { error: "EPERM" });
+  assert.equal(node.counter("hostlb_denied_no_local"), 3);
+});
+
+/** The node's own address is configured, and a range of clients of the service that was made last. */
+function ranges(node: HostNode, ...prefixes: string[]) {
+  const { config, source_ranges, services } = node.dataPlane.maps;
+  config.set(0, { ...emptyNodeConfig, node_addr: NODE });
+  const [[, { id }] = assert.fail("no service")] = services.entries();
+  for (const prefix of prefixes) {
+    const [addr = "", length] = prefix.split("/");
+    source_ranges.set({ prefixlen: 32 + Number(length), service_id: id, addr }, 0);
+  }
+}
+
+test("loadBalancerSourceRanges hold for the node's processes, by the node's address", async (node) => {
+  const process = node.process();
+  for (const proto of ["tcp", "udp"] as const) {
+    node.service(proto, VIP, 80, [ON_A], { flags: SERVICE_FLAG.SOURCE_RANGES, id: 77 });
+  }
+  ranges(node, "203.0.113.0/24");
+  for (const proto of ["tcp", "udp"] as const) {
+    const socket = await process.call("open", `${proto}4`);
+    assert.deepEqual(await process.try("connect", socket, VIP, 80), { error: "EPERM" });
+  }
+  const socket = await process.call("open", "udp4");
+  assert.deepEqual(await process.try("sendto", socket, "x", VIP, 80), { error: "EPERM" });
+  assert.equal(node.counter("hostlb_denied_source"), 3);
+  // A socket that is bound has the address that it is bound to.
+  ranges(node, `${GATEWAY}/32`);
+  const bound = await process.call("open", "tcp4");
+  await process.call("bind", bound, GATEWAY, 0);
+  await process.call("connect", bound, VIP, 80);
+  ranges(node, `${NODE}/32`);
+  await talk(process, "tcp4", VIP, 80);
+});
+
+test(
+  "socketLb all: who a pod is, for loadBalancerSourceRanges, lbrp knows",
+  async (node) => {
+    node.service("tcp", VIP, 80, [ON_A], { flags: SERVICE_FLAG.SOURCE_RANGES });
+    ranges(node, "0.0.0.0/0");
+    const process = node.process({ netns: node.pods.b });
+    const socket = await process.call("open", "tcp4");
+    // No lbrp is here: the packet leaves as it is.
+    const { error } = await process.try("connect", socket, VIP, 80);
+    assert.match(error ?? "", /timed out|UNREACH|TIMEDOUT/);
+    assert.equal(node.counter("hostlb_connected"), 0);
+  },
+  "all",
+);
+
+test("session affinity: a network namespace keeps its backend", async (node) => {
+  const process = node.process();
+  const backends = Array.from({ length: 8 }, (_, i) => i % 2 ? ON_A : ON_B);
+  for (const proto of ["tcp", "udp"] as const) {
+    node.service(proto, VIP, 80, backends, { affinity_seconds: 60 });
+    const servers = new Set<string>();
+    for (let i = 0; i < 16; i++) servers.add((await talk(process, `${proto}4`, VIP, 80)).server);
+    const loose = await process.call("open", "udp4");
+    if (proto === "udp") servers.add((await process.ask(loose, "x", VIP, 80)).server);
+    assert.equal(servers.size, 1, [...servers].join());
+    // Its backend gone, it gets the other one.
+    const left = servers.has("a") ? ON_B : ON_A;
+    node.service(proto, VIP, 80, [left], { affinity_seconds: 60 });
+    const moved = await talk(process, `${proto}4`, VIP, 80);
+    assert.equal(moved.server, left === ON_A ? "a" : "b");
+  }
+  const kinds = node.dataPlane.maps.affinity.entries().map(([{ kind }]) => kind);
+  assert.deepEqual(kinds, [AFFINITY_KIND.NETNS, AFFINITY_KIND.NETNS]);
+});
+
+test("Maglev: the table decides", async (node) => {
+  const size = 7;
+  const { maglev, config } = node.dataPlane.maps;
+  config.set(0, { ...emptyNodeConfig, node_addr: NODE, maglev_size: size });
+  [...packMaglev(new Uint16Array(size).fill(1))].forEach((slots, i) => maglev.set(i, slots));
+  const process = node.process();
+  node.service("tcp", VIP, 80, [ON_A, ON_B], { flags: SERVICE_FLAG.MAGLEV });
+  for (let i = 0; i < 8; i++) {
+    assert.equal((await talk(process, "tcp4", VIP, 80)).server, "b");
+  }
+  // By the source port, where it is known.
+  [...packMaglev(Uint16Array.from([0, 1, 0, 1, 0, 1, 0]))].forEach((slots, i) =>
+    maglev.set(i, slots)
+  );
+  const servers = new Map<number, string>();
+  for (const port of [41001, 41002, 41003, 41004, 41005, 41006, 41001, 41002, 41003]) {
+    const socket = await process.call("open", "udp4");
+    await process.call("bind", socket, NODE, port);
+    node.service("udp", VIP, 53, [ON_A, ON_B], { flags: SERVICE_FLAG.MAGLEV });
+    await process.call("connect", socket, VIP, 53);
+    const { server } = await process.ask(socket, "x");
+    assert.equal(server, servers.get(port) ?? server);
+    servers.set(port, server);
+    await process.call("close", socket);
+  }
+  assert.equal(new Set(servers.values()).size, 2);
 });

@@ -12,7 +12,7 @@ import { installHostlb, removeHostlb, type SocketLb } from "../../../src/bpf/hos
 import { endStaleUdpSockets } from "../../../src/bpf/hostlb_sockets.ts";
 import { installDataPlane } from "../../../src/bpf/install.ts";
 import { type HostlbEvent, hostlbEvents, hostlbMaps } from "../../../src/bpf/layout_hostlb.ts";
-import { NODE_ADDR_FLAG, SCOPE } from "../../../src/bpf/layout.ts";
+import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../../../src/bpf/map.ts";
 import { mapPin } from "../../../src/bpf/pins.ts";
 import { objGet } from "../../../src/bpf/syscall.ts";
@@ -32,7 +32,7 @@ export const B = "10.1.0.3";
 /** What the servers listen on. */
 export const PORT = 8080;
 
-const GATEWAY = "10.1.0.1";
+export const GATEWAY = "10.1.0.1";
 const LINK = 253; // scope of a route without a gateway
 
 type Proto = "tcp" | "udp";
@@ -183,7 +183,13 @@ export class HostNode {
   }
 
   /** A service with its backends as "10.1.0.2:8080"; again with other ones: it changes. Address 0.0.0.0: a NodePort. */
-  service(proto: Proto, addr: string, port: number, backends: string[]): void {
+  service(
+    proto: Proto,
+    addr: string,
+    port: number,
+    backends: string[],
+    change: Partial<Service> = {},
+  ): void {
     const { services } = this.dataPlane.maps;
     const key = { addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER };
     const first = this.#nextRun;
@@ -194,7 +200,7 @@ export class HostNode {
     }));
     const id = services.get(key)?.id ?? this.#nextId++;
     const common = { id, total_weight: 0, affinity_seconds: 0, table: 0 };
-    services.set(key, { ...common, first, count: backends.length, flags: 0 });
+    services.set(key, { ...common, first, count: backends.length, flags: 0, ...change });
     if (addr === "0.0.0.0") return;
     const address = { ...key, port: 0, proto: 0 };
     services.set(address, { ...common, first: 0, count: 0, flags: 1 });
