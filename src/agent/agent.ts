@@ -20,6 +20,7 @@ import { HealthServer } from "./health.ts";
 import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
+import { Memory } from "./memory.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
 import { mapCapacities } from "./map_sizes.ts";
@@ -140,6 +141,9 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   const told = { healthAddress, nodeName, manifests, kubeconfig };
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
   stack.defer(() => removeStateFile(stateDir, "agent.json"));
+  const memory = new Memory();
+  stack.defer(() => memory.stop());
+  memory.start();
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);
   log.info("ending; the data plane stays in place");

@@ -1,0 +1,19 @@
+/** glibc's memory allocator. */
+
+let symbols: { malloc_trim(pad: bigint): number } | undefined;
+
+/**
+ * Gives memory that was freed back to the kernel (malloc_trim(3)): what a large answer passed through on its way stays with
+ * the process otherwise. Some milliseconds. False where libc has no such function (musl).
+ */
+export function trimMemory(): boolean {
+  try {
+    symbols ??= Deno.dlopen("libc.so.6", {
+      malloc_trim: { parameters: ["usize"], result: "i32" },
+    }).symbols;
+  } catch {
+    return false;
+  }
+  symbols.malloc_trim(0n);
+  return true;
+}
