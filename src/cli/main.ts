@@ -56,6 +56,11 @@ const commands: Entry[] = [
     load: async () => plain((await import("./status.ts")).statusCommand()),
   },
   {
+    name: "topology",
+    summary: "this node's chain of services, drawn",
+    load: async () => plain((await import("./topology.ts")).topologyCommand()),
+  },
+  {
     name: "trace",
     summary: "what would happen to a packet, hop by hop",
     load: async () => plain((await import("./trace.ts")).traceCommand()),

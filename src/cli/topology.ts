@@ -1,0 +1,32 @@
+/** `pcnk topology`: the node's chain of services, drawn. */
+import { Command, Option } from "@commander-js/extra-typings";
+import { NodeReader } from "../view/node.ts";
+import { streamLook } from "../view/terminal.ts";
+import { readTopology, renderTopology, topologySvg } from "../view/topology.ts";
+import { placeOption } from "./options.ts";
+
+/** The `topology` subcommand. */
+export function topologyCommand() {
+  return new Command("topology")
+    .description(
+      "Draw this node's chain of services: pods, lbrp, bridge, tunnel, k8sdispatcher, uplink. Needs root.",
+    )
+    .addOption(new Option("--svg", "as a picture, on standard output"))
+    .addOption(
+      new Option("-o, --output <FORMAT>", "text or json").choices(["text", "json"] as const)
+        .default("text" as const),
+    )
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", "\nExamples:\n  pcnk topology\n  pcnk topology --svg > node1.svg\n")
+    .action(({ svg, output, bpffs, stateDir }) => {
+      if (Deno.uid() !== 0) {
+        throw new Error("pcnk topology reads the kernel's maps: it must run as root");
+      }
+      using node = new NodeReader({ bpffs, stateDir });
+      const topology = readTopology(node);
+      if (svg) console.log(topologySvg(topology).trimEnd());
+      else if (output === "json") console.log(JSON.stringify(topology, null, 2));
+      else console.log(renderTopology(topology, streamLook(Deno.stdout).paint));
+    });
+}

@@ -1,0 +1,61 @@
+import { equal, match, ok } from "node:assert/strict";
+import { painter } from "./terminal.ts";
+import { renderTopology, type Topology, topologySvg } from "./topology.ts";
+
+const plain = painter(false);
+
+const topology: Topology = {
+  pods: [
+    { pod: "default/web-1", address: "10.1.0.2", name: "veth1", programs: ["lbrp_from_pod"] },
+    { pod: "", address: "10.1.0.3", name: "veth22", programs: [] },
+  ],
+  bridges: [{ name: "pcnk0", programs: ["lbrp_to_pod"] }],
+  tunnels: [{ name: "pcnk_vxlan", programs: ["k8sd_from_overlay"], nodes: ["node2 10.2.0.0/24"] }],
+  uplinks: [{
+    name: "eth0",
+    address: "192.168.0.11",
+    programs: ["k8sd_from_uplink", "k8sd_to_uplink"],
+    nodes: ["node3 10.3.0.0/24"],
+  }],
+  hostHooks: 8,
+};
+
+Deno.test("renderTopology() draws what is there, and shows where a program is missing", () => {
+  equal(
+    renderTopology(topology, plain),
+    `\
+  default/web-1 10.1.0.2   ── veth1     ── [lbrp]    ─┐
+  pod 10.1.0.3             ── veth22    ── [nothing] ─┤
+  the node's own processes ── connect() ── [hostlb]  ─┤
+                                                      │
+                                                      ├─ pcnk0 [lbrp]   what the stack sends to pods
+                                                      ├─ pcnk_vxlan [k8sdispatcher]
+                                                      │     └─ node2 10.2.0.0/24
+                                                      └─ eth0 192.168.0.11 [k8sdispatcher]
+                                                            ├─ node3 10.3.0.0/24
+                                                            └─ the world`,
+  );
+});
+
+Deno.test("renderTopology() names some of many pods and nodes, and how many more there are", () => {
+  const pods = Array.from({ length: 100 }, (_, i) => ({
+    pod: `default/web-${i}`,
+    address: `10.1.0.${i}`,
+    name: `veth${i}`,
+    programs: ["lbrp_from_pod"],
+  }));
+  const nodes = Array.from({ length: 50 }, (_, i) => `node${i} 10.${i}.0.0/24`);
+  const [tunnel] = topology.tunnels;
+  const text = renderTopology({ ...topology, pods, tunnels: [{ ...tunnel!, nodes }] }, plain, 5);
+  match(text, /… 95 more pods/);
+  match(text, /… 45 more\n/);
+  ok(text.split("\n").length < 25);
+});
+
+Deno.test("topologySvg() is a picture of its own, with names that cannot break it", () => {
+  const [pod] = topology.pods;
+  const svg = topologySvg({ ...topology, pods: [{ ...pod!, pod: "default/<script>&" }] });
+  match(svg, /^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
+  match(svg, /default\/&lt;script&gt;&amp; 10\.1\.0\.2/);
+  ok(!svg.includes("<script>"));
+});
