@@ -26,21 +26,33 @@ export interface AttachmentContext {
 
 /** Reads the records; those that are half written or strange are left to the plugin's GC. */
 export function readRecords(stateDir: string): DeviceRecord[] {
+  return readValues(stateDir).flatMap(({ containerID, hostIfindex, hostIfname }) =>
+    typeof hostIfindex === "number" && typeof hostIfname === "string"
+      ? [{ containerID: String(containerID), hostIfindex, hostIfname }]
+      : []
+  );
+}
+
+/** Paths of the pods' network namespaces, as the runtime called them at the ADD; they may be gone. */
+export function readNetnsPaths(stateDir: string): string[] {
+  const paths = readValues(stateDir).flatMap(({ netns }) =>
+    typeof netns === "string" && netns.startsWith("/") ? [netns] : []
+  );
+  return [...new Set(paths)];
+}
+
+function readValues(stateDir: string): Record<string, unknown>[] {
   const directory = join(stateDir, "attachments");
-  const records: DeviceRecord[] = [];
+  const values: Record<string, unknown>[] = [];
   for (const name of listNames(directory)) {
     if (name.startsWith(".") || !name.endsWith(".json")) continue;
     try {
-      const value = JSON.parse(Deno.readTextFileSync(join(directory, name)));
-      const { containerID, hostIfindex, hostIfname } = value ?? {};
-      if (typeof hostIfindex === "number" && typeof hostIfname === "string") {
-        records.push({ containerID: String(containerID), hostIfindex, hostIfname });
-      }
+      values.push(JSON.parse(Deno.readTextFileSync(join(directory, name))) ?? {});
     } catch {
       // Removed meanwhile, or no JSON.
     }
   }
-  return records;
+  return values;
 }
 
 function listNames(directory: string): string[] {

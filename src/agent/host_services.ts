@@ -14,17 +14,19 @@ import type { AgentConfig } from "../config/schema.ts";
 import { NetnsCookieError } from "../linux/netns_cookie.ts";
 import { SockDiag, SockDiagError } from "../linux/sock_diag.ts";
 import type { Log } from "./log.ts";
+import { endStaleInPods } from "./pod_sockets.ts";
 
 /** Milliseconds after a change until sockets are looked at; changes come in bursts. */
 const settleMs = 200;
 
 export class HostServices {
   private active = false;
+  private toldLeft = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly dataPlane: DataPlane,
-    private readonly config: Pick<AgentConfig, "cgroup" | "socketLB">,
+    private readonly config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">,
     private readonly log: Log,
   ) {}
 
@@ -71,7 +73,9 @@ export class HostServices {
     try {
       using connections = openMap(objGet(pin), hostlbMaps.hostlb_connections);
       using diag = SockDiag.open();
-      const ended = endStaleUdpSockets(diag, { services, backends, connections });
+      const search = { services, backends, connections };
+      let ended = endStaleUdpSockets(diag, search);
+      if (this.config.socketLB === "all") ended += this.endInPods(search);
       if (ended > 0) this.log.info({ ended }, "UDP sockets to backends that are gone were ended");
     } catch (error) {
       if (!(error instanceof SockDiagError)) {
@@ -84,5 +88,17 @@ export class HostServices {
         `UDP sockets to removed backends stay: ${error.message}`,
       );
     }
+  }
+
+  private endInPods(search: Parameters<typeof endStaleInPods>[1]): number {
+    const { ended, left } = endStaleInPods(this.config.stateDir, search);
+    if (left > 0 && !this.toldLeft) {
+      this.log.warn(
+        { event: "PodSockets", left },
+        "UDP sockets to backends that are gone are in network namespaces that are not to be found",
+      );
+    }
+    this.toldLeft = left > 0;
+    return ended;
   }
 }

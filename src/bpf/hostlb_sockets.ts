@@ -17,7 +17,7 @@ const UDP = 17;
 export interface StaleSearch {
   readonly services: Pick<MapOf<typeof maps.services>, "get">;
   readonly backends: Pick<MapOf<typeof maps.backends>, "range">;
-  readonly connections: Pick<MapOf<typeof hostlbMaps.hostlb_connections>, "get">;
+  readonly connections: Pick<MapOf<typeof hostlbMaps.hostlb_connections>, "get" | "delete">;
 }
 
 /** Backends as `addr:port`, by frontend; undefined when that is no service. */
@@ -34,16 +34,37 @@ export function endStaleUdpSockets(
   const known: Known = new Map();
   return diag.connectedUdp()
     .filter((socket) => isStale(socket, search, known))
-    .filter((socket) => diag.destroy(socket))
+    .filter((socket) => {
+      // First: its process may connect it again at once.
+      search.connections.delete({ cookie: socket.cookie });
+      return diag.destroy(socket);
+    })
+    .length;
+}
+
+/** How many connections are stale, in whichever network namespace: by a look at the maps only. */
+export function countStale(
+  search: StaleSearch & {
+    readonly connections: Pick<MapOf<typeof hostlbMaps.hostlb_connections>, "entries">;
+  },
+): number {
+  const known: Known = new Map();
+  return search.connections.entries().filter(([, connection]) => isOver(connection, search, known))
     .length;
 }
 
 function isStale({ cookie, remote }: DiagSocket, search: StaleSearch, known: Known): boolean {
   const connection = search.connections.get({ cookie });
   if (!connection) return false;
-  const { addr, port, backend_addr, backend_port } = connection;
+  const { backend_addr, backend_port } = connection;
   // It was connected to somebody else meanwhile, in a cgroup or by a kernel that did not tell us.
   if (remote.addr !== backend_addr || remote.port !== backend_port) return false;
+  return isOver(connection, search, known);
+}
+
+/** Is the backend no longer one of the service's? */
+function isOver(connection: HostlbConnection, search: StaleSearch, known: Known): boolean {
+  const { addr, port, backend_addr, backend_port } = connection;
   const frontend = `${addr}:${port}`;
   if (!known.has(frontend)) known.set(frontend, backendsOf(connection, search));
   const backends = known.get(frontend);

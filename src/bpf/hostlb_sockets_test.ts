@@ -20,8 +20,12 @@ interface Given {
 function ends({ remote, connection, services = {} }: Given): boolean {
   const socket: DiagSocket = { family: 2, remote, cookie: 7n, id: new Uint8Array(48) };
   const backends = Object.values(services).flat();
+  const forgotten: bigint[] = [];
   const search: StaleSearch = {
-    connections: { get: ({ cookie }) => cookie === 7n ? connection : undefined },
+    connections: {
+      get: ({ cookie }) => cookie === 7n ? connection : undefined,
+      delete: ({ cookie }) => forgotten.push(cookie) > 0,
+    },
     services: {
       get({ addr, port, proto, scope }: ServiceKey): Service | undefined {
         const run = services[addr];
@@ -43,6 +47,7 @@ function ends({ remote, connection, services = {} }: Given): boolean {
   };
   const count = endStaleUdpSockets(diag, search);
   assert.equal(count, destroyed.length);
+  assert.deepEqual(forgotten, destroyed.map(({ cookie }) => cookie));
   return count > 0;
 }
 

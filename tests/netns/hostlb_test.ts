@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { SocketLb } from "../../src/bpf/hostlb.ts";
 import { AFFINITY_KIND, emptyNodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
+import { endStaleInPods } from "../../src/agent/pod_sockets.ts";
 import { packMaglev } from "../../src/services/maglev.ts";
 import * as needs from "../support/needs.ts";
 import {
@@ -476,3 +477,32 @@ test("Maglev: the table decides", async (node) => {
   }
   assert.equal(new Set(servers.values()).size, 2);
 });
+
+test("socketLb all: endStaleInPods() ends sockets in pods' namespaces", async (node) => {
+  const stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
+  try {
+    Deno.mkdirSync(`${stateDir}/attachments`);
+    const paths = ["/run/netns/pcnk-t-gone", node.pods.b.path];
+    paths.forEach((netns, i) =>
+      Deno.writeTextFileSync(`${stateDir}/attachments/c${i}@eth0.json`, JSON.stringify({ netns }))
+    );
+    node.service("udp", VIP, 53, [ON_A]);
+    const process = node.process({ netns: node.pods.b });
+    const { socket } = await talk(process, "udp4", VIP, 53);
+    using connections = node.map("hostlb_connections");
+    const { services, backends } = node.dataPlane.maps;
+    const end = () => endStaleInPods(stateDir, { services, backends, connections });
+    assert.deepEqual(end(), { ended: 0, left: 0 });
+    node.service("udp", VIP, 53, [ON_B]);
+    assert.deepEqual(end(), { ended: 1, left: 0 });
+    assert.deepEqual(await process.try("recv", socket), { error: "ECONNABORTED" });
+    assert.deepEqual(end(), { ended: 0, left: 0 });
+    assert.equal((await talk(process, "udp4", VIP, 53)).server, "b");
+    // One that is nowhere to be found stays.
+    Deno.removeSync(`${stateDir}/attachments/c1@eth0.json`);
+    node.service("udp", VIP, 53, [ON_A]);
+    assert.deepEqual(end(), { ended: 0, left: 1 });
+  } finally {
+    Deno.removeSync(stateDir, { recursive: true });
+  }
+}, "all");
