@@ -45,7 +45,7 @@ export async function withKubeProxy<T>(
     progress("API server");
     const control = await startControlPlane(stage, kit);
     progress(`${MANY} services`);
-    await fill(control, { services: MANY, backends: SERVER, nodes: 0 });
+    await fill(control, { services: MANY, backends: SERVER, nodes: 0 }, signal);
     progress("kube-proxy");
     const proxy = startRecordedProxy(stage, control, CLUSTER_CIDR);
     await proxy.restored((input) => input.split(`--to-destination ${SERVER}:`).length > MANY);
