@@ -28,6 +28,7 @@ import { Network } from "./network.ts";
 import { NodeSettingsLink } from "./node_settings.ts";
 import { Reconciler } from "./reconciler.ts";
 import { checkSnatPorts } from "./reserved_ports.ts";
+import { Vpc } from "./vpc.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
 import { checkUplinks } from "./uplink.ts";
 
@@ -92,15 +93,22 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   });
   stack.defer(() => clusterNode.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
+  const vpc = new Vpc({
+    nodeName: config.nodeName,
+    stateDir,
+    log,
+    changed: (routes) => network.vpcChanged(routes),
+  });
+  stack.defer(() => vpc.stop());
   const nodeSettings = new NodeSettingsLink(
     config,
-    [reconciler, network, nodeNames, clusterNode],
+    [reconciler, network, nodeNames, clusterNode, vpc],
     log,
   );
   stack.defer(() => nodeSettings.stop());
   const source = openSource(choice, [nodeSettings], log);
   stack.defer(() => source.close());
-  const checks = () => agentChecks({ reconciler, network, source, clusterNode, nodeSettings });
+  const checks = () => agentChecks({ reconciler, network, source, clusterNode, nodeSettings, vpc });
   const metrics = new Metrics({
     maps: dataPlane.maps,
     checks,
@@ -131,6 +139,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   await nodeSettings.start();
   await Promise.race([source.start(), aborted(signal)]); // the API server may be away for long
   if (signal.aborted) return;
+  vpc.start();
   network.start();
   nodeNames.start();
   reconciler.start();

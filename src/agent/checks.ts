@@ -5,6 +5,7 @@ import type { Check } from "./health.ts";
 import type { Network } from "./network.ts";
 import type { NodeSettingsLink } from "./node_settings.ts";
 import type { Reconciler } from "./reconciler.ts";
+import type { Vpc } from "./vpc.ts";
 
 export interface Parts {
   reconciler: Pick<Reconciler, "healthy">;
@@ -12,13 +13,14 @@ export interface Parts {
   source: Pick<Source, "trouble">;
   clusterNode: Pick<ClusterNode, "failure">;
   nodeSettings: Pick<NodeSettingsLink, "failing">;
+  vpc: Pick<Vpc, "failing">;
 }
 
 /** Milliseconds that the source may be without its server; restarts of API servers are everyday. */
 const graceMs = 10_000;
 
 export function agentChecks(parts: Parts): Check[] {
-  const { reconciler, network, source, clusterNode, nodeSettings } = parts;
+  const { reconciler, network, source, clusterNode, nodeSettings, vpc } = parts;
   return [
     {
       name: "maps",
@@ -33,6 +35,7 @@ export function agentChecks(parts: Parts): Check[] {
     { name: "cni", ready: true, failure: clusterNode.failure },
     { name: "source", failure: lasting(source.trouble) },
     { name: "settings", failure: lasting(nodeSettings.failing) },
+    { name: "vpc", failure: lasting(vpc.failing) },
   ];
 }
 

@@ -39,6 +39,7 @@ Deno.test("agentChecks() names a source that is away for longer than a restart t
     source: { trouble: { reason: "https://x is away", sinceMs } },
     clusterNode: { failure: undefined },
     nodeSettings: { failing: undefined },
+    vpc: { failing: undefined },
   });
   const failures = (sinceMs: number) =>
     agentChecks(parts(sinceMs)).flatMap(({ failure }) => failure === undefined ? [] : [failure]);

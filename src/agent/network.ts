@@ -51,6 +51,7 @@ export class Network {
   private unreserved: string | undefined;
   private failure: unknown;
   private started = false;
+  private vpcRoutes: ReadonlySet<string> | undefined;
 
   constructor(private readonly options: NetworkOptions) {
     const { config, dataPlane, nl, log } = options;
@@ -98,6 +99,12 @@ export class Network {
   /** A device, an address or a route may be another one: has anything changed that matters here? */
   devicesChanged() {
     if (this.started && JSON.stringify(this.findDevices()) !== this.seen) this.runner.request();
+  }
+
+  /** The cloud leads to these podCIDRs now; undefined: to none. */
+  vpcChanged(routes: ReadonlySet<string> | undefined) {
+    this.vpcRoutes = routes;
+    if (this.started) this.runner.request();
   }
 
   /** Live settings changed in the configuration object. */
@@ -150,6 +157,7 @@ export class Network {
         ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
       },
       uplinks,
+      ...(this.vpcRoutes === undefined ? {} : { vpcRoutes: this.vpcRoutes }),
     });
     this.podMtu = plan.mtu;
     this.masquerade(

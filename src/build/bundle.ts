@@ -3,7 +3,7 @@
  * not, and every embedded megabyte costs each start about two milliseconds.
  */
 import { builtinModules } from "node:module";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import * as esbuild from "esbuild";
@@ -28,6 +28,29 @@ import {fileURLToPath as __fu} from "node:url";
 const require = __cr(import.meta.url), __filename = __fu(import.meta.url), __dirname = import.meta.dirname, global = globalThis;
 `;
 const usesCommonJs = /\brequire\b|\b__filename\b|\b__dirname\b|\bglobal\b/;
+
+/**
+ * Of the AWS SDK's one table of all shapes of EC2 only what is used: computed keys (`[_xN]: …`) look to
+ * esbuild like code with effects, and keep the whole table. 1.4 MB become 0.33.
+ */
+const trimAws: Plugin = {
+  name: "trim-aws",
+  setup(build) {
+    build.onLoad({ filter: /@aws-sdk\/client-ec2\/.*\/schemas_\d+\.js$/ }, ({ path }) => {
+      const source = readFileSync(path, "utf8");
+      const names = new Map(
+        [...source.matchAll(/^const (_\w+) = ("[^"]*");$/gm)].map((
+          [, name, value],
+        ) => [name!, value!]),
+      );
+      const contents = source.replaceAll(
+        /\[(_\w+)\]:/g,
+        (key, name) => `${names.get(name) ?? key}:`,
+      );
+      return { contents, loader: "js" };
+    });
+  },
+};
 
 /** The plugin is a file of its own: a CNI call reads that and nothing else, which saves it a millisecond and a half. */
 const pluginApart: Plugin = {
@@ -62,7 +85,8 @@ export async function bundle(folder: string): Promise<string> {
         ...common,
         entryPoints: ["main.ts"],
         splitting: true,
-        plugins: [pluginApart, prefixBuiltins],
+        mainFields: ["module", "main"], // ES modules where there is a choice: of CommonJS nothing can be left out
+        plugins: [pluginApart, prefixBuiltins, trimAws],
       }),
       esbuild.build({
         ...common,

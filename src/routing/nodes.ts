@@ -26,6 +26,7 @@ export interface CheckedNode {
   publicIP?: number;
   podCIDRs: Prefix[];
   directRouting?: boolean;
+  vpcMode?: "aws";
 }
 
 /** What became of the Nodes. */
@@ -82,7 +83,7 @@ class Checker {
   }
 
   /** The Node alone, without a look at the others. */
-  #read({ name, internalIPs, podCIDRs, publicIP, directRouting }: RoutingNode) {
+  #read({ name, internalIPs, podCIDRs, publicIP, directRouting, vpcMode }: RoutingNode) {
     const address = internalIPs.map(parseIpv4).find((ip) => ip !== undefined && isUnicast(ip));
     if (address === undefined) {
       const given = internalIPs.length > 0 ? `, only ${internalIPs.join(", ")}` : "";
@@ -91,6 +92,7 @@ class Checker {
     }
     const node: CheckedNode = { name, address, podCIDRs: this.#readPrefixes(name, podCIDRs) };
     if (directRouting !== undefined) node.directRouting = directRouting;
+    if (vpcMode !== undefined) node.vpcMode = vpcMode;
     if (publicIP !== undefined) {
       const parsed = parseIpv4(publicIP);
       if (parsed !== undefined && isUnicast(parsed)) node.publicIP = parsed;

@@ -78,7 +78,9 @@ export function overlayMac(address: number): string {
  * What this node should hold. Never throws for the cluster's data: what cannot be used is left out and reported.
  * @throws {RangeError} for settings out of range
  */
-export function planRouting({ own: name, nodes, settings, uplinks }: RoutingInput): RoutingPlan {
+export function planRouting(
+  { own: name, nodes, settings, uplinks, vpcRoutes }: RoutingInput,
+): RoutingPlan {
   checkSettings(settings);
   const { own, peers, problems } = checkNodes(name, nodes, uplinks);
   const mtu = planMtu(settings, uplinks, name, problems);
@@ -102,7 +104,9 @@ export function planRouting({ own: name, nodes, settings, uplinks }: RoutingInpu
   for (const prefix of own.podCIDRs) {
     plan.routes.push({ type: "guard", destination: formatPrefix(prefix) });
   }
-  for (const peer of peers) addPeer(plan, peer, choose(own, peer, settings, uplinks));
+  for (const peer of peers) {
+    addPeer(plan, peer, choose(own, peer, settings, { uplinks, vpcRoutes }));
+  }
   plan.sysctls = planSysctls(device, uplinks);
   return plan;
 }
@@ -158,9 +162,47 @@ function planMtu(
 /** How to reach a peer. */
 type Way =
   & { reason: string }
-  & ({ mode: "direct"; nextHop: number; ifindex: number } | { mode: "overlay"; farEnd: number });
+  & (
+    | { mode: "direct" | "vpc"; nextHop: number; ifindex: number }
+    | { mode: "overlay"; farEnd: number }
+  );
+
+type Around = Pick<RoutingInput, "uplinks" | "vpcRoutes">;
 
 function choose(
+  own: CheckedNode,
+  peer: CheckedNode,
+  settings: RoutingSettings,
+  around: Around,
+): Way {
+  const vpc = throughVpc(own, peer, around);
+  if (typeof vpc === "object") return vpc;
+  const way = directOrOverlay(own, peer, settings, around.uplinks);
+  return vpc === undefined ? way : { ...way, reason: `${vpc}; ${way.reason}` };
+}
+
+/**
+ * The way through the cloud's network, or why there is none; undefined: none is wanted. Only where the cloud is known to
+ * lead there: a peer whose agent may not change routes, or whose subnet has a table of its own, is still reached by the tunnel.
+ * The router has the second address of every subnet (AWS: "subnet CIDR blocks", reserved addresses).
+ */
+function throughVpc(
+  own: CheckedNode,
+  peer: CheckedNode,
+  { uplinks, vpcRoutes }: Around,
+): Way | string | undefined {
+  if (own.vpcMode === undefined || own.vpcMode !== peer.vpcMode) return undefined;
+  if (!peer.podCIDRs.every((prefix) => vpcRoutes?.has(formatPrefix(prefix)))) {
+    return `the VPC has no route to the podCIDR of ${peer.name} (yet)`;
+  }
+  const shared = sharedSubnet(own, own, uplinks);
+  if (shared === undefined) return "no uplink has the InternalIP of this node";
+  const { uplink, subnet } = shared;
+  const reason = "the VPC routes to both nodes";
+  return { mode: "vpc", nextHop: subnet.first + 1, ifindex: uplink.ifindex, reason };
+}
+
+function directOrOverlay(
   own: CheckedNode,
   peer: CheckedNode,
   settings: RoutingSettings,
@@ -195,19 +237,19 @@ function sharedSubnet(own: CheckedNode, peer: CheckedNode, uplinks: readonly Upl
 }
 
 function addPeer(plan: RoutingPlan, peer: CheckedNode, way: Way) {
-  const nodeAddr = formatIpv4(way.mode === "direct" ? way.nextHop : way.farEnd);
+  const nodeAddr = formatIpv4(way.mode === "overlay" ? way.farEnd : way.nextHop);
   const mac = overlayMac(peer.address);
   const prefixes = peer.podCIDRs.map(formatPrefix);
   peer.podCIDRs.forEach((prefix, i) => {
-    const { route, neighbour } = way.mode === "direct"
-      ? directRoute(prefixes[i]!, nodeAddr, way.ifindex)
-      : overlayRoute(prefixes[i]!, prefix, nodeAddr, mac, plan.vni);
+    const { route, neighbour } = way.mode === "overlay"
+      ? overlayRoute(prefixes[i]!, prefix, nodeAddr, mac, plan.vni)
+      : directRoute(prefixes[i]!, nodeAddr, way.ifindex);
     plan.routes.push(route);
     if (neighbour !== undefined) plan.neighbours.push(neighbour);
     plan.remotes.push(
       {
         prefix: prefixes[i]!,
-        mode: way.mode,
+        mode: way.mode === "overlay" ? "overlay" : "direct",
         nodeAddr,
         mac: way.mode === "overlay" ? mac : NO_MAC,
       } satisfies Remote,

@@ -10,6 +10,8 @@ export interface RoutingNode extends Pick<Node, "name" | "internalIPs" | "podCID
   publicIP?: string;
   /** Annotation `pcnk.io/direct-routing`; undefined: as the settings say. */
   directRouting?: boolean;
+  /** Annotation `pcnk.io/vpc-mode`; undefined: off. */
+  vpcMode?: "aws";
   /** Milliseconds since the epoch; undefined for a manifest. The older of two Nodes keeps a disputed podCIDR. */
   createdAt?: number;
 }
@@ -49,6 +51,8 @@ export interface RoutingInput {
   nodes: Iterable<RoutingNode>;
   settings: RoutingSettings;
   uplinks: readonly Uplink[];
+  /** podCIDRs that the cloud's network leads to their nodes, from here; undefined: none. */
+  vpcRoutes?: ReadonlySet<string>;
 }
 
 /** Something wrong with the cluster's data, or with what stands in the way on this node. */
@@ -121,7 +125,8 @@ export interface Remote {
 /** How one other node is reached, and why so. */
 export interface Peer {
   node: string;
-  mode: RoutingMode;
+  /** vpc: a direct route to the cloud's router. */
+  mode: RoutingMode | "vpc";
   reason: string;
   nodeAddr: string;
   podCIDRs: string[];
