@@ -244,7 +244,7 @@ Deno.test({
       await failing({ endpoints: [etcd.url], ca: ca! }, /give etcd\.cert and etcd\.key/);
       await failing({ endpoints: [etcd.url] }, /UnknownIssuer.*look at etcd\.ca/);
       await failing({ endpoints: [etcd.url], ca: `${pki}/nothing` }, /nothing: is not there/);
-      await failing({ endpoints: [web.url] }, /answered 404.*is it an etcd server/);
+      await failing({ endpoints: [web.url] }, /404.*is it an etcd server/);
       for (
         const words of [["user", "add", "root:pw"], ["user", "grant-role", "root", "root"], [
           "auth",

@@ -320,6 +320,6 @@ function hint(message: string, { username, endpoints }: EtcdAccess): string {
   if (/Certificate ?Required|Bad ?Certificate/i.test(message)) {
     return "; give etcd.cert and etcd.key";
   }
-  if (/answered 404/.test(message)) return "; is it an etcd server, version 3.4 or newer?";
+  if (/\b404\b/.test(message)) return "; is it an etcd server, version 3.4 or newer?";
   return endpoints.length === 0 ? "; give etcd_url" : "";
 }
