@@ -6,6 +6,10 @@ import assert from "node:assert/strict";
 import { createLog } from "../../src/agent/log.ts";
 import { NodeCondition } from "../../src/agent/node_condition.ts";
 import { NodeEvents } from "../../src/agent/node_events.ts";
+import type { Access } from "../../src/cluster/kube/access.ts";
+import { loadKubeconfig } from "../../src/cluster/kube/kubeconfig.ts";
+import { KubeSource } from "../../src/cluster/kube/source.ts";
+import { Recorder } from "../../src/cluster/test_support.ts";
 import { ApiClient, ApiError } from "../../src/cluster/kube/client.ts";
 import { clusterRules } from "../../src/cluster/kube/rbac.ts";
 import { sourceCases } from "../../src/cluster/kube/test_cases.ts";
@@ -33,6 +37,7 @@ Deno.test({
           await run(world);
         });
       }
+      await test.step("certificates are checked as the kubeconfig says", () => tlsChecks(admin));
       await test.step("each right to read is needed, and missed by name", () => leastRights(admin));
       await test.step("the role does not reach beyond its work", () => notMore(admin));
       await test.step("Node status and Events are written with the role", () => writes(admin));
@@ -41,6 +46,38 @@ Deno.test({
     }
   },
 });
+
+/** The server's certificate has `kubernetes` and addresses in it, and comes from the kit's own CA. */
+async function tlsChecks(admin: Admin) {
+  const { ca, ...bare } = loadKubeconfig(admin.kit.kubeconfig);
+  const signal = AbortSignal.timeout(20_000);
+  const tries: [string, Partial<Access>, RegExp | undefined][] = [
+    ["the CA's", { ca: ca! }, undefined],
+    ["nobody's known", {}, /cannot be reached: .*UnknownIssuer/],
+    ["nobody's known, and not checked", { insecure: true }, undefined],
+    ["of another name that it has", { ca: ca!, tlsServerName: "kubernetes" }, undefined],
+    [
+      "of a name that it has not",
+      { ca: ca!, tlsServerName: "other" },
+      /cannot be reached: .*other/,
+    ],
+  ];
+  for (const [what, rest, refusal] of tries) {
+    const client = new ApiClient({ ...bare, ...rest });
+    const answer = client.json("/version", { signal });
+    if (refusal === undefined) assert.ok((await answer).gitVersion, what);
+    else await assert.rejects(answer, refusal, what);
+    client.close();
+  }
+  // A watch goes through the relays as well, and ends when it is told to.
+  for (const rest of [{ insecure: true }, { ca: ca!, tlsServerName: "kubernetes" }]) {
+    const sink = new Recorder();
+    const source = new KubeSource({ ...bare, ...rest }, sink, { goodWatchMs: 100 });
+    await source.start();
+    assert.ok(sink.objects.has("Service default/kubernetes"));
+    await source.closeAndWait();
+  }
+}
 
 async function leastRights(admin: Admin) {
   for (const resource of ["services", "endpoints", "nodes", "pods"]) {

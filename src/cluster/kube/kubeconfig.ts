@@ -62,13 +62,15 @@ function clusterOf(cluster: Fields, at: Path, file: string): Omit<Access, "from"
   const ca = pem(cluster, "certificate-authority", at, file);
   const tlsServerName = text(cluster["tls-server-name"], [...at, "tls-server-name"]);
   const proxyUrl = text(cluster["proxy-url"], [...at, "proxy-url"]);
+  const key = "insecure-skip-tls-verify";
+  const insecure = flag(cluster[key], [...at, key], false);
+  if (proxyUrl && (insecure || tlsServerName)) {
+    const other = insecure ? key : "tls-server-name";
+    throw new DecodeError([...at, "proxy-url"], `is not supported together with ${other}`);
+  }
   return {
     server,
-    insecure: flag(
-      cluster["insecure-skip-tls-verify"],
-      [...at, "insecure-skip-tls-verify"],
-      false,
-    ),
+    insecure,
     ...(ca === undefined ? {} : { ca }),
     ...(tlsServerName ? { tlsServerName } : {}),
     ...(proxyUrl ? { proxyUrl } : {}),

@@ -27,15 +27,9 @@ Deno.test("parseKubeconfig() reads the current context's cluster", () => {
   });
   const both = { "certificate-authority": "x", "certificate-authority-data": btoa("PEM") };
   assert.deepEqual(access(both).ca, { text: "PEM" });
-  const rest = access({
-    "insecure-skip-tls-verify": true,
-    "tls-server-name": "api",
-    "proxy-url": "http://proxy:3128",
-  });
-  assert.deepEqual(
-    [rest.insecure, rest.tlsServerName, rest.proxyUrl],
-    [true, "api", "http://proxy:3128"],
-  );
+  const rest = access({ "insecure-skip-tls-verify": true, "tls-server-name": "api" });
+  assert.deepEqual([rest.insecure, rest.tlsServerName], [true, "api"]);
+  assert.equal(access({ "proxy-url": "http://proxy:3128" }).proxyUrl, "http://proxy:3128");
 });
 
 Deno.test("parseKubeconfig() reads every way to say who one is", () => {
@@ -70,6 +64,10 @@ const wrong: Record<string, [string, RegExp]> = {
   "a server that is no URL": [config({ server: "10.0.0.1" }), /clusters\.k\.server: "10\.0\.0\.1"/],
   "a server of another protocol": [config({ server: "ftp://h" }), /is not a URL/],
   "data that is not base64": [config({ "certificate-authority-data": "?" }), /is not base64/],
+  "a proxy and a name for the certificate": [
+    config({ "proxy-url": "http://p", "tls-server-name": "x" }),
+    /proxy-url: is not supported together with tls-server-name/,
+  ],
   "a certificate without its key": [config({}, { "client-certificate": "c" }), /belong together/],
   "an auth-provider": [config({}, { "auth-provider": { name: "gcp" } }), /use exec/],
   "a plugin of a version that nobody knows": [
