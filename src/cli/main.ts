@@ -1,86 +1,15 @@
 /**
- * The command line: a table of subcommands, each imported only when it is called.
+ * The command line. The subcommands are in commands.ts; of their modules only the one that is called is imported.
  *
  * Exit codes: 0 done, 1 it did not work (the reason is on standard error), 2 the call itself was wrong.
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
+import { commands } from "./commands.ts";
 import { UsageError } from "./usage.ts";
-
-/** A subcommand module exports a function that makes its Command. */
-type Loader = () => Promise<Command>;
-
-interface Entry {
-  name: string;
-  summary: string;
-  load: Loader;
-}
 
 // deno-lint-ignore no-explicit-any -- each command has its own option types; here only the base matters
 const plain = (command: any): Command => command as Command;
-
-const commands: Entry[] = [
-  {
-    name: "agent",
-    summary: "run the node agent: cluster objects in, eBPF maps out",
-    load: async () => plain((await import("./agent.ts")).agentCommand()),
-  },
-  {
-    name: "describe",
-    summary: "a Service: what the cluster says, what this node should hold, what it holds",
-    load: async () => plain((await import("./describe.ts")).describeCommand()),
-  },
-  {
-    name: "get",
-    summary: "show what the data plane holds: services, backends, sessions, counters, …",
-    load: async () => plain((await import("./get.ts")).getCommand()),
-  },
-  {
-    name: "install",
-    summary: "put pcnk onto this node, or upgrade it",
-    load: async () => plain((await import("./install.ts")).installCommand()),
-  },
-  {
-    name: "lab",
-    summary: "a cluster of network namespaces on this machine",
-    load: async () => plain((await import("./lab.ts")).labCommand()),
-  },
-  {
-    name: "monitor",
-    summary: "what becomes of packets, as it happens: drops with their reasons",
-    load: async () => plain((await import("./monitor.ts")).monitorCommand()),
-  },
-  {
-    name: "status",
-    summary: "is this node well, and if not, what to do",
-    load: async () => plain((await import("./status.ts")).statusCommand()),
-  },
-  {
-    name: "topology",
-    summary: "this node's chain of services, drawn",
-    load: async () => plain((await import("./topology.ts")).topologyCommand()),
-  },
-  {
-    name: "trace",
-    summary: "what would happen to a packet, hop by hop",
-    load: async () => plain((await import("./trace.ts")).traceCommand()),
-  },
-  {
-    name: "manifest",
-    summary: "print the DaemonSet and what belongs to it, for kubectl",
-    load: async () => plain((await import("./manifest.ts")).manifestCommand()),
-  },
-  {
-    name: "uninstall",
-    summary: "take pcnk off this node",
-    load: async () => plain((await import("./uninstall.ts")).uninstallCommand()),
-  },
-  {
-    name: "version",
-    summary: "show the version of pcnk and of what it is made of",
-    load: async () => plain((await import("./version.ts")).versionCommand()),
-  },
-];
 
 /** Where help and complaints go. */
 export interface Output {
@@ -110,9 +39,9 @@ export async function runCli(given: string[], output = standard): Promise<number
     })
     .exitOverride();
   try {
-    for (const { name, summary, load } of commands) {
+    for (const { name, group, summary, load } of commands) {
       const command = name === called ? await load() : new Command(name).description(summary);
-      program.addCommand(inherit(command.summary(summary), program));
+      program.addCommand(inherit(command.summary(summary).helpGroup(group), program));
     }
     hint(program, "pcnk");
     await program.parseAsync(args, { from: "user" });
@@ -127,15 +56,17 @@ Called by a container runtime (CNI_COMMAND is set), pcnk is a CNI plugin; see
 https://www.cni.dev/docs/spec/ for that protocol.
 
 Examples:
-  pcnk lab demo                     a cluster in namespaces: up, test, down
-  pcnk agent --manifests ./cluster  the node agent without a Kubernetes API
+  pcnk lab demo                        a cluster in namespaces: up, test, down
+  pcnk manifest | kubectl apply -f -   onto every node of a cluster
+  pcnk status                          is this node well?
 `;
 
 /** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
 function helpLast(args: string[]): string[] {
-  if (args[0] !== "help") return args;
-  const known = args[1] === undefined || commands.some(({ name }) => name === args[1]);
-  return known ? [...args.slice(1), "--help"] : args.slice(1);
+  const known = (word: string | undefined) =>
+    word === undefined || word.startsWith("-") || commands.some(({ name }) => name === word);
+  if (args[0] !== "help") return known(args[0]) ? args : args.slice(0, 1); // nothing to help with
+  return known(args[1]) ? [...args.slice(1), "--help"] : args.slice(1);
 }
 
 /** exitOverride() and the error style are not inherited by commands that are added whole. */

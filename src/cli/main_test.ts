@@ -32,6 +32,7 @@ Deno.test("pcnk help goes down to the command that is named", async () => {
 Deno.test("a wrong call is one line that says what would be right, a hint at its level, and exit code 2", async () => {
   const cases: [string[], string][] = [
     [["bogus"], "pcnk: unknown command 'bogus'\n(pcnk --help lists the commands)\n"],
+    [["bogus", "--help"], "pcnk: unknown command 'bogus'\n(pcnk --help lists the commands)\n"],
     [["help", "bogus"], "pcnk: unknown command 'bogus'\n(pcnk --help lists the commands)\n"],
     [["lab", "bogus"], "pcnk: unknown command 'bogus'\n(pcnk lab --help lists the commands)\n"],
     [
