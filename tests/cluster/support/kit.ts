@@ -205,13 +205,18 @@ export class Kit {
 
   /** Runs one of the kit's scripts to its end. */
   async script(name: string, env: Record<string, string>, args: string[] = []): Promise<string> {
-    const started = performance.now();
-    const { stdout } = await run([join(KIT, name), ...args], {
-      env: { ...this.env, ...env },
-      ms: SCRIPT_MS,
+    return await this.timed(`${name} ${args.join(" ")}`, async () => {
+      const options = { env: { ...this.env, ...env }, ms: SCRIPT_MS };
+      return (await run([join(KIT, name), ...args], options)).stdout;
     });
-    this.log(`${name} ${args.join(" ")} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
-    return stdout;
+  }
+
+  /** Tells how long something took. */
+  async timed<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    const result = await work();
+    this.log(`${what.trim()} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+    return result;
   }
 
   /** Takes all of it away: nodes, control plane, files. Goes on after a failure and tells it in the end. */

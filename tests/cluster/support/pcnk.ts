@@ -112,8 +112,8 @@ export const pcnk: Provider = {
   nodeOptions: { ...BARE, EXTRA_IMAGES: "agnhost" },
 
   async start(kit, nodes) {
-    const image = await buildImage(kit, IMAGE);
-    for (const node of nodes) await kit.importImage(node, image);
+    const image = await kit.timed("image", () => buildImage(kit, IMAGE));
+    for (const node of nodes) await kit.timed("import", () => kit.importImage(node, image));
     await install(kit);
   },
 

@@ -2,8 +2,8 @@
 import type { Kit } from "./kit.ts";
 
 /**
- * One command a line of thought; what it prints is compared. Not compared: netfilter's chains of the `portmap` plugin,
- * which it makes at its first use and never removes, and what kubelet writes for itself.
+ * A command for each subject; what it prints is compared. Not compared: netfilter's chains of the `portmap` plugin,
+ * which it makes at its first use and never removes, and /var/lib/cni/results, where containerd remembers what the chain has answered.
  */
 const COMMANDS: Record<string, string> = {
   link: "ip -o link | sed 's/.*: \\([^:@]*\\)[@:].*mtu \\([0-9]*\\).*/\\1 mtu \\2/'",
@@ -17,7 +17,7 @@ const COMMANDS: Record<string, string> = {
   pin: "find /sys/fs/bpf | sort",
   program: "bpftool net 2>/dev/null; bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null",
   file:
-    "find /etc/cni /opt/cni /etc/pcnk /run/pcnk /var/lib/cni /etc/kubernetes 2>/dev/null | sort",
+    "find /etc/cni /opt/cni /etc/pcnk /run/pcnk /var/lib/cni -not -path '/var/lib/cni/results*' 2>/dev/null | sort",
   iptables: "iptables-save | grep -v '^[#:]' | grep -v -e CNI- -e KUBE-",
   sysctl: `sysctl -a 2>/dev/null |
     grep -e ^net.ipv4.ip_forward -e ^net.ipv4.conf -e ^net.bridge -e ^net.ipv4.neigh | grep -v -e veth`,
@@ -34,4 +34,12 @@ export async function snapshot(kit: Kit, node: number): Promise<string[]> {
     }
   }
   return lines.sort();
+}
+
+/** What came (`+`) and went (`-`) between two snapshots. */
+export function difference(before: readonly string[], after: readonly string[]): string[] {
+  return [
+    ...before.filter((line) => !after.includes(line)).map((line) => `- ${line}`),
+    ...after.filter((line) => !before.includes(line)).map((line) => `+ ${line}`),
+  ];
 }

@@ -51,10 +51,10 @@ export class World {
       for (const node of NODES) await outside.teach(node);
       const before = new Map<number, string[]>();
       for (const node of NODES) before.set(node, await snapshot(kit, node));
-      await provider.start(kit, NODES);
+      await kit.timed(`${provider.name} is there`, () => provider.start(kit, NODES));
       const base = await Namespace.create(kit);
       const world = new World(kit, { outside, provider, base, before });
-      await world.populate();
+      await kit.timed("pods run", () => world.populate());
       return world;
     } catch (error) {
       await kit.down();
