@@ -19,6 +19,8 @@ export const CODE = {
   INVALID_CONFIG: 7,
   TRY_AGAIN_LATER: 11,
   NOT_AVAILABLE: 50,
+  /** As 50, and pods that are there may be cut off. */
+  LIMITED_CONNECTIVITY: 51,
   /** What the kernel holds is not what was set up (CHECK). */
   CHECK_FAILED: 100,
   /** The kernel refused a step. */

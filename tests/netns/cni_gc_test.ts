@@ -83,6 +83,12 @@ test("STATUS tells whether ADD could be served", (world) => {
   const { code, out } = world.call("STATUS", undefined, { config: { ...config, bpffs } });
   assert.deepEqual([code, out.code], [1, 50]);
   assert(out.msg.includes(bpffs) && out.details.includes("pcnk agent"), out.msg);
+  const pod = world.pod("10.1.0.2");
+  world.add(pod);
+  const cutOff = world.call("STATUS", undefined, { config: { ...config, bpffs } });
+  assert.equal(cutOff.out.code, 51, "there is a pod without its data plane");
+  ok(world.call("STATUS", undefined, { config }));
+  ok(world.call("DEL", pod, {}));
   umount(world.bpffs.replace(/\/node$/, ""), { lazy: true });
   assert.equal(world.call("STATUS", undefined, { config }).out.code, 50);
 });
