@@ -39,6 +39,12 @@ export const commands: readonly Entry[] = [
     load: async () => plain((await import("./manifest.ts")).manifestCommand()),
   },
   {
+    name: "node",
+    group: "In a cluster:",
+    summary: "settings of nodes: direct routing, VPC mode, public address",
+    load: async () => plain((await import("./node.ts")).nodeCommand()),
+  },
+  {
     name: "status",
     group: "Looking:",
     summary: "is this node well, and if not, what to do",

@@ -19,6 +19,8 @@ export interface EtcdOptions {
   /** Folder with ca.crt, server.crt, server.key, client.crt, client.key; undefined: no TLS. */
   pki?: string;
   flags?: string[];
+  /** Path of the network namespace it runs in, with loopback up; undefined: this one. */
+  netns?: string;
 }
 
 export class Etcd implements AsyncDisposable {
@@ -44,6 +46,15 @@ export class Etcd implements AsyncDisposable {
     return `${this.options.pki === undefined ? "http" : "https"}://127.0.0.1:${this.port}`;
   }
 
+  private command(path: string, options: Deno.CommandOptions & { args: string[] }): Deno.Command {
+    const { netns } = this.options;
+    if (netns === undefined) return new Deno.Command(path, options);
+    return new Deno.Command("nsenter", {
+      ...options,
+      args: [`--net=${netns}`, path, ...options.args],
+    });
+  }
+
   /** Starts it; returns when it answers. */
   async run() {
     const { pki, flags = [] } = this.options;
@@ -52,7 +63,7 @@ export class Etcd implements AsyncDisposable {
       ...["--cert-file", join(pki, "server.crt"), "--key-file", join(pki, "server.key")],
       ...["--trusted-ca-file", join(pki, "ca.crt"), "--client-cert-auth"],
     ];
-    this.child = new Deno.Command("/usr/bin/etcd", {
+    this.child = this.command("/usr/bin/etcd", {
       args: [
         ...["--data-dir", join(this.folder, "data"), "--name", "t"],
         ...["--listen-client-urls", this.url, "--advertise-client-urls", this.url],
@@ -80,7 +91,7 @@ export class Etcd implements AsyncDisposable {
       ...["--cacert", join(pki, "ca.crt"), "--cert", join(pki, "client.crt")],
       ...["--key", join(pki, "client.key")],
     ];
-    const { success, stdout, stderr } = await new Deno.Command("/usr/bin/etcdctl", {
+    const { success, stdout, stderr } = await this.command("/usr/bin/etcdctl", {
       args: ["--endpoints", this.url, ...tls, ...args],
       env: { ETCDCTL_API: "3" },
       stdin: "null",
