@@ -41,6 +41,7 @@ const stages: Stage[] = [
   { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
   { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },
   { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
+  { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
   { name: "newest", run: newest },
 ];
 

@@ -17,7 +17,9 @@ export const NAME = "pcnk";
 /** Makes an image of dist/pcnk; returns its file. */
 export async function buildImage(kit: Kit, tag: string): Promise<string> {
   const file = imageFile(kit, tag);
-  await run(["deno", "task", "image", "--tag", tag, "--out", file], { ms: 60_000, cwd: root });
+  const script = ["run", "-A", "install/image.ts", "--tag", tag, "--out", file];
+  const command = [Deno.execPath(), ...script];
+  await run(command, { ms: 60_000, cwd: root });
   return file;
 }
 
