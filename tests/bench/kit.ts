@@ -5,10 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { root } from "../../src/build/steps.ts";
-
-/** The kit's scripts. */
-const KIT = process.env.PCNK_KUBE_KIT ?? join(root, "../shared/kube");
+import { KIT } from "../support/kube_kit.ts";
 
 /** Where `setup.sh` unpacks. */
 const UNPACKED = process.env.KUBE_KIT_DIR ?? "/var/tmp/kube-kit";

@@ -8,13 +8,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { KIT } from "../../support/kube_kit.ts";
 import { Outside } from "./outside.ts";
 import { claimPlace, type Place, releasePlace } from "./place.ts";
 import { run, type Said } from "./run.ts";
-
-/** Where the kit lies: beside the checkout, or where the environment says. */
-export const KIT = process.env.PCNK_KUBE_KIT ??
-  join(import.meta.dirname!, "../../../../shared/kube");
 
 /** Why the cluster tests cannot run here; undefined when they can. */
 export function whyNot(): string | undefined {
