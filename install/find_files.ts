@@ -79,7 +79,7 @@ function namesPcnk(text: string): boolean {
   }
 }
 
-const STATE_FILE = /^((agent|datapath|sysctls|vpc)\.json(\.\d+)?|agent\.lock|lock)$/;
+const STATE_FILE = /^((agent|datapath|sysctls|node-settings)\.json(\.\d+)?|agent\.lock|lock)$/;
 
 /** Names that pcnk gives; a state directory that is somebody else's too loses nothing else. */
 function planState(machine: Machine, stateDir: string, { steps, notes }: FileSteps): void {
@@ -95,7 +95,7 @@ function planState(machine: Machine, stateDir: string, { steps, notes }: FileSte
     steps.push({ do: "remove-file", path: `${stateDir}/${name}`, why: "the agent's state" });
   }
   const others = names.filter((name) =>
-    !STATE_FILE.test(name) && !["attachments", "ipam"].includes(name)
+    !STATE_FILE.test(name) && !["attachments", "ipam", "vpc.json"].includes(name)
   );
   if (others.length > 0) notes.push(`${stateDir} holds what is not pcnk's: ${others.join(", ")}`);
   if (machine.find(stateDir).kind === "directory") {

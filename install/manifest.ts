@@ -77,8 +77,7 @@ export function manifest(set: SetOptions, version: string): KubeObject[] {
   const about = { set, namespace, image: own("image", `localhost/pcnk:${version}`) };
   return [
     ...(namespace === "kube-system" ? [] : [namespaceObject(namespace)]),
-    object("v1", "ServiceAccount", namespace, {}),
-    ...access(namespace),
+    ...[object("v1", "ServiceAccount", namespace, {}), ...access(namespace)].map(markAccess),
     object("v1", "ConfigMap", namespace, { data: { "config.yaml": config } }),
     daemonSet(about, config),
   ];
@@ -112,6 +111,13 @@ function object(
 function namespaceObject(name: string): KubeObject {
   const labels = { ...LABELS, "pod-security.kubernetes.io/enforce": "privileged" };
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
+}
+
+/** Who agents are, apart from how they run: kubectl apply -l pcnk.io/part=access. */
+function markAccess(one: KubeObject): KubeObject {
+  const metadata = one.metadata as { labels: Record<string, string> };
+  const labels = { ...metadata.labels, "pcnk.io/part": "access" };
+  return { ...one, metadata: { ...metadata, labels } };
 }
 
 function access(namespace: string): KubeObject[] {

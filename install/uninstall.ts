@@ -5,6 +5,7 @@
  * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
  */
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
+import { removeVpcRoute } from "../src/agent/vpc.ts";
 import { readRecords } from "../src/agent/attachments.ts";
 import { releasePorts } from "../src/agent/reserved_ports.ts";
 import { detach } from "../src/bpf/attach.ts";
@@ -63,6 +64,7 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
     const { first, steps } = planRemoval(options);
     if (live) releasePorts(options.stateDir); // before its note of them goes with the directory
     carryOutAll(first);
+    if (live) await removeCloudRoute(options, failures);
     carryOutAll(steps);
   }
   for (const note of before.notes) say(`note: ${note}`);
@@ -78,7 +80,6 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
   const record = readRecord(machine);
   const { first, steps, notes } = findFiles(machine, record, options);
   if (!machine.live) return { first, steps, notes };
-
   const outer: RemovalStep[] =
     hostPrefix !== undefined && machine.find(hostPrefix + stateDir).kind === "directory"
       ? [{ do: "remove-directory", path: hostPrefix + stateDir }]
@@ -87,7 +88,9 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
     first,
     steps: [
       ...findInKernel(options),
-      ...findSysctls(machine, record.sysctls, readSysctlRecord(stateDir)),
+      // The overlay's device takes its own with it.
+      ...findSysctls(machine, record.sysctls, readSysctlRecord(stateDir))
+        .filter((step) => !("name" in step && step.name.includes(`/${options.device}/`))),
       ...steps,
       ...outer,
     ],
@@ -143,6 +146,15 @@ function perform(step: RemovalStep, options: UninstallOptions): void {
       return removeTree(root + step.path);
     default:
       return carryOut(step, root);
+  }
+}
+
+/** In VPC mode; its record stays when that does not work, and with it the state directory, for the next call. */
+async function removeCloudRoute({ stateDir, say }: UninstallOptions, failures: string[]) {
+  try {
+    for (const line of await removeVpcRoute(stateDir)) say(line);
+  } catch (error) {
+    failures.push(`cannot take this node's route out of the VPC: ${(error as Error).message}`);
   }
 }
 

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import * as needs from "../support/needs.ts";
+import { Sandbox } from "../support/sandbox.ts";
+import { TestMachine } from "./install/machine.ts";
+
+const ignore = !needs.root() || !needs.file("/usr/lib/cni/bridge") || !needs.file("dist/pcnk");
+
+const NODE = `
+apiVersion: v1
+kind: Node
+metadata: { name: node1 }
+spec: { podCIDR: 10.244.1.0/24 }
+status: { addresses: [{ type: InternalIP, address: 192.0.2.11 }] }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: node2 }
+spec: { podCIDR: 10.244.2.0/24 }
+status: { addresses: [{ type: InternalIP, address: 192.0.2.12 }] }
+`;
+
+const PCNK = "/opt/cni/bin/pcnk";
+const CONFIG = "/etc/pcnk/config.yaml";
+
+/** A machine that was in use before: strict filters, no forwarding, another tool's things. */
+async function usedMachine(sandbox: Sandbox): Promise<TestMachine> {
+  const machine = await TestMachine.start(sandbox);
+  machine.shell(`set -e
+    sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.up0.rp_filter=1
+    ip link add foreign0 type vxlan external dstport 9999
+    ip link set foreign0 up
+    ip route add 198.51.100.0/24 via 192.0.2.77 proto 99
+    tc qdisc add dev up0 clsact
+    tc filter add dev up0 ingress pref 5 protocol ip bpf bytecode '1,6 0 0 4294967295,'
+    mkdir -p /etc/cni/net.d /opt/cni/bin
+    echo '{"name":"other","plugins":[{"type":"bridge"}]}' >/etc/cni/net.d/99-other.conflist
+    touch /opt/cni/bin/other
+  `);
+  return machine;
+}
+
+function install(machine: TestMachine, ...more: string[]): string {
+  const set = [
+    `manifests=/etc/pcnk/cluster`,
+    `cgroup=${machine.cgroup}`,
+    "cniConfDir=/etc/cni/net.d",
+    "nodeName=node1",
+    ...more,
+  ];
+  return machine.pcnk("install", ...set.flatMap((one) => ["--set", one]));
+}
+
+async function startAgent(machine: TestMachine): Promise<Deno.ChildProcess> {
+  machine.shell(
+    `mkdir -p /etc/pcnk/cluster; cat >/etc/pcnk/cluster/nodes.yaml <<'END'\n${NODE}END`,
+  );
+  const agent = machine.spawn([PCNK, "agent", "--config", CONFIG]);
+  await agent.out.line(/"msg":"ready"/);
+  return agent.child;
+}
+
+/** The chain that a runtime runs for a pod, by hand: bridge, then pcnk. */
+function addPod(machine: TestMachine, name: string): void {
+  const { plugins, cniVersion } = JSON.parse(
+    machine.shell("cat /etc/cni/net.d/10-pcnk.conflist"),
+  );
+  machine.shell(`ip netns add ${name}`);
+  let prevResult: unknown;
+  for (const plugin of plugins.filter((one: { type: string }) => one.type !== "portmap")) {
+    const input = JSON.stringify({ cniVersion, name: "pcnk", ...plugin, prevResult });
+    const { code, stdout, stderr } = machine.run([`/opt/cni/bin/${plugin.type}`], {
+      input,
+      env: {
+        CNI_COMMAND: "ADD",
+        CNI_CONTAINERID: name,
+        CNI_NETNS: `/run/netns/${name}`,
+        CNI_IFNAME: "eth0",
+        CNI_PATH: "/opt/cni/bin",
+      },
+    });
+    assert.equal(code, 0, stdout + stderr);
+    prevResult = JSON.parse(stdout);
+  }
+}
+
+Deno.test({
+  name:
+    "install, agent, pod, uninstall: afterwards the machine is as it was, also what is another tool's",
+  ignore,
+  async fn() {
+    using sandbox = new Sandbox();
+    await using machine = await usedMachine(sandbox);
+    const before = machine.snapshot();
+    const dry = machine.pcnk("install", "--dry-run");
+    assert.match(dry, /would copy .* to \/opt\/cni\/bin\/pcnk/);
+    assert.deepEqual(machine.snapshot(), before);
+
+    const started = performance.now();
+    const said = install(machine);
+    assert.ok(performance.now() - started < 5000);
+    assert.match(
+      said,
+      /there is no systemd here: let your supervisor run {2}\/opt\/cni\/bin\/pcnk agent/,
+    );
+    assert.match(install(machine), /installed already: nothing to do/);
+    await startAgent(machine);
+    addPod(machine, "pod1");
+    assert.match(machine.shell("ip route show proto 112"), /10\.244\.2\.0\/24/);
+    assert.match(
+      machine.shell("sysctl net.ipv4.ip_forward net.ipv4.conf.up0.rp_filter"),
+      /= 1\n.*= 2\n/,
+    );
+
+    const wouldDo = machine.pcnk("uninstall", "--dry-run");
+    assert.match(wouldDo, /would take lbrp_from_pod off veth/);
+    assert.match(wouldDo, /would delete device pcnk0/);
+    assert.match(machine.pcnk("uninstall", "--all"), /note: 1 pod of this node/);
+    machine.shell("ip netns del pod1; umount -l /run/netns; rmdir /run/netns");
+    assert.deepEqual(machine.snapshot(), before);
+    assert.match(machine.pcnk("uninstall"), /there is nothing of pcnk here/);
+  },
+});
+
+Deno.test({
+  name: "uninstall after the agent was killed, the state lost and half of it undone by hand",
+  ignore,
+  async fn() {
+    using sandbox = new Sandbox();
+    await using machine = await usedMachine(sandbox);
+    const before = machine.snapshot();
+    install(machine, "attach=clsact");
+    const agent = await startAgent(machine);
+    addPod(machine, "pod1");
+    machine.shell(`kill -9 $(cat /run/pcnk/agent.lock)`);
+    await agent.status;
+    machine.shell(`
+      rm -rf /run/pcnk/attachments ${CONFIG}
+      rm /sys/fs/bpf/pcnk/prog/* /sys/fs/bpf/pcnk/map/services
+      ip link del pcnk_vxlan
+      ip netns del pod1; umount -l /run/netns; rmdir /run/netns
+    `);
+    machine.pcnk("uninstall", "--all");
+    assert.deepEqual(machine.snapshot(), before);
+  },
+});
+
+Deno.test({
+  name: "uninstall keeps what an operator has changed, and says so; --all removes it",
+  ignore,
+  async fn() {
+    using sandbox = new Sandbox();
+    await using machine = await usedMachine(sandbox);
+    const before = machine.snapshot();
+    install(machine);
+    machine.shell(`echo '# mine' >>${CONFIG}`);
+    assert.match(machine.pcnk("uninstall"), /config\.yaml was changed since and stays/);
+    assert.equal(machine.shell(`tail -1 ${CONFIG}`), "# mine\n");
+    machine.pcnk("uninstall", "--all");
+    assert.deepEqual(machine.snapshot(), before);
+  },
+});
+
+Deno.test({
+  name: "install replaces an executable that is running, and leaves that process alone",
+  ignore,
+  async fn() {
+    using sandbox = new Sandbox();
+    await using machine = await TestMachine.start(sandbox);
+    machine.shell(`mkdir -p /opt/cni/bin; cp /bin/sleep ${PCNK}`);
+    const { child: running } = machine.spawn([PCNK, "600"]);
+    install(machine);
+    assert.match(machine.shell(`${PCNK} version`), /^pcnk /);
+    assert.doesNotThrow(() => running.kill("SIGTERM")); // it still ran
+    assert.deepEqual((await running.status).signal, "SIGTERM");
+    machine.pcnk("uninstall", "--all");
+  },
+});
