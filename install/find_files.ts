@@ -95,7 +95,8 @@ function planState(machine: Machine, stateDir: string, { steps, notes }: FileSte
     steps.push({ do: "remove-file", path: `${stateDir}/${name}`, why: "the agent's state" });
   }
   const others = names.filter((name) =>
-    !STATE_FILE.test(name) && !["attachments", "ipam", "vpc.json"].includes(name)
+    !STATE_FILE.test(name) &&
+    !["attachments", "ipam", "vpc.json", "reserved-ports.json"].includes(name)
   );
   if (others.length > 0) notes.push(`${stateDir} holds what is not pcnk's: ${others.join(", ")}`);
   if (machine.find(stateDir).kind === "directory") {

@@ -4,6 +4,7 @@
  *
  * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
  */
+import { releasePorts } from "../src/agent/reserved_ports.ts";
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
 import { removeVpcRoute } from "../src/agent/vpc.ts";
 import { readRecords } from "../src/agent/attachments.ts";
@@ -64,7 +65,10 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
     const { first, steps } = planRemoval(options);
     if (live) releasePorts(options.stateDir); // before its note of them goes with the directory
     carryOutAll(first);
-    if (live) await removeCloudRoute(options, failures);
+    if (live) {
+      await removeCloudRoute(options, failures);
+      giveBackPorts(options, failures);
+    }
     carryOutAll(steps);
   }
   for (const note of before.notes) say(`note: ${note}`);
@@ -155,6 +159,15 @@ async function removeCloudRoute({ stateDir, say }: UninstallOptions, failures: s
     for (const line of await removeVpcRoute(stateDir)) say(line);
   } catch (error) {
     failures.push(`cannot take this node's route out of the VPC: ${(error as Error).message}`);
+  }
+}
+
+/** Ports that were kept from the node's own connections. */
+function giveBackPorts({ stateDir }: UninstallOptions, failures: string[]) {
+  try {
+    releasePorts(stateDir);
+  } catch (error) {
+    failures.push(`cannot give reserved ports back: ${(error as Error).message}`);
   }
 }
 
