@@ -8,7 +8,6 @@ import { releasePorts } from "../src/agent/reserved_ports.ts";
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
 import { removeVpcRoute } from "../src/agent/vpc.ts";
 import { readRecords } from "../src/agent/attachments.ts";
-import { releasePorts } from "../src/agent/reserved_ports.ts";
 import { detach } from "../src/bpf/attach.ts";
 import { detachCgroup } from "../src/bpf/cgroup.ts";
 import { removePin } from "../src/bpf/pins.ts";
@@ -63,7 +62,6 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
     // What an agent has done until its end is found by a second look.
     using _held = live ? await holdOffAgent(options.stateDir) : undefined;
     const { first, steps } = planRemoval(options);
-    if (live) releasePorts(options.stateDir); // before its note of them goes with the directory
     carryOutAll(first);
     if (live) {
       await removeCloudRoute(options, failures);
