@@ -13,7 +13,7 @@ export class Backoff {
   private readonly random: () => number;
   private failures = 0;
 
-  constructor({ firstMs = 250, longestMs = 30_000, random = Math.random }: BackoffOptions = {}) {
+  constructor({ firstMs = 250, longestMs = 10_000, random = Math.random }: BackoffOptions = {}) {
     this.firstMs = firstMs;
     this.longestMs = longestMs;
     this.random = random;
