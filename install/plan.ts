@@ -5,6 +5,7 @@
 import { Builder, parent } from "./builder.ts";
 import { configText } from "./config_file.ts";
 import { PLUGIN_FOLDERS } from "./conflist.ts";
+import { foreignNetworks } from "./foreign.ts";
 import { hashText, type Machine } from "./machine.ts";
 import { PLUGINS_HINT, SHIPPED_PLUGINS } from "./plugins.ts";
 import { type InstallRecord, RECORD } from "./record.ts";
@@ -57,6 +58,7 @@ export function planInstall(
   const upgraded = builder.copy(options.executable, executable, "the CNI plugin and the agent");
   planPlugins(builder, record, options);
   builder.sysctl("net/ipv4/ip_forward", "1", "pods' packets are forwarded");
+  builder.plan.notes.push(...foreignNetworks(machine));
   if (noAgent) return builder.plan;
   planRuntimeFolder(builder, cniBinDir);
   builder.link(COMMAND_LINK, executable, "the command line");
