@@ -76,3 +76,7 @@ Deno.test("parseConfig() refuses what is no server of etcd and no prefix", () =>
     /vtepsRange must be an IPv4 prefix/,
   );
 });
+
+Deno.test("loadConfig() takes SNAT ports beside the NodePorts, on either side", () => {
+  for (const ports of ["1024-29999", "32768-60000"]) load(`snatPorts: ${ports}\n`);
+});
