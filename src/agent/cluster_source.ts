@@ -48,7 +48,7 @@ export function openSource(
     changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
     problem: ({ reason, ...where }) =>
       log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
-    recovered: (file) => log.info({ event: "SourceRecovered", file }, "is in order again"),
+    recovered: (file) => log.info({ event: "SourceRecovered", file }, `${file}: in order again`),
     ignored: (file, type) => log.debug({ file, type }, "object ignored"),
   };
   if ("manifests" in choice) return new ManifestSource(choice.manifests, sink);
