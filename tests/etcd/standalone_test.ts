@@ -26,10 +26,16 @@ Deno.test({
     const child = new Deno.Command("/usr/bin/etcd", { args, stdout: "null", stderr: "piped" })
       .spawn();
     const client = new EtcdClient({ endpoints: [`http://127.0.0.1:${port}`] });
-    try {
+    // Read to the end: an etcd whose standard error nobody reads any more dies of it.
+    const ready = Promise.withResolvers<void>();
+    const reading = (async () => {
       for await (const line of child.stderr.pipeThrough(new TextDecoderStream())) {
-        if (line.includes("ready to serve client requests")) break;
+        if (line.includes("ready to serve client requests")) ready.resolve();
       }
+      ready.reject(new Error("etcd ended"));
+    })();
+    try {
+      await ready.promise;
       const signal = AbortSignal.timeout(10_000);
       await client.put("/nodes/n/vpcMode", "aws", signal);
       equal((await client.range("/nodes/", signal)).items[0]?.value, "aws");
@@ -37,6 +43,7 @@ Deno.test({
       client.close();
       child.kill("SIGKILL");
       await child.status;
+      await reading;
       Deno.removeSync(folder, { recursive: true });
     }
   },
