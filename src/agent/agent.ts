@@ -1,39 +1,26 @@
 /**
  * The node agent. Start order: state directory and lock, data plane, devices, cluster objects, routes and configuration,
- * first comparison with the maps, the node's own sockets, the CNI configuration; then it says that it is ready. When it ends, however it ends, the data plane goes on.
+ * first comparison with the maps, the node's own sockets, the CNI configuration; then it says that it is ready. When it ends,
+ * however it ends, the data plane goes on. What it is made of is in parts.ts.
  */
 import { join } from "node:path";
-import { readBuild } from "../bpf/artifacts.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
 import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
-import { agentChecks } from "./checks.ts";
 import { ClusterLink } from "./cluster_link.ts";
-import { ClusterNode } from "./cluster_node.ts";
-import { chooseSource, openSource, type SourceChoice } from "./cluster_source.ts";
+import { chooseSource } from "./cluster_source.ts";
 import { ConfigWatch } from "./config_watch.ts";
-import { Devices } from "./devices.ts";
-import { HostServices } from "./host_services.ts";
-import { HealthServer } from "./health.ts";
-import { HealthCheckServer } from "./health_check.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
-import { Memory } from "./memory.ts";
-import { Metrics } from "./metrics.ts";
-import { NodeNames } from "./names.ts";
 import { mapCapacities } from "./map_sizes.ts";
-import { Network } from "./network.ts";
-import { NodeSettingsLink } from "./node_settings.ts";
-import { Reconciler } from "./reconciler.ts";
+import { Memory } from "./memory.ts";
+import type { Network } from "./network.ts";
+import { Parts } from "./parts.ts";
 import { checkSnatPorts } from "./reserved_ports.ts";
-import { Vpc } from "./vpc.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
 import { checkUplinks } from "./uplink.ts";
-
-/** Milliseconds between looks at all devices. */
-const deviceCheckMs = 30_000;
 
 export interface AgentOptions {
   /** Ends the agent. */
@@ -61,101 +48,42 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
   checkSnatPorts(config.snatPorts, stateDir);
   const dataPlane = stack.use(install(config, nl, log));
-  const reconciler = new Reconciler({
-    maps: dataPlane.maps,
-    nodeName: config.nodeName,
-    lbAlgorithm: config.lbAlgorithm,
-    log,
-    resyncMs: config.resync * 1000,
-    complete: () => source.complete,
-    changed: () => hostServices.changed(),
-    healthChecks: (checks) => healthChecks.update(checks),
-    measured: (round) => metrics.round(round),
-  });
-  stack.defer(() => reconciler.stop());
-  const healthChecks = new HealthCheckServer({ log, healthy: () => reconciler.healthy });
-  stack.defer(() => healthChecks.stop());
-  const hostServices = new HostServices(dataPlane, config, log);
-  stack.defer(() => hostServices.stop());
-  const network = new Network({
-    dataPlane,
-    nl,
-    config,
-    log,
-    settled: () => clusterNode.networkChanged(),
-  });
-  stack.defer(() => network.stop());
-  const clusterNode = new ClusterNode({
-    config: { ...config, cniConfDir: cniConfDir(config, choice) },
-    log,
-    mtu: () => network.podMtu,
-    condition: link.condition(log),
-  });
-  stack.defer(() => clusterNode.stop());
-  const nodeNames = new NodeNames(dataPlane.maps.names, log);
-  const vpc = new Vpc({
-    nodeName: config.nodeName,
-    stateDir,
-    log,
-    changed: (routes) => network.vpcChanged(routes),
-  });
-  stack.defer(() => vpc.stop());
-  const nodeSettings = new NodeSettingsLink(
-    config,
-    [reconciler, network, nodeNames, clusterNode, vpc],
-    log,
-  );
-  stack.defer(() => nodeSettings.stop());
-  const source = openSource(choice, [nodeSettings], log);
-  stack.defer(() => source.close());
-  const checks = () => agentChecks({ reconciler, network, source, clusterNode, nodeSettings, vpc });
-  const metrics = new Metrics({
-    maps: dataPlane.maps,
-    checks,
-    build: readBuild(),
-    startedAt: Date.parse(startedAt),
-  });
-  const health = new HealthServer({
-    address: config.healthAddress,
-    checks,
-    metrics: () => metrics.collect(),
-    log,
-  });
-  stack.defer(() => health.stop());
-  const devices = new Devices({
-    dataPlane,
-    nl,
-    stateDir,
-    attach: config.attach,
-    log,
-    bridge: config.bridge,
-    changed: () => network.devicesChanged(),
-    checkMs: deviceCheckMs,
-  });
-  stack.defer(() => devices.stop());
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
-  health.start();
-  await devices.start();
-  await nodeSettings.start();
-  await Promise.race([source.start(), aborted(signal)]); // the API server may be away for long
+  const ground = { config, choice, link, log, nl, dataPlane, startedAt: Date.parse(startedAt) };
+  const parts = stack.use(new Parts(ground));
+  await start(parts, signal);
   if (signal.aborted) return;
-  vpc.start();
-  network.start();
-  nodeNames.start();
-  reconciler.start();
-  hostServices.start();
-  clusterNode.start(); // from here on pods may come
-  if (configFile !== undefined) stack.use(followConfig(configFile, config, network, log));
-  const { healthAddress, nodeName, manifests, kubeconfig } = config;
-  const told = { healthAddress, nodeName, manifests, kubeconfig };
-  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
-  stack.defer(() => removeStateFile(stateDir, "agent.json"));
+  if (configFile !== undefined) stack.use(followConfig(configFile, config, parts.network, log));
+  stack.use(tellReady(config, startedAt));
   const memory = new Memory();
   stack.defer(() => memory.stop());
   memory.start();
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);
   log.info("ending; the data plane stays in place");
+}
+
+/** Starts the parts one after the other. Ends early when the signal is aborted. */
+async function start(parts: Parts, signal: AbortSignal): Promise<void> {
+  parts.health.start();
+  await parts.devices.start();
+  await parts.nodeSettings.start();
+  await Promise.race([parts.source.start(), aborted(signal)]); // the API server may be away for long
+  if (signal.aborted) return;
+  parts.vpc.start();
+  parts.network.start();
+  parts.nodeNames.start();
+  parts.reconciler.start();
+  parts.hostServices.start();
+  parts.clusterNode.start(); // from here on pods may come
+}
+
+/** Says in agent.json that the agent is ready, and how it was called, for other commands. */
+function tellReady(config: AgentConfig, startedAt: string): Disposable {
+  const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
+  const told = { healthAddress, nodeName, manifests, kubeconfig };
+  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
+  return { [Symbol.dispose]: () => removeStateFile(stateDir, "agent.json") };
 }
 
 /** Makes the state directory, for root only, and locks it for one agent. */
@@ -196,11 +124,6 @@ function followConfig(
   const watch = new ConfigWatch({ ...configFile, config, log, changed });
   watch.start();
   return { [Symbol.dispose]: () => watch.stop() };
-}
-
-/** Where the CNI configuration goes; with manifests nowhere unless it is said. */
-function cniConfDir(config: AgentConfig, choice: SourceChoice): string | undefined {
-  return config.cniConfDir ?? ("access" in choice ? "/etc/cni/net.d" : undefined);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

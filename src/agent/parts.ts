@@ -1,0 +1,160 @@
+/**
+ * The parts of a running agent, and who tells whom: cluster objects go from the source through the node's settings to those that
+ * follow them; what the network finds out goes to the node's object; everybody's health is told over HTTP.
+ */
+import { readBuild } from "../bpf/artifacts.ts";
+import type { DataPlane } from "../bpf/dataplane.ts";
+import type { Source } from "../cluster/source.ts";
+import type { AgentConfig } from "../config/schema.ts";
+import type { RtNetlink } from "../linux/rtnetlink.ts";
+import { agentChecks } from "./checks.ts";
+import type { ClusterLink } from "./cluster_link.ts";
+import { ClusterNode } from "./cluster_node.ts";
+import { openSource, type SourceChoice } from "./cluster_source.ts";
+import { Devices } from "./devices.ts";
+import { HealthServer } from "./health.ts";
+import { HealthCheckServer } from "./health_check.ts";
+import { HostServices } from "./host_services.ts";
+import type { Log } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { NodeNames } from "./names.ts";
+import { Network } from "./network.ts";
+import { NodeSettingsLink } from "./node_settings.ts";
+import { Reconciler } from "./reconciler.ts";
+import { Vpc } from "./vpc.ts";
+
+/** What is there before the parts are. */
+export interface Ground {
+  config: AgentConfig;
+  choice: SourceChoice;
+  link: ClusterLink;
+  log: Log;
+  nl: RtNetlink;
+  dataPlane: DataPlane;
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+}
+
+/** Milliseconds between looks at all devices. */
+const deviceCheckMs = 30_000;
+
+/** Made, but not started; disposing ends all, the last one first. */
+export class Parts implements AsyncDisposable {
+  private readonly stack = new AsyncDisposableStack();
+  readonly reconciler: Reconciler;
+  readonly healthChecks: HealthCheckServer;
+  readonly hostServices: HostServices;
+  readonly network: Network;
+  readonly clusterNode: ClusterNode;
+  readonly nodeNames: NodeNames;
+  readonly vpc: Vpc;
+  readonly nodeSettings: NodeSettingsLink;
+  readonly source: Source;
+  readonly metrics: Metrics;
+  readonly health: HealthServer;
+  readonly devices: Devices;
+
+  constructor(private readonly ground: Ground) {
+    const { config, choice, dataPlane, log } = ground;
+    this.reconciler = this.own(this.makeReconciler());
+    this.healthChecks = this.own(
+      new HealthCheckServer({ log, healthy: () => this.reconciler.healthy }),
+    );
+    this.hostServices = this.own(new HostServices(dataPlane, config, log));
+    this.network = this.own(this.makeNetwork());
+    this.clusterNode = this.own(this.makeClusterNode());
+    this.nodeNames = new NodeNames(dataPlane.maps.names, log);
+    this.vpc = this.own(this.makeVpc());
+    const followers = [this.reconciler, this.network, this.nodeNames, this.clusterNode, this.vpc];
+    this.nodeSettings = this.own(new NodeSettingsLink(config, followers, log));
+    this.source = openSource(choice, [this.nodeSettings], log);
+    this.stack.defer(() => this.source.close());
+    this.metrics = this.makeMetrics();
+    this.health = this.own(this.makeHealth());
+    this.devices = this.own(this.makeDevices());
+  }
+
+  private own<T extends { stop(): unknown }>(part: T): T {
+    this.stack.defer(async () => void await part.stop());
+    return part;
+  }
+
+  private makeReconciler(): Reconciler {
+    const { config, dataPlane, log } = this.ground;
+    return new Reconciler({
+      maps: dataPlane.maps,
+      nodeName: config.nodeName,
+      lbAlgorithm: config.lbAlgorithm,
+      log,
+      resyncMs: config.resync * 1000,
+      complete: () => this.source.complete,
+      changed: () => this.hostServices.changed(),
+      healthChecks: (checks) => this.healthChecks.update(checks),
+      measured: (round) => this.metrics.round(round),
+    });
+  }
+
+  private makeNetwork(): Network {
+    const { config, dataPlane, log, nl } = this.ground;
+    const settled = () => this.clusterNode.networkChanged();
+    return new Network({ dataPlane, nl, config, log, settled });
+  }
+
+  private makeClusterNode(): ClusterNode {
+    const { config, choice, link, log } = this.ground;
+    return new ClusterNode({
+      config: { ...config, cniConfDir: cniConfDir(config, choice) },
+      log,
+      mtu: () => this.network.podMtu,
+      condition: link.condition(log),
+    });
+  }
+
+  private makeVpc(): Vpc {
+    const { config: { nodeName, stateDir }, log } = this.ground;
+    return new Vpc({
+      nodeName,
+      stateDir,
+      log,
+      changed: (routes) => this.network.vpcChanged(routes),
+    });
+  }
+
+  private makeMetrics(): Metrics {
+    const { dataPlane: { maps }, startedAt } = this.ground;
+    return new Metrics({ maps, checks: () => agentChecks(this), build: readBuild(), startedAt });
+  }
+
+  private makeHealth(): HealthServer {
+    const { config: { healthAddress }, log } = this.ground;
+    return new HealthServer({
+      address: healthAddress,
+      checks: () => agentChecks(this),
+      metrics: () => this.metrics.collect(),
+      log,
+    });
+  }
+
+  private makeDevices(): Devices {
+    const { config: { attach, bridge, stateDir }, dataPlane, log, nl } = this.ground;
+    return new Devices({
+      dataPlane,
+      nl,
+      stateDir,
+      attach,
+      log,
+      bridge,
+      changed: () => this.network.devicesChanged(),
+      checkMs: deviceCheckMs,
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stack.disposeAsync();
+  }
+}
+
+/** Where the CNI configuration goes; with manifests nowhere unless it is said. */
+function cniConfDir(config: AgentConfig, choice: SourceChoice): string | undefined {
+  return config.cniConfDir ?? ("access" in choice ? "/etc/cni/net.d" : undefined);
+}
