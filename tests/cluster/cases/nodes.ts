@@ -82,11 +82,8 @@ async function waysToPods({ kit }: World, node: number): Promise<string[]> {
 
 /** host-local's leases on a node are those of pods that run there: none of before the boot. */
 async function leasesAreOfPods({ kit }: World, node: number): Promise<void> {
-  const field = `spec.nodeName=${kit.nodeName(node)}`;
-  const path = "{range .items[?(@.spec.hostNetwork!=true)]}{.status.podIP} {end}";
   await until("host-local's leases are those of the pods", 60_000, async () => {
-    const args = ["get", "pods", "-A", "--field-selector", field, "-o", `jsonpath=${path}`];
-    const pods = (await kit.kubectl(args)).trim().split(" ").sort();
+    const pods = await kit.podAddresses(node);
     const find = "ls /var/lib/cni/networks/*/ /run/pcnk/ipam/*/ 2>/dev/null | grep ^10 | sort -u";
     const leases = (await kit.inNode(node, ["sh", "-c", find])).trim().split("\n").sort();
     if (leases.join() === pods.join()) return true;

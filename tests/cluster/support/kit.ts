@@ -164,6 +164,15 @@ export class Kit {
     });
   }
 
+  /** Addresses of pods in the pods' network, on one node or on all. */
+  async podAddresses(node?: number): Promise<string[]> {
+    const { items } = JSON.parse(await this.kubectl(["get", "pods", "-A", "-o", "json"]));
+    return (items as { spec: Record<string, unknown>; status: { podIP?: string } }[])
+      .filter(({ spec }) => !spec.hostNetwork)
+      .filter(({ spec }) => node === undefined || spec.nodeName === this.nodeName(node))
+      .map(({ status }) => status.podIP ?? "none yet").sort();
+  }
+
   get kubectlPath(): string {
     return join(this.place.dir, "bin/kubectl");
   }

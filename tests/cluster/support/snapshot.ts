@@ -7,8 +7,9 @@ import type { Kit } from "./kit.ts";
  */
 const COMMANDS: Record<string, string> = {
   link: "ip -o link | sed 's/.*: \\([^:@]*\\)[@:].*mtu \\([0-9]*\\).*/\\1 mtu \\2/'",
-  address: "ip -o addr | awk '{print $2, $3, $4}'",
-  route: "ip route show table all | grep -v '^broadcast'",
+  // Link-local addresses follow from MAC addresses, which are others after a boot.
+  address: "ip -o addr | awk '{print $2, $3, $4}' | grep -v fe80",
+  route: "ip route show table all | grep -v -e '^broadcast' -e fe80",
   rule: "ip rule",
   neighbour: "ip neigh show nud permanent",
   filter: `for d in $(ls /sys/class/net); do

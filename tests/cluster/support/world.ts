@@ -111,9 +111,8 @@ export class World {
       ms: 90_000,
     });
     await this.settled();
-    const path = "{.items[?(@.spec.hostNetwork!=true)].metadata.name}";
     await until("no pod is left", 60_000, async () => {
-      return await this.kit.kubectl(["get", "pods", "-A", "-o", `jsonpath=${path}`]) === "";
+      return (await this.kit.podAddresses()).length === 0;
     });
   }
 
