@@ -1,18 +1,10 @@
 /**
  * What other networks and kube-proxy left on the machine, by the names that they give.
  *
- * Limitation: found and told, with the command that removes it; not removed.
+ * Told only; `--clean` (clean.ts) removes what is known to be theirs.
  */
+import { DEVICES } from "./clean.ts";
 import type { Machine } from "./machine.ts";
-
-/** Devices by network. Only names that nobody else gives. */
-const DEVICES: readonly [RegExp, string][] = [
-  [/^flannel(\.|-v6\.)\d+$/, "flannel"],
-  [/^vxlan(-v6)?\.calico$/, "Calico"],
-  [/^cilium_(host|net|vxlan|geneve)$/, "Cilium"],
-  [/^(weave|vethwe-bridge|vxlan-6784)$/, "Weave Net"],
-  [/^kube-ipvs0$/, "kube-proxy"],
-];
 
 /** Lines for the user. */
 export function foreignNetworks(machine: Pick<Machine, "list" | "live">): string[] {
@@ -29,7 +21,9 @@ export function foreignNetworks(machine: Pick<Machine, "list" | "live">): string
   for (const device of devices) {
     const [, owner] = DEVICES.find(([pattern]) => pattern.test(device)) ?? [];
     if (owner === undefined) continue;
-    notes.push(`device ${device} is left by ${owner}; when that is gone: ip link del ${device}`);
+    notes.push(
+      `device ${device} is left by ${owner}; when that is gone: pcnk install --clean, or ip link del ${device}`,
+    );
   }
   return notes;
 }

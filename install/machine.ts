@@ -24,6 +24,12 @@ export type Found =
   | { kind: "directory" }
   | { kind: "other" };
 
+/** Rules as iptables-save writes them, and the command that takes changes to them. */
+export interface RuleSet {
+  restore: string;
+  text: string;
+}
+
 /** What plans ask. Paths are those of the machine, without the prefix of `--root`. */
 export interface Machine {
   find(path: string): Found;
@@ -35,6 +41,10 @@ export interface Machine {
   hash(path: string): string | undefined;
   /** A kernel parameter (with slashes) as it is now; undefined when the kernel has none of that name, or it is not running. */
   sysctl(name: string): string | undefined;
+  /** Rules of netfilter, by each of its two kernels' interfaces that has a command here; none when the system does not run. */
+  rules(): RuleSet[];
+  /** `table ip kube-proxy`: tables of nftables. */
+  nftTables(): string[];
   /** The system is running, and this is it: devices, processes and services can be looked at. */
   readonly live: boolean;
   /** systemd runs it (sd_booted(3)). */
@@ -55,9 +65,27 @@ export function realMachine(root = ""): Machine {
     list: (path) => ifThere(() => readdirSync(at(path)).sort()) ?? [],
     text: (path) => ifThere(() => readFileSync(at(path), "utf8")),
     hash: (path) => ifThere(() => hashFile(at(path))),
+    rules: () => live ? ruleSets() : [],
+    nftTables: () => live ? said("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
     sysctl: (name) =>
       live ? ifThere(() => readFileSync(`/proc/sys/${name}`, "utf8").trim()) : undefined,
   };
+}
+
+/** Where a distribution has both commands, `iptables` is one of them. */
+function ruleSets(): RuleSet[] {
+  const kinds = ["iptables-nft", "iptables-legacy", "iptables"];
+  const found = kinds.flatMap((kind) => {
+    const text = said(`${kind}-save`, []);
+    return text === undefined ? [] : [{ restore: `${kind}-restore`, text }];
+  });
+  return found.length > 1 ? found.filter(({ restore }) => restore !== "iptables-restore") : found;
+}
+
+/** What a command writes; undefined when there is none of that name, or it fails. */
+function said(command: string, args: string[]): string | undefined {
+  const { status, stdout } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 30 });
+  return status === 0 ? stdout : undefined;
 }
 
 function findAt(path: string): Found {

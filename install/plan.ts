@@ -3,6 +3,7 @@
  * `Machine`. A second installation finds nothing to do.
  */
 import { Builder, parent } from "./builder.ts";
+import { cleanSteps } from "./clean.ts";
 import { configText } from "./config_file.ts";
 import { PLUGIN_FOLDERS } from "./conflist.ts";
 import { foreignNetworks } from "./foreign.ts";
@@ -36,6 +37,8 @@ export interface InstallOptions {
   cniBinDir: string;
   /** Plugins only: the agent is somebody else's business, e.g. the DaemonSet's. */
   noAgent: boolean;
+  /** Take away what kube-proxy and other networks left. */
+  clean?: boolean;
   /** Settings for the configuration file, as they were written. */
   settings: ReadonlyMap<string, string>;
 }
@@ -58,7 +61,8 @@ export function planInstall(
   const upgraded = builder.copy(options.executable, executable, "the CNI plugin and the agent");
   planPlugins(builder, record, options);
   builder.sysctl("net/ipv4/ip_forward", "1", "pods' packets are forwarded");
-  builder.plan.notes.push(...foreignNetworks(machine));
+  if (options.clean) builder.plan.steps.push(...cleanSteps(machine));
+  else builder.plan.notes.push(...foreignNetworks(machine));
   if (noAgent) return builder.plan;
   planRuntimeFolder(builder, cniBinDir);
   builder.link(COMMAND_LINK, executable, "the command line");

@@ -13,7 +13,7 @@ export const SYSCTL_TEXT = `${MARK}net.ipv4.ip_forward = 1\n`;
 
 /**
  * The agent as a service. Nothing here gives it a mount namespace (Protect…, Private…, ReadOnlyPaths): a bpffs that it mounts has to be
- * the machine's, and outlive it. What it is not allowed it does not need: found by running with exactly these capabilities.
+ * the machine's, and outlive it. The capabilities are what its system calls ask for by their manual pages.
  */
 export function unitText(executable: string): string {
   return `${MARK}[Unit]

@@ -18,24 +18,33 @@ export function installCommand() {
     .option("--no-agent", "plugins only; something else runs the agent, such as a DaemonSet")
     .option("--cni-bin-dir <DIR>", "where the container runtime looks for plugins", DEFAULT_BIN_DIR)
     .option("--root <DIR>", "install into a system below DIR that does not run, e.g. an image")
+    .option(
+      "--clean",
+      "take away what kube-proxy and other networks left: chains, devices, configurations",
+    )
     .option("--dry-run", "tell what would be done, and do nothing")
     .addHelpText("after", footer)
-    .action(({ kubeconfig, nodeName, set, agent, cniBinDir, root = "", dryRun = false }) => {
-      const words = [
-        ...set,
-        ...(kubeconfig === undefined ? [] : [`kubeconfig=${kubeconfig}`]),
-        ...(nodeName === undefined ? [] : [`nodeName=${nodeName}`]),
-      ];
-      const { settings } = readSetOptions(words, { own: {} });
-      const say = (line: string) => console.log(line);
-      install({ settings, noAgent: !agent, cniBinDir, root, dryRun, say });
-    });
+    .action(
+      (
+        { kubeconfig, nodeName, set, agent, cniBinDir, root = "", clean = false, dryRun = false },
+      ) => {
+        const words = [
+          ...set,
+          ...(kubeconfig === undefined ? [] : [`kubeconfig=${kubeconfig}`]),
+          ...(nodeName === undefined ? [] : [`nodeName=${nodeName}`]),
+        ];
+        const { settings } = readSetOptions(words, { own: {} });
+        const say = (line: string) => console.log(line);
+        install({ settings, noAgent: !agent, cniBinDir, root, clean, dryRun, say });
+      },
+    );
   return command;
 }
 
 const footer = `
 Settings go to /etc/pcnk/config.yaml, where they can be edited as well; pcnk agent --help lists them.
 pcnk uninstall takes everything away again.
+--clean is for a machine that had another network or kube-proxy: delete their DaemonSets first, or they write it all anew.
 
 Examples:
   pcnk install --kubeconfig /etc/pcnk/kubeconfig
