@@ -382,14 +382,17 @@ test("a service that is local only and has no backend here is denied, not refuse
   assert.equal(node.counter("hostlb_denied_no_local"), 3);
 });
 
-/** The node's own address is configured, and a range of clients of the service that was made last. */
+/** The node's own address is configured, and ranges of clients of every service. */
 function ranges(node: HostNode, ...prefixes: string[]) {
   const { config, source_ranges, services } = node.dataPlane.maps;
   config.set(0, { ...emptyNodeConfig, node_addr: NODE });
-  const [[, { id }] = assert.fail("no service")] = services.entries();
+  const ids = new Set(services.entries().map(([, { id }]) => id));
+  assert.ok(ids.size > 0);
   for (const prefix of prefixes) {
     const [addr = "", length] = prefix.split("/");
-    source_ranges.set({ prefixlen: 32 + Number(length), service_id: id, addr }, 0);
+    for (const service_id of ids) {
+      source_ranges.set({ prefixlen: 32 + Number(length), service_id, addr }, 0);
+    }
   }
 }
 
