@@ -246,9 +246,11 @@ function urlPath(path: string, query: Query = {}): string {
   return `${path}?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}`;
 }
 
-/** Deno wraps what happened in several layers; the innermost tells. */
+/** Deno wraps what happened in several layers, of causes or of words by its version; the innermost tells. */
 function connectionReason(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  const message = inner instanceof Error ? inner.message : String(inner);
   const reason = message.replace(/^error sending request for url \([^)]*\):? ?/, "")
     .replace(/^client error \(\w+\): /, "").replaceAll(/^(tcp connect error: )+/g, "");
   return `cannot be reached: ${reason === "" ? "the connection failed" : reason}`;
