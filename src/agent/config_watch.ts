@@ -26,7 +26,7 @@ const againMs = 1000;
 
 export class ConfigWatch {
   private readonly watch: DirectoryWatch;
-  private timer: number | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private told: string | undefined;
   private waiting = "";
 

@@ -109,7 +109,7 @@ export class EtcdClient {
     const end = () => ending.abort();
     signal.addEventListener("abort", end);
     if (signal.aborted) end();
-    let timer: number | undefined, late = false;
+    let timer: ReturnType<typeof setTimeout> | undefined, late = false;
     const arm = (ms: number, isLate: boolean) => {
       clearTimeout(timer);
       timer = setTimeout(() => {

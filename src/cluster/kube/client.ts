@@ -143,7 +143,7 @@ async function orAborted(asked: Promise<Response>, signal: AbortSignal): Promise
 /** Ends a request when its caller does, or when nothing has come for a while. */
 class Watchdog {
   private readonly control = new AbortController();
-  private timer: number;
+  private timer: ReturnType<typeof setTimeout>;
   expired = false;
   private readonly abort = () => this.control.abort();
 
@@ -169,7 +169,7 @@ class Watchdog {
     this.control.abort();
   }
 
-  private start(): number {
+  private start(): ReturnType<typeof setTimeout> {
     return setTimeout(() => {
       this.expired = true;
       this.control.abort();
