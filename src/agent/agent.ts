@@ -49,12 +49,14 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   checkSnatPorts(config.snatPorts, stateDir);
   const dataPlane = stack.use(install(config, nl, log));
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
-  const ground = { config, choice, link, log, nl, dataPlane, startedAt: Date.parse(startedAt) };
+  const token = crypto.randomUUID();
+  const known = { config, choice, link, log, nl, dataPlane };
+  const ground = { ...known, startedAt: Date.parse(startedAt), token };
   const parts = stack.use(new Parts(ground));
   await start(parts, signal);
   if (signal.aborted) return;
   if (configFile !== undefined) stack.use(followConfig(configFile, config, parts.network, log));
-  stack.use(tellReady(config, startedAt));
+  stack.use(tellReady(config, startedAt, token));
   const memory = new Memory();
   stack.defer(() => memory.stop());
   memory.start();
@@ -79,9 +81,9 @@ async function start(parts: Parts, signal: AbortSignal): Promise<void> {
 }
 
 /** Says in agent.json that the agent is ready, and how it was called, for other commands. */
-function tellReady(config: AgentConfig, startedAt: string): Disposable {
+function tellReady(config: AgentConfig, startedAt: string, token: string): Disposable {
   const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
-  const told = { healthAddress, nodeName, manifests, kubeconfig };
+  const told = { healthAddress, nodeName, manifests, kubeconfig, token };
   writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
   return { [Symbol.dispose]: () => removeStateFile(stateDir, "agent.json") };
 }
@@ -117,8 +119,8 @@ function followConfig(
   network: Network,
   log: Log,
 ): Disposable {
-  const changed = () => {
-    log.level = config.logLevel;
+  const changed = (keys: readonly string[]) => {
+    if (keys.includes("logLevel")) log.level = config.logLevel;
     network.settingsChanged();
   };
   const watch = new ConfigWatch({ ...configFile, config, log, changed });

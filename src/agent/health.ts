@@ -5,9 +5,11 @@
  *   /readyz   what the cluster says is in the maps. For a readiness probe and for rolling updates.
  *   /healthz  everything is as it should be, the connection to the API server too; else which is not.
  *   /metrics  for Prometheus.
+ *   /debug/   control.ts
  *
  * The answer is text, a line a check, as the Kubernetes components give it.
  */
+import type { Peer } from "./control.ts";
 import type { Log } from "./log.ts";
 import { type Clock, systemClock } from "./runner.ts";
 
@@ -26,6 +28,8 @@ export interface HealthOptions {
   checks: () => readonly Check[];
   /** Metrics in Prometheus' text format, and its content type. */
   metrics?: () => Promise<{ text: string; type: string }>;
+  /** What is answered before all that; undefined: not its business. */
+  control?: (request: Request, peer: Peer) => Promise<Response | undefined>;
   log: Log;
   clock?: Clock;
 }
@@ -56,7 +60,7 @@ export class HealthServer {
     try {
       this.server = Deno.serve(
         { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port), onListen: () => {} },
-        (request) => this.answer(request),
+        (request, { remoteAddr }) => this.answer(request, remoteAddr.hostname),
       );
     } catch (error) {
       const reason = error instanceof Deno.errors.AddrInUse
@@ -71,12 +75,16 @@ export class HealthServer {
     }
   }
 
-  private answer(request: Request): Response | Promise<Response> {
-    const { checks, metrics } = this.options;
+  private async answer(request: Request, from: string): Promise<Response> {
+    const { checks, control, metrics } = this.options;
     const { pathname } = new URL(request.url);
+    if (pathname.startsWith("/debug/") && control !== undefined) {
+      const answer = await control(request, { from, at: this.server!.addr.hostname });
+      if (answer !== undefined) return answer;
+    }
     if (pathname !== "/metrics" || metrics === undefined) return healthAnswer(request, checks());
     if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
-    return metrics().then(
+    return await metrics().then(
       ({ text: body, type }) => new Response(body, { headers: { "content-type": type } }),
       (error) => {
         this.options.log.error({ err: error }, "metrics could not be collected");

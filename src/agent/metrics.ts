@@ -7,12 +7,16 @@ import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import { type MapName, maps as layout } from "../bpf/layout.ts";
 import { reasons } from "../bpf/reasons.ts";
 import { MAP_TYPE } from "../bpf/syscall.ts";
+import type { WatchState } from "../cluster/source.ts";
 import type { Check } from "./health.ts";
+import { addWatches } from "./metrics_watch.ts";
 import type { Round } from "./reconciler.ts";
 
 export interface MetricsOptions {
   maps: DataPlaneMaps;
   checks: () => readonly Check[];
+  /** How following the API server and etcd goes. */
+  watches: () => readonly WatchState[];
   build: { version: string; commit: string };
   /** Milliseconds since the epoch. */
   startedAt: number;
@@ -51,6 +55,7 @@ export class Metrics {
     this.addPackets(registers);
     this.addMaps(registers);
     this.addAgent(registers);
+    addWatches(registers, options.watches);
   }
 
   /** A round of the reconciler is over. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { EtcdClient, type EtcdTimes } from "../cluster/etcd/client.ts";
 import { EtcdSettings } from "../cluster/etcd/settings.ts";
 import type { SettingsByNode } from "../cluster/last_good.ts";
+import type { WatchState } from "../cluster/source.ts";
 import { NodeOverlay } from "../cluster/node_overlay.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { nodeSetting, nodeSettings } from "../model/node_settings.ts";
@@ -63,6 +64,11 @@ export class NodeSettingsLink implements Follower {
   /** For health: etcd is away. */
   get failing(): { reason: string; sinceMs: number } | undefined {
     return this.etcd?.trouble;
+  }
+
+  /** How following etcd goes; undefined: it is not asked. */
+  get watch(): WatchState | undefined {
+    return this.etcd?.state;
   }
 
   private keep(changed: boolean) {

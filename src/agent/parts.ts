@@ -4,17 +4,19 @@
  */
 import { readBuild } from "../bpf/artifacts.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
-import type { Source } from "../cluster/source.ts";
+import type { Source, WatchState } from "../cluster/source.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
 import { agentChecks } from "./checks.ts";
 import type { ClusterLink } from "./cluster_link.ts";
 import { ClusterNode } from "./cluster_node.ts";
 import { openSource, type SourceChoice } from "./cluster_source.ts";
+import { agentState } from "./state.ts";
 import { Devices } from "./devices.ts";
 import { HealthServer } from "./health.ts";
 import { HealthCheckServer } from "./health_check.ts";
 import { HostServices } from "./host_services.ts";
+import { controlAnswer } from "./control.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
@@ -33,6 +35,8 @@ export interface Ground {
   dataPlane: DataPlane;
   /** Milliseconds since the epoch. */
   startedAt: number;
+  /** What somebody must know who wants to change something over HTTP. */
+  token: string;
 }
 
 /** Milliseconds between looks at all devices. */
@@ -72,6 +76,12 @@ export class Parts implements AsyncDisposable {
     this.metrics = this.makeMetrics();
     this.health = this.own(this.makeHealth());
     this.devices = this.own(this.makeDevices());
+  }
+
+  /** How following the API server, and etcd, goes. */
+  private get watches(): WatchState[] {
+    const { nodeSettings: { watch } } = this;
+    return [...this.source.watches ?? [], ...watch === undefined ? [] : [watch]];
   }
 
   private own<T extends { stop(): unknown }>(part: T): T {
@@ -122,15 +132,30 @@ export class Parts implements AsyncDisposable {
 
   private makeMetrics(): Metrics {
     const { dataPlane: { maps }, startedAt } = this.ground;
-    return new Metrics({ maps, checks: () => agentChecks(this), build: readBuild(), startedAt });
+    return new Metrics({
+      maps,
+      checks: () => agentChecks(this),
+      watches: () => this.watches,
+      build: readBuild(),
+      startedAt,
+    });
   }
 
   private makeHealth(): HealthServer {
-    const { config: { healthAddress }, log } = this.ground;
+    const { config: { healthAddress }, log, token } = this.ground;
+    const level = {
+      get: () => log.level,
+      set: (wanted: string) => {
+        log.info({ level: wanted }, "the log level is changed");
+        log.level = wanted;
+      },
+    };
+    const state = () => agentState(this.ground, this.watches);
     return new HealthServer({
       address: healthAddress,
       checks: () => agentChecks(this),
       metrics: () => this.metrics.collect(),
+      control: (request, peer) => controlAnswer(request, peer, { token, level, state }),
       log,
     });
   }

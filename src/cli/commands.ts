@@ -33,6 +33,12 @@ export const commands: readonly Entry[] = [
     load: async () => plain((await import("./agent.ts")).agentCommand()),
   },
   {
+    name: "log-level",
+    group: "On a node:",
+    summary: "show or change what the running agent logs",
+    load: async () => plain((await import("./log_level.ts")).logLevelCommand()),
+  },
+  {
     name: "manifest",
     group: "In a cluster:",
     summary: "print the DaemonSet and what belongs to it, for kubectl",

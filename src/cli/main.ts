@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
+import { nearest } from "../config/nearest.ts";
 import { commands } from "./commands.ts";
 import { UsageError } from "./usage.ts";
 
@@ -35,7 +36,7 @@ export async function runCli(given: string[], output = standard): Promise<number
     .configureOutput({
       writeOut: output.out,
       writeErr: output.err,
-      outputError: (text, write) => write(text.replace(/^error: /, "pcnk: ")),
+      outputError: (text, write) => write(suggest(text.replace(/^error: /, "pcnk: "))),
     })
     .exitOverride();
   try {
@@ -60,6 +61,14 @@ Examples:
   pcnk manifest | kubectl apply -f -   onto every node of a cluster
   pcnk status                          is this node well?
 `;
+
+/** Where a value is one of some words, says which was probably meant, as it is said of commands and options. */
+function suggest(text: string): string {
+  const [, given, choices] = /'([^']*)' is invalid.* Allowed choices are (.*)\.$/m.exec(text) ?? [];
+  if (given === undefined || choices === undefined) return text;
+  const meant = nearest(given, choices.split(", "));
+  return meant === undefined ? text : text.trimEnd() + `\n(Did you mean ${meant}?)\n`;
+}
 
 /** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
 function helpLast(args: string[]): string[] {

@@ -23,6 +23,28 @@ export interface SourceSink {
   ignored(file: string, type: string): void;
 }
 
+/** How following one kind of objects goes. Times are milliseconds before now; undefined: never yet. */
+export interface WatchState {
+  /** services, endpoints, nodes, pods; settings of etcd. */
+  resource: string;
+  /** A watch is open. */
+  connected: boolean;
+  /** All of it was read once. */
+  synced: boolean;
+  /** Since something was heard, an object or a bookmark. */
+  heardMs?: number;
+  /** Since the resource version changed from which a watch would go on. */
+  versionMs?: number;
+  /** Objects that a watch told of. */
+  events: number;
+  /** Lists that were read to their end; more than one: there were gaps, or it was time. */
+  lists: number;
+  /** Failed attempts. */
+  errors: number;
+  /** Why the last attempt failed, while none has gone well since. */
+  reason?: string;
+}
+
 /** A source of cluster objects. */
 export interface Source {
   /** Reports what is there now; returns when that is done, and goes on reporting changes. */
@@ -34,5 +56,7 @@ export interface Source {
   readonly complete: boolean;
   /** What keeps it from hearing of changes now, and for how long it has; undefined: nothing. */
   readonly trouble?: { reason: string; sinceMs: number } | undefined;
+  /** How its watches go; undefined: it has none. */
+  readonly watches?: readonly WatchState[];
   close(): void;
 }

@@ -132,7 +132,12 @@ export const prefixes: Kind<string[]> = {
   format: (value) => value.length === 0 ? "none" : value.join(","),
 };
 
-export const logLevels = choice("trace", "debug", "info", "warn", "error", "silent");
+const levels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+
+/** What `logLevel` may be, the most talkative first. */
+export const logLevelWords: readonly string[] = levels;
+
+export const logLevels = choice(...levels);
 
 /** One IPv4 prefix. */
 export const prefix: Kind<string> = {

@@ -8,6 +8,7 @@
 import { etcdPrefix, type NodeSettingName, parseEtcdKey } from "../../model/node_settings.ts";
 import { Backoff, type BackoffOptions, pause } from "../kube/backoff.ts";
 import type { SettingsByNode } from "../last_good.ts";
+import type { WatchState } from "../source.ts";
 import { CompactedError, type EtcdClient, type KeyValue } from "./client.ts";
 
 /** Whoever wants the settings. */
@@ -29,6 +30,10 @@ export class EtcdSettings {
   private readonly listed = Promise.withResolvers<void>();
   private running: Promise<void> | undefined;
   private failure: { reason: string; since: number; count: number } | undefined;
+  private readonly progress = { connected: false, events: 0, lists: 0, errors: 0 };
+  /** Of performance.now(). */
+  private heardAt: number | undefined;
+  private versionAt: number | undefined;
 
   constructor(
     private readonly client: EtcdClient,
@@ -42,6 +47,20 @@ export class EtcdSettings {
   get trouble(): { reason: string; sinceMs: number } | undefined {
     if (this.failure === undefined) return undefined;
     return { reason: this.failure.reason, sinceMs: performance.now() - this.failure.since };
+  }
+
+  /** How following goes. */
+  get state(): WatchState {
+    const { progress, heardAt, versionAt, failure } = this;
+    const now = performance.now();
+    return {
+      resource: "etcd",
+      synced: progress.lists > 0,
+      ...progress,
+      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
+      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
+      ...(failure === undefined ? {} : { reason: failure.reason }),
+    };
   }
 
   /** Starts to follow; returns when all was read once, or after `waitMs`: a node's start does not hang on etcd. */
@@ -77,6 +96,8 @@ export class EtcdSettings {
   private async list(): Promise<bigint> {
     const { items, revision } = await this.client.range(etcdPrefix, this.ending.signal);
     this.sink.replace(settingsOf(items));
+    this.progress.lists++;
+    this.heardAt = this.versionAt = performance.now();
     this.working();
     this.listed.resolve();
     return revision;
@@ -85,16 +106,25 @@ export class EtcdSettings {
   /** Until the watch is old; returns the revision up to which everything was told. */
   private async follow(after: bigint): Promise<bigint> {
     let seen = after;
-    for await (
-      const { revision, events } of this.client.watch(etcdPrefix, after, this.ending.signal)
-    ) {
-      for (const { key, value } of events) {
-        const about = parseEtcdKey(key);
-        if (about !== undefined) this.sink.set(about.node, about.name, value);
+    this.progress.connected = true;
+    try {
+      for await (
+        const { revision, events } of this.client.watch(etcdPrefix, after, this.ending.signal)
+      ) {
+        this.heardAt = performance.now();
+        for (const { key, value } of events) {
+          this.progress.events++;
+          const about = parseEtcdKey(key);
+          if (about !== undefined) this.sink.set(about.node, about.name, value);
+        }
+        if (revision <= seen) continue;
+        seen = revision;
+        this.versionAt = this.heardAt;
       }
-      if (revision > seen) seen = revision;
+      return seen;
+    } finally {
+      this.progress.connected = false;
     }
-    return seen;
   }
 
   private working() {
@@ -106,6 +136,7 @@ export class EtcdSettings {
 
   private failed({ message }: Error) {
     const { since = performance.now(), count = 0 } = this.failure ?? {};
+    this.progress.errors++;
     this.failure = { reason: message, since, count: count + 1 };
     if (count + 1 === tellAfter) this.sink.trouble(message);
   }

@@ -8,6 +8,7 @@
  * end has gone without a word.
  */
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
+import type { WatchState } from "../source.ts";
 import { Backoff, type BackoffOptions, pause } from "./backoff.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { linesOf } from "./lines.ts";
@@ -53,6 +54,16 @@ const defaults = {
   backoff: {},
 };
 
+/** What becomes the state; times of performance.now(). */
+interface Progress {
+  connected: boolean;
+  heardAt?: number;
+  versionAt?: number;
+  events: number;
+  lists: number;
+  errors: number;
+}
+
 /** What was received makes no sense. */
 class RubbishError extends Error {
   override readonly name = "RubbishError";
@@ -68,6 +79,7 @@ export class Reflector {
   private relistAt = Infinity;
   /** 410s in a row. */
   private gaps = 0;
+  private readonly progress: Progress = { connected: false, events: 0, lists: 0, errors: 0 };
 
   constructor(private readonly options: ReflectorOptions) {
     this.timing = { ...defaults, ...options.timing };
@@ -85,6 +97,7 @@ export class Reflector {
         if (signal.aborted) return;
         if (needsList(error)) this.version = undefined;
         const { status, retryAfterMs } = error instanceof ApiError ? error : unanswered;
+        this.progress.errors++;
         const retryMs = Math.max(backoff.next(), retryAfterMs);
         // A gap is everyday; one after the other are not.
         if (status !== 410 || ++this.gaps > 2) this.options.failed(error as Error, retryMs);
@@ -95,6 +108,17 @@ export class Reflector {
 
   stop() {
     this.control.abort();
+  }
+
+  /** How it goes. */
+  get state(): Omit<WatchState, "resource" | "synced" | "reason"> {
+    const { heardAt, versionAt, ...counts } = this.progress;
+    const now = performance.now();
+    return {
+      ...counts,
+      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
+      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
+    };
   }
 
   /** Lists if need be, then watches until the watch ends. */
@@ -130,7 +154,11 @@ export class Reflector {
       for (const item of items) store.put(resource, item);
       if (more === undefined) store.listEnds();
       arrived();
-      if (more === undefined) return version;
+      if (more === undefined) {
+        this.progress.lists++;
+        this.heard(version);
+        return version;
+      }
       next = more;
     }
   }
@@ -159,12 +187,14 @@ export class Reflector {
       this.options.working();
     };
     const timer = setTimeout(isGood, goodWatchMs);
+    this.progress.connected = true;
     try {
       for await (const lines of linesOf(answer.body)) {
         this.take(resource, lines);
         isGood();
       }
     } finally {
+      this.progress.connected = false;
       clearTimeout(timer);
       answer.end();
     }
@@ -195,7 +225,15 @@ export class Reflector {
     if (type === "DELETED") store.remove(resource, object);
     else if (type === "ADDED" || type === "MODIFIED") store.put(resource, object);
     else if (type !== "BOOKMARK") throw new RubbishError(`sent an event of type ${type}`);
+    if (type !== "BOOKMARK") this.progress.events++;
+    this.heard(version);
     this.version = version;
+  }
+
+  private heard(version: string) {
+    const now = performance.now();
+    this.progress.heardAt = now;
+    if (version !== this.version) this.progress.versionAt = now;
   }
 }
 

@@ -4,7 +4,7 @@
  * Services, Nodes, endpoints and weighted Pods are each followed by a reflector. Whatever happens to the server, what was
  * read from it before stays in effect; the source goes on trying, and says since when it has not been heard.
  */
-import type { Source, SourceSink } from "../source.ts";
+import type { Source, SourceSink, WatchState } from "../source.ts";
 import { type Access, AccessError } from "./access.ts";
 import { ApiClient, ApiError } from "./client.ts";
 import { Reflector, type ReflectorTiming } from "./reflector.ts";
@@ -69,6 +69,15 @@ export class KubeSource implements Source {
       reason: `${this.access.server} ${worst.reason}`,
       sinceMs: performance.now() - worst.failingSince!,
     };
+  }
+
+  get watches(): WatchState[] {
+    return this.followers.map(({ name, synced, reflector, failures, reason }) => ({
+      resource: name,
+      synced,
+      ...reflector.state,
+      ...(failures > 0 && reason !== undefined ? { reason } : {}),
+    }));
   }
 
   close() {

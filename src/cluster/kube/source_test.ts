@@ -155,3 +155,36 @@ withPlace(
     assert.deepEqual([place.ip("a"), place.source.complete], ["10.96.0.5", true]);
   },
 );
+
+withPlace("KubeSource.watches tells of each resource how following it goes", async (place) => {
+  const { api, sink, source } = place;
+  const services = () => source.watches.find(({ resource }) => resource === "services")!;
+  assert.deepEqual(services(), {
+    resource: "services",
+    synced: false,
+    connected: false,
+    events: 0,
+    lists: 0,
+    errors: 0,
+  });
+  await place.started();
+  await sink.until(() => services().connected);
+  const { heardMs, versionMs, ...first } = services();
+  assert.deepEqual(first, {
+    resource: "services",
+    synced: true,
+    connected: true,
+    events: 0,
+    lists: 1,
+    errors: 0,
+  });
+  assert.ok(heardMs! < 10_000 && versionMs! < 10_000);
+  api.put("Service", "a", serviceSpec());
+  await sink.until(() => sink.objects.has(title("a")));
+  assert.equal(services().events, 1);
+  await api.down();
+  await sink.until(() => services().errors > 1);
+  const { connected, reason, lists } = services();
+  assert.deepEqual([connected, lists], [false, 1]);
+  assert.match(reason!, /\S/);
+});
