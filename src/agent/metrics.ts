@@ -7,7 +7,7 @@ import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import { type MapName, maps as layout } from "../bpf/layout.ts";
 import { reasons } from "../bpf/reasons.ts";
 import { MAP_TYPE } from "../bpf/syscall.ts";
-import type { WatchState } from "../cluster/source.ts";
+import type { WatchState } from "../model/agent_state.ts";
 import type { Check } from "./health.ts";
 import { addWatches } from "./metrics_watch.ts";
 import type { Round } from "./reconciler.ts";

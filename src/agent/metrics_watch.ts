@@ -1,6 +1,6 @@
 /** Metrics of what the agent follows: the Kubernetes API, a resource each, and etcd. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { WatchState } from "../cluster/source.ts";
+import type { WatchState } from "../model/agent_state.ts";
 
 /** Adds them to registries; with manifests, where nothing is watched over a network, they have no samples. */
 export function addWatches(registers: Registry[], watches: () => readonly WatchState[]): void {

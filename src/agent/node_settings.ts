@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { EtcdClient, type EtcdTimes } from "../cluster/etcd/client.ts";
 import { EtcdSettings } from "../cluster/etcd/settings.ts";
 import type { SettingsByNode } from "../cluster/last_good.ts";
-import type { WatchState } from "../cluster/source.ts";
+import type { WatchState } from "../model/agent_state.ts";
 import { NodeOverlay } from "../cluster/node_overlay.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { nodeSetting, nodeSettings } from "../model/node_settings.ts";

@@ -4,7 +4,8 @@
  */
 import { readBuild } from "../bpf/artifacts.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
-import type { Source, WatchState } from "../cluster/source.ts";
+import type { Source } from "../cluster/source.ts";
+import type { WatchState } from "../model/agent_state.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
 import { agentChecks } from "./checks.ts";

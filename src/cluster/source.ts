@@ -1,4 +1,5 @@
 /** Where cluster objects come from: what a source of them tells the agent. */
+import type { WatchState } from "../model/agent_state.ts";
 import type { Change } from "../model/state.ts";
 
 /** Something wrong with what a source reads, told once. */
@@ -21,28 +22,6 @@ export interface SourceSink {
   recovered(file: string): void;
   /** An object that is not pcnk's business. */
   ignored(file: string, type: string): void;
-}
-
-/** How following one kind of objects goes. Times are milliseconds before now; undefined: never yet. */
-export interface WatchState {
-  /** services, endpoints, nodes, pods; settings of etcd. */
-  resource: string;
-  /** A watch is open. */
-  connected: boolean;
-  /** All of it was read once. */
-  synced: boolean;
-  /** Since something was heard, an object or a bookmark. */
-  heardMs?: number;
-  /** Since the resource version changed from which a watch would go on. */
-  versionMs?: number;
-  /** Objects that a watch told of. */
-  events: number;
-  /** Lists that were read to their end; more than one: there were gaps, or it was time. */
-  lists: number;
-  /** Failed attempts. */
-  errors: number;
-  /** Why the last attempt failed, while none has gone well since. */
-  reason?: string;
 }
 
 /** A source of cluster objects. */

@@ -1,6 +1,5 @@
 /** What a running agent says of itself: its file in the state directory, and its answers over HTTP. */
 import { join } from "node:path";
-import type { WatchState } from "../cluster/source.ts";
 
 /** agent.json (src/agent/agent.ts). What is absent, an older agent did not tell. */
 export interface AgentFile {
@@ -11,14 +10,6 @@ export interface AgentFile {
   healthAddress?: string;
   /** For whoever wants to change something at that address. */
   token?: string;
-}
-
-/** What it answers at /debug/state (src/agent/state.ts). */
-export interface AgentState {
-  logLevel: string;
-  source: { server: string } | { manifests: string };
-  etcd?: string[];
-  watches: WatchState[];
 }
 
 /** @throws Error when no agent runs, or it has not come so far as to write the file */

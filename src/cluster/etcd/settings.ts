@@ -8,7 +8,7 @@
 import { etcdPrefix, type NodeSettingName, parseEtcdKey } from "../../model/node_settings.ts";
 import { Backoff, type BackoffOptions, pause } from "../kube/backoff.ts";
 import type { SettingsByNode } from "../last_good.ts";
-import type { WatchState } from "../source.ts";
+import type { WatchState } from "../../model/agent_state.ts";
 import { CompactedError, type EtcdClient, type KeyValue } from "./client.ts";
 
 /** Whoever wants the settings. */

@@ -8,7 +8,7 @@
  * end has gone without a word.
  */
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
-import type { WatchState } from "../source.ts";
+import type { WatchState } from "../../model/agent_state.ts";
 import { Backoff, type BackoffOptions, pause } from "./backoff.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { linesOf } from "./lines.ts";

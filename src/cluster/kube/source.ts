@@ -4,7 +4,8 @@
  * Services, Nodes, endpoints and weighted Pods are each followed by a reflector. Whatever happens to the server, what was
  * read from it before stays in effect; the source goes on trying, and says since when it has not been heard.
  */
-import type { Source, SourceSink, WatchState } from "../source.ts";
+import type { WatchState } from "../../model/agent_state.ts";
+import type { Source, SourceSink } from "../source.ts";
 import { type Access, AccessError } from "./access.ts";
 import { ApiClient, ApiError } from "./client.ts";
 import { Reflector, type ReflectorTiming } from "./reflector.ts";
