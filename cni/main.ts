@@ -6,6 +6,7 @@
  * Limitation: not a plugin by itself. It makes no interface and hands out no address.
  */
 import { AttachError } from "../src/bpf/attach.ts";
+import { type CniCall, pushCall } from "../src/bpf/cni_calls.ts";
 import { SyscallError } from "../src/linux/libc.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
@@ -43,6 +44,8 @@ export interface Io {
   print(text: string): void;
   /** Writes to standard error; by default that of the process. */
   log?: (line: string) => void;
+  /** Milliseconds since the call began; by default since the process did. */
+  now?: () => number;
 }
 
 const processIo: Io = {
@@ -67,6 +70,8 @@ interface Call {
   /** What answers are worded in. */
   cniVersion: string;
   log: Log;
+  /** Known once verb and configuration are. */
+  measured?: { verb: CniCall["verb"]; bpffs: string };
 }
 
 /** Runs the verb that the environment asks for; prints its result or error; returns the exit code. */
@@ -75,6 +80,7 @@ export function runCni(io: Io = processIo): number {
   try {
     const text = serve(call);
     if (text !== undefined) io.print(`${text}\n`);
+    measure(call, false);
     return 0;
   } catch (error) {
     const { code, message, details } = explain(error);
@@ -85,7 +91,19 @@ export function runCni(io: Io = processIo): number {
     } catch {
       // The runtime is gone. The exit code is all that is left.
     }
+    measure(call, true);
     return 1;
+  }
+}
+
+/** Tells the agent's metrics what the call took; that it cannot is no reason to fail a pod. */
+function measure({ io, log, measured }: Call, failed: boolean): void {
+  if (measured === undefined) return;
+  const { verb, bpffs } = measured;
+  try {
+    pushCall(bpffs, { verb, seconds: (io.now?.() ?? performance.now()) / 1000, failed });
+  } catch (error) {
+    log.debug("the call's duration is not recorded", { reason: (error as Error).message });
   }
 }
 
@@ -103,6 +121,7 @@ function serve(call: Call): string | undefined {
   const config = readConfig(input(), verb === "DEL");
   const context = { verb, network: config.name, containerID, ifname };
   call.log = new Log(config.logLevel, context, io.log);
+  call.measured = { verb, bpffs: config.bpffs };
   needVersion(verb, config.cniVersion);
   return perform(verb, config, container, call.log);
 }

@@ -1,6 +1,10 @@
 import { deepEqual, equal, match } from "node:assert/strict";
 import { VERSIONS } from "./config.ts";
 import { runCni } from "./main.ts";
+import "../tests/support/libraries.ts";
+
+/** Where no data plane is: a call tells it what it took. */
+const bpffs = "/nonexistent/pcnk";
 
 const supportedVersions = [...VERSIONS];
 
@@ -65,7 +69,7 @@ Deno.test("runCni() tells an error of the environment before one of the configur
 Deno.test("runCni() has each verb in the versions that have it", () => {
   for (const [verb, since] of [["CHECK", "0.4.0"], ["GC", "1.1.0"], ["STATUS", "1.1.0"]] as const) {
     for (const cniVersion of VERSIONS.slice(0, VERSIONS.indexOf(since))) {
-      const config = { cniVersion, name: "n", type: "pcnk" };
+      const config = { cniVersion, name: "n", type: "pcnk", bpffs };
       const { code, out } = call({ ...add, CNI_COMMAND: verb }, config);
       deepEqual([code, out.code], [1, 1]);
       match(out.msg, new RegExp(`^${verb} came with CNI ${since}; .*${cniVersion}$`));
@@ -74,7 +78,7 @@ Deno.test("runCni() has each verb in the versions that have it", () => {
 });
 
 Deno.test("runCni() needs a prevResult for ADD and CHECK, a list for GC", () => {
-  const config = { cniVersion: "1.1.0", name: "n", type: "pcnk" };
+  const config = { cniVersion: "1.1.0", name: "n", type: "pcnk", bpffs };
   for (const verb of ["ADD", "CHECK"]) {
     const { out } = call({ ...add, CNI_COMMAND: verb }, config);
     deepEqual([out.code, out.msg], [7, "there is no prevResult"]);
@@ -84,7 +88,7 @@ Deno.test("runCni() needs a prevResult for ADD and CHECK, a list for GC", () => 
 });
 
 Deno.test("runCni() logs an error once, to standard error, with its call", () => {
-  const { log } = call(add, { cniVersion: "1.1.0", name: "n", type: "pcnk" });
+  const { log } = call(add, { cniVersion: "1.1.0", name: "n", type: "pcnk", bpffs });
   equal(log.length, 1);
   const { level, verb, network, containerID, ifname, code } = JSON.parse(log[0]!);
   deepEqual([level, verb, network, containerID, ifname, code], [

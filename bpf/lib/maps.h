@@ -139,6 +139,15 @@ struct {
 	__type(value, __u32);
 } monitor_ends SEC(".maps");
 
+/* No program uses it: the plugin pushes, the agent pops when it is asked for metrics.
+ * A queue, because a process that lives for milliseconds adds to it in one atomic step,
+ * and because the oldest calls go when no agent runs to read them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 4096);
+	__type(value, struct cni_call);
+} cni_calls SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);

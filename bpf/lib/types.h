@@ -303,3 +303,10 @@ struct monitor_event {
 	__u32 reserved;
 	__u8 head[MONITOR_HEAD]; /* as it left the program: translated, if it was */
 };
+
+/* A call of the CNI plugin that is over. */
+struct cni_call {
+	__u32 microseconds;
+	__u16 verb; /* 1 ADD, 2 CHECK, 3 DEL, 4 GC, 5 STATUS */
+	__u16 failed;
+};

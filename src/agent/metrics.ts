@@ -3,6 +3,7 @@
  * Prometheus' rules (https://prometheus.io/docs/practices/naming/). What is in the kernel is read when somebody asks.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { CNI_VERBS, type CniCall } from "../bpf/cni_calls.ts";
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import { type MapName, maps as layout } from "../bpf/layout.ts";
 import { reasons } from "../bpf/reasons.ts";
@@ -16,6 +17,8 @@ export interface MetricsOptions {
   maps: DataPlaneMaps;
   checks: () => readonly Check[];
   /** How following the API server and etcd goes. */
+  /** Calls of the CNI plugin that were not told of before. */
+  cniCalls: () => readonly CniCall[];
   watches: () => readonly WatchState[];
   build: { version: string; commit: string };
   /** Milliseconds since the epoch. */
@@ -25,11 +28,16 @@ export interface MetricsOptions {
 /** Seconds: from an update of one entry to a full round over a quarter of a million. */
 const ROUND_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
+/** Seconds: of a pod that starts alone some hundredths, of fifty at once more. */
+const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+
 export class Metrics {
   private readonly registry = new Registry();
   private readonly rounds: Histogram<"kind">;
   private readonly latency: Histogram;
   private readonly failures: Counter;
+  private readonly cniDurations: Histogram<"verb">;
+  private readonly cniFailures: Counter<"verb">;
 
   constructor(private readonly options: MetricsOptions) {
     const registers = [this.registry];
@@ -52,6 +60,23 @@ export class Metrics {
       help: "Rounds that failed; each is tried again.",
       registers,
     });
+    this.cniDurations = new Histogram({
+      name: "pcnk_cni_duration_seconds",
+      help: "What a call of the CNI plugin took, from the start of its runtime to its answer.",
+      labelNames: ["verb"],
+      buckets: CNI_BUCKETS,
+      registers,
+    });
+    this.cniFailures = new Counter({
+      name: "pcnk_cni_failures_total",
+      help: "Calls of the CNI plugin that were answered with an error.",
+      labelNames: ["verb"],
+      registers,
+    });
+    for (const verb of CNI_VERBS) {
+      this.cniDurations.zero({ verb });
+      this.cniFailures.inc({ verb }, 0);
+    }
     this.addPackets(registers);
     this.addMaps(registers);
     this.addAgent(registers);
@@ -65,8 +90,17 @@ export class Metrics {
     if (latency !== undefined) this.latency.observe(latency);
   }
 
+  /** What the CNI plugin has told since the last time. */
+  private takeCniCalls(): void {
+    for (const { verb, seconds, failed } of this.options.cniCalls()) {
+      this.cniDurations.observe({ verb }, seconds);
+      if (failed) this.cniFailures.inc({ verb });
+    }
+  }
+
   /** All of them, in Prometheus' text format. */
   async collect(): Promise<{ text: string; type: string }> {
+    this.takeCniCalls();
     return { text: await this.registry.metrics(), type: this.registry.contentType };
   }
 

@@ -3,6 +3,7 @@
  * follow them; what the network finds out goes to the node's object; everybody's health is told over HTTP.
  */
 import { readBuild } from "../bpf/artifacts.ts";
+import { takeCalls } from "../bpf/cni_calls.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import type { Source } from "../cluster/source.ts";
 import type { WatchState } from "../model/agent_state.ts";
@@ -132,11 +133,12 @@ export class Parts implements AsyncDisposable {
   }
 
   private makeMetrics(): Metrics {
-    const { dataPlane: { maps }, startedAt } = this.ground;
+    const { config: { bpffs }, dataPlane: { maps }, startedAt } = this.ground;
     return new Metrics({
       maps,
       checks: () => agentChecks(this),
       watches: () => this.watches,
+      cniCalls: () => takeCalls(bpffs),
       build: readBuild(),
       startedAt,
     });

@@ -19,6 +19,7 @@ import {
   type ValueOf,
 } from "./codec.ts";
 import { map } from "./descriptor.ts";
+import { CNI_CALLS, cniCall } from "./cni_calls.ts";
 import { MONITOR_EVENTS, monitorMaps, monitorStructs } from "./layout_monitor.ts";
 import { networkMaps, networkStructs } from "./layout_network.ts";
 import { MAP_TYPE } from "./syscall.ts";
@@ -284,8 +285,8 @@ export const maps = {
 /** Name of a map. */
 export type MapName = keyof typeof maps;
 
-/** Everything that is pinned as a map: also the ring buffer, which has no keys and no values. */
-export const mapNames: readonly string[] = [...Object.keys(maps), MONITOR_EVENTS];
+/** Everything that is pinned as a map: also the ring buffer and the queue, which have no keys. */
+export const mapNames: readonly string[] = [...Object.keys(maps), CNI_CALLS, MONITOR_EVENTS];
 
 /** All structs, for the comparison with BTF. */
 export const structs: readonly StructCodec<unknown>[] = [
@@ -298,6 +299,7 @@ export const structs: readonly StructCodec<unknown>[] = [
   endpoint,
   fragmentKey,
   fragment,
+  cniCall,
   nodeConfig,
   counter,
   affinityKey,

@@ -18,6 +18,7 @@ export const CMD = {
   PROG_GET_FD_BY_ID: 13,
   MAP_GET_FD_BY_ID: 14,
   OBJ_GET_INFO_BY_FD: 15,
+  MAP_LOOKUP_AND_DELETE_ELEM: 21,
   MAP_LOOKUP_BATCH: 24,
   MAP_LOOKUP_AND_DELETE_BATCH: 25,
   MAP_UPDATE_BATCH: 26,
@@ -133,6 +134,21 @@ export function objGet(path: string): number {
 export function tryObjGet(path: string): number | undefined {
   const fd = tryBpf(CMD.OBJ_GET, 16, [0, 8, cstring(path)]);
   return fd === -2 ? undefined : check(fd, "OBJ_GET", path);
+}
+
+/** Appends to a queue; when it is full its oldest element goes (BPF_EXIST). */
+export function queuePush(fd: number, value: Uint8Array<ArrayBuffer>): void {
+  const fields: Field[] = [[0, 4, fd], [16, 8, value], [24, 8, UPDATE.EXIST]];
+  check(tryBpf(CMD.MAP_UPDATE_ELEM, 32, ...fields), "MAP_UPDATE_ELEM");
+}
+
+/** Takes the oldest element out of a queue into `value`; false when there is none. */
+export function queuePop(fd: number, value: Uint8Array<ArrayBuffer>): boolean {
+  const fields: Field[] = [[0, 4, fd], [16, 8, value]];
+  const result = tryBpf(CMD.MAP_LOOKUP_AND_DELETE_ELEM, 32, ...fields);
+  if (result === -2) return false; // ENOENT
+  check(result, "MAP_LOOKUP_AND_DELETE_ELEM");
+  return true;
 }
 
 /** Opens a program by its id; undefined when it is gone. */

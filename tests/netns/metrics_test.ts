@@ -59,6 +59,10 @@ Deno.test({
       assert.equal(after.get('pcnk_map_capacity{map="services"}'), 65536);
       assert.equal(after.get('pcnk_reconcile_duration_seconds_count{kind="full"}'), 1);
       assert.ok(after.get("pcnk_change_latency_seconds_count")! >= 1);
+      assert.equal(after.get('pcnk_cni_duration_seconds_count{verb="ADD"}'), 2);
+      const added = after.get('pcnk_cni_duration_seconds_sum{verb="ADD"}')!;
+      assert.ok(added > 0.001 && added < 10, `two ADDs took ${added} s`);
+      assert.equal(after.get('pcnk_cni_failures_total{verb="ADD"}'), 0);
       assert.equal(after.get('pcnk_health{check="maps"}'), 1);
       assert.ok(after.get("process_resident_memory_bytes")! > 20e6);
       assert.ok(after.get("process_cpu_seconds_total")! > 0);
