@@ -1,5 +1,5 @@
 /** `--set KEY=VALUE` of `pcnk install` and `pcnk manifest`: settings of the agent, and a few keys of the command itself. */
-import { nearest } from "../src/config/nearest.ts";
+import { nearest } from "../src/model/nearest.ts";
 import { UsageError } from "../src/cli/usage.ts";
 import { type Setting, settings } from "../src/config/schema.ts";
 

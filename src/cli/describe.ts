@@ -1,13 +1,17 @@
 /** `pcnk describe service`: what the cluster says, what this node should hold, what its kernel holds. */
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
-import { chooseSource, openSource } from "../agent/cluster_source.ts";
+import { chooseSource, openSource, type SourceChoice } from "../agent/cluster_source.ts";
 import { createLog } from "../agent/log.ts";
+import { labelledPods } from "../cluster/kube/labelled_pods.ts";
 import { loadConfig } from "../config/load.ts";
+import { nearest } from "../model/nearest.ts";
+import type { Service } from "../model/objects.ts";
 import { applyChange, type ClusterState, emptyState } from "../model/state.ts";
-import { describeService, type Description, isSame } from "../view/describe.ts";
+import { describeService, type Description, isSame, type Origin } from "../view/describe.ts";
+import { selectPods } from "../view/selected.ts";
 import { NodeReader } from "../view/node.ts";
-import { columns, type Paint, streamLook } from "../view/terminal.ts";
+import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
 import { placeOption } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
@@ -42,16 +46,22 @@ export function describeCommand() {
       }
       const { bpffs, stateDir, output } = options;
       using node = new NodeReader({ bpffs, stateDir });
-      const { state, nodeName } = await readCluster(options);
+      const { state, nodeName, choice } = await readCluster(options);
       const key = name.includes("/") ? name : `default/${name}`;
-      const found = describeService(node, state, nodeName, key);
+      const origin = await originOf(choice, state.services.get(key));
+      const found = describeService(node, state, nodeName, key, origin);
       if (found === undefined) {
-        throw new Error(`there is no Service ${key}, neither in the cluster nor in the kernel`);
+        const near = nearest(key, [...state.services.keys()]);
+        throw new Error(
+          `there is no Service ${key}, neither in the cluster nor in the kernel${
+            near === undefined ? "; pcnk get services lists them" : `; did you mean ${near}?`
+          }`,
+        );
       }
       console.log(
         output === "json"
           ? JSON.stringify(found, null, 2)
-          : render(found, streamLook(Deno.stdout).paint),
+          : renderDescription(found, streamLook(Deno.stdout).paint, terminalWidth()),
       );
       if (found.findings.some(({ good }) => !good)) process.exitCode = 1;
     });
@@ -82,7 +92,9 @@ interface Where {
 }
 
 /** All objects, once. */
-async function readCluster(where: Where): Promise<{ state: ClusterState; nodeName: string }> {
+async function readCluster(
+  where: Where,
+): Promise<{ state: ClusterState; nodeName: string; choice: SourceChoice }> {
   const agent = readAgent(where.stateDir);
   const given = new Map<string, unknown>();
   const nodeName = where.nodeName ?? (where.config === undefined ? agent.nodeName : undefined);
@@ -111,7 +123,20 @@ async function readCluster(where: Where): Promise<{ state: ClusterState; nodeNam
   } finally {
     source.close();
   }
-  return { state, nodeName: config.nodeName };
+  return { state, nodeName: config.nodeName, choice };
+}
+
+/** Asks the API server which Pods the Service selects; that it does not tell is no reason to fail. */
+async function originOf(choice: SourceChoice, service: Service | undefined): Promise<Origin> {
+  if (!("access" in choice)) return choice;
+  if (service?.selector === undefined) return { selected: undefined };
+  try {
+    const signal = AbortSignal.timeout(patienceMs);
+    const { pods, more } = await labelledPods(choice.access, service.namespace, signal);
+    return { selected: selectPods(service.selector, pods, more) };
+  } catch {
+    return { selected: undefined };
+  }
 }
 
 function readAgent(stateDir: string): AgentSource {
@@ -133,7 +158,12 @@ function within(work: Promise<void>): Promise<void> {
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-function render({ service, endpoints, frontends, findings }: Description, paint: Paint): string {
+/** Sections of text, the findings last. */
+export function renderDescription(
+  { service, endpoints, frontends, findings }: Description,
+  paint: Paint,
+  width = Infinity,
+): string {
   const head = [
     ["Service:", `${service.namespace}/${service.name}`],
     ["Type:", service.headless ? "headless" : service.type],
@@ -165,7 +195,7 @@ function render({ service, endpoints, frontends, findings }: Description, paint:
   ]);
   const title = (words: string[]) => words.map((word) => paint("bold", word));
   return [
-    ...columns(head),
+    ...columns(head, width),
     "",
     ...(ends.length === 0
       ? ["no endpoints"]
@@ -173,9 +203,9 @@ function render({ service, endpoints, frontends, findings }: Description, paint:
     "",
     ...(rows.length === 0
       ? ["no entries in the data plane"]
-      : columns([title(["FRONTEND", "FROM", "WANTED", "KERNEL"]), ...rows])),
+      : columns([title(["FRONTEND", "FROM", "WANTED", "KERNEL"]), ...rows], width)),
     "",
-    ...findings.map(({ good, text }) => paint(good ? "green" : "red", `→ ${text}`)),
+    ...findings.flatMap(({ good, text }) => conclusion(text, !good, paint, width)),
   ].join("\n");
 }
 

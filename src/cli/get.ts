@@ -2,11 +2,12 @@
 import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { cells, columnsOf, type Format, formatRows, FORMATS } from "../view/format.ts";
 import { NodeReader } from "../view/node.ts";
+import { hintOf } from "../view/hint.ts";
 import { findResource, resources } from "../view/resources.ts";
 import type { Filter, Resource } from "../view/resource.ts";
 import { columns, streamLook } from "../view/terminal.ts";
 import { RowWatch } from "../view/watch.ts";
-import { nearest } from "../config/nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import { placeOption } from "./options.ts";
 import { untilSignal } from "./signals.ts";
 
@@ -91,19 +92,27 @@ function seconds(text: string): number {
   return value;
 }
 
-function read(resource: Resource, filter: Filter, { bpffs, stateDir }: GetOptions) {
+function open({ bpffs, stateDir }: GetOptions): NodeReader {
   if (Deno.uid() !== 0) throw new Error("pcnk get reads the kernel's maps: it must run as root");
-  using node = new NodeReader({ bpffs, stateDir });
+  return new NodeReader({ bpffs, stateDir });
+}
+
+function read(resource: Resource, filter: Filter, options: GetOptions) {
+  using node = open(options);
   return resource.read(node, filter);
 }
 
 function show(resource: Resource, filter: Filter, options: GetOptions): void {
-  const rows = read(resource, filter, options);
+  using node = open(options);
+  const rows = resource.read(node, filter);
   const { paint } = streamLook(Deno.stdout);
   const text = formatRows(resource, rows, options.output, paint);
   const isTable = options.output === "table" || options.output === "wide";
-  if (rows.length === 0 && isTable) console.error(`no ${resource.name} found`);
-  else print(isTable && !options.headers ? text.slice(text.indexOf("\n") + 1) : text);
+  if (rows.length > 0 || !isTable) {
+    print(isTable && !options.headers ? text.slice(text.indexOf("\n") + 1) : text);
+  }
+  const hint = isTable ? hintOf(node, resource, rows, filter) : undefined;
+  if (hint !== undefined) console.error(hint);
 }
 
 /** Prints what came, changed and went, until the signal. */

@@ -5,7 +5,7 @@
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
-import { nearest } from "../config/nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import { commands } from "./commands.ts";
 import { UsageError } from "./usage.ts";
 

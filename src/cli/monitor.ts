@@ -2,7 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { join } from "node:path";
 import { LockedError, lockFile } from "../agent/lock.ts";
-import { nearest } from "../config/nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
 import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";

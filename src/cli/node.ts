@@ -11,7 +11,7 @@ import {
   type NodeStore,
   type SettingChanges,
 } from "../cluster/node_store.ts";
-import { nearest } from "../config/nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import { flagName, settings } from "../config/schema.ts";
 import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";

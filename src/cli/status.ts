@@ -2,7 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { type Finding, type Health, nodeStatus } from "../view/status.ts";
-import { columns, type Paint, streamLook, type Style } from "../view/terminal.ts";
+import { type Paint, streamLook, type Style, terminalWidth, wrap } from "../view/terminal.ts";
 import { placeOption } from "./options.ts";
 import { checked } from "./usage.ts";
 
@@ -32,7 +32,7 @@ export function statusCommand() {
       }
       const findings = await nodeStatus({ bpffs, stateDir, peers, timeoutMs: 1000 });
       if (output === "json") console.log(JSON.stringify({ findings }, null, 2));
-      else console.log(renderStatus(findings, streamLook(Deno.stdout).paint));
+      else console.log(renderStatus(findings, streamLook(Deno.stdout).paint, terminalWidth()));
       if (findings.some(({ health }) => health === "warn" || health === "bad")) {
         process.exitCode = 1;
       }
@@ -46,16 +46,26 @@ function peers(text: string): number {
 
 const STYLES: Record<Health, Style> = { ok: "green", note: "dim", warn: "yellow", bad: "red" };
 
-/** A line for each finding, and below those that need one, what to do. */
-export function renderStatus(findings: readonly Finding[], paint: Paint): string {
-  const rows = findings.map(({ part, health, text }, i) => [
-    part === findings[i - 1]?.part ? "" : part,
-    paint(STYLES[health], health),
-    text,
-  ]);
-  const indent = " ".repeat(Math.max(...findings.map(({ part }) => part.length)) + 8);
-  return columns(rows).flatMap((line, i) => {
-    const { next } = findings[i]!;
-    return next === undefined ? [line] : [line, `${indent}→ ${next}`];
+/** A line for each finding, and below those that need one, what to do; wrapped to the width. */
+export function renderStatus(
+  findings: readonly Finding[],
+  paint: Paint,
+  width = Infinity,
+): string {
+  const parts = Math.max(...findings.map(({ part }) => part.length));
+  const indent = " ".repeat(parts + 8);
+  return findings.flatMap(({ part, health, text, next }, i) => {
+    const name = part === findings[i - 1]?.part ? "" : part;
+    const before = `${name.padEnd(parts)}  ${paint(STYLES[health], health)}${
+      " ".repeat(6 - health.length)
+    }`;
+    const [first = "", ...more] = wrap(text, width - indent.length);
+    const [step, ...steps] = next === undefined ? [] : wrap(next, width - indent.length - 2);
+    return [
+      before + first,
+      ...more.map((line) => indent + line),
+      ...step === undefined ? [] : [`${indent}→ ${step}`],
+      ...steps.map((line) => `${indent}  ${line}`),
+    ];
   }).join("\n");
 }

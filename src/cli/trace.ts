@@ -1,11 +1,13 @@
 /** `pcnk trace`: what would happen to a packet. */
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
+import { nearest } from "../model/nearest.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { NodeReader } from "../view/node.ts";
 import { type Flow, formatEnd } from "../view/packet.ts";
-import { columns, type Paint, streamLook } from "../view/terminal.ts";
+import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
 import { findService, type Trace, trace } from "../view/trace.ts";
+import { readServices } from "../view/services.ts";
 import { placeOption } from "./options.ts";
 import { checked, UsageError } from "./usage.ts";
 
@@ -43,7 +45,7 @@ export function traceCommand() {
       const flow = flowOf(node, { src, dst, protocol, sourcePort });
       const found = trace(node, flow);
       if (output === "json") console.log(JSON.stringify(found, null, 2));
-      else console.log(renderTrace(found, streamLook(Deno.stdout).paint));
+      else console.log(renderTrace(found, streamLook(Deno.stdout).paint, terminalWidth()));
       process.exitCode = ["refused", "dropped"].includes(found.outcome) ? 1 : 0;
     });
 }
@@ -87,8 +89,12 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
   }
   const service = findService(node, dst);
   if (service === undefined) {
+    const names = readServices(node, { names: [] }).map(({ name }) => name);
+    const wanted = dst.includes("/") ? dst : `default/${dst}`;
     throw new UsageError(
-      `${dst} is neither an address nor a Service of this node's maps (pcnk get services)`,
+      `${dst} is neither an address nor a Service of this node's maps (${
+        meantOr("pcnk get services", wanted, names)
+      })`,
     );
   }
   const { address: to, port: dport, protocol: own } = service;
@@ -107,17 +113,30 @@ function sourceOf(node: NodeReader, text: string): string {
   if (parseIpv4(text) !== undefined) return text;
   const wanted = text.includes("/") ? text : `default/${text}`;
   for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
-  throw new UsageError(`there is no pod ${wanted} on this node (pcnk get endpoints)`);
+  const names = [...node.pods.values()].map(({ pod }) => pod);
+  throw new UsageError(
+    `there is no pod ${wanted} on this node (${meantOr("pcnk get endpoints", wanted, names)})`,
+  );
+}
+
+/** The name that was probably meant, or the command that lists them. */
+function meantOr(command: string, given: string, names: readonly string[]): string {
+  const near = nearest(given, names);
+  return near === undefined ? command : `did you mean ${near}?`;
 }
 
 /** The flow, a line for each hop, and the end. */
-export function renderTrace({ flow, hops, outcome, text }: Trace, paint: Paint): string {
+export function renderTrace(
+  { flow, hops, outcome, text }: Trace,
+  paint: Paint,
+  width = Infinity,
+): string {
   const ends = [formatEnd(flow, flow.src, flow.sport), formatEnd(flow, flow.dst, flow.dport)];
   const bad = outcome === "refused" || outcome === "dropped";
   const rows = hops.map(({ at, reasons, text }, i) => [`${i + 1}`, at, reasons[0] ?? "-", text]);
   return [
     paint("bold", `${flow.protocol} ${ends.join(" → ")}`),
-    ...columns(rows),
-    paint(bad ? "red" : "green", `→ ${text}`),
+    ...columns(rows, width),
+    ...conclusion(text, bad, paint, width),
   ].join("\n");
 }

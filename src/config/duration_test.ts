@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { formatDuration, parseDuration } from "./duration.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../model/nearest.ts";
 
 Deno.test("parseDuration() reads seconds and times with units", () => {
   const cases: [unknown, number | undefined][] = [

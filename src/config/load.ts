@@ -1,7 +1,7 @@
 /** The agent's settings from defaults, a YAML file and flags, the later ones over the earlier ones. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { checkTogether } from "./check.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import { type AgentConfig, fallbackOf, flagName, type Setting, settings } from "./schema.ts";
 
 /** A setting that is wrong. The message is one line: where, what, and what would be right. */

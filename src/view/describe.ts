@@ -11,6 +11,7 @@ import { endpointGroups, isReady } from "../services/endpoints.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
 import { parsePortName, protocolName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
+import { describeSelected, type Selected } from "./selected.ts";
 
 /** An endpoint of the Service's slices, in any state. */
 export interface DescribedEndpoint {
@@ -40,12 +41,20 @@ export interface Description {
   findings: { good: boolean; text: string }[];
 }
 
+/** What is known of where a Service's endpoints would come from. */
+export type Origin =
+  /** The API server: which Pods the selector finds. Undefined: it did not say. */
+  | { selected: Selected | undefined }
+  /** Manifests: nobody makes EndpointSlices there but who writes them. */
+  | { manifests: string };
+
 /** @returns undefined when the cluster has no such Service and the kernel neither */
 export function describeService(
   node: NodeReader,
   state: ClusterState,
   nodeName: string,
   name: string,
+  origin: Origin = { selected: undefined },
 ): Description | undefined {
   const service = state.services.get(name);
   const desired = new DesiredState(nodeName, state);
@@ -56,7 +65,7 @@ export function describeService(
   const described: Service = service ?? unknownService(name);
   const endpoints = endpointsOf(state, described);
   const own = issues.filter((issue) => issue.service === name);
-  const findings = judge(described, service !== undefined, endpoints, rows, own);
+  const findings = judge(described, service !== undefined, endpoints, rows, own, origin);
   return { service: described, endpoints, frontends: rows, issues: own, findings };
 }
 
@@ -134,6 +143,7 @@ function judge(
   endpoints: readonly DescribedEndpoint[],
   rows: readonly DescribedFrontend[],
   issues: readonly ServiceIssue[],
+  origin: Origin,
 ): Description["findings"] {
   const findings: Description["findings"] = [];
   const bad = (text: string) => void findings.push({ good: false, text });
@@ -150,7 +160,7 @@ function judge(
         "(pcnk status)? a change takes some milliseconds, else see the agent's log",
     );
   }
-  if (known) findings.push(...reach(service, endpoints, rows));
+  if (known) findings.push(...reach(service, endpoints, rows, origin));
   if (findings.length === 0) {
     findings.push({
       good: true,
@@ -165,6 +175,7 @@ function reach(
   service: Service,
   endpoints: readonly DescribedEndpoint[],
   rows: readonly DescribedFrontend[],
+  origin: Origin,
 ): Description["findings"] {
   const bad = (text: string) => [{ good: false, text }];
   if (service.type === "ExternalName") {
@@ -173,12 +184,8 @@ function reach(
   if (service.headless) {
     return [{ good: true, text: "headless: clients ask DNS for the Pods' own addresses" }];
   }
-  const selector = service.selector;
   if (endpoints.length === 0) {
-    const why = selector === undefined
-      ? "it has no selector, and nobody made EndpointSlices for it"
-      : `no Pod matches its selector ${selector}: kubectl get pods -n ${service.namespace} -l ${selector}`;
-    return bad(`connections are refused: there are no endpoints; ${why}`);
+    return bad(`connections are refused: there are no endpoints; ${whyNone(service, origin)}`);
   }
   if (!endpoints.some(({ state }) => state === "ready")) {
     return bad(
@@ -196,4 +203,25 @@ function reach(
     );
   }
   return [];
+}
+
+/** Why a Service has no endpoints, and what to do. */
+function whyNone({ namespace, name, selector }: Service, origin: Origin): string {
+  if ("manifests" in origin) {
+    const wanted = selector === undefined ? "" : ` (its selector is ${selector})`;
+    return `no EndpointSlice in ${origin.manifests} is labelled kubernetes.io/service-name: ${name}${wanted}; ` +
+      "with manifests nobody makes one from Pods: write it";
+  }
+  if (selector === undefined) {
+    return "it has no selector, and nobody made EndpointSlices for it: give it a selector " +
+      `(kubectl -n ${namespace} edit service ${name}), or make them`;
+  }
+  const { selected } = origin;
+  if (selected === undefined) {
+    return `no Pod matches its selector ${selector}: kubectl -n ${namespace} get pods --show-labels`;
+  }
+  const next = selected.matching > 0
+    ? `kubectl -n ${namespace} get pods -l ${selector} -o wide tells which has an address`
+    : `compare with kubectl -n ${namespace} get pods --show-labels, and mend the selector or the labels`;
+  return `${describeSelected(selector, namespace, selected)}; ${next}`;
 }

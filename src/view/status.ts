@@ -2,7 +2,6 @@
  * Is this node well? Each part is looked at by itself, in the kernel and in the agent's state files; what is not well comes
  * with a reason and a next step.
  */
-import { join } from "node:path";
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
 import {
@@ -17,14 +16,26 @@ import { ping } from "../linux/ping.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
 import { readNodes } from "./network.ts";
-import { formatAge } from "./sessions.ts";
+import { readServices } from "./services.ts";
+import { agentFindings } from "./status_agent.ts";
 
 /** `note`: worth knowing. `warn`: works, but not as it should. `bad`: does not work. */
 export type Health = "ok" | "note" | "warn" | "bad";
 
 /** What was found out about one thing. */
 export interface Finding {
-  part: "agent" | "data plane" | "pods" | "uplink" | "peer" | "host services" | "maps" | "drops";
+  part:
+    | "agent"
+    | "api"
+    | "etcd"
+    | "data plane"
+    | "pods"
+    | "services"
+    | "uplink"
+    | "peer"
+    | "host services"
+    | "maps"
+    | "drops";
   health: Health;
   /** One line. */
   text: string;
@@ -64,79 +75,10 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...overlayFindings(node),
     hostFinding(options.bpffs),
     ...await peerFindings(node, options),
+    ...serviceFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),
   ];
-}
-
-/** What agent.json tells (src/agent/agent.ts). */
-interface AgentState {
-  pid: number;
-  startedAt: string;
-  /** Absent: of an older agent. */
-  healthAddress?: string;
-}
-
-async function agentFindings(stateDir: string, timeoutMs: number): Promise<Finding[]> {
-  const part = "agent";
-  const next = "systemctl status pcnk, or the logs of its pod; services stay as they are meanwhile";
-  let state: AgentState;
-  try {
-    state = JSON.parse(Deno.readTextFileSync(join(stateDir, "agent.json")));
-  } catch {
-    return [{
-      part,
-      health: "warn",
-      text: `does not run (nothing in ${stateDir}/agent.json)`,
-      next,
-    }];
-  }
-  if (!isAgent(state.pid)) {
-    const text = `does not run: process ${state.pid} ended without a word`;
-    return [{ part, health: "warn", text, next }];
-  }
-  const age = formatAge((Date.now() - Date.parse(state.startedAt)) / 1000);
-  const runs: Finding = {
-    part,
-    health: "ok",
-    text: `runs as process ${state.pid}, started ${age} ago`,
-  };
-  return [runs, ...await ownFindings(state.healthAddress, timeoutMs)];
-}
-
-const NEXT: Readonly<Record<string, string>> = {
-  source: "can this node reach the API server? services stay as they are until it can",
-  cni: "see the agent's log; pods cannot be added until the configuration is written",
-};
-
-/** What the agent says of itself at /healthz, as far as something is wrong. */
-async function ownFindings(address: string | undefined, timeoutMs: number): Promise<Finding[]> {
-  if (address === undefined || address === "off") return [];
-  const part = "agent";
-  let answer: string;
-  try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    answer = await (await fetch(`http://${address}/healthz`, { signal })).text();
-  } catch {
-    const text = `does not answer at ${address}`;
-    return [{ part, health: "warn", text, next: "see its log; it may be busy, or hang" }];
-  }
-  return [...answer.matchAll(/^\[-\](\S+) failed: (.*)$/gm)].map(([, name = "", reason]) => ({
-    part,
-    health: "warn",
-    text: `${name}: ${reason}`,
-    next: NEXT[name] ?? "see the agent's log",
-  }));
-}
-
-/** Whether the process lives and is an agent: its number may be another's by now, and a dead one may not be buried yet. */
-function isAgent(pid: number): boolean {
-  try {
-    const words = Deno.readTextFileSync(`/proc/${Number(pid)}/cmdline`).split("\0"); // empty of a zombie
-    return words.includes("agent");
-  } catch {
-    return false;
-  }
 }
 
 const RESTORE = "the agent puts them back within half a minute; if it does not, see its log";
@@ -266,6 +208,43 @@ async function peerFindings(
   return findings;
 }
 
+/** Names that are told; there may be thousands. */
+const SHOWN_SERVICES = 3;
+
+/** An entry without a name: the agent gives one to all that it writes. */
+function foreignFinding(frontend: string): Finding {
+  return {
+    part: "services",
+    health: "warn",
+    text: `${frontend} is no Service's that the agent knows of`,
+    next: "a running agent removes it within its resync time (5m); who else writes to the maps?",
+  };
+}
+
+/** Services that refuse everybody here: worth knowing, and often as it should be. */
+function serviceFindings(node: NodeReader): Finding[] {
+  const part = "services";
+  const backends = new Map<string, number>();
+  const foreign: Finding[] = [];
+  for (
+    const { name, namespace, address, frontendPort, backends: count } of readServices(node, {
+      names: [],
+    })
+  ) {
+    if (namespace !== "") backends.set(name, Math.max(backends.get(name) ?? 0, count));
+    else foreign.push(foreignFinding(`${address}:${frontendPort}`));
+  }
+  if (foreign.length > 0) return foreign.slice(0, SHOWN_SERVICES);
+  const known = `${backends.size} ${backends.size === 1 ? "Service" : "Services"}`;
+  const empty = [...backends].filter(([, count]) => count === 0).map(([name]) => name);
+  if (empty.length === 0) return [{ part, health: "ok", text: `${known}, each with a backend` }];
+  const rest = empty.length > SHOWN_SERVICES ? `, and ${empty.length - SHOWN_SERVICES} more` : "";
+  const text = `${known}; no backend, so clients are refused: ${
+    empty.slice(0, SHOWN_SERVICES).join(", ")
+  }${rest}`;
+  return [{ part, health: "note", text, next: `pcnk describe service ${empty[0]}` }];
+}
+
 /** Settings of capacities, by the maps that are called otherwise. */
 const SETTINGS: Readonly<Record<string, string>> = {
   source_ranges: "sourceRanges",
@@ -274,6 +253,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   vteps: "nodes",
   no_masquerade: "nodes",
 };
+
+/** Fill levels that are told while all is well. */
+const SHOWN_MAPS = 4;
 
 /** Of a map this full people should know. */
 const FULL = 0.8;
@@ -293,11 +275,9 @@ function mapFindings(node: NodeReader): Finding[] {
       next: `raise mapSizes.${SETTINGS[name] ?? name}; the agent carries the entries over`,
     }));
   }
-  const [most] = rows.sort((a, b) => b.used - a.used);
-  const text = most === undefined
-    ? ""
-    : `${(100 * most.used).toFixed(1)} % in ${most.name} at most`;
-  return [{ part: "maps", health: "ok", text }];
+  const fill = rows.sort((a, b) => b.used - a.used).slice(0, SHOWN_MAPS)
+    .map(({ name, used }) => `${name} ${(100 * used).toFixed(1)} %`);
+  return [{ part: "maps", health: "ok", text: `fullest: ${fill.join(", ")} (pcnk get maps)` }];
 }
 
 function dropFindings(node: NodeReader): Finding[] {

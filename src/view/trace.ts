@@ -8,6 +8,7 @@ import type { ReasonInfo } from "../bpf/reasons.ts";
 import { parsePortName, protocolName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
 import { buildPacket, type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "./packet.ts";
+import { readServices } from "./services.ts";
 import { type Passage, Replica } from "./replica.ts";
 
 /** A place on the packet's way. */
@@ -98,6 +99,9 @@ class Tracer {
     if (verdict !== TC_ACT.REDIRECT) return undefined;
     if (reason !== undefined) {
       const answer = answered(reason);
+      if (answer?.[0] === "refused") {
+        return this.end(answer[0], answer[1] + nextStep(this.node, this.flow));
+      }
       if (answer !== undefined) return this.end(...answer);
     }
     return this.arrive(now);
@@ -161,6 +165,14 @@ class Tracer {
   private end(outcome: Trace["outcome"], text: string): Trace {
     return { flow: this.flow, hops: this.hops, outcome, text };
   }
+}
+
+/** What to do about a Service that refuses, as far as one is the reason. */
+function nextStep(node: NodeReader, { dst, dport }: Flow): string {
+  const of = readServices(node, { names: [] }).find(({ address, frontendPort }) =>
+    address === dst && frontendPort === dport
+  );
+  return of === undefined ? "" : `; pcnk describe service ${of.name} says why`;
 }
 
 /** Whether the packet's reason means that an answer went back to its sender. */

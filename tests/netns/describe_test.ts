@@ -47,7 +47,7 @@ Deno.test({
       assert.equal(empty.code, 1);
       assert.match(
         empty.out,
-        /refused: there are no endpoints; no Pod matches its selector app=empty/,
+        /refused: there are no endpoints; no EndpointSlice in .* \(its selector is app=empty\)/,
       );
 
       const unready = {
@@ -81,6 +81,20 @@ Deno.test({
       );
       const row = altered.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
       assert.deepEqual([row.wanted!.length, row.held!.length], [2, 1]);
+
+      // An entry of nobody's, under the Service's own name.
+      const foreign = { ...key, addr: "10.99.9.9" };
+      plane.maps.services.set(foreign, entry);
+      const more = await describe(lab, "echo", ...where);
+      assert.match(more.findings[0]!.text, /differs .* in 2 of 3 entries/);
+      const extra = more.frontends.find(({ frontend }) => frontend === "10.99.9.9:80/TCP")!;
+      assert.deepEqual([extra.wanted, extra.held?.length], [null, entry.count]);
+      // And one that is gone.
+      plane.maps.services.delete(key);
+      const gone = await describe(lab, "echo", ...where);
+      const lost = gone.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
+      assert.deepEqual([lost.wanted!.length, lost.held], [2, null]);
+      assert.match((await run(lab, "ehco", ...where)).err, /did you mean default\/echo\?/);
 
       const nothing = await run(lab, "nosuch", ...where);
       assert.deepEqual([nothing.code, nothing.out], [1, ""]);

@@ -1,6 +1,7 @@
 /** `pcnk status` on a node of a lab: well, and with each part of it broken. */
 import assert from "node:assert/strict";
 import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
@@ -46,8 +47,12 @@ Deno.test({
     try {
       const well = await status(lab);
       assert.equal(well.code, 0, well.out);
-      assert.match(well.out, /^agent {10}ok {2}runs as process \d+, started \d+s ago\n/);
+      assert.match(well.out, /^agent {10}ok {4}runs as process \d+, started \d+s ago\n/);
       assert.match(well.out, /\npeer .* node2 \(10\.244\.2\.0\/24\) by overlay .* answers in /);
+
+      assert.match(well.out, /\nservices .* refused: default\/empty\n +→ pcnk describe service /);
+      assert.match(well.out, /\napi +ok +not used: objects come from \//);
+      assert.match(well.out, /\nmaps +ok +fullest: \w+ \d+\.\d %, /);
 
       await lab.stopAgent("node1", true);
       const dead = await faults(lab);
@@ -60,10 +65,17 @@ Deno.test({
       await on(lab, "tc", "filter", "del", "dev", veth, "ingress");
       await on(lab, "tc", "filter", "del", "dev", "eth0", "egress");
       await on(lab, "ip", "link", "set", "pcnk_vxlan", "down");
+      using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
+      const [key, entry] = plane.maps.services.entries().find(([{ port }]) => port > 0)!;
+      plane.maps.services.set({ ...key, addr: "10.99.9.9", port: 80 }, {
+        ...entry,
+        id: 4_000_000_000,
+      });
       const { found } = await faults(lab);
       const all = found.join("\n");
       assert.match(all, new RegExp(`^pods: 1 pod; not in place: lbrp_from_pod on ${veth}$`, "m"));
       assert.match(all, /^uplink: eth0: not in place: k8sd_to_uplink on eth0$/m);
+      assert.match(all, /^services: 10\.99\.9\.9:80 is no Service's that the agent knows of$/m);
       assert.match(all, /^peer: node2 .* no answer/m);
     } finally {
       await downLab(name);
