@@ -31,6 +31,8 @@ export interface Ground {
   /** Prefix of all paths; empty for this machine. */
   root: string;
   record: InstallRecord;
+  /** Carries out a step; for tests. */
+  act?: (step: Step, root: string) => void;
 }
 
 /**
@@ -39,12 +41,26 @@ export interface Ground {
  * @throws {StepError} at the first that does not work
  */
 export function applyInstall(steps: readonly Step[], ground: Ground, told: (step: Step) => void) {
+  const { root, record, act = carryOut } = ground;
+  if (steps.length === 0) return;
+  if (steps.some(isRestart)) record.restart = true;
+  for (const step of steps) {
+    // The record's own directories come into being with it.
+    if (step.do === "make-directory" && RECORD.startsWith(`${step.path}/`)) enter(step, ground);
+  }
+  writeRecord(ground);
   for (const step of steps) {
     if (enter(step, ground)) writeRecord(ground);
-    carryOut(step, ground.root);
+    act(step, root);
+    if (isRestart(step)) {
+      delete record.restart;
+      writeRecord(ground);
+    }
     told(step);
   }
 }
+
+const isRestart = (step: Step) => step.do === "run" && step.restart === true;
 
 /** One step. @throws {StepError} */
 export function carryOut(step: Step, root: string): void {
@@ -63,7 +79,9 @@ function perform(step: Step, at: (path: string) => string): void {
     case "write-file":
       return replace(at(step.path), step.mode, (fresh) => writeFileSync(fresh, step.text));
     case "copy-file":
-      return replace(at(step.path), step.mode, (fresh) => copyFileSync(step.from, fresh));
+      return replace(at(step.path), step.mode, (fresh) => {
+        copyFileSync(step.inside ? at(step.from) : step.from, fresh);
+      });
     case "make-link":
       return replace(at(step.path), undefined, (fresh) => symlinkSync(step.target, fresh));
     case "remove-file":
@@ -126,7 +144,7 @@ function run([program, ...args]: readonly string[], input?: string): void {
 }
 
 /** Enters what a step is about to make into the record; tells whether that changed. */
-function enter(step: Step, { record }: Ground): boolean {
+function enter(step: Step, { record, root }: Ground): boolean {
   switch (step.do) {
     case "make-directory":
       if (record.directories.includes(step.path)) return false;
@@ -137,7 +155,7 @@ function enter(step: Step, { record }: Ground): boolean {
       else record.files[step.path] = hashText(step.text);
       return true;
     case "copy-file":
-      record.files[step.path] = hashFile(step.from);
+      record.files[step.path] = hashFile(step.inside ? join(root, step.from) : step.from);
       return true;
     case "make-link":
       record.links[step.path] = step.target;

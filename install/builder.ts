@@ -21,13 +21,15 @@ export class Builder {
     const same = there.kind === "file" && (there.mode & 0o777) === 0o755 &&
       there.size === source.size && machine.hash(path) === source.hash;
     if (same) return false;
-    return this.copyFrom(source.path, path, there.kind === "nothing" ? why : `${why}, anew`);
+    this.directory(parent(path));
+    const words = there.kind === "nothing" ? why : `${why}, anew`;
+    return this.add({ do: "copy-file", path, from: source.path, mode: 0o755, why: words });
   }
 
-  /** A file is copied, whatever is there. */
+  /** A file of the machine is copied, whatever is there. */
   copyFrom(from: string, path: string, why: string): true {
     this.directory(parent(path));
-    return this.add({ do: "copy-file", path, from, mode: 0o755, why });
+    return this.add({ do: "copy-file", path, from, inside: true, mode: 0o755, why });
   }
 
   /** A text file is there. */

@@ -1,5 +1,5 @@
 /** The agent's configuration file: new settings go in, and what an operator wrote, comments too, stays. */
-import { Document, isMap, parseDocument } from "yaml";
+import { Document, isMap, isNode, parseDocument } from "yaml";
 import { settingsTree } from "./set_options.ts";
 
 const HEAD =
@@ -40,6 +40,14 @@ function set(document: Document, path: string[], tree: Record<string, unknown>):
     const at = [...path, key];
     const nested = typeof value === "object" && value !== null && !Array.isArray(value);
     if (nested) set(document, at, value as Record<string, unknown>);
-    else document.setIn(at, document.createNode(value));
+    else setValue(document, at, value);
   }
+}
+
+/** The comment behind the old value stays. */
+function setValue(document: Document, at: string[], value: unknown): void {
+  const old = document.getIn(at, true);
+  const node = document.createNode(value);
+  if (isNode(old) && old.comment) node.comment = old.comment;
+  document.setIn(at, node);
 }

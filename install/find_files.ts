@@ -79,7 +79,17 @@ function namesPcnk(text: string): boolean {
   }
 }
 
-const STATE_FILE = /^((agent|datapath|sysctls|node-settings)\.json(\.\d+)?|agent\.lock|lock)$/;
+const STATE_FILES = ["agent", "datapath", "sysctls", "node-settings"];
+
+/** What they tell of has to be undone first: they go with that. */
+const RECORDS = ["vpc", "reserved-ports"];
+
+function isStateFile(name: string): boolean {
+  if (name === "lock" || name === "agent.lock") return true;
+  const [, base = "", half] = /^([\w-]+)\.json(\.\d+)?$/.exec(name) ?? [];
+  // With a number behind it: half written by an agent that was killed.
+  return STATE_FILES.includes(base) || half !== undefined && RECORDS.includes(base);
+}
 
 /** Names that pcnk gives; a state directory that is somebody else's too loses nothing else. */
 function planState(machine: Machine, stateDir: string, { steps, notes }: FileSteps): void {
@@ -91,12 +101,12 @@ function planState(machine: Machine, stateDir: string, { steps, notes }: FileSte
   if (names.includes("ipam")) {
     steps.push({ do: "remove-tree", path: `${stateDir}/ipam`, why: "leases of pods' addresses" });
   }
-  for (const name of names.filter((one) => STATE_FILE.test(one))) {
+  for (const name of names.filter(isStateFile)) {
     steps.push({ do: "remove-file", path: `${stateDir}/${name}`, why: "the agent's state" });
   }
   const others = names.filter((name) =>
-    !STATE_FILE.test(name) &&
-    !["attachments", "ipam", "vpc.json", "reserved-ports.json"].includes(name)
+    !isStateFile(name) &&
+    !["attachments", "ipam", ...RECORDS.map((one) => `${one}.json`)].includes(name)
   );
   if (others.length > 0) notes.push(`${stateDir} holds what is not pcnk's: ${others.join(", ")}`);
   if (machine.find(stateDir).kind === "directory") {

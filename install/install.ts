@@ -1,5 +1,5 @@
 /** `pcnk install`: plans, tells, carries out. */
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { applyInstall } from "./apply.ts";
 import { hashFile, realMachine } from "./machine.ts";
@@ -18,16 +18,18 @@ export interface RunOptions extends Omit<InstallOptions, "executable"> {
 
 /**
  * Installs pcnk.
- * @throws {InstallError} before anything is changed, when it could not work
+ * @throws {InstallError} before anything is changed, when it could not work; also with `dryRun`
  * @throws {StepError} when a step does not work
  */
 export function install(options: RunOptions): void {
   const { root, dryRun, say } = options;
+  if (root !== "" && !existsSync(root)) throw new InstallError(`--root ${root}: is not there`);
   const machine = realMachine(root);
   const record = readRecord(machine);
   const plan = planInstall(machine, record, { ...options, executable: ownExecutable() });
-  if (plan.problems.length > 0 && !dryRun) throw new InstallError(plan.problems.join("\n"));
-  if (dryRun) return tell(plan, say);
+  if (dryRun) tell(plan, say);
+  if (plan.problems.length > 0) throw new InstallError(plan.problems.join("\n"));
+  if (dryRun) return;
   if (Deno.uid() !== 0 && root === "") {
     throw new InstallError("it writes to the system: run it as root");
   }
@@ -39,7 +41,6 @@ export function install(options: RunOptions): void {
 function tell(plan: Plan, say: (line: string) => void): void {
   for (const step of plan.steps) say(`would ${describeStep(step)}`);
   for (const note of plan.notes) say(`note: ${note}`);
-  for (const problem of plan.problems) say(`problem: ${problem}`);
   if (plan.steps.length === 0) say("installed already: nothing to do");
 }
 

@@ -8,7 +8,13 @@ import { createHash } from "node:crypto";
 import { clusterRules, eventNamespace, eventRules } from "../src/cluster/kube/rbac.ts";
 import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
 import { namespaceRules } from "./rbac.ts";
-import { type SetOptions, type SetRules, settingsTree, settingValue } from "./set_options.ts";
+import {
+  absolutePath,
+  type SetOptions,
+  type SetRules,
+  settingsTree,
+  settingValue,
+} from "./set_options.ts";
 
 /** Name of all objects. */
 export const NAME = "pcnk";
@@ -54,12 +60,6 @@ export const manifestKeys: SetRules = {
     kubeconfig: "the DaemonSet's agent uses its ServiceAccount",
   },
 };
-
-function absolutePath(value: string) {
-  if (!/^\/[\w./-]*[\w-]$/.test(value) || value.includes("..")) {
-    throw new Error("must be an absolute path");
-  }
-}
 
 function hostAndPort(value: string): { host: string; port: string } | undefined {
   const [, host, port = "6443"] =
@@ -267,6 +267,10 @@ function mounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] 
     { name: "cni-conf", path: set.settings.get("cniConfDir") ?? "/etc/cni/net.d" },
     { name: "cni-state", path: CNI_STATE },
   ];
+  if (setting("socketLB") === "all") {
+    // Sockets of pods are found in their network namespaces, which the runtime mounts here while the agent runs.
+    host.push({ name: "netns", path: "/run/netns", propagation: "HostToContainer" });
+  }
   // A container cannot remove what is mounted in it: so the state directory's parent once more, elsewhere.
   const outer = setting("stateDir").replace(/\/[^/]+\/?$/, "") || "/";
   host.push({

@@ -74,6 +74,20 @@ Deno.test("manifest() mounts what settings name, and starts agents anew when set
   assert.equal(hash(a), hash(find(objects(), "DaemonSet").spec.template));
 });
 
+Deno.test("manifest() shows agents the pods' network namespaces only where they look into them", () => {
+  const netns = (...set: string[]) => {
+    const { spec } = find(objects(...set), "DaemonSet").spec.template;
+    const named = (all: Any[]) => all.filter(({ name }) => name === "netns");
+    return [named(spec.volumes), named(spec.containers[0].volumeMounts)];
+  };
+  assert.deepEqual(netns(), [[], []]);
+  assert.deepEqual(netns("socketLB=host"), [[], []]);
+  assert.deepEqual(netns("socketLB=all"), [
+    [{ name: "netns", hostPath: { path: "/run/netns", type: "DirectoryOrCreate" } }],
+    [{ name: "netns", mountPath: "/run/netns", mountPropagation: "HostToContainer" }],
+  ]);
+});
+
 Deno.test("manifest() tells agents another address of the API server", () => {
   for (const given of ["192.0.2.1:6443", "https://192.0.2.1", "192.0.2.1"]) {
     const { env } = find(objects(`apiServer=${given}`), "DaemonSet").spec.template.spec

@@ -6,6 +6,7 @@ import { Builder, parent } from "./builder.ts";
 import { cleanSteps } from "./clean.ts";
 import { configText } from "./config_file.ts";
 import { PLUGIN_FOLDERS } from "./conflist.ts";
+import { parseConfig, type Values } from "../src/config/load.ts";
 import { foreignNetworks } from "./foreign.ts";
 import { hashText, type Machine } from "./machine.ts";
 import { PLUGINS_HINT, SHIPPED_PLUGINS } from "./plugins.ts";
@@ -71,7 +72,7 @@ export function planInstall(
     if (machine.find(needs).kind === "directory") builder.write(path, text, why);
   }
   const configured = planConfig(builder, record, settings);
-  planService(builder, executable, upgraded || configured);
+  planService(builder, executable, upgraded || configured || record.restart === true);
   return builder.plan;
 }
 
@@ -130,11 +131,26 @@ function planConfig(
   const shared = present !== undefined && hashText(present) !== record.files[CONFIG_PATH];
   try {
     const text = configText(present, settings);
+    plan.notes.push(...sourceNotes(machine, parseConfig(text, CONFIG_PATH)));
     return builder.write(CONFIG_PATH, text, "settings of the agent", 0o600, shared);
   } catch (error) {
-    plan.problems.push(`${CONFIG_PATH}: ${(error as Error).message}`);
+    const { message } = error as Error;
+    plan.problems.push(message.startsWith(CONFIG_PATH) ? message : `${CONFIG_PATH}: ${message}`);
     return false;
   }
+}
+
+/** What an agent with these settings would wait for in vain. */
+function sourceNotes(machine: Machine, values: Values): string[] {
+  const kubeconfig = values.get("kubeconfig");
+  if (kubeconfig === undefined && !values.has("manifests")) {
+    return [
+      "the agent is not told where the cluster's objects come from: pcnk install --kubeconfig FILE, " +
+      "or --set manifests=DIR",
+    ];
+  }
+  if (typeof kubeconfig !== "string" || machine.find(kubeconfig).kind !== "nothing") return [];
+  return [`${kubeconfig} is not there; the agent cannot start without it`];
 }
 
 /** A restart is no interruption: programs and maps stay in the kernel, and the new agent puts its own in their place. */
@@ -152,10 +168,14 @@ function planService(builder: Builder, executable: string, changed: boolean): vo
     return;
   }
   const command = (...words: string[]) => ["systemctl", ...words];
-  if (unit) builder.run(command("daemon-reload"), "systemd reads the unit");
+  if (unit || changed) builder.run(command("daemon-reload"), "systemd reads the unit");
   if (machine.find(wants).kind === "nothing") {
     builder.run(command("enable", UNIT), "it starts with the system");
   }
-  if (unit || changed) builder.run(command("restart", UNIT), "the agent starts, or starts anew");
-  else if (!machine.active(UNIT)) builder.run(command("start", UNIT), "the agent does not run");
+  if (unit || changed) {
+    const why = "the agent starts, or starts anew";
+    plan.steps.push({ do: "run", command: command("restart", UNIT), why, restart: true });
+  } else if (!machine.active(UNIT)) {
+    builder.run(command("start", UNIT), "the agent does not run");
+  }
 }

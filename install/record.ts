@@ -16,6 +16,8 @@ export interface InstallRecord {
   directories: string[];
   /** Kernel parameters (with slashes) that were changed, and their value before. */
   sysctls: Record<string, { before: string; after: string }>;
+  /** The agent has to be started anew, because of what an installation has changed or was about to when it was killed. */
+  restart?: boolean;
 }
 
 export const emptyRecord = (): InstallRecord => ({
@@ -42,6 +44,7 @@ export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
         record.sysctls[name] = { before, after };
       }
     }
+    if (value.restart === true) record.restart = true;
   } catch {
     // Damaged: then what it told of is not ours any more, and stays.
   }

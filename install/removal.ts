@@ -20,6 +20,8 @@ export type RemovalStep =
   | { do: "delete-device"; why: string } & Device
   | { do: "remove-pin"; path: string }
   | { do: "unmount"; path: string }
+  | { do: "release-ports"; ports: string }
+  | { do: "remove-vpc-route"; route: string }
   | { do: "remove-tree"; path: string; why: string };
 
 /** A step in words: one line, or one for each route. */
@@ -39,6 +41,12 @@ export function describeRemoval(step: RemovalStep): string {
       return `remove pin ${step.path}`;
     case "unmount":
       return `unmount ${step.path}`;
+    case "release-ports":
+      return step.ports === ""
+        ? "forget that no ports are reserved"
+        : `give ports ${step.ports} back to the node's own connections`;
+    case "remove-vpc-route":
+      return `take ${step.route} out of the VPC`;
     case "remove-tree":
       return `remove ${step.path} and what is in it: ${step.why}`;
     default:

@@ -55,6 +55,13 @@ function unknownKey(key: string, { own, refused }: SetRules): string {
   return `--set ${key}: there is no such key; ${hint}`;
 }
 
+/** A path that goes into unit files, manifests and links as it is. @throws Error what is expected */
+export function absolutePath(value: string): void {
+  if (!/^\/[\w./-]*[\w-]$/.test(value) || value.includes("..") || value.includes("//")) {
+    throw new Error("must be an absolute path without blanks, such as /opt/cni/bin");
+  }
+}
+
 /** The value of a setting: as given here, else its default. */
 export function settingValue(given: ReadonlyMap<string, string>, key: string): string {
   const value = given.get(key);

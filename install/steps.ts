@@ -12,12 +12,28 @@ export type Step =
     /** An operator has a hand in it: not on record, and so it stays when pcnk goes. */
     shared?: boolean;
   }
-  | { do: "copy-file"; path: string; from: string; mode: number; why: string }
+  | {
+    do: "copy-file";
+    path: string;
+    from: string;
+    /** `from` is a path of the machine, as `path` is, and not of the system that runs. */
+    inside?: boolean;
+    mode: number;
+    why: string;
+  }
   | { do: "make-link"; path: string; target: string; why: string }
   | { do: "remove-file"; path: string; why: string }
   | { do: "remove-directory"; path: string }
   | { do: "set-sysctl"; name: string; value: string; before?: string; why: string }
-  | { do: "run"; command: string[]; input?: string; why: string; optional?: boolean };
+  | {
+    do: "run";
+    command: string[];
+    input?: string;
+    why: string;
+    optional?: boolean;
+    /** It starts the agent anew: what was changed before it has no effect until then. */
+    restart?: boolean;
+  };
 
 /** What is to be done, and what somebody should know. */
 export interface Plan {

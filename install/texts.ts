@@ -21,6 +21,8 @@ Description=pcnk, the Kubernetes network of this node
 Documentation=file:///usr/share/doc/pcnk https://www.cni.dev/docs/spec/
 Wants=network-online.target
 After=network-online.target
+# However often it ends, e.g. because its kubeconfig is not there yet, it is tried again.
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart=${executable} agent --config ${CONFIG_PATH}

@@ -4,9 +4,10 @@
  *
  * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
  */
-import { releasePorts } from "../src/agent/reserved_ports.ts";
+import { releasePorts, reservedByPcnk } from "../src/agent/reserved_ports.ts";
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
-import { removeVpcRoute } from "../src/agent/vpc.ts";
+import { removeVpcRoute, vpcRoute } from "../src/agent/vpc.ts";
+import { isStateFile } from "../src/agent/state_files.ts";
 import { readRecords } from "../src/agent/attachments.ts";
 import { detach } from "../src/bpf/attach.ts";
 import { detachCgroup } from "../src/bpf/cgroup.ts";
@@ -54,20 +55,16 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
   const before = planRemoval(options);
   if (dryRun) return tell(before, pods, say);
   const failures: string[] = [];
-  const carryOutAll = (steps: readonly RemovalStep[]) => {
-    for (const step of steps) attempt(step, options, failures);
+  const carryOutAll = async (steps: readonly RemovalStep[]) => {
+    for (const step of steps) await attempt(step, options, failures);
   };
-  carryOutAll(before.first);
+  await carryOutAll(before.first);
   {
     // What an agent has done until its end is found by a second look.
     using _held = live ? await holdOffAgent(options.stateDir) : undefined;
     const { first, steps } = planRemoval(options);
-    carryOutAll(first);
-    if (live) {
-      await removeCloudRoute(options, failures);
-      giveBackPorts(options, failures);
-    }
-    carryOutAll(steps);
+    await carryOutAll(first);
+    await carryOutAll(steps);
   }
   for (const note of before.notes) say(`note: ${note}`);
   if (pods > 0) say(podsNote(pods));
@@ -89,6 +86,7 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
   return {
     first,
     steps: [
+      ...findElsewhere(stateDir),
       ...findInKernel(options),
       // The overlay's device takes its own with it.
       ...findSysctls(machine, record.sysctls, readSysctlRecord(stateDir))
@@ -98,6 +96,19 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
     ],
     notes,
   };
+}
+
+/** What is on record in the state directory, and so has to go before that does. */
+function findElsewhere(stateDir: string): RemovalStep[] {
+  const route = vpcRoute(stateDir);
+  const ports = reservedByPcnk(stateDir);
+  const damaged = route === undefined && isStateFile(stateDir, "vpc.json");
+  const why = "damaged, so it tells of nothing";
+  return [
+    ...(route === undefined ? [] : [{ do: "remove-vpc-route", route } as const]),
+    ...(damaged ? [{ do: "remove-file", path: `${stateDir}/vpc.json`, why } as const] : []),
+    ...(ports === undefined ? [] : [{ do: "release-ports", ports } as const]),
+  ];
 }
 
 function tell({ first, steps, notes }: RemovalPlan, pods: number, say: (line: string) => void) {
@@ -114,9 +125,13 @@ function podsNote(pods: number): string {
   } without one now; delete them, or start them anew when there is another network`;
 }
 
-function attempt(step: RemovalStep, options: UninstallOptions, failures: string[]): void {
+async function attempt(
+  step: RemovalStep,
+  options: UninstallOptions,
+  failures: string[],
+): Promise<void> {
   try {
-    perform(step, options);
+    await perform(step, options);
     options.say(describeRemoval(step));
   } catch (error) {
     const { message } = error as Error;
@@ -127,8 +142,8 @@ function attempt(step: RemovalStep, options: UninstallOptions, failures: string[
   }
 }
 
-function perform(step: RemovalStep, options: UninstallOptions): void {
-  const { bpffs, device, root } = options;
+function perform(step: RemovalStep, options: UninstallOptions): void | Promise<void> {
+  const { bpffs, device, root, stateDir } = options;
   switch (step.do) {
     case "detach":
       return withNetlink((nl) => void detach({ bpffs, nl, ...step }));
@@ -144,6 +159,10 @@ function perform(step: RemovalStep, options: UninstallOptions): void {
       return void removePin(step.path);
     case "unmount":
       return void umount(step.path, { lazy: true });
+    case "release-ports":
+      return releasePorts(stateDir);
+    case "remove-vpc-route":
+      return removeCloudRoute(options);
     case "remove-tree":
       return removeTree(root + step.path);
     default:
@@ -151,22 +170,9 @@ function perform(step: RemovalStep, options: UninstallOptions): void {
   }
 }
 
-/** In VPC mode; its record stays when that does not work, and with it the state directory, for the next call. */
-async function removeCloudRoute({ stateDir, say }: UninstallOptions, failures: string[]) {
-  try {
-    for (const line of await removeVpcRoute(stateDir)) say(line);
-  } catch (error) {
-    failures.push(`cannot take this node's route out of the VPC: ${(error as Error).message}`);
-  }
-}
-
-/** Ports that were kept from the node's own connections. */
-function giveBackPorts({ stateDir }: UninstallOptions, failures: string[]) {
-  try {
-    releasePorts(stateDir);
-  } catch (error) {
-    failures.push(`cannot give reserved ports back: ${(error as Error).message}`);
-  }
+/** Its record stays when that does not work, and with it the state directory, for the next call. */
+async function removeCloudRoute({ stateDir, say }: UninstallOptions): Promise<void> {
+  for (const line of await removeVpcRoute(stateDir)) say(line);
 }
 
 function withNetlink(work: (nl: RtNetlink) => void): void {

@@ -3,7 +3,7 @@
  * node's own are, and only inside its network namespace can a socket be found and ended.
  *
  * Limitation: a pod's namespace is entered by the path that the runtime gave the CNI call, so that must lead there for the
- * agent, too (in a container: mount the host's /run/netns).
+ * agent, too (in a container: the host's /run/netns, which `pcnk manifest` mounts).
  */
 import { countStale, endStaleUdpSockets } from "../bpf/hostlb_sockets.ts";
 import { SyscallError } from "../linux/libc.ts";

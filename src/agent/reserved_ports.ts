@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
-import { removeStateFile, writeStateFile } from "./state_files.ts";
+import { isStateFile, removeStateFile, writeStateFile } from "./state_files.ts";
 
 const RANGE = "net.ipv4.ip_local_port_range";
 const RESERVED = "net.ipv4.ip_local_reserved_ports";
@@ -115,6 +115,11 @@ export function reservePorts(snatPorts: Ports, stateDir: string): string | undef
  */
 export function checkSnatPorts(snatPorts: Ports, stateDir: string): void {
   planReservation(snatPorts, localRange(), PortSet.parse(readSysctl(RESERVED)), ownPorts(stateDir));
+}
+
+/** The ports that `reservePorts()` added, as text; undefined when it has none on record. */
+export function reservedByPcnk(stateDir: string): string | undefined {
+  return isStateFile(stateDir, STATE_FILE) ? `${ownPorts(stateDir)}` : undefined;
 }
 
 /** Takes back what `reservePorts()` added. */

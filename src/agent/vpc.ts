@@ -156,6 +156,12 @@ export class Vpc implements Follower {
   }
 }
 
+/** The route that leads to this node in the VPC, in words, while it is on record. */
+export function vpcRoute(stateDir: string): string | undefined {
+  const kept = readKept(stateDir);
+  return kept && `${kept.podCIDR} in route table ${kept.routeTableId} (${kept.region})`;
+}
+
 /**
  * For an uninstaller, when no agent runs any more: takes away the route that leads to this node, and turns the check on
  * again where it was turned off. Does nothing when there is none. Returns in words what was done.

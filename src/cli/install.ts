@@ -2,7 +2,8 @@
 import { Command } from "@commander-js/extra-typings";
 import { install } from "../../install/install.ts";
 import { DEFAULT_BIN_DIR } from "../../install/plan.ts";
-import { readSetOptions } from "../../install/set_options.ts";
+import { absolutePath, readSetOptions } from "../../install/set_options.ts";
+import { UsageError } from "./usage.ts";
 import { collect } from "./manifest.ts";
 
 /** The `install` subcommand. */
@@ -28,6 +29,7 @@ export function installCommand() {
       (
         { kubeconfig, nodeName, set, agent, cniBinDir, root = "", clean = false, dryRun = false },
       ) => {
+        const binDir = checkedPath(cniBinDir);
         const words = [
           ...set,
           ...(kubeconfig === undefined ? [] : [`kubeconfig=${kubeconfig}`]),
@@ -35,10 +37,21 @@ export function installCommand() {
         ];
         const { settings } = readSetOptions(words, { own: {} });
         const say = (line: string) => console.log(line);
-        install({ settings, noAgent: !agent, cniBinDir, root, clean, dryRun, say });
+        install({ settings, noAgent: !agent, cniBinDir: binDir, root, clean, dryRun, say });
       },
     );
   return command;
+}
+
+/** A slash at the end is as good. */
+function checkedPath(given: string): string {
+  const path = given.replace(/\/+$/, "");
+  try {
+    absolutePath(path);
+    return path;
+  } catch (error) {
+    throw new UsageError(`--cni-bin-dir ${given}: ${(error as Error).message}`);
+  }
 }
 
 const footer = `

@@ -27,6 +27,9 @@ async function usedMachine(sandbox: Sandbox): Promise<TestMachine> {
   const machine = await TestMachine.start(sandbox);
   machine.shell(`set -e
     sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.up0.rp_filter=1
+    sysctl -qw net.ipv4.ip_local_port_range='20000 60999' net.ipv4.ip_local_reserved_ports=20080
+    ip rule add fwmark 7 lookup 77
+    nft 'add table inet mine; add chain inet mine c; add rule inet mine c tcp dport 22 accept'
     ip link add foreign0 type vxlan external dstport 9999
     ip link set foreign0 up
     ip route add 198.51.100.0/24 via 192.0.2.77 proto 99
@@ -40,14 +43,21 @@ async function usedMachine(sandbox: Sandbox): Promise<TestMachine> {
 }
 
 function install(machine: TestMachine, ...more: string[]): string {
+  const flags = more.filter((word) => word.startsWith("--"));
   const set = [
     `manifests=/etc/pcnk/cluster`,
     `cgroup=${machine.cgroup}`,
     "cniConfDir=/etc/cni/net.d",
     "nodeName=node1",
-    ...more,
+    ...more.filter((word) => !word.startsWith("--")),
   ];
-  return machine.pcnk("install", ...set.flatMap((one) => ["--set", one]));
+  return machine.pcnk("install", ...flags, ...set.flatMap((one) => ["--set", one]));
+}
+
+/** What was said would be done, or was done: without the words that differ, and what stands at the end. */
+function lines(said: string, without = /^$/): string[] {
+  return said.split("\n").map((line) => line.replace(/^would /, ""))
+    .filter((line) => line !== "" && !without.test(line));
 }
 
 async function startAgent(machine: TestMachine): Promise<Deno.ChildProcess> {
@@ -91,13 +101,14 @@ Deno.test({
     using sandbox = new Sandbox();
     await using machine = await usedMachine(sandbox);
     const before = machine.snapshot();
-    const dry = machine.pcnk("install", "--dry-run");
+    const dry = install(machine, "--dry-run");
     assert.match(dry, /would copy .* to \/opt\/cni\/bin\/pcnk/);
     assert.deepEqual(machine.snapshot(), before);
 
     const started = performance.now();
     const said = install(machine);
     assert.ok(performance.now() - started < 5000);
+    assert.deepEqual(lines(said, /^installed$/), lines(dry), "--dry-run tells what is done");
     assert.match(
       said,
       /there is no systemd here: let your supervisor run {2}\/opt\/cni\/bin\/pcnk agent/,
@@ -114,7 +125,17 @@ Deno.test({
     const wouldDo = machine.pcnk("uninstall", "--dry-run");
     assert.match(wouldDo, /would take lbrp_from_pod off veth/);
     assert.match(wouldDo, /would delete device pcnk0/);
-    assert.match(machine.pcnk("uninstall", "--all"), /note: 1 pod of this node/);
+    assert.match(wouldDo, /would give ports 20000-20079,20081-29999 back/);
+    assert.equal(
+      machine.shell("cat /proc/sys/net/ipv4/ip_local_reserved_ports"),
+      "20000-29999\n",
+    );
+    const dryAll = machine.pcnk("uninstall", "--all", "--dry-run");
+    const done = machine.pcnk("uninstall", "--all");
+    assert.match(done, /note: 1 pod of this node/);
+    // The agent's end takes its own file away.
+    const ends = /^pcnk is off this node$|remove \/run\/pcnk\/agent\.json/;
+    assert.deepEqual(lines(done, ends), lines(dryAll, ends));
     machine.shell("ip netns del pod1; umount -l /run/netns; rmdir /run/netns");
     assert.deepEqual(machine.snapshot(), before);
     assert.match(machine.pcnk("uninstall"), /there is nothing of pcnk here/);

@@ -146,7 +146,9 @@ export class TestMachine {
         tc qdisc show dev $d | sed "s/^/$d /"
       done
       find /sys/fs/bpf /etc/pcnk /etc/cni /etc/sysctl.d /etc/systemd /opt /usr/local/bin /usr/lib/cni /run /var/lib/cni 2>/dev/null | grep -v -e debug -e /run/mount | sort
-      sysctl -a 2>/dev/null | grep -e ^net.ipv4.ip_forward -e ^net.ipv4.conf
+      sysctl -a 2>/dev/null | grep -e ^net.ipv4.ip_forward -e ^net.ipv4.conf -e ^net.ipv4.ip_local_reserved
+      nft list tables | grep -v -e ' ip filter' -e ' ip nat'
+      nft list table inet mine 2>/dev/null
       iptables-save | grep -v '^[#:]' | grep -v CNI-
       true
     `).split("\n");
