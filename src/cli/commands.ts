@@ -93,6 +93,12 @@ export const commands: readonly Entry[] = [
     load: async () => plain((await import("./lab.ts")).labCommand()),
   },
   {
+    name: "completion",
+    group: "Besides:",
+    summary: "print a script for completion in bash, zsh or fish",
+    load: async () => plain((await import("./completion.ts")).completionCommand()),
+  },
+  {
     name: "version",
     group: "Besides:",
     summary: "show the version of pcnk and of what it is made of",

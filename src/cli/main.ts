@@ -25,6 +25,7 @@ const standard: Output = {
 
 /** Runs `pcnk ARGS`; returns the exit code. Never throws: a problem is one line on standard error. */
 export async function runCli(given: string[], output = standard): Promise<number> {
+  if (given[0] === "__complete") return await answerShell(given, output);
   const args = helpLast(given[0] === "-V" || given[0] === "--version" ? ["version"] : given);
   const called = args[0];
   const program = new Command("pcnk")
@@ -49,6 +50,19 @@ export async function runCli(given: string[], output = standard): Promise<number
     return Number(process.exitCode ?? 0);
   } catch (error) {
     return exitCode(error, output);
+  }
+}
+
+/** A shell at a TAB, by a script of `pcnk completion`. Whatever goes wrong, there is just nothing to offer. */
+async function answerShell([, shell, line = ""]: string[], output: Output): Promise<number> {
+  if (shell !== "bash" && shell !== "zsh" && shell !== "fish") return 2;
+  const { complete, format, wordsOf } = await import("./complete.ts");
+  const words = wordsOf(line);
+  try {
+    output.out(format(shell, await complete(words), words.at(-1) ?? ""));
+    return 0;
+  } catch {
+    return 1;
   }
 }
 
