@@ -1,0 +1,196 @@
+/**
+ * `deno task pictures`: the documentation's pictures of pcnk's commands. They run in a lab, on a terminal, and what they write
+ * there is what is drawn. Needs root, dist/pcnk and util-linux' script(1).
+ *
+ *   pictures.ts [NAME…]     only these, e.g. topology trace
+ */
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { screenshot, type Shot } from "./pictures/screenshot.ts";
+import { BuildError, root } from "./steps.ts";
+
+const LAB = "pictures";
+const pcnk = join(root, "dist/pcnk");
+const folder = join(root, "docs/pictures");
+/** Columns of the terminal: wider ones would be too small to read on a page. */
+const COLUMNS = 136;
+
+/** A Service whose selector has a letter too few: the control plane has made a slice for it, with nothing in it. */
+const SHOP = `apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec:
+  clusterIP: 10.96.0.40
+  selector: { app: car }
+  ports: [{ name: http, protocol: TCP, port: 80, targetPort: 8080 }]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: cart-x7k2p, namespace: shop, labels: { kubernetes.io/service-name: cart } }
+addressType: IPv4
+ports: [{ name: http, protocol: TCP, port: 8080 }]
+endpoints: []
+`;
+
+/** Runs a program to its end; what it writes on both streams. */
+async function run(command: string, args: string[]): Promise<string> {
+  const { stdout, stderr } = await new Deno.Command(command, { args, stdin: "null" }).output();
+  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+}
+
+async function lab(...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(pcnk, {
+    args: ["lab", ...args, "--name", LAB],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (!success) throw new BuildError(`pcnk lab ${args[0]}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** Runs a command line of a node or a pod on a terminal of its own. What it writes, colours and all. */
+function onTerminal(where: string, line: string): Promise<string> {
+  const command = line.replace(/^pcnk /, `${pcnk} `);
+  const inLab = `${pcnk} lab exec --name ${LAB} ${where} -- ${command}`;
+  return run("script", ["-qec", `stty cols ${COLUMNS} rows 50; exec ${inLab}`, "/dev/null"]);
+}
+
+async function shot(where: string, command: string): Promise<Shot> {
+  return { prompt: `${where}#`, command, output: await onTerminal(where, command) };
+}
+
+/** Many commands, one after the other. */
+async function shots(...lines: [where: string, command: string][]): Promise<Shot[]> {
+  const taken: Shot[] = [];
+  for (const [where, command] of lines) taken.push(await shot(where, command));
+  return taken;
+}
+
+/** `command` watches; traffic is made again and again until it has seen what it waits for. */
+async function watched(command: string, ...traffic: [where: string, command: string][]) {
+  let seen = false;
+  const watching = shot("node1", command).finally(() => seen = true);
+  while (!seen) {
+    for (const [where, line] of traffic) {
+      await run(pcnk, ["lab", "exec", "--name", LAB, where, "--", ...line.split(" ")]);
+    }
+  }
+  return [await watching];
+}
+
+const CURL = "curl -sS --max-time 2";
+
+/** Every picture: its title, and how it is taken. */
+const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> = {
+  status: {
+    title: "pcnk status: is this node well?",
+    take: () => shots(["node1", "pcnk status"]),
+  },
+  get: {
+    title: "pcnk get: what the kernel holds",
+    take: async () => {
+      await run(pcnk, [
+        "lab",
+        "exec",
+        "--name",
+        LAB,
+        "pod1-1",
+        "--",
+        ...CURL.split(" "),
+        "10.96.0.10",
+      ]);
+      return await shots(
+        ["node1", "pcnk get services echo nodeport cart"],
+        ["node1", "pcnk get backends echo"],
+        ["node1", "pcnk get sessions --pod default/pod1-1"],
+      );
+    },
+  },
+  describe: {
+    title: "pcnk describe: why does this Service refuse connections?",
+    take: () =>
+      shots(["pod1-1", `${CURL} http://10.96.0.40`], ["node1", "pcnk describe service shop/cart"]),
+  },
+  topology: {
+    title: "pcnk topology: how does it hang together?",
+    take: () => shots(["node1", "pcnk topology"]),
+  },
+  trace: {
+    title: "pcnk trace: what would happen to a packet?",
+    take: () =>
+      shots(
+        ["node1", "pcnk trace default/pod1-1 default/echo-node2"],
+        ["node1", "pcnk trace default/pod1-1 198.51.100.10:8080"],
+        ["node1", "pcnk trace default/pod1-1 shop/cart"],
+        ["node1", "pcnk trace 198.51.100.10 192.168.50.11:30101"],
+      ),
+  },
+  monitor: {
+    title: "pcnk monitor: what happens to packets right now?",
+    take: () =>
+      watched(
+        "pcnk monitor --flows --pod default/pod1-1 --count 18",
+        ["pod1-1", `${CURL} 10.96.1.2`],
+        ["pod1-1", `${CURL} 10.96.0.40`],
+        ["pod1-1", `${CURL} 198.51.100.10:8080`],
+      ),
+  },
+  lab: {
+    title: "pcnk lab test: who reaches whom?",
+    take: async () => [{
+      prompt: "$",
+      command: "pcnk lab test",
+      output: await run("script", [
+        "-qec",
+        `stty cols ${COLUMNS} rows 50; exec ${pcnk} lab test --name ${LAB}`,
+        "/dev/null",
+      ]),
+    }],
+  },
+};
+
+/** Waits until node1's maps have the Service that was put beside the lab's own. */
+async function settled(): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (
+    !(await onTerminal("node1", "pcnk get services cart --no-headers")).includes("10.96.0.40")
+  ) {
+    if (performance.now() > end) {
+      throw new BuildError(
+        "the agent has not taken up shop/cart in 10 s",
+      );
+    }
+  }
+}
+
+async function main(names: readonly string[]): Promise<void> {
+  const wanted = names.length > 0 ? names : Object.keys(PICTURES);
+  const unknown = wanted.find((name) => !Object.hasOwn(PICTURES, name));
+  if (unknown) throw new BuildError(`no picture ${unknown}; there are ${Object.keys(PICTURES)}`);
+  mkdirSync(folder, { recursive: true });
+  await lab("down");
+  try {
+    await lab("up", "--nodes", "2", "--pods", "2");
+    const file = `/run/pcnk-lab/${LAB}/manifests/shop.yaml`;
+    writeFileSync(`${file}.new`, SHOP);
+    renameSync(`${file}.new`, file);
+    await settled();
+    for (const name of wanted) {
+      const { title, take } = PICTURES[name]!;
+      writeFileSync(join(folder, `${name}.svg`), screenshot(title, await take(), COLUMNS));
+      console.log(`  docs/pictures/${name}.svg`);
+    }
+  } finally {
+    await lab("down");
+  }
+}
+
+if (import.meta.main) {
+  try {
+    await main(Deno.args);
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error;
+    console.error(`pictures: ${error.message}`);
+    Deno.exit(1);
+  }
+}
