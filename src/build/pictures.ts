@@ -129,9 +129,9 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
     title: "pcnk monitor: what happens to packets right now?",
     take: () =>
       watched(
-        "pcnk monitor --flows --pod default/pod1-1 --count 18",
-        ["pod1-1", `${CURL} 10.96.1.2`],
+        "pcnk monitor --flows --pod default/pod1-1 --count 20",
         ["pod1-1", `${CURL} 10.96.0.40`],
+        ["pod1-1", `${CURL} 10.96.1.2`],
         ["pod1-1", `${CURL} 198.51.100.10:8080`],
       ),
   },
