@@ -209,7 +209,7 @@ function reach(
 function whyNone({ namespace, name, selector }: Service, origin: Origin): string {
   if ("manifests" in origin) {
     const wanted = selector === undefined ? "" : ` (its selector is ${selector})`;
-    return `no EndpointSlice in ${origin.manifests} is labelled kubernetes.io/service-name: ${name}${wanted}; ` +
+    return `no EndpointSlice in ${origin.manifests} that is labelled kubernetes.io/service-name: ${name} has any${wanted}; ` +
       "with manifests nobody makes one from Pods: write it";
   }
   if (selector === undefined) {

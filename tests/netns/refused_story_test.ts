@@ -58,7 +58,7 @@ Deno.test({
       assert.equal(why.code, 1);
       assert.match(
         why.screen,
-        /→ connections are refused: there are no endpoints; no EndpointSlice in \S+ is labelled kubernetes\.io\/service-name: empty \(its selector is app=empty\)/,
+        /→ connections are refused: there are no endpoints; no EndpointSlice in \S+ that is labelled kubernetes\.io\/service-name: empty has any \(its selector is app=empty\)/,
       );
       // By a name that is not quite right too.
       assert.match((await on("get", "backends", "emty")).screen, /did you mean default\/empty\?/);
