@@ -5,7 +5,8 @@
  *   pictures.ts [NAME…]     only these, e.g. topology trace
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { controlPlane, hasControlPlane } from "./pictures/control_plane.ts";
 import { screenshot, type Shot } from "./pictures/screenshot.ts";
 import { BuildError, root } from "./steps.ts";
 
@@ -32,6 +33,29 @@ ports: [{ name: http, protocol: TCP, port: 8080 }]
 endpoints: []
 `;
 
+/** The same Service in an API server, and the Pods that were meant. */
+const SHOP_IN_THE_API = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec:
+  clusterIP: 10.96.0.40
+  selector: { app: car }
+  ports: [{ name: http, protocol: TCP, port: 80, targetPort: 8080 }]
+${
+  ["cart-6d4f8-b2v9x", "cart-6d4f8-kq7wn"].map((name) =>
+    `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: shop, labels: { app: cart } }
+spec: { containers: [{ name: cart, image: cart }] }
+`
+  ).join("")
+}`;
+
 /** Runs a program to its end; what it writes on both streams. */
 async function run(command: string, args: string[]): Promise<string> {
   const { stdout, stderr } = await new Deno.Command(command, { args, stdin: "null" }).output();
@@ -49,14 +73,15 @@ async function lab(...args: string[]): Promise<void> {
 }
 
 /** Runs a command line of a node or a pod on a terminal of its own. What it writes, colours and all. */
-function onTerminal(where: string, line: string): Promise<string> {
+function onTerminal(where: string, line: string, cwd = root): Promise<string> {
   const command = line.replace(/^pcnk /, `${pcnk} `);
   const inLab = `${pcnk} lab exec --name ${LAB} ${where} -- ${command}`;
-  return run("script", ["-qec", `stty cols ${COLUMNS} rows 50; exec ${inLab}`, "/dev/null"]);
+  const typed = `stty cols ${COLUMNS} rows 50; cd ${cwd}; exec ${inLab}`;
+  return run("script", ["-qec", typed, "/dev/null"]);
 }
 
-async function shot(where: string, command: string): Promise<Shot> {
-  return { prompt: `${where}#`, command, output: await onTerminal(where, command) };
+async function shot(where: string, command: string, cwd?: string): Promise<Shot> {
+  return { prompt: `${where}#`, command, output: await onTerminal(where, command, cwd) };
 }
 
 /** Many commands, one after the other. */
@@ -108,8 +133,10 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
   },
   describe: {
     title: "pcnk describe: why does this Service refuse connections?",
-    take: () =>
-      shots(["pod1-1", `${CURL} http://10.96.0.40`], ["node1", "pcnk describe service shop/cart"]),
+    take: async () => [
+      await shot("pod1-1", "curl -sS http://10.96.0.40"),
+      await describeCart(),
+    ],
   },
   topology: {
     title: "pcnk topology: how does it hang together?",
@@ -148,6 +175,15 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
     }],
   },
 };
+
+/** With an API server where there is one: it knows Pods, which manifests do not tell of. */
+async function describeCart(): Promise<Shot> {
+  const command = "pcnk describe service shop/cart";
+  if (!hasControlPlane()) return await shot("node1", command);
+  const dir = `/run/pcnk-lab/${LAB}/api`;
+  await using api = await controlPlane(`/run/netns/pcnk-${LAB}-node1`, dir, SHOP_IN_THE_API);
+  return await shot("node1", `${command} --kubeconfig ${basename(api.kubeconfig)}`, dir);
+}
 
 /** Waits until node1's maps have the Service that was put beside the lab's own. */
 async function settled(): Promise<void> {

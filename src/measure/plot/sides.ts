@@ -24,6 +24,7 @@ const KNOWN: Readonly<Record<string, string>> = {
   "kube-proxy iptables": "#D55E00",
   "kube-proxy nft": "#009E73",
   nft: "#009E73",
+  plain: "#6B7280",
   bridge: "#6B7280",
 };
 const OTHERS = ["#CC79A7", "#8A6D00", "#56B4E9", "#4B2E83", "#7F3B08", "#1B9E9E"];
