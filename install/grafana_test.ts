@@ -4,7 +4,9 @@ const folder = new URL(".", import.meta.url);
 
 Deno.test("the Grafana dashboard asks for metrics that the agent has", () => {
   const dashboard = JSON.parse(Deno.readTextFileSync(new URL("grafana-dashboard.json", folder)));
-  const source = Deno.readTextFileSync(new URL("../src/agent/metrics.ts", folder));
+  const source = ["metrics.ts", "metrics_watch.ts"].map((name) =>
+    Deno.readTextFileSync(new URL(`../src/agent/${name}`, folder))
+  ).join("\n");
   const known = new Set([...source.matchAll(/"((?:pcnk|process)_\w+)"/g)].map(([, name]) => name));
   const asked = new Set<string>();
   for (const { targets } of dashboard.panels) {
@@ -15,5 +17,8 @@ Deno.test("the Grafana dashboard asks for metrics that the agent has", () => {
     }
   }
   ok(asked.size > 8);
+  for (const name of ["pcnk_cni_duration_seconds", "pcnk_watch_connected"]) {
+    ok(asked.has(name), name);
+  }
   deepEqual([...asked].filter((name) => !known.has(name)), []);
 });

@@ -35,6 +35,38 @@ function parse(text: string): Map<string, number> {
   return samples;
 }
 
+/**
+ * What `promtool check metrics` complains of: https://prometheus.io/docs/practices/naming/. That tool itself where it is
+ * installed (Debian's prometheus, 96 MB, too much to ask for), and in any case the rules that matter here.
+ */
+async function lint(text: string): Promise<void> {
+  for (const [, name = "", type] of text.matchAll(/^# TYPE (\S+) (\w+)$/gm)) {
+    assert.match(name, /^(pcnk|process)(_[a-z0-9]+)+$/);
+    assert.equal(/_total$/.test(name), type === "counter", `${name} is a ${type}`);
+    assert.doesNotMatch(
+      name,
+      /_(count|sum|bucket|milliseconds|ms|kilobytes|percent|gauge|counter)$/,
+    );
+    if (/duration|latency|timestamp|_time_/.test(name)) assert.match(name, /_seconds(_total)?$/);
+    if (/bytes|memory/.test(name)) assert.match(name, /_bytes(_total)?$/);
+  }
+  for (const [, name, help] of text.matchAll(/^# HELP (\S+)(?: (.*))?$/gm)) {
+    assert.match(help ?? "", /^\S.*\.$/, `help of ${name}`);
+  }
+  const tool = ["/usr/bin/promtool", "/usr/local/bin/promtool"].find(isThere);
+  if (tool === undefined) return;
+  const child = new Deno.Command(tool, {
+    args: ["check", "metrics"],
+    stdin: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  await writer.close();
+  const { code, stderr } = await child.output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+}
+
 Deno.test({
   name: "the agent's metrics follow the traffic, the maps and its own work",
   ignore,
@@ -50,7 +82,9 @@ Deno.test({
       const before = await scrape();
       for (let i = 0; i < 5; i++) await curl(lab, "pod1-1", "http://10.96.0.11/");
       await curl(lab, "pod1-1", "http://10.96.1.1/");
-      const after = await scrape();
+      const answer = await curl(lab, "node1", url);
+      await lint(answer);
+      const after = parse(answer);
       const grown = (sample: string) => after.get(sample)! - before.get(sample)!;
       assert.equal(grown('pcnk_packets_total{reason="refused_no_backend",result="handled"}'), 5);
       assert.equal(grown('pcnk_events_total{event="session_created"}'), 1);
