@@ -14,8 +14,6 @@ export function completionCommand() {
 }
 
 const help = `
-Exit codes: 0 done, 2 the call was wrong.
-
 Examples:
   source <(pcnk completion bash)                                    this shell; in ~/.bashrc: each
   pcnk completion bash > /etc/bash_completion.d/pcnk

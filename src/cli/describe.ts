@@ -12,6 +12,7 @@ import { describeService, type Description, isSame, type Origin } from "../view/
 import { selectPods } from "../view/selected.ts";
 import { NodeReader } from "../view/node.ts";
 import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
+import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
@@ -20,7 +21,7 @@ const patienceMs = 20_000;
 
 /** The `describe` subcommand. */
 export function describeCommand() {
-  return new Command("describe")
+  const command = new Command("describe")
     .description(
       "Compare what the cluster says of a Service, what this node should hold for it, and what its kernel holds. Needs root.",
     )
@@ -65,14 +66,17 @@ export function describeCommand() {
       );
       if (found.findings.some(({ good }) => !good)) process.exitCode = 1;
     });
+  return exitCodes(
+    command,
+    "0 the kernel is right and clients are served, 1 something is not as it should be",
+  );
 }
 
 const help = `
 Objects are read from where the agent reads them; give --kubeconfig where the agent uses its Pod's own credentials.
 
-Exit codes: 0 the kernel is right and clients are served, 1 something is not as it should be.
-
-Example:
+Examples:
+  pcnk describe service default/web
   pcnk describe service default/web --kubeconfig /etc/kubernetes/admin.conf
 `;
 

@@ -33,7 +33,14 @@ export function labCommand() {
     .addCommand(test())
     .addCommand(demo())
     .addCommand(serveCommand(), { hidden: true })
-    .addCommand(probeCommand(), { hidden: true });
+    .addCommand(probeCommand(), { hidden: true })
+    .addHelpText("after", examples("lab demo", "lab up", "lab exec node1 -- pcnk status"));
+}
+
+/** Calls that work as they stand, in a row. */
+function examples(...calls: string[]): string {
+  const lines = calls.map((call) => `  pcnk ${call}\n`).join("");
+  return `\nExample${calls.length > 1 ? "s" : ""}:\n${lines}`;
 }
 
 function nameOption(fallback = "lab") {
@@ -78,6 +85,7 @@ function up() {
     .description("Make a lab: a physical network, nodes with agents, pods, services.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption())
+    .addHelpText("after", examples("lab up", "lab up --nodes 3 --pods 1 --routing direct"))
     .action((options) =>
       untilSignal(async (signal) => {
         const lab = await upLab({ ...options, progress: stderrProgress(), signal });
@@ -90,6 +98,7 @@ function down() {
   return new Command("down")
     .description("Remove a lab, or what is left of one after a crash.")
     .addOption(nameOption())
+    .addHelpText("after", examples("lab down"))
     .action(async ({ name }) => {
       const found = await downLab(name, stderrProgress());
       if (!found) console.error(`there is no lab named ${name}: nothing to remove`);
@@ -100,6 +109,7 @@ function status() {
   return new Command("status")
     .description("Show nodes, pods and the host outside.")
     .addOption(outputOption()).addOption(nameOption())
+    .addHelpText("after", examples("lab status", "lab status -o json"))
     .action(({ name, output }) => {
       const found = labStatus(LabStore.open(name));
       if (output === "json") printJson(found);
@@ -116,6 +126,10 @@ function exec() {
     .addArgument(
       new Argument("<command...>", "what to run; a node's has PCNK_BPFFS and PCNK_STATE_DIR set"),
     )
+    .addHelpText(
+      "after",
+      examples("lab exec pod1-1 -- curl -s 10.96.0.10", "lab exec node1 -- pcnk get services"),
+    )
     .action(async (where, command, { name }) => {
       const store = LabStore.open(name);
       process.exitCode = await execAt(store, placeOf(store, where), where, command);
@@ -126,6 +140,7 @@ function test() {
   return new Command("test")
     .description("Run the connectivity matrix; exit code 1 when a cell is red.")
     .addOption(outputOption()).addOption(nameOption())
+    .addHelpText("after", examples("lab test", "lab test -o json"))
     .action(({ name, output }) =>
       untilSignal(async (signal) => {
         const lab = LabHandle.open(name);
@@ -143,6 +158,7 @@ function demo() {
     .description("The whole round trip: up, test, down; leaves nothing behind.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption("demo"))
+    .addHelpText("after", examples("lab demo", "lab demo --nodes 3 --attach tcx"))
     .action((options) =>
       untilSignal(async (signal) => {
         const { paint } = streamLook(Deno.stdout);

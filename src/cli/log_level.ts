@@ -43,8 +43,6 @@ const help = `
 The agent's log is one JSON object a line on standard error; level, time and msg are in each. To see it:
 journalctl -u pcnk -f, or kubectl -n kube-system logs -f POD.
 
-Exit codes: 0 done, 1 no agent runs or it does not answer, 2 the call was wrong.
-
 Examples:
   pcnk log-level              what is it now?
   pcnk log-level debug        also each round of the reconciler, with its milliseconds

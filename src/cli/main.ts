@@ -7,6 +7,7 @@ import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
 import { nearest } from "../model/nearest.ts";
 import { commands } from "./commands.ts";
+import { exitCodesOf } from "./exit_codes.ts";
 import { UsageError } from "./usage.ts";
 
 // deno-lint-ignore no-explicit-any -- each command has its own option types; here only the base matters
@@ -16,6 +17,8 @@ const plain = (command: any): Command => command as Command;
 export interface Output {
   out(text: string): void;
   err(text: string): void;
+  /** Columns of help; by default those of the terminal, else 80. */
+  width?: number;
 }
 
 const standard: Output = {
@@ -28,29 +31,44 @@ export async function runCli(given: string[], output = standard): Promise<number
   if (given[0] === "__complete") return await answerShell(given, output);
   const args = helpLast(given[0] === "-V" || given[0] === "--version" ? ["version"] : given);
   const called = args[0];
+  try {
+    const program = await buildProgram(output, (name) => name === called);
+    await program.parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return exitCode(error, output);
+  }
+}
+
+/** The program with its subcommands; only those that are `wanted` are more than a name. */
+export async function buildProgram(
+  output: Output,
+  wanted: (name: string) => boolean,
+): Promise<Command> {
+  const { width } = output;
   const program = new Command("pcnk")
     .description("A Kubernetes network provider in one executable, made of small eBPF services.")
     .usage("COMMAND [OPTIONS]")
     .option("-V, --version", "show the version")
     .helpCommand("help [COMMAND]", "show the help of a command")
     .addHelpText("after", footer)
+    .addHelpText("afterAll", ({ command }) => exitCodesOf(command))
+    .configureHelp({ minWidthToWrap: 24 }) // the agent's flags leave less than commander's 40 of 80 columns
     .configureOutput({
       writeOut: output.out,
       writeErr: output.err,
+      ...(width === undefined
+        ? {}
+        : { getOutHelpWidth: () => width, getErrHelpWidth: () => width }),
       outputError: (text, write) => write(suggest(text.replace(/^error: /, "pcnk: "))),
     })
     .exitOverride();
-  try {
-    for (const { name, group, summary, load } of commands) {
-      const command = name === called ? await load() : new Command(name).description(summary);
-      program.addCommand(inherit(command.summary(summary).helpGroup(group), program));
-    }
-    hint(program, "pcnk");
-    await program.parseAsync(args, { from: "user" });
-    return Number(process.exitCode ?? 0);
-  } catch (error) {
-    return exitCode(error, output);
+  for (const { name, group, summary, load } of commands) {
+    const command = wanted(name) ? await load() : new Command(name).description(summary);
+    program.addCommand(inherit(command.summary(summary).helpGroup(group), program));
   }
+  hint(program, "pcnk");
+  return program;
 }
 
 /** A shell at a TAB, by a script of `pcnk completion`. Whatever goes wrong, there is just nothing to offer. */

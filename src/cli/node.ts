@@ -37,7 +37,7 @@ export function nodeCommand() {
     .description("Show and change settings of nodes: in annotations of Node objects, or in etcd.")
     .addCommand(getCommand())
     .addCommand(setCommand())
-    .addHelpText("after", `\n${table}`);
+    .addHelpText("after", `\n${table}${examples}`);
 }
 
 const table = `Settings:

@@ -3,12 +3,19 @@ import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { type Finding, type Health, nodeStatus } from "../view/status.ts";
 import { type Paint, streamLook, type Style, terminalWidth, wrap } from "../view/terminal.ts";
+import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";
 import { checked } from "./usage.ts";
 
+const examples = `
+Examples:
+  pcnk status
+  pcnk status -o json | jq -r '.findings[] | select(.health == "bad") | .text'
+`;
+
 /** The `status` subcommand. */
 export function statusCommand() {
-  return new Command("status")
+  const command = new Command("status")
     .description(
       "Show whether this node is well: each part with a reason and a next step if it is not. Needs root.",
     )
@@ -24,7 +31,7 @@ export function statusCommand() {
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText(
       "after",
-      "\nExit codes: 0 all is well, 1 something is not (a warning, or worse).\n\nExample:\n  pcnk status -o json\n",
+      examples,
     )
     .action(async ({ output, peers, bpffs, stateDir }) => {
       if (Deno.uid() !== 0) {
@@ -37,6 +44,7 @@ export function statusCommand() {
         process.exitCode = 1;
       }
     });
+  return exitCodes(command, "0 all is well, 1 something is not (a warning, or worse)");
 }
 
 function peers(text: string): number {

@@ -8,12 +8,13 @@ import { type Flow, formatEnd } from "../view/packet.ts";
 import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
 import { findService, type Trace, trace } from "../view/trace.ts";
 import { readServices } from "../view/services.ts";
+import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";
 import { checked, UsageError } from "./usage.ts";
 
 /** The `trace` subcommand. */
 export function traceCommand() {
-  return new Command("trace")
+  const command = new Command("trace")
     .description(
       "Show what would happen to the first packet of a flow, hop by hop: it runs through copies of this node's programs, on this node's own maps, and changes nothing. Needs root.",
     )
@@ -48,12 +49,14 @@ export function traceCommand() {
       else console.log(renderTrace(found, streamLook(Deno.stdout).paint, terminalWidth()));
       process.exitCode = ["refused", "dropped"].includes(found.outcome) ? 1 : 0;
     });
+  return exitCodes(
+    command,
+    "0 it gets through as far as this node decides, 1 it is refused or dropped",
+  );
 }
 
 const help = `
 A backend that is chosen at random may be another one next time. What the other node does with the packet, ask there.
-
-Exit codes: 0 it gets through as far as this node decides, 1 it is refused or dropped, 2 the call was wrong.
 
 Examples:
   pcnk trace default/curl default/web         from a pod to a Service

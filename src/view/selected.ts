@@ -75,5 +75,5 @@ export function describeSelected(selector: string, namespace: string, found: Sel
     ? text
     : `${text}; ${pods(similar.pods)} there ${
       similar.pods === 1 ? "has" : "have"
-    } ${similar.label}: a slip of the pen?`;
+    } ${similar.label}: a slip of the pen`;
 }

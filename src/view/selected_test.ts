@@ -23,7 +23,7 @@ Deno.test("selectPods() finds what was probably meant when nothing matches", () 
   deepEqual(typo.similar, { label: "app=web", pods: 2 });
   equal(
     describeSelected("app=wbe", "shop", typo),
-    "its selector app=wbe matches none of 3 Pods in namespace shop; 2 Pods there have app=web: a slip of the pen?",
+    "its selector app=wbe matches none of 3 Pods in namespace shop; 2 Pods there have app=web: a slip of the pen",
   );
   // The label that does match is not the one that is wrong.
   deepEqual(selectPods("app=db,tier=fornt", pods, false).similar, { label: "tier=front", pods: 1 });
