@@ -11,7 +11,15 @@
  * Limitation: for the architecture of the machine that it runs on.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -150,9 +158,10 @@ function writeTree(files: readonly TarEntry[], folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   for (const entry of files) {
     const path = join(folder, entry.path);
-    if ("directory" in entry) mkdirSync(path, { recursive: true, mode: entry.mode });
+    if ("directory" in entry) mkdirSync(path, { recursive: true });
     else if ("target" in entry) symlinkSync(entry.target, path);
-    else writeFileSync(path, entry.content, { mode: entry.mode });
+    else writeFileSync(path, entry.content);
+    if ("mode" in entry) chmodSync(path, entry.mode); // whatever umask says
   }
 }
 

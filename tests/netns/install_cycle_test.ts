@@ -2,25 +2,9 @@ import assert from "node:assert/strict";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
 import { TestMachine } from "./install/machine.ts";
+import { addPod, CONFIG, install, PCNK, startAgent } from "./install/node.ts";
 
 const ignore = !needs.root() || !needs.file("/usr/lib/cni/bridge") || !needs.file("dist/pcnk");
-
-const NODE = `
-apiVersion: v1
-kind: Node
-metadata: { name: node1 }
-spec: { podCIDR: 10.244.1.0/24 }
-status: { addresses: [{ type: InternalIP, address: 192.0.2.11 }] }
----
-apiVersion: v1
-kind: Node
-metadata: { name: node2 }
-spec: { podCIDR: 10.244.2.0/24 }
-status: { addresses: [{ type: InternalIP, address: 192.0.2.12 }] }
-`;
-
-const PCNK = "/opt/cni/bin/pcnk";
-const CONFIG = "/etc/pcnk/config.yaml";
 
 /** A machine that was in use before: strict filters, no forwarding, another tool's things. */
 async function usedMachine(sandbox: Sandbox): Promise<TestMachine> {
@@ -42,55 +26,10 @@ async function usedMachine(sandbox: Sandbox): Promise<TestMachine> {
   return machine;
 }
 
-function install(machine: TestMachine, ...more: string[]): string {
-  const flags = more.filter((word) => word.startsWith("--"));
-  const set = [
-    `manifests=/etc/pcnk/cluster`,
-    `cgroup=${machine.cgroup}`,
-    "cniConfDir=/etc/cni/net.d",
-    "nodeName=node1",
-    ...more.filter((word) => !word.startsWith("--")),
-  ];
-  return machine.pcnk("install", ...flags, ...set.flatMap((one) => ["--set", one]));
-}
-
 /** What was said would be done, or was done: without the words that differ, and what stands at the end. */
 function lines(said: string, without = /^$/): string[] {
   return said.split("\n").map((line) => line.replace(/^would /, ""))
     .filter((line) => line !== "" && !without.test(line));
-}
-
-async function startAgent(machine: TestMachine): Promise<Deno.ChildProcess> {
-  machine.shell(
-    `mkdir -p /etc/pcnk/cluster; cat >/etc/pcnk/cluster/nodes.yaml <<'END'\n${NODE}END`,
-  );
-  const agent = machine.spawn([PCNK, "agent", "--config", CONFIG]);
-  await agent.out.line(/"msg":"ready"/);
-  return agent.child;
-}
-
-/** The chain that a runtime runs for a pod, by hand: bridge, then pcnk. */
-function addPod(machine: TestMachine, name: string): void {
-  const { plugins, cniVersion } = JSON.parse(
-    machine.shell("cat /etc/cni/net.d/10-pcnk.conflist"),
-  );
-  machine.shell(`ip netns add ${name}`);
-  let prevResult: unknown;
-  for (const plugin of plugins.filter((one: { type: string }) => one.type !== "portmap")) {
-    const input = JSON.stringify({ cniVersion, name: "pcnk", ...plugin, prevResult });
-    const { code, stdout, stderr } = machine.run([`/opt/cni/bin/${plugin.type}`], {
-      input,
-      env: {
-        CNI_COMMAND: "ADD",
-        CNI_CONTAINERID: name,
-        CNI_NETNS: `/run/netns/${name}`,
-        CNI_IFNAME: "eth0",
-        CNI_PATH: "/opt/cni/bin",
-      },
-    });
-    assert.equal(code, 0, stdout + stderr);
-    prevResult = JSON.parse(stdout);
-  }
 }
 
 Deno.test({
