@@ -27,11 +27,15 @@ Deno.test({
           args: ["verify", "--man=no", `${folder}/${UNIT}`],
           env: { LC_ALL: "C" },
         }).outputSync();
-        return { code, said: new TextDecoder().decode(stderr) };
+        // It tells of other units of the machine as well.
+        const said = new TextDecoder().decode(stderr).split("\n").filter((line) =>
+          line.includes(UNIT)
+        );
+        return { code, said: said.join("\n") };
       };
       const text = unitText("/bin/true");
       assert.deepEqual(verify(text), { code: 0, said: "" });
-      assert.match(verify(text.replace("Restart=", "Restrat=")).said, /Unknown key name 'Restrat'/);
+      assert.match(verify(text.replace("Restart=", "Restrat=")).said, /Unknown key.* 'Restrat'/);
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }

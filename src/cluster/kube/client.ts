@@ -106,7 +106,7 @@ export class ApiClient {
     if (error instanceof ApiError || error instanceof AccessError) return error;
     this.transport.renew();
     if (watchdog.expired) return new ApiError(0, `has said nothing for ${watchdog.ms / 1000} s`);
-    return new ApiError(0, connectionReason(error));
+    return new ApiError(0, connectionReason(error) + this.transport.through);
   }
 }
 

@@ -5,6 +5,23 @@ import { type Way, wayTo } from "./tunnel.ts";
 
 type Tls = Pick<Credentials, "ca" | "cert" | "key">;
 
+const proxyVariables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/**
+ * NO_PROXY is about the proxies of the environment; Deno applies it to one that is given as well (2.6.8). It is read at once, when a
+ * client is made.
+ */
+function withoutNoProxy<T>(make: () => T): T {
+  const names = ["NO_PROXY", "no_proxy"];
+  const before = names.map((name) => [name, Deno.env.get(name)] as const);
+  for (const name of names) Deno.env.delete(name);
+  try {
+    return make();
+  } finally {
+    for (const [name, value] of before) if (value !== undefined) Deno.env.set(name, value);
+  }
+}
+
 export class Transport {
   private client: Deno.HttpClient | undefined;
   /** What the client was made of. */
@@ -19,6 +36,14 @@ export class Transport {
     if (this.closed) throw new Error("it was ended");
     const client = this.current(tls);
     return await fetch((this.way?.base ?? this.access.server) + path, { ...init, client });
+  }
+
+  /** For messages about a failed connection: the proxy that may be to blame; empty without one. */
+  get through(): string {
+    const { proxyUrl } = this.access;
+    if (proxyUrl !== undefined) return `, by way of the proxy ${new URL(proxyUrl).host}`;
+    const variable = proxyVariables.find((name) => Deno.env.get(name));
+    return variable === undefined || this.way !== undefined ? "" : ` (${variable} is set)`;
   }
 
   /** Connections that are kept are not used again; those in use go on. */
@@ -46,12 +71,14 @@ export class Transport {
     const { proxyUrl } = this.access;
     this.way = wayTo(this.access, { ...(cert && key ? { cert, key } : {}) });
     const proxy = this.way?.proxy ?? (proxyUrl === undefined ? undefined : { url: proxyUrl });
-    this.client = Deno.createHttpClient({
+    const options = {
       http2: false,
       ...(ca === undefined ? {} : { caCerts: [ca] }),
       ...(cert === undefined || key === undefined ? {} : { cert, key }),
-      ...(proxy === undefined ? {} : { proxy }),
-    });
+    };
+    this.client = proxy === undefined
+      ? Deno.createHttpClient(options)
+      : withoutNoProxy(() => Deno.createHttpClient({ ...options, proxy }));
     this.material = material;
     return this.client;
   }
