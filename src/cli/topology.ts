@@ -1,7 +1,7 @@
 /** `pcnk topology`: the node's chain of services, drawn. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { NodeReader } from "../view/node.ts";
-import { streamLook } from "../view/terminal.ts";
+import { streamLook, terminalWidth } from "../view/terminal.ts";
 import { readTopology, renderTopology, topologySvg } from "../view/topology.ts";
 import { placeOption } from "./options.ts";
 
@@ -27,6 +27,8 @@ export function topologyCommand() {
       const topology = readTopology(node);
       if (svg) console.log(topologySvg(topology).trimEnd());
       else if (output === "json") console.log(JSON.stringify(topology, null, 2));
-      else console.log(renderTopology(topology, streamLook(Deno.stdout).paint));
+      else {console.log(
+          renderTopology(topology, streamLook(Deno.stdout).paint, 12, terminalWidth()),
+        );}
     });
 }

@@ -2,7 +2,7 @@
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import type { NodeReader } from "./node.ts";
 import { readEndpoints, readNodes } from "./network.ts";
-import type { Paint } from "./terminal.ts";
+import { type Paint, widthOf, wrap } from "./terminal.ts";
 
 /** A device with what of pcnk is on it. */
 export interface TopologyDevice {
@@ -97,11 +97,51 @@ function elements({ pods, bridges, tunnels, uplinks, hostHooks }: Topology, limi
   return { left, middle, right };
 }
 
-/** Lines for a terminal. */
-export function renderTopology(topology: Topology, paint: Paint, limit = 12): string {
+/** Programs in their boxes, in colour: red where one is missing. */
+function colored(text: string, paint: Paint): string {
+  return text.replaceAll(
+    /\[[^\]]*\]/g,
+    (box) => paint(box === "[nothing]" ? "red" : "green", box),
+  );
+}
+
+/** Lines for a terminal: the drawing, or a list where that is wider than the terminal. */
+export function renderTopology(
+  topology: Topology,
+  paint: Paint,
+  limit = 12,
+  width = Infinity,
+): string {
+  const drawn = drawTopology(topology, paint, limit);
+  const tooWide = drawn.split("\n").some((line) => widthOf(line) > width);
+  return tooWide ? listTopology(topology, paint, limit, width) : drawn;
+}
+
+/** The same as a list, for narrow terminals. */
+function listTopology(topology: Topology, paint: Paint, limit: number, width: number): string {
   const { left, middle, right } = elements(topology, limit);
-  const color = (text: string) =>
-    text.replaceAll(/\[[^\]]*\]/g, (box) => paint(box === "[nothing]" ? "red" : "green", box));
+  const lines = [
+    paint("bold", "pods, and the node's own processes"),
+    ...left.flatMap(({ label, device, box }) => [
+      `  ${label}`,
+      ...(device === "" ? [] : [`    ${device} ${box}`]),
+    ]),
+    paint("bold", "from the node's stack to pods"),
+    ...middle.map((text) => `  ${text}`),
+    paint("bold", "to other nodes and the world"),
+    ...right.flatMap(({ label, ends }) => [`  ${label}`, ...ends.map((end) => `    ${end}`)]),
+  ];
+  return lines.flatMap((line) => {
+    const indent = " ".repeat(line.search(/\S/));
+    return wrap(line.trimStart(), width - indent.length).map((part) =>
+      indent + colored(part, paint)
+    );
+  }).join("\n");
+}
+
+function drawTopology(topology: Topology, paint: Paint, limit: number): string {
+  const { left, middle, right } = elements(topology, limit);
+  const color = (text: string) => colored(text, paint);
   const widths = [
     Math.max(...left.map(({ label }) => label.length)),
     Math.max(...left.map(({ device }) => device.length)),
