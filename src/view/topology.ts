@@ -173,7 +173,36 @@ function drawTopology(topology: Topology, paint: Paint, limit: number): string {
 const escape = (text: string) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-/** The same as a picture that stands alone. Pixels. */
+/** Of 13 px text, the widest that is usual. */
+const CHARACTER = 8.1;
+/** Longer names lose their middle: the ends tell Pods of one Deployment apart. */
+const LONGEST = 56;
+
+function shortened(text: string): string {
+  const characters = [...text];
+  if (characters.length <= LONGEST) return text;
+  const half = (LONGEST - 1) / 2;
+  return [...characters.slice(0, Math.ceil(half)), "…", ...characters.slice(-Math.floor(half))]
+    .join("");
+}
+
+function boxWidthOf(text: string): number {
+  return Math.ceil([...shortened(text)].length * CHARACTER) + 20;
+}
+
+/** What is behind a device stands so far to the right of it, pixels. */
+const END_INDENT = 50;
+
+/** Where the picture's columns begin, from the widths of the boxes on the left and on the right. Pixels. */
+function columnsOf(left: number[], right: number[]) {
+  const podWidth = Math.max(250, ...left), wireStart = 20 + podWidth;
+  const boxStart = wireStart + 130, boxWidth = 130, bus = boxStart + boxWidth + 30;
+  const rightStart = bus + 40, rightWidth = Math.max(350, ...right);
+  const width = rightStart + rightWidth + 30;
+  return { podWidth, wireStart, boxStart, boxWidth, bus, rightStart, rightWidth, width };
+}
+
+/** The same as a picture that stands alone. Pixels; boxes are as wide as the longest name in their column. */
 export function topologySvg(topology: Topology, limit = 24): string {
   const { left, middle, right } = elements(topology, limit);
   const row = 34, top = 40;
@@ -182,8 +211,12 @@ export function topologySvg(topology: Topology, limit = 24): string {
   ) => [{ text: label, end: false }, ...ends.map((text) => ({ text, end: true }))]);
   const rows = [...middle.map((text) => ({ text, end: false })), ...rightRows];
   const height = top + Math.max(left.length, rows.length) * row + 20;
+  const { podWidth, wireStart, boxStart, boxWidth, bus, rightStart, rightWidth, width } = columnsOf(
+    left.map(({ label }) => boxWidthOf(label)),
+    rows.map(({ text, end }) => boxWidthOf(text) + (end ? END_INDENT : 0)),
+  );
   const text = (x: number, y: number, content: string, style = "") =>
-    `<text x="${x}" y="${y + 5}"${style}>${escape(content)}</text>`;
+    `<text x="${x}" y="${y + 5}"${style}>${escape(shortened(content))}</text>`;
   const box = (x: number, y: number, width: number, content: string) => {
     const fill = content.includes("[nothing]")
       ? "#fbd5d5"
@@ -193,28 +226,31 @@ export function topologySvg(topology: Topology, limit = 24): string {
     return `<rect x="${x}" y="${y - 13}" width="${width}" height="26" rx="5" fill="${fill}"/>` +
       text(x + 10, y, content);
   };
-  const bus = 560;
   const parts = left.map(({ label, device, box: service }, i) => {
     const y = top + i * row;
-    const wire = service === "" ? "" : `<path d="M270 ${y}H${bus}"/>`;
-    return wire + box(20, y, 250, label) +
-      (service === ""
-        ? ""
-        : text(285, y - 9, device, ' class="small"') + box(400, y, 130, service));
+    const wire = service === "" ? "" : `<path d="M${wireStart} ${y}H${bus}"/>`;
+    return wire + box(20, y, podWidth, label) +
+      (service === "" ? "" : text(wireStart + 15, y - 9, device, ' class="small"') +
+        box(boxStart, y, boxWidth, service));
   });
   let device = top;
   let lastDevice = 0;
   rows.forEach(({ text: content, end }, i) => {
     const y = top + i * row;
     if (!end) device = y, lastDevice = i;
-    const wire = end ? `M625 ${device + 13}V${y}H650` : `M${bus} ${y}H600`;
-    parts.push(`<path d="${wire}"/>` + box(end ? 650 : 600, y, end ? 300 : 350, content));
+    const wire = end
+      ? `M${rightStart + 25} ${device + 13}V${y}H${rightStart + END_INDENT}`
+      : `M${bus} ${y}H${rightStart}`;
+    const indent = end ? END_INDENT : 0;
+    parts.push(
+      `<path d="${wire}"/>` + box(rightStart + indent, y, rightWidth - indent, content),
+    );
   });
   const spine = `<path d="M${bus} ${top}V${top + Math.max(left.length - 1, lastDevice) * row}"/>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="980" height="${height}" viewBox="0 0 980 ${height}" role="img">
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">
 <title>The node's chain of services</title>
 <style>text{font:13px system-ui,sans-serif;fill:#1c2733}.small{font-size:11px;fill:#5a6b7b}path{stroke:#8a9bab;stroke-width:1.5;fill:none}</style>
-<rect width="980" height="${height}" fill="#fff"/>
+<rect width="${width}" height="${height}" fill="#fff"/>
 ${spine}
 ${parts.join("\n")}
 </svg>

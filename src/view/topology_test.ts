@@ -59,3 +59,25 @@ Deno.test("topologySvg() is a picture of its own, with names that cannot break i
   match(svg, /default\/&lt;script&gt;&amp; 10\.1\.0\.2/);
   ok(!svg.includes("<script>"));
 });
+
+Deno.test("topologySvg() has room for the names of a real cluster", () => {
+  const pod = "kube-system/coredns-74ff55c5b-" + "x".repeat(80);
+  const [first] = topology.pods;
+  const nodes = [`${"n".repeat(63)} 10.244.117.0/24`];
+  const svg = topologySvg({
+    ...topology,
+    pods: [{ ...first!, pod: "kube-system/coredns-74ff55c5b-abcde" }, { ...first!, pod }],
+    tunnels: [{ ...topology.tunnels[0]!, nodes }],
+  });
+  const width = Number(/width="(\d+)"/.exec(svg)![1]);
+  const boxes = [
+    ...svg.matchAll(/<rect x="(\d+)" y="\d+" width="(\d+)" [^>]*\/><text[^>]*>([^<]*)</g),
+  ];
+  ok(boxes.length >= 8);
+  for (const [, x, wide, text] of boxes) {
+    // 13 px text takes up to 8 a character, and starts 10 right of its box's edge.
+    ok([...text!].length * 8 + 10 <= Number(wide), text);
+    ok(Number(x) + Number(wide) < width, text);
+  }
+  match(svg, /kube-system\/coredns-74ff55c5b-abcde 10\.1\.0\.2/);
+});
