@@ -7,14 +7,11 @@
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { controlPlane, hasControlPlane } from "./pictures/control_plane.ts";
+import { inLab, LAB, lab, pcnk, Terminal } from "./pictures/lab.ts";
 import { screenshot, type Shot } from "./pictures/screenshot.ts";
 import { BuildError, root } from "./steps.ts";
 
-const LAB = "pictures";
-const pcnk = join(root, "dist/pcnk");
 const folder = join(root, "docs/pictures");
-/** Columns of the terminal: wider ones would be too small to read on a page. */
-const COLUMNS = 136;
 
 /** A Service whose selector has a letter too few: the control plane has made a slice for it, with nothing in it. */
 const SHOP = `apiVersion: v1
@@ -56,75 +53,26 @@ spec: { containers: [{ name: cart, image: cart }] }
   ).join("")
 }`;
 
-/** Runs a program to its end; what it writes on both streams. */
-async function run(command: string, args: string[]): Promise<string> {
-  const { stdout, stderr } = await new Deno.Command(command, { args, stdin: "null" }).output();
-  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-}
-
-async function lab(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(pcnk, {
-    args: ["lab", ...args, "--name", LAB],
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).output();
-  if (!success) throw new BuildError(`pcnk lab ${args[0]}: ${new TextDecoder().decode(stderr)}`);
-}
-
-/** Runs a command line of a node or a pod on a terminal of its own. What it writes, colours and all. */
-function onTerminal(where: string, line: string, cwd = root): Promise<string> {
-  const command = line.replace(/^pcnk /, `${pcnk} `);
-  const inLab = `${pcnk} lab exec --name ${LAB} ${where} -- ${command}`;
-  const typed = `stty cols ${COLUMNS} rows 50; cd ${cwd}; exec ${inLab}`;
-  return run("script", ["-qec", typed, "/dev/null"]);
-}
-
-async function shot(where: string, command: string, cwd?: string): Promise<Shot> {
-  return { prompt: `${where}#`, command, output: await onTerminal(where, command, cwd) };
-}
-
-/** Many commands, one after the other. */
-async function shots(...lines: [where: string, command: string][]): Promise<Shot[]> {
-  const taken: Shot[] = [];
-  for (const [where, command] of lines) taken.push(await shot(where, command));
-  return taken;
-}
-
-/** `command` watches; traffic is made again and again until it has seen what it waits for. */
-async function watched(command: string, ...traffic: [where: string, command: string][]) {
-  let seen = false;
-  const watching = shot("node1", command).finally(() => seen = true);
-  while (!seen) {
-    for (const [where, line] of traffic) {
-      await run(pcnk, ["lab", "exec", "--name", LAB, where, "--", ...line.split(" ")]);
-    }
-  }
-  return [await watching];
-}
-
 const CURL = "curl -sS --max-time 2";
 
-/** Every picture: its title, and how it is taken. */
-const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> = {
+interface Picture {
+  title: string;
+  /** Of the terminal; a wide one is small on a page, so only lines that must not break get more than 108. */
+  columns?: number;
+  take(terminal: Terminal): Promise<Shot[]>;
+}
+
+/** By name; in this order. */
+const PICTURES: Record<string, Picture> = {
   status: {
     title: "pcnk status: is this node well?",
-    take: () => shots(["node1", "pcnk status"]),
+    take: (terminal) => terminal.shots(["node1", "pcnk status"]),
   },
   get: {
     title: "pcnk get: what the kernel holds",
-    take: async () => {
-      await run(pcnk, [
-        "lab",
-        "exec",
-        "--name",
-        LAB,
-        "pod1-1",
-        "--",
-        ...CURL.split(" "),
-        "10.96.0.10",
-      ]);
-      return await shots(
+    take: async (terminal) => {
+      await inLab("pod1-1", `${CURL} 10.96.0.10`);
+      return await terminal.shots(
         ["node1", "pcnk get services echo nodeport cart"],
         ["node1", "pcnk get backends echo"],
         ["node1", "pcnk get sessions --pod default/pod1-1"],
@@ -133,19 +81,20 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
   },
   describe: {
     title: "pcnk describe: why does this Service refuse connections?",
-    take: async () => [
-      await shot("pod1-1", "curl -sS http://10.96.0.40"),
-      await describeCart(),
+    take: async (terminal) => [
+      await terminal.shot("pod1-1", "curl -sS http://10.96.0.40"),
+      await describeCart(terminal),
     ],
   },
   topology: {
     title: "pcnk topology: how does it hang together?",
-    take: () => shots(["node1", "pcnk topology"]),
+    take: (terminal) => terminal.shots(["node1", "pcnk topology"]),
   },
   trace: {
     title: "pcnk trace: what would happen to a packet?",
-    take: () =>
-      shots(
+    columns: 136,
+    take: (terminal) =>
+      terminal.shots(
         ["node1", "pcnk trace default/pod1-1 default/echo-node2"],
         ["node1", "pcnk trace default/pod1-1 198.51.100.10:8080"],
         ["node1", "pcnk trace default/pod1-1 shop/cart"],
@@ -154,9 +103,10 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
   },
   monitor: {
     title: "pcnk monitor: what happens to packets right now?",
-    take: () =>
-      watched(
-        "pcnk monitor --flows --pod default/pod1-1 --count 20",
+    columns: 136,
+    take: (terminal) =>
+      terminal.watched(
+        "pcnk monitor --flows --pod default/pod1-1 --count 24",
         ["pod1-1", `${CURL} 10.96.0.40`],
         ["pod1-1", `${CURL} 10.96.1.2`],
         ["pod1-1", `${CURL} 198.51.100.10:8080`],
@@ -164,38 +114,29 @@ const PICTURES: Record<string, { title: string; take: () => Promise<Shot[]> }> =
   },
   lab: {
     title: "pcnk lab test: who reaches whom?",
-    take: async () => [{
+    take: async (terminal) => [{
       prompt: "$",
       command: "pcnk lab test",
-      output: await run("script", [
-        "-qec",
-        `stty cols ${COLUMNS} rows 50; exec ${pcnk} lab test --name ${LAB}`,
-        "/dev/null",
-      ]),
+      output: await terminal.output(`${pcnk} lab test --name ${LAB}`),
     }],
   },
 };
 
 /** With an API server where there is one: it knows Pods, which manifests do not tell of. */
-async function describeCart(): Promise<Shot> {
+async function describeCart(terminal: Terminal): Promise<Shot> {
   const command = "pcnk describe service shop/cart";
-  if (!hasControlPlane()) return await shot("node1", command);
+  if (!hasControlPlane()) return await terminal.shot("node1", command);
   const dir = `/run/pcnk-lab/${LAB}/api`;
   await using api = await controlPlane(`/run/netns/pcnk-${LAB}-node1`, dir, SHOP_IN_THE_API);
-  return await shot("node1", `${command} --kubeconfig ${basename(api.kubeconfig)}`, dir);
+  return await terminal.shot("node1", `${command} --kubeconfig ${basename(api.kubeconfig)}`, dir);
 }
 
 /** Waits until node1's maps have the Service that was put beside the lab's own. */
 async function settled(): Promise<void> {
   const end = performance.now() + 10_000;
-  while (
-    !(await onTerminal("node1", "pcnk get services cart --no-headers")).includes("10.96.0.40")
-  ) {
-    if (performance.now() > end) {
-      throw new BuildError(
-        "the agent has not taken up shop/cart in 10 s",
-      );
-    }
+  const look = `${pcnk} get services cart --no-headers`;
+  while (!(await inLab("node1", look)).includes("10.96.0.40")) {
+    if (performance.now() > end) throw new BuildError("the agent has not taken up shop/cart");
   }
 }
 
@@ -212,8 +153,9 @@ async function main(names: readonly string[]): Promise<void> {
     renameSync(`${file}.new`, file);
     await settled();
     for (const name of wanted) {
-      const { title, take } = PICTURES[name]!;
-      writeFileSync(join(folder, `${name}.svg`), screenshot(title, await take(), COLUMNS));
+      const { title, columns = 108, take } = PICTURES[name]!;
+      const shots = await take(new Terminal(columns));
+      writeFileSync(join(folder, `${name}.svg`), screenshot(title, shots, columns));
       console.log(`  docs/pictures/${name}.svg`);
     }
   } finally {
