@@ -123,6 +123,8 @@ function section(measure: Measure, pictures: readonly PicturePlace[]): string {
 /** A row for each line. */
 function lineTable(measure: Measure, unit: Scaled): string {
   const compared = pairs(measure);
+  // Over time one run gives many.
+  const values = measure.plot === "time" ? "samples" : "runs";
   const rows = measure.lines.map((line) => {
     const summary = at(line, undefined);
     if (!summary) return [line.path, line.side, "not measured", "–", "–", "–", "–"].map(block);
@@ -139,7 +141,7 @@ function lineTable(measure: Measure, unit: Scaled): string {
     ];
   });
   return table([
-    ["path", "side", "median", "half of the runs", "all runs", "runs", "pcnk ÷ it"],
+    ["path", "side", "median", `half of the ${values}`, `all ${values}`, values, "pcnk ÷ it"],
     ...rows,
   ]);
 }

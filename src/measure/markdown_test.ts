@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { markdownReport } from "./markdown.ts";
 import { plots } from "./plot/plots.ts";
 import type { Line, Measure } from "./report.ts";
-import { around, CURVE, EVIL, HOSTILE, measure, report } from "./test_support.ts";
+import { around, CURVE, EVIL, HOSTILE, measure, OVER_TIME, report } from "./test_support.ts";
 
 const text = (measures: Measure[], change = {}) => {
   const made = report(measures, change);
@@ -31,6 +31,8 @@ Deno.test("markdownReport() tells machine, options, median, halves, range and ra
     made,
   );
   assert.match(made, /pcnk is behind in none of 6 comparisons\./);
+  assert.match(text([OVER_TIME]), /\| nft \| .* \| 20 \| 1\.43 better \(close\) \|$/m);
+  assert.match(text([OVER_TIME]), /\| half of the samples \| all samples \| samples \|/);
 });
 
 Deno.test("markdownReport() says in bold where pcnk is behind, and in the list at the top", () => {
