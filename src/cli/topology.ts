@@ -1,8 +1,9 @@
 /** `pcnk topology`: the node's chain of services, drawn. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { NodeReader } from "../view/node.ts";
+import { topologySvg } from "../view/picture.ts";
 import { streamLook, terminalWidth } from "../view/terminal.ts";
-import { readTopology, renderTopology, topologySvg } from "../view/topology.ts";
+import { readTopology, renderTopology } from "../view/topology.ts";
 import { placeOption } from "./options.ts";
 
 /** The `topology` subcommand. */

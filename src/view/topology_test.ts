@@ -1,6 +1,7 @@
 import { equal, match, ok } from "node:assert/strict";
 import { painter } from "./terminal.ts";
-import { renderTopology, type Topology, topologySvg } from "./topology.ts";
+import { drawNarrow, drawTopology, topologySvg } from "./picture.ts";
+import { renderTopology, type Topology } from "./topology.ts";
 
 const plain = painter(false);
 
@@ -80,4 +81,19 @@ Deno.test("topologySvg() has room for the names of a real cluster", () => {
     ok(Number(x) + Number(wide) < width, text);
   }
   match(svg, /kube-system\/coredns-74ff55c5b-abcde 10\.1\.0\.2/);
+});
+
+Deno.test("drawTopology() and drawNarrow() keep every shape within the picture, and know each device", () => {
+  for (const { width, height, shapes } of [drawTopology(topology), drawNarrow(topology)]) {
+    const devices = new Set<string>();
+    for (const shape of shapes) {
+      if (shape.kind === "wire") continue;
+      if (shape.device !== undefined) devices.add(shape.device);
+      const right = shape.x + (shape.kind === "box" ? shape.width : 0);
+      ok(shape.x >= 0 && right <= width && shape.y > 0 && shape.y + 13 <= height, shape.text);
+    }
+    for (const name of ["veth1", "veth22", "pcnk0", "pcnk_vxlan", "eth0"]) {
+      ok(devices.has(name), name);
+    }
+  }
 });
