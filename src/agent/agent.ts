@@ -17,6 +17,7 @@ import { createLog, type Log } from "./log.ts";
 import { mapCapacities } from "./map_sizes.ts";
 import { Memory } from "./memory.ts";
 import type { Network } from "./network.ts";
+import type { PageMaker } from "./page.ts";
 import { Parts } from "./parts.ts";
 import { checkSnatPorts } from "./reserved_ports.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
@@ -27,6 +28,8 @@ export interface AgentOptions {
   signal: AbortSignal;
   /** The configuration file that is followed, and how it is read again; undefined: there is none. */
   configFile?: { file: string; load: () => AgentConfig };
+  /** Makes what answers below /ui/, when that is wanted. */
+  page?: PageMaker;
 }
 
 /**
@@ -34,7 +37,7 @@ export interface AgentOptions {
  *
  * @throws Error with a message for the user when it cannot start: what is wrong, and where
  */
-export async function runAgent(config: AgentConfig, { signal, configFile }: AgentOptions) {
+export async function runAgent(config: AgentConfig, { signal, configFile, page }: AgentOptions) {
   const { stateDir } = config;
   const choice = chooseSource(config); // like all that can be wrong with the call: before anything is changed
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
@@ -50,7 +53,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile }: Agen
   const dataPlane = stack.use(install(config, nl, log));
   writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
   const token = crypto.randomUUID();
-  const known = { config, choice, link, log, nl, dataPlane };
+  const known = { config, choice, link, log, nl, dataPlane, ...(page && { page }) };
   const ground = { ...known, startedAt: Date.parse(startedAt), token };
   const parts = stack.use(new Parts(ground));
   await start(parts, signal);

@@ -6,6 +6,7 @@
  *   /healthz  everything is as it should be, the connection to the API server too; else which is not.
  *   /metrics  for Prometheus.
  *   /debug/   control.ts
+ *   /ui/      page.ts, where the setting `ui` wants it
  *
  * The answer is text, a line a check, as the Kubernetes components give it.
  */
@@ -30,6 +31,10 @@ export interface HealthOptions {
   metrics?: () => Promise<{ text: string; type: string }>;
   /** What is answered before all that; undefined: not its business. */
   control?: (request: Request, peer: Peer) => Promise<Response | undefined>;
+  /** The page, where it is wanted; undefined: not its business. */
+  page?: (request: Request, from: string) => Promise<Response | undefined>;
+  /** Ends what the page has going: a server that shuts down waits for its streams. */
+  endPage?: () => void;
   log: Log;
   clock?: Clock;
 }
@@ -76,12 +81,14 @@ export class HealthServer {
   }
 
   private async answer(request: Request, from: string): Promise<Response> {
-    const { checks, control, metrics } = this.options;
+    const { checks, control, metrics, page } = this.options;
     const { pathname } = new URL(request.url);
     if (pathname.startsWith("/debug/") && control !== undefined) {
       const answer = await control(request, { from, at: this.server!.addr.hostname });
       if (answer !== undefined) return answer;
     }
+    const shown = await page?.(request, from);
+    if (shown !== undefined) return shown;
     if (pathname !== "/metrics" || metrics === undefined) return healthAnswer(request, checks());
     if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
     return await metrics().then(
@@ -95,6 +102,7 @@ export class HealthServer {
 
   async stop() {
     this.clock.clearTimeout(this.timer);
+    this.options.endPage?.();
     await this.server?.shutdown();
     this.server = undefined;
   }

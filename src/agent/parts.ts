@@ -24,6 +24,7 @@ import { Metrics } from "./metrics.ts";
 import { NodeNames } from "./names.ts";
 import { Network } from "./network.ts";
 import { NodeSettingsLink } from "./node_settings.ts";
+import { type PageMaker, PagePart } from "./page.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Vpc } from "./vpc.ts";
 
@@ -39,6 +40,7 @@ export interface Ground {
   startedAt: number;
   /** What somebody must know who wants to change something over HTTP. */
   token: string;
+  page?: PageMaker;
 }
 
 /** Milliseconds between looks at all devices. */
@@ -145,7 +147,7 @@ export class Parts implements AsyncDisposable {
   }
 
   private makeHealth(): HealthServer {
-    const { config: { healthAddress }, log, token } = this.ground;
+    const { config, log, token, page: make } = this.ground;
     const level = {
       get: () => log.level,
       set: (wanted: string) => {
@@ -154,11 +156,16 @@ export class Parts implements AsyncDisposable {
       },
     };
     const state = () => agentState(this.ground, this.watches);
+    const page = make && config.ui ? new PagePart(make, config, token) : undefined;
     return new HealthServer({
-      address: healthAddress,
+      address: config.healthAddress,
       checks: () => agentChecks(this),
       metrics: () => this.metrics.collect(),
       control: (request, peer) => controlAnswer(request, peer, { token, level, state }),
+      ...(page && {
+        page: (request, from) => page.answer(request, from),
+        endPage: () => page.stop(),
+      }),
       log,
     });
   }

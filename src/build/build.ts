@@ -1,12 +1,12 @@
 /**
- * `deno task build`: eBPF objects, libbpf as one shared object, the bundle, and dist/pcnk out of the three.
+ * `deno task build`: eBPF objects, libbpf as one shared object, the page of `pcnk ui`, the bundle, and dist/pcnk out of all that.
  * Unchanged inputs are not built again. Needs clang, gcc and the static libraries that setup.sh installs.
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { bundle } from "./bundle.ts";
+import { bundle, bundlePage } from "./bundle.ts";
 import { findDenort } from "./denort.ts";
 import { build, BuildError, root, run, sources } from "./steps.ts";
 
@@ -14,6 +14,8 @@ const artifacts = "dist/artifacts";
 const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c"));
 const objects = programs.map((path) => join(artifacts, basename(path, ".c") + ".o"));
 const library = join(artifacts, "libpcnk_bpf.so");
+/** The page of `pcnk ui`, as src/ui/answer.ts reads it. */
+const page = ["ui.html", "ui.css", "ui.js"].map((name) => join(artifacts, name));
 
 /** UAPI headers only, and no CO-RE: the objects run on any kernel from 5.10 on. */
 const clangFlags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"];
@@ -49,6 +51,21 @@ async function buildLibrary(): Promise<void> {
   });
 }
 
+async function buildPage(): Promise<void> {
+  const [html, css, script] = page as [string, string, string];
+  const folder = "src/ui/page";
+  await build({
+    name: "page",
+    inputs: [...sources(folder), "src/view/picture.ts"],
+    outputs: page,
+    run: async () => {
+      writeFileSync(join(root, script), await bundlePage(`${folder}/main.ts`));
+      copyFileSync(join(root, folder, "index.html"), join(root, html));
+      copyFileSync(join(root, folder, "page.css"), join(root, css));
+    },
+  });
+}
+
 /** What `pcnk version` tells; read back by src/cli/version.ts. */
 function buildInfo(): string {
   const git = (...args: string[]) => {
@@ -76,7 +93,7 @@ async function buildExecutable(): Promise<void> {
   await build({
     name: "pcnk",
     inputs: [
-      ...["main.ts", "package-lock.json", library, ...objects],
+      ...["main.ts", "package-lock.json", library, ...objects, ...page],
       ...sources("src", "cni", "install").filter((path) => !path.startsWith("src/build/libbpf")),
     ],
     values: [info, Deno.version.deno, process.env.DENORT_BIN ?? ""],
@@ -88,7 +105,7 @@ async function buildExecutable(): Promise<void> {
       writeFileSync(join(folder, "deno.json"), '{"nodeModulesDir":"none"}');
       mkdirSync(join(folder, "artifacts"), { recursive: true });
       writeFileSync(join(root, artifacts, "build.json"), info);
-      const embedded = [library, ...objects, join(artifacts, "build.json")];
+      const embedded = [library, ...objects, ...page, join(artifacts, "build.json")];
       for (const path of embedded) {
         copyFileSync(join(root, path), join(folder, "artifacts", basename(path)));
       }
@@ -118,6 +135,7 @@ try {
   }
   await buildObjects();
   await buildLibrary();
+  await buildPage();
   await buildExecutable();
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;

@@ -104,3 +104,26 @@ export async function bundle(folder: string): Promise<string> {
   }
   return join(folder, "main.js");
 }
+
+/** The page of `pcnk ui` (src/ui/page): its modules as one script for a browser; returns it. */
+export async function bundlePage(entry: string): Promise<string> {
+  try {
+    const { outputFiles } = await esbuild.build({
+      absWorkingDir: root,
+      entryPoints: [entry],
+      bundle: true,
+      minify: true,
+      format: "esm",
+      platform: "browser",
+      target: ["chrome100", "firefox100", "safari15.4"],
+      legalComments: "none",
+      write: false,
+      logLevel: "error",
+    });
+    return outputFiles[0]!.text;
+  } catch (error) {
+    throw new BuildError(`esbuild: ${(error as Error).message}`);
+  } finally {
+    await esbuild.stop();
+  }
+}

@@ -10,7 +10,8 @@ cd "$(dirname "$0")/../.."
 packages="clang llvm gcc libc6-dev binutils libbpf-dev libelf-dev zlib1g-dev git
 containernetworking-plugins iptables util-linux
 iproute2 iputils-ping curl nftables python3 python3-scapy
-etcd-server etcd-client openssl"
+etcd-server etcd-client openssl
+chromium-headless-shell fonts-dejavu-core"
 
 missing=
 for package in $packages; do

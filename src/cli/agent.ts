@@ -3,8 +3,15 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import { removeWithDaemonSet, watchRemoval } from "../../install/daemonset.ts";
 import { DAEMONSET_VARIABLE } from "../../install/places.ts";
 import { runAgent } from "../agent/agent.ts";
+import type { Page } from "../agent/page.ts";
 import { loadConfig, type Values } from "../config/load.ts";
-import { fallbackText, flagName, type Setting, settings } from "../config/schema.ts";
+import {
+  type AgentConfig,
+  fallbackText,
+  flagName,
+  type Setting,
+  settings,
+} from "../config/schema.ts";
 
 /** The `agent` subcommand. */
 export function agentCommand() {
@@ -27,6 +34,7 @@ export function agentCommand() {
         const load = () => loadConfig(config, flags);
         await runAgent(loaded, {
           signal: control.signal,
+          page: makePage,
           ...(config === undefined ? {} : { configFile: { file: config, load } }),
         });
         if (await removal?.wanted()) await removeWithDaemonSet(loaded);
@@ -39,6 +47,23 @@ export function agentCommand() {
     });
   for (const setting of settings) command.addOption(flag(setting, flags) as Option);
   return command;
+}
+
+/** The page of `pcnk ui`, loaded when somebody opens it. It asks the cluster by itself, as that does. */
+async function makePage(config: AgentConfig, key: string, signal: AbortSignal): Promise<Page> {
+  const { Ui } = await import("../ui/answer.ts");
+  const { concludeService } = await import("./describe.ts");
+  const { bpffs, stateDir, nodeName } = config;
+  const ui = new Ui({
+    bpffs,
+    stateDir,
+    key,
+    signal,
+    remote: false,
+    node: () => nodeName,
+    why: async (name) => ({ findings: await concludeService({ bpffs, stateDir }, name) }),
+  });
+  return (request, from) => ui.answer(request, from);
 }
 
 /** The flag of a setting; its checked value goes into `values`. */

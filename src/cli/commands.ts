@@ -87,6 +87,12 @@ export const commands: readonly Entry[] = [
     load: async () => plain((await import("./monitor.ts")).monitorCommand()),
   },
   {
+    name: "ui",
+    group: "Looking:",
+    summary: "all that as a page in a browser",
+    load: async () => plain((await import("./ui.ts")).uiCommand()),
+  },
+  {
     name: "lab",
     group: "Besides:",
     summary: "a cluster of network namespaces on this machine",

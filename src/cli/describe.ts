@@ -87,12 +87,25 @@ interface AgentSource {
   kubeconfig?: string;
 }
 
-interface Where {
+export interface Where {
   stateDir: string;
   config?: string;
   kubeconfig?: string;
   manifests?: string;
   nodeName?: string;
+}
+
+/** What `pcnk describe service` concludes. @throws Error with a message for the user when the cluster does not say */
+export async function concludeService(
+  where: Where & { bpffs: string },
+  key: string,
+): Promise<Description["findings"]> {
+  const { state, nodeName, choice } = await readCluster(where);
+  const origin = await originOf(choice, state.services.get(key));
+  using node = new NodeReader(where);
+  const found = describeService(node, state, nodeName, key, origin);
+  if (found === undefined) throw new Error(`there is no Service ${key} in the cluster`);
+  return found.findings;
 }
 
 /** All objects, once. */

@@ -63,6 +63,8 @@ export interface AgentConfig {
   cniConfDir?: string;
   /** `off`, or where health is told. */
   healthAddress: string;
+  /** The page is served there too. */
+  ui: boolean;
   cgroup: string;
   manifests?: string;
   /** Undefined: the pod's own credentials, when this is a pod and there are no manifests. */
@@ -187,6 +189,12 @@ export const settings: readonly Setting[] = [
     listenAddress,
     "127.0.0.1:9879",
     "where /healthz, /readyz and /livez are answered, or off",
+  ),
+  setting(
+    "ui",
+    yesOrNo,
+    false,
+    "serve a page at healthAddress too, below /ui/: to this node alone, who opens it needs the token of agent.json",
   ),
   setting("cgroup", path, "/sys/fs/cgroup", "cgroup v2 whose processes are the node's own"),
   setting("bridge", device, "pcnk0", "bridge of the pods; awaited if it is not there yet"),

@@ -1,0 +1,77 @@
+/** `pcnk ui`: what the other commands show, as a page in a browser. */
+import { Command, Option } from "@commander-js/extra-typings";
+import { parseListen, serveUi } from "../ui/serve.ts";
+import { concludeService } from "./describe.ts";
+import { placeOption } from "./options.ts";
+import { SignalError, untilSignal } from "./signals.ts";
+import { checked } from "./usage.ts";
+
+/** The `ui` subcommand. */
+export function uiCommand() {
+  return new Command("ui")
+    .description(
+      "Serve a page that shows this node: its chain of services, traffic, drops, sessions, events. It reads the kernel, so it " +
+        "works without an agent, and changes nothing. Needs root.",
+    )
+    .addOption(
+      new Option("--listen <HOST:PORT>", "where; port 0: any that is free")
+        .argParser(checked(listen)).default("127.0.0.1:9880"),
+    )
+    .addOption(
+      new Option("--allow-remote", "take a --listen that is not a loopback address: without TLS"),
+    )
+    .option("--kubeconfig <FILE>", "where to ask why a Service has no backends")
+    .option("--manifests <DIR>", "the same, of objects in this directory")
+    .addOption(placeOption("bpffs", "PCNK_BPFFS"))
+    .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
+    .addHelpText("after", help)
+    .action(({ listen, allowRemote, kubeconfig, manifests, bpffs, stateDir }) => {
+      if (Deno.uid() !== 0) {
+        throw new Error("pcnk ui reads the kernel's maps: it must run as root");
+      }
+      const where = {
+        bpffs,
+        stateDir,
+        ...(kubeconfig === undefined ? {} : { kubeconfig }),
+        ...(manifests === undefined ? {} : { manifests }),
+      };
+      const ui = {
+        bpffs,
+        stateDir,
+        listen,
+        remote: allowRemote === true,
+        node: () => nodeName(stateDir),
+        why: async (name: string) => ({ findings: await concludeService(where, name) }),
+        ready: (url: string) => console.log(`open ${url}   (Ctrl-C ends it)`),
+      };
+      return untilSignal(async (signal) => {
+        await serveUi(ui, signal);
+        // Ctrl-C is how it ends when all is well.
+        if ((signal.reason as SignalError).signal !== "SIGINT") throw signal.reason;
+      });
+    });
+}
+
+const help = `
+The address that is printed holds a key; who does not know it sees nothing. From another machine:
+  ssh -L 9880:127.0.0.1:9880 NODE
+
+Examples:
+  pcnk ui
+  pcnk ui --listen 127.0.0.1:0
+`;
+
+function listen(text: string): string {
+  parseListen(text);
+  return text;
+}
+
+/** As the agent told, else the host's. */
+function nodeName(stateDir: string): string {
+  try {
+    const { nodeName } = JSON.parse(Deno.readTextFileSync(`${stateDir}/agent.json`));
+    return String(nodeName);
+  } catch {
+    return Deno.hostname();
+  }
+}

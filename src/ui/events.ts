@@ -1,0 +1,113 @@
+/** Packets as they happen, as Server-Sent Events (HTML, 9.2): `pcnk monitor` for a page. */
+import { join } from "node:path";
+import { LockedError, lockFile } from "../agent/lock.ts";
+import { reasons } from "../bpf/reasons.ts";
+import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
+import { type NodePlace, NodeReader } from "../view/node.ts";
+import { formatEnd } from "../view/packet.ts";
+import { BadQuery } from "./list.ts";
+import type { PacketEvent, PacketEvents } from "./types.ts";
+
+/** Milliseconds between messages, and packets in one: a browser draws no more. */
+const EVERY_MS = 250;
+const MOST = 50;
+
+/** Somebody else listens on this node. */
+export class BusyError extends Error {
+  override readonly name = "BusyError";
+}
+
+/** Which packets, of a query. @throws {BadQuery} */
+export function eventFilter(params: URLSearchParams): MonitorFilter {
+  const wanted = params.get("reason");
+  const known = reasons.filter(({ kind }) => kind !== "none" && kind !== "event");
+  const bad = known.filter(({ name, kind }) => kind === "drop" || name.startsWith("refused_"));
+  const named = known.filter(({ name }) => name === wanted);
+  if (wanted !== null && named.length === 0) throw new BadQuery("reason must be one of counters'");
+  const service = params.get("service");
+  if (service !== null && !/^[^/]{1,63}\/[^/]{1,63}$/.test(service)) {
+    throw new BadQuery("service must be namespace/name");
+  }
+  const oneIn = params.get("oneIn") ?? "1";
+  if (!/^[1-9]\d{0,8}$/.test(oneIn)) throw new BadQuery("oneIn must be from 1 to 999999999");
+  return {
+    reasons: wanted !== null ? named : params.get("flows") === "1" ? known : bad,
+    oneIn: Number(oneIn),
+    ...(service === null ? {} : { service }),
+  };
+}
+
+/** The stream of one page; it ends when that goes away. @throws {BusyError} when somebody listens already */
+export function eventStream(
+  place: NodePlace,
+  filter: MonitorFilter,
+  signal: AbortSignal,
+): ReadableStream<Uint8Array> {
+  const lock = lockMonitor(place.stateDir);
+  const end = new AbortController();
+  const until = AbortSignal.any([signal, end.signal]);
+  const encoder = new TextEncoder();
+  let pending: PacketEvents = { events: [], more: 0 };
+  return new ReadableStream({
+    async start(stream) {
+      const say = (text: string) => {
+        if (!until.aborted && (stream.desiredSize ?? 1) > -100) {
+          stream.enqueue(encoder.encode(text));
+        }
+      };
+      const timer = setInterval(() => {
+        if (pending.events.length === 0) return say(": still here\n\n");
+        say(`data: ${JSON.stringify(pending)}\n\n`);
+        pending = { events: [], more: 0 };
+      }, EVERY_MS);
+      say("event: listening\ndata: {}\n\n");
+      void follow().catch((error) => {
+        say(`event: problem\ndata: ${JSON.stringify({ error: (error as Error).message })}\n\n`);
+      }).finally(() => {
+        clearInterval(timer);
+        lock.close();
+        if (!end.signal.aborted) stream.close();
+      });
+      await Promise.resolve();
+    },
+    cancel: () => end.abort(),
+  });
+
+  async function follow() {
+    using node = new NodeReader(place);
+    await listen(node, filter, (observation) => {
+      if (pending.events.length < MOST) pending.events.push(eventOf(observation));
+      else pending.more++;
+    }, until);
+  }
+}
+
+/** The ring buffer has one reader: a second one would take packets from the first. */
+function lockMonitor(stateDir: string): { close(): void } {
+  try {
+    return lockFile(join(stateDir, "monitor.lock"));
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    throw new BusyError("somebody listens on this node already: another page, or pcnk monitor");
+  }
+}
+
+export function eventOf(
+  { time, reason, device, bytes, flow, service, from, to }: Observation,
+): PacketEvent {
+  const ends = flow &&
+    `${flow.protocol} ${formatEnd(flow, flow.src, flow.sport)} → ${
+      formatEnd(flow, flow.dst, flow.dport)
+    }`;
+  return {
+    time: new Date(time).toISOString(),
+    reason: reason.name,
+    kind: reason.kind,
+    device,
+    bytes,
+    flow: ends ?? `${bytes} bytes`,
+    ...(service ? { service } : {}),
+    ...(from ? { from } : {}),
+    ...(to ? { to } : {}),
+  };
+}

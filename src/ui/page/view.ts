@@ -1,0 +1,26 @@
+/// <reference lib="dom" />
+/** What every view has in common. */
+
+/** A view of the page. It is made when somebody turns to it, and thrown away when he turns from it. */
+export interface View {
+  /** Reads and draws again; called at once and then every two seconds. @throws {AskError} */
+  refresh(signal: AbortSignal): Promise<void>;
+  /** Where typing goes after `/`. */
+  filter?: HTMLInputElement;
+  /** `n` and `p`. */
+  turn?(pages: 1 | -1): void;
+  /** Ends what goes on. */
+  leave?(): void;
+}
+
+/** What a view can do to the page. */
+export interface Place {
+  root: HTMLElement;
+  /** Reads again now, as after a click. */
+  again(): void;
+  /** Turns to `services/default/web`, and the like. */
+  go(path: string): void;
+}
+
+/** Makes a view of what follows its name in the address: `default/web`. */
+export type MakeView = (place: Place, path: string) => View;
