@@ -37,7 +37,7 @@ export const topologyView: MakeView = ({ root, again }) => {
 };
 
 function draw({ topology, devices }: TopologyNow, narrow: boolean): SVGElement {
-  const { width, height, shapes } = (narrow ? drawNarrow : drawTopology)(topology);
+  const { width, height, shapes } = narrow ? drawNarrow(topology) : drawTopology(topology, 24, 130);
   const pods = new Set(topology.pods.map(({ name }) => name));
   return svg(
     "svg",
