@@ -46,10 +46,20 @@ const VIEWS = [
   "status",
 ];
 
+/** With the height that they need. */
+const FOR_DOCS = [
+  ["topology", 400],
+  ["services", 620],
+  ["services/default/mail", 560],
+  ["events", 480],
+] as const;
+
 async function show(chrome: Chrome, view: string): Promise<void> {
   await chrome.eval(`location.hash = "#${view}"`);
   await chrome.eval("new Promise((done) => setTimeout(done, 2600))"); // a second look, for rates
   if (view !== "events") return;
+  await chrome.click(`document.querySelector("#flows")`);
+  await chrome.eval(`document.querySelector("select").value = "10"`);
   await chrome.press("l");
   await chrome.shows(/refused_/);
   await chrome.eval("new Promise((done) => setTimeout(done, 2000))");
@@ -77,7 +87,8 @@ async function main(where: string): Promise<void> {
       await chrome.look(1100, 620);
       await chrome.open(ui.url);
       if (where === "docs") {
-        for (const view of ["topology", "services", "services/default/mail", "events"]) {
+        for (const [view, height] of FOR_DOCS) {
+          await chrome.look(1100, height);
           await show(chrome, view);
           await save(chrome, `docs/pictures/ui-${view.split("/").at(-1)}.png`);
         }

@@ -53,6 +53,11 @@ export function amount(value: number): Child {
   return value === 0 ? el("span", { class: "soft" }, "0") : count(value);
 }
 
+/** The same of a rate. */
+export function paleRate(value: number | null): Child {
+  return value === 0 || value === null ? el("span", { class: "soft" }, rate(value)) : rate(value);
+}
+
 /** Two lines in a cell, the second one pale. */
 export function pair(first: string, second: string | undefined): Child {
   return second ? el("div", {}, first, el("div", { class: "next" }, second)) : first;

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** Packets as they happen: `pcnk monitor` in the page. */
 import type { PacketEvent, PacketEvents } from "../types.ts";
-import { button, count, el } from "./dom.ts";
+import { button, count, el, pair } from "./dom.ts";
 import { type Column, rows } from "./table.ts";
 import type { MakeView } from "./view.ts";
 
@@ -22,9 +22,8 @@ const COLUMNS: readonly Column<PacketEvent>[] = [
     title: "Reason",
     cell: (event) => el("span", { class: `badge ${styleOf(event)}` }, event.reason),
   },
-  { title: "Flow", cell: ({ flow }) => flow },
+  { title: "Flow", cell: (event) => pair(event.flow, named(event)) },
   { title: "Device", wide: true, cell: ({ device }) => device },
-  { title: "Who", wide: true, cell: named },
 ];
 
 export const eventsView: MakeView = ({ root, go }, service) => {

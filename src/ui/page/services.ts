@@ -2,7 +2,7 @@
 /** Services, and one of them with its backends. */
 import type { BackendNow, ServiceDetail, ServiceNow, Why } from "../types.ts";
 import { ask, AskError } from "./ask.ts";
-import { amount, button, type Child, count, el, rate } from "./dom.ts";
+import { amount, button, type Child, count, el, paleRate } from "./dom.ts";
 import { type Column, listView, table } from "./table.ts";
 import type { MakeView, Place, View } from "./view.ts";
 
@@ -55,7 +55,7 @@ function list(place: Place): View {
         sort: "opened",
         number: true,
         wide: true,
-        cell: ({ opened }) => rate(opened),
+        cell: ({ opened }) => paleRate(opened),
       },
     ],
   });

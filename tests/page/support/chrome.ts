@@ -154,7 +154,10 @@ export class Chrome implements AsyncDisposable {
   async look(width: number, height: number, dark = false): Promise<void> {
     const metrics = { width, height, deviceScaleFactor: 1, mobile: false };
     await this.send("Emulation.setDeviceMetricsOverride", metrics);
-    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
+    const features = [
+      { name: "prefers-color-scheme", value: dark ? "dark" : "light" },
+      { name: "prefers-reduced-motion", value: "reduce" }, // pictures show no moment of a movement
+    ];
     await this.send("Emulation.setEmulatedMedia", { features });
   }
 
