@@ -18,7 +18,7 @@ Deno.test("selectPods() counts the Pods that have all labels of the selector", (
 });
 
 Deno.test("selectPods() finds what was probably meant when nothing matches", () => {
-  const pods = [pod({ app: "web", tier: "front" }), pod({ app: "web" }), pod({ app: "db" })];
+  const pods = [pod({ app: "db" }), pod({ app: "web", tier: "front" }), pod({ app: "web" })];
   const typo = selectPods("app=wbe", pods, false);
   deepEqual(typo.similar, { label: "app=web", pods: 2 });
   equal(
