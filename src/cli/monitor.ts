@@ -6,6 +6,7 @@ import { nearest } from "../model/nearest.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
 import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
+import { reasonHint } from "../view/hint.ts";
 import { NodeReader } from "../view/node.ts";
 import { formatEnd } from "../view/packet.ts";
 import { type Paint, streamLook } from "../view/terminal.ts";
@@ -84,6 +85,7 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
   const { paint } = streamLook(Deno.stdout);
   const end = new AbortController();
   let left = options.count ?? Infinity;
+  const explained = new Set<string>();
   const lost = await listen(node, filterOf(node, options), (observation) => {
     if (left <= 0) return;
     left--;
@@ -91,11 +93,29 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
       (options.output === "json" ? JSON.stringify(plain(observation)) : line(observation, paint)) +
         "\n",
     );
+    if (options.output === "line") explain(node, observation, explained);
     if (left === 0) end.abort();
   }, AbortSignal.any([signal, end.signal]));
   if (lost > 0) {
     console.error(`pcnk: ${lost} packets more were not told of: too many at once (--one-in N)`);
   }
+}
+
+/** Explanations in one run; after that a person has seen what there is. */
+const EXPLAINED = 20;
+
+/** Says of each reason once, and of a refusal for each Service, what it means; on standard error, for it is no packet. */
+function explain(node: NodeReader, observation: Observation, explained: Set<string>): void {
+  const { reason, flow } = observation;
+  const refused = reason.name.startsWith("refused_");
+  const about = refused && flow !== undefined
+    ? `${reason.name} ${flow.src}:${flow.sport}`
+    : reason.name;
+  // Before anything is read: there may be a hundred thousand packets a second.
+  if (explained.size >= EXPLAINED || explained.has(about)) return;
+  explained.add(about);
+  const hint = reasonHint(node, observation);
+  if (hint !== undefined) console.error(`  → ${hint}`);
 }
 
 /** The ring buffer has one reader: a second one would take packets from the first. */

@@ -1,5 +1,6 @@
 /** A word beside a table, for a person: when it is empty, or shows Services that serve nobody. */
 import { nearest } from "../model/nearest.ts";
+import type { Observation } from "./monitor.ts";
 import type { NodeReader } from "./node.ts";
 import type { Filter, Resource, Row } from "./resource.ts";
 import { readServices, type ServiceRow } from "./services.ts";
@@ -15,6 +16,19 @@ export function hintOf(
   if (resource.name !== "services" || filter.names.length === 0) return undefined;
   const idle = (rows as ServiceRow[]).find(({ backends }) => backends === 0);
   return idle && whyHint(idle.name, "has no backends");
+}
+
+/** What a drop or refusal means, and where to read on; undefined: the packet went its way. */
+export function reasonHint(node: NodeReader, { reason, flow }: Observation): string | undefined {
+  const refused = reason.name.startsWith("refused_");
+  if (!refused && reason.kind !== "drop") return undefined;
+  const text = `${reason.name}: ${reason.help}`;
+  if (!refused || flow === undefined) return text;
+  // What is seen is the answer: it comes from the Service's address.
+  const service = readServices(node, { names: [] }).find(({ address, frontendPort }) =>
+    address === flow.src && frontendPort === flow.sport
+  );
+  return service === undefined ? text : `${text}; pcnk describe service ${service.name} says why`;
 }
 
 function emptyHint(node: NodeReader, resource: Resource, filter: Filter): string {
