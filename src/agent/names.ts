@@ -3,7 +3,7 @@
  * when no agent runs. Nothing depends on it, so a failure here is told and is nobody's concern otherwise.
  */
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
-import { NAME_KIND } from "../bpf/layout.ts";
+import { type Name, NAME_KIND, type NameKey } from "../bpf/layout.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import type { Change } from "../model/state.ts";
 import { syncMap } from "./map_sync.ts";
@@ -42,12 +42,14 @@ export class Names {
   replace(names: ReadonlyMap<number, string>): void {
     this.attempt(() => {
       const { kind, map } = this;
+      const fresh: [NameKey, Name][] = [];
       const own = {
         entries: () => map.entries().filter(([key]) => key.kind === kind),
-        set: map.set.bind(map),
+        set: (key: NameKey, text: Name) => void fresh.push([key, text]),
         delete: map.delete.bind(map),
       };
       syncMap(own, [...names].map(([id, text]) => [{ kind, id }, { text }] as const));
+      map.setBatch(fresh); // at the start tens of thousands
       this.known = new Map(names);
     });
   }

@@ -168,6 +168,7 @@ export class Network {
     const first = this.routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
     const remade = first.steps.some((step) => step.do === "create-device");
+    if (remade) this.watch?.forget(); // mostly what this node did itself; the second look sees the rest
     const report = remade ? this.routing.reconcile(plan) : first;
     this.report(report);
     this.dispatch(uplinks, report.overlay);

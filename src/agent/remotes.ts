@@ -1,7 +1,7 @@
 /** The data plane's map `remotes`, as routing sees it. */
 import type { DataPlaneMaps } from "../bpf/dataplane.ts";
 import { type CidrKey, type Remote as Entry, REMOTE_MODE } from "../bpf/layout.ts";
-import type { RtNetlink } from "../linux/rtnetlink.ts";
+import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import type { RemotesMap } from "./routing/read.ts";
 import type { Remote } from "../routing/types.ts";
 
@@ -23,9 +23,9 @@ const NO_MAC = "00:00:00:00:00:00";
  * and so written again.
  */
 export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): RemotesMap {
-  const entryOf = (remote: Remote): Entry => {
+  const entryOf = (remote: Remote, links: Links): Entry => {
     const overlay = remote.mode === "overlay";
-    const link = overlay ? nl.link(device) : linkOf(uplink(remote.nodeAddr));
+    const link = links(overlay ? device : uplink(remote.nodeAddr));
     return {
       via: remote.nodeAddr,
       ifindex: link?.index ?? 0,
@@ -39,22 +39,36 @@ export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): Re
       mac: overlay ? remote.mac : NO_MAC,
     };
   };
-  const linkOf = (ifindex: number | undefined) =>
-    ifindex === undefined ? undefined : nl.link(ifindex);
   return {
     read() {
+      const links = linksOnce(nl);
       const found = new Map<string, Remote>();
       for (const [{ addr, prefixlen }, entry] of map.entries()) {
         const prefix = `${addr}/${prefixlen}`;
         const mode = entry.mode === REMOTE_MODE.OVERLAY ? "overlay" : "direct";
         const remote: Remote = { prefix, mode, nodeAddr: entry.via, mac: entry.mac };
-        const right = JSON.stringify(entryOf(remote)) === JSON.stringify(entry);
+        const right = JSON.stringify(entryOf(remote, links)) === JSON.stringify(entry);
         found.set(prefix, right ? remote : { ...remote, nodeAddr: "0.0.0.0" });
       }
       return found;
     },
-    set: (remote) => map.set(keyOf(remote.prefix), entryOf(remote)),
+    writer() {
+      const links = linksOnce(nl);
+      return (remote) => map.set(keyOf(remote.prefix), entryOf(remote, links));
+    },
     delete: (prefix) => void map.delete(keyOf(prefix)),
+  };
+}
+
+type Links = (key: string | number | undefined) => Link | undefined;
+
+/** Looks each device up once: thousands of entries name the same few. */
+function linksOnce(nl: Pick<RtNetlink, "link">): Links {
+  const found = new Map<string | number, Link | undefined>();
+  return (key) => {
+    if (key === undefined) return undefined;
+    if (!found.has(key)) found.set(key, nl.link(key));
+    return found.get(key);
   };
 }
 

@@ -32,10 +32,29 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
+
+/**
+ * How many requests are sent in one go. Each may be answered by an error with the kernel's explanation, and all answers
+ * wait in the socket's buffer together (net.core.rmem_default, 212992 bytes; an answer counts for less than 2 KB there).
+ */
+export const MOST_REQUESTS = 64;
+
+/** A request that is not sent yet. */
+export interface NetlinkRequest {
+  /** Names it in errors, e.g. `RTM_NEWROUTE`. */
+  readonly what: string;
+  readonly type: number;
+  readonly flags: number;
+  readonly message: Message;
+  /** Codes that are no errors: it is already as it should be. */
+  readonly fine?: readonly string[];
+}
 
 /** A netlink socket. It goes on belonging to the network namespace it was opened in. */
 export class NetlinkSocket {
@@ -52,10 +71,11 @@ export class NetlinkSocket {
    * Opens a socket, in the network namespace at `netnsPath` or in the present one.
    * @param options.protocol NETLINK_ROUTE by default
    * @param options.groups bit mask of multicast groups to join (legacy numbering); makes the socket non-blocking
+   * @param options.buffer bytes of what was received and not read yet, where the default is too little; needs CAP_NET_ADMIN
    */
   static open(
     netnsPath?: string,
-    options: { protocol?: number; groups?: number } = {},
+    options: { protocol?: number; groups?: number; buffer?: number } = {},
   ): NetlinkSocket {
     if (netnsPath !== undefined) {
       return withNetns(netnsPath, () => NetlinkSocket.open(undefined, options));
@@ -68,6 +88,11 @@ export class NetlinkSocket {
       const one = new Uint8Array(new Int32Array([1]).buffer);
       for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {
         syscall("setsockopt", fd, SOL_NETLINK, option, one, 4);
+      }
+      if (options.buffer !== undefined) {
+        // The kernel takes it twice, for its own bookkeeping.
+        const size = new Uint8Array(new Int32Array([options.buffer / 2]).buffer);
+        syscall("setsockopt", fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
       }
       const self = new Uint8Array(12);
       const view = new DataView(self.buffer);
@@ -88,6 +113,38 @@ export class NetlinkSocket {
    */
   request(what: string, type: number, flags: number, message: Message): Received[] {
     return this.#exchange(what, type, flags | NLM_F.REQUEST | NLM_F.ACK, message, false);
+  }
+
+  /**
+   * Sends requests in one system call and reads their answers together; ten thousand routes take a third of the time so.
+   * Each is carried out, in this order, whatever becomes of the others.
+   * @param requests MOST_REQUESTS at most
+   * @returns what went wrong, by the request's index
+   * @throws {SyscallError} when they could not be sent, or answers were lost
+   */
+  requestAll(requests: readonly NetlinkRequest[]): Map<number, SyscallError> {
+    const failures = new Map<number, SyscallError>();
+    if (requests.length > MOST_REQUESTS) throw new RangeError("too many requests at a time");
+    if (requests.length === 0) return failures;
+    const first = this.#sequence + 1, last = this.#sequence += requests.length;
+    // Errors are always told; that all went well is told once.
+    const bytes = concatenate(requests.map(({ type, flags, message }, i) => {
+      const ack = first + i === last ? NLM_F.ACK : 0;
+      return message.finish(type, flags | NLM_F.REQUEST | ack, first + i);
+    }));
+    const { what } = requests[0]!;
+    const sent = rawSyscall(SYS.sendto, this.fd, address(bytes), bytes.length);
+    if (sent < 0) throw new SyscallError(what, -sent);
+    for (;;) {
+      for (const received of this.receive(what)) {
+        const index = received.sequence - first;
+        const request = requests[index];
+        if (request === undefined || received.type !== NLMSG_ERROR) continue;
+        const error = errorOf(request.what, received);
+        if (error && !request.fine?.includes(error.code)) failures.set(index, error);
+        if (received.sequence === last) return failures;
+      }
+    }
   }
 
   /**
@@ -118,7 +175,8 @@ export class NetlinkSocket {
       for (const received of this.receive(what)) {
         if (received.sequence !== sequence) continue;
         if (received.type === NLMSG_ERROR) {
-          throwOnError(what, received);
+          const error = errorOf(what, received);
+          if (error) throw error;
           return answers;
         }
         if (received.type === NLMSG_DONE) {
@@ -160,14 +218,27 @@ export class NetlinkSocket {
   }
 }
 
-function throwOnError(what: string, received: Received): void {
+/** What the kernel says went wrong; undefined: nothing did. */
+function errorOf(what: string, received: Received): SyscallError | undefined {
   const error = received.body.view.getInt32(0, LITTLE);
-  if (error === 0) return;
+  if (error === 0) return undefined;
   let text: string | undefined;
   if (received.flags & NLM_F_ACK_TLVS) {
     // struct nlmsgerr: the error, then the request: only its header when the message is capped.
     const request = received.flags & NLM_F_CAPPED ? 16 : (received.body.u32(4) + 3) & ~3;
     text = received.body.attrs(4 + request).get(NLMSGERR_ATTR_MSG)?.text();
   }
-  throw new SyscallError(what, -error, text);
+  return new SyscallError(what, -error, text);
+}
+
+/** Messages one after the other; each begins at a multiple of four (NLMSG_ALIGNTO). */
+function concatenate(messages: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const aligned = (length: number) => (length + 3) & ~3;
+  const bytes = new Uint8Array(messages.reduce((sum, { length }) => sum + aligned(length), 0));
+  let at = 0;
+  for (const message of messages) {
+    bytes.set(message, at);
+    at += aligned(message.length);
+  }
+  return bytes;
 }

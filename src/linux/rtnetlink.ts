@@ -1,5 +1,6 @@
 /** Devices, tc filters, addresses, routes and neighbours of one network namespace, by rtnetlink(7). */
-import { NetlinkSocket } from "./netlink.ts";
+import { type NetlinkRequest, NetlinkSocket } from "./netlink.ts";
+import type { SyscallError } from "./libc.ts";
 import * as addr from "./rtnl_addr.ts";
 import * as link from "./rtnl_link.ts";
 import * as neigh from "./rtnl_neigh.ts";
@@ -53,6 +54,10 @@ export class RtNetlink {
     neigh.listFdb(this.#socket, filter);
   replaceFdb = (entry: neigh.FdbEntry): void => neigh.replaceFdb(this.#socket, entry);
   delFdb = (entry: neigh.FdbEntry): boolean => neigh.deleteFdb(this.#socket, entry);
+
+  /** Many requests at a time, see `NetlinkSocket.requestAll`. */
+  requestAll = (requests: readonly NetlinkRequest[]): Map<number, SyscallError> =>
+    this.#socket.requestAll(requests);
 
   addClsact = (ifindex: number): boolean => tc.addClsact(this.#socket, ifindex);
   delClsact = (ifindex: number): boolean => tc.deleteClsact(this.#socket, ifindex);

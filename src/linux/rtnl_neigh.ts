@@ -1,7 +1,7 @@
 /** Neighbours (ARP entries) and bridges' forwarding databases, by rtnetlink (include/uapi/linux/neighbour.h). */
 import { formatAddress, formatMac, ipv4Bytes, macBytes } from "./address.ts";
 import { SyscallError } from "./libc.ts";
-import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
+import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET } from "./rtnl_addr.ts";
 
 const RTM_NEWNEIGH = 28;
@@ -87,10 +87,23 @@ function macOf(attrs: Map<number, Reader>): { mac?: string } {
   return found ? { mac: formatMac(found.bytes) } : {};
 }
 
+/** For `requestAll`: adds a neighbour or changes it. */
+export function replaceNeighbourRequest(neighbour: Neighbour): NetlinkRequest {
+  const flags = NLM_F.CREATE | NLM_F.REPLACE;
+  const message = neighbourMessage(neighbour);
+  return { what: "RTM_NEWNEIGH", type: RTM_NEWNEIGH, flags, message };
+}
+
+/** For `requestAll`: removes a neighbour; one that is not there is no error. */
+export function deleteNeighbourRequest(neighbour: Neighbour): NetlinkRequest {
+  const message = neighbourMessage(neighbour);
+  return { what: "RTM_DELNEIGH", type: RTM_DELNEIGH, flags: 0, message, fine: gone };
+}
+
 /** Adds a neighbour or changes it. */
 export function replaceNeighbour(socket: NetlinkSocket, neighbour: Neighbour): void {
-  const flags = NLM_F.CREATE | NLM_F.REPLACE;
-  socket.request("RTM_NEWNEIGH", RTM_NEWNEIGH, flags, neighbourMessage(neighbour));
+  const { what, type, flags, message } = replaceNeighbourRequest(neighbour);
+  socket.request(what, type, flags, message);
 }
 
 /** Removes a neighbour; false when it was not there. */
@@ -128,14 +141,15 @@ export function deleteFdb(socket: NetlinkSocket, entry: FdbEntry): boolean {
   return remove(socket, fdbMessage(entry));
 }
 
+/** What the kernel says of an entry that is not there, or whose device is not. */
+const gone = ["ENOENT", "ENODEV", "ENXIO"];
+
 function remove(socket: NetlinkSocket, message: Message): boolean {
   try {
     socket.request("RTM_DELNEIGH", RTM_DELNEIGH, 0, message);
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && ["ENOENT", "ENODEV", "ENXIO"].includes(error.code)) {
-      return false;
-    }
+    if (error instanceof SyscallError && gone.includes(error.code)) return false;
     throw error;
   }
 }

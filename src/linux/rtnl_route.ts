@@ -1,7 +1,7 @@
 /** IPv4 routes, by rtnetlink (include/uapi/linux/rtnetlink.h). */
 import { formatAddress, ipv4Bytes } from "./address.ts";
 import { SyscallError } from "./libc.ts";
-import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
+import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET, SCOPE } from "./rtnl_addr.ts";
 
 export const RTM_NEWROUTE = 24;
@@ -192,13 +192,35 @@ export function routeTo(socket: NetlinkSocket, destination: string): Route {
   return route;
 }
 
+/** For `requestAll`: adds a route; EEXIST when one with the same destination, table and metric is there. */
+export function addRouteRequest(route: Route): NetlinkRequest {
+  const flags = NLM_F.CREATE | NLM_F.EXCL;
+  return { what: "RTM_NEWROUTE", type: RTM_NEWROUTE, flags, message: message(route) };
+}
+
+/** For `requestAll`: adds a route or puts it into the place of the one with the same destination, table and metric. */
+export function replaceRouteRequest(route: Route): NetlinkRequest {
+  const flags = NLM_F.CREATE | NLM_F.REPLACE;
+  return { what: "RTM_NEWROUTE", type: RTM_NEWROUTE, flags, message: message(route) };
+}
+
+/** For `requestAll`: removes a route; one that is not there is no error. */
+export function deleteRouteRequest(route: Route): NetlinkRequest {
+  const built = { type: RTM_DELROUTE, flags: 0, message: message(route) };
+  return { what: "RTM_DELROUTE", ...built, fine: gone };
+}
+
+/** What the kernel says of a route that is not there, or whose device is not. */
+const gone = ["ESRCH", "ENODEV"];
+
 /**
  * Adds a route; false when one with the same destination, table and metric is there.
  * @throws {SyscallError} e.g. ENETUNREACH when the gateway is on no link
  */
 export function addRoute(socket: NetlinkSocket, route: Route): boolean {
+  const { what, type, flags, message } = addRouteRequest(route);
   try {
-    socket.request("RTM_NEWROUTE", RTM_NEWROUTE, NLM_F.CREATE | NLM_F.EXCL, message(route));
+    socket.request(what, type, flags, message);
     return true;
   } catch (error) {
     if (error instanceof SyscallError && error.code === "EEXIST") return false;
@@ -208,16 +230,18 @@ export function addRoute(socket: NetlinkSocket, route: Route): boolean {
 
 /** Adds a route or puts it into the place of the one with the same destination, table and metric. */
 export function replaceRoute(socket: NetlinkSocket, route: Route): void {
-  socket.request("RTM_NEWROUTE", RTM_NEWROUTE, NLM_F.CREATE | NLM_F.REPLACE, message(route));
+  const { what, type, flags, message } = replaceRouteRequest(route);
+  socket.request(what, type, flags, message);
 }
 
 /** Removes a route; false when it was not there. */
 export function deleteRoute(socket: NetlinkSocket, route: Route): boolean {
+  const { what, type, flags, message } = deleteRouteRequest(route);
   try {
-    socket.request("RTM_DELROUTE", RTM_DELROUTE, 0, message(route));
+    socket.request(what, type, flags, message);
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && ["ESRCH", "ENODEV"].includes(error.code)) return false;
+    if (error instanceof SyscallError && gone.includes(error.code)) return false;
     throw error;
   }
 }

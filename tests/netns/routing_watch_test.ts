@@ -36,7 +36,7 @@ class Watching implements AsyncDisposable {
   }
 
   /** Waits until it has been told what matches; applies again after each call, as the agent does. */
-  async until(pattern: RegExp): Promise<void> {
+  async until(pattern: RegExp, check: (told: string[]) => void = () => {}): Promise<void> {
     const deadline = performance.now() + 5000;
     while (!this.#told.some((why) => pattern.test(why))) {
       const left = deadline - performance.now();
@@ -47,6 +47,7 @@ class Watching implements AsyncDisposable {
       await promise;
       clearTimeout(timer);
     }
+    check(this.#told);
     this.#told = [];
     this.apply();
   }
@@ -145,6 +146,34 @@ test("RoutingWatch says nothing of what does not concern routing", async (watchi
   nl.addAddr({ ifindex: nl.link("eth0")!.index, address: "10.7.7.2", prefixLength: 24 });
   await watching.until(/10\.7\.7\.2/);
   assert.deepEqual(watching.told, []);
+});
+
+test(
+  "RoutingWatch.forget() leaves out what came before it, and nothing after",
+  async (watching, n1) => {
+    const { nl } = n1.netns;
+    const ifindex = nl.link("eth0")!.index;
+    nl.addAddr({ ifindex, address: "10.7.7.1", prefixLength: 24 });
+    watching.watch.forget();
+    nl.addAddr({ ifindex, address: "10.7.7.2", prefixLength: 24 });
+    await watching.until(/10\.7\.7\.2/, (told) => assert.doesNotMatch(told.join(), /10\.7\.7\.1/));
+  },
+);
+
+Deno.test({
+  name: "The agent's own routes to 5,000 nodes are not too many for the watch",
+  ignore,
+  async fn() {
+    using world = new World(1);
+    await using watching = new Watching(world, world.nodes[0]!);
+    const { nl } = world.nodes[0]!.netns;
+    const ifindex = nl.link("eth0")!.index;
+    for (let i = 0; i < 5000; i++) {
+      nl.addRoute({ destination: `10.${100 + (i >> 8)}.${i & 255}.0/24`, ifindex });
+    }
+    nl.addAddr({ ifindex, address: "10.7.7.1", prefixLength: 24 });
+    await watching.until(/10\.7\.7\.1/, (told) => assert.doesNotMatch(told.join(), /lost/));
+  },
 });
 
 Deno.test({

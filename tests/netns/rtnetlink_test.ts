@@ -1,8 +1,10 @@
 /** rtnetlink against the real kernel, in namespaces. */
 import assert from "node:assert/strict";
 import { SyscallError } from "../../src/linux/libc.ts";
+import { MOST_REQUESTS } from "../../src/linux/netlink.ts";
 import { NEIGH_STATE } from "../../src/linux/rtnl_neigh.ts";
 import { type MonitorEvent, RtMonitor } from "../../src/linux/rtnl_monitor.ts";
+import { addRouteRequest, deleteRouteRequest } from "../../src/linux/rtnl_route.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -124,6 +126,34 @@ test("RtNetlink adds, replaces, reads and removes routes", (sandbox) => {
   assert.equal(nl.delRoute(found), true);
   assert.equal(nl.delRoute(found), false);
   assert.deepEqual(nl.routes(4711), []);
+});
+
+test("requestAll() carries out all it can, in their order, and tells what it could not", (sandbox) => {
+  const { nl } = sandbox.netns();
+  nl.addLink({ kind: "bridge", name: "br0", up: true });
+  const ifindex = nl.link("br0")!.index;
+  const route = (i: number) => ({ destination: `10.9.${i}.0/24`, ifindex });
+  const destinations = () =>
+    nl.routes().map(({ destination }) => destination).filter((text) => text.startsWith("10.9."));
+  const many = Array.from({ length: MOST_REQUESTS }, (_, i) => route(i));
+  nl.addRoute(route(7));
+  const failures = nl.requestAll(many.map(addRouteRequest));
+  assert.deepEqual([...failures].map(([i, { code }]) => [i, code]), [[7, "EEXIST"]]);
+  assert.equal(destinations().length, MOST_REQUESTS);
+  const nowhere = { destination: "10.8.0.0/16", gateway: "192.0.2.1" };
+  const mixed = nl.requestAll([
+    deleteRouteRequest(route(1)),
+    deleteRouteRequest(route(1)), // gone already: no error
+    addRouteRequest(nowhere),
+    addRouteRequest(route(1)),
+    deleteRouteRequest(route(2)),
+  ]);
+  assert.deepEqual([...mixed].map(([i, { code }]) => [i, code]), [[2, "ENETUNREACH"]]);
+  assert.deepEqual([destinations().includes("10.9.1.0/24"), destinations().length], [true, 63]);
+  // As many errors as there can be: none is lost, and the socket is good for the next request.
+  assert.equal(nl.requestAll(many.map(() => addRouteRequest(nowhere))).size, MOST_REQUESTS);
+  assert.equal(nl.requestAll([]).size, 0);
+  assert.equal(nl.link("br0")!.index, ifindex);
 });
 
 test("addRoute() takes onlink gateways, blackholes and tunnel metadata", (sandbox) => {

@@ -3,11 +3,18 @@
  * is found again by the next comparison.
  */
 import { SyscallError } from "../../linux/libc.ts";
-import type { Route } from "../../linux/rtnetlink.ts";
+import { MOST_REQUESTS, type NetlinkRequest } from "../../linux/netlink.ts";
+import type { Route, RtNetlink } from "../../linux/rtnetlink.ts";
+import { deleteNeighbourRequest, replaceNeighbourRequest } from "../../linux/rtnl_neigh.ts";
+import {
+  addRouteRequest,
+  deleteRouteRequest,
+  replaceRouteRequest,
+} from "../../linux/rtnl_route.ts";
 import { GUARD_METRIC, ROUTE_PROTOCOL } from "../../routing/diff.ts";
 import type { RoutingKernel } from "./read.ts";
 import { describeStep, type Step } from "../../routing/steps.ts";
-import type { OverlayDevice, PlannedRoute } from "../../routing/types.ts";
+import type { OverlayDevice, PlannedRoute, Remote } from "../../routing/types.ts";
 
 /** A step that could not be done. */
 export interface StepFailure {
@@ -35,23 +42,66 @@ export function applySteps(
 ): Applied {
   const applier = new Applier(kernel, device);
   const failures: StepFailure[] = [];
+  const failed = (step: Step, error: unknown) => {
+    if (error instanceof NoOverlay) return;
+    const text = error instanceof Error ? error.message : String(error);
+    const hint = applier.hint(step, error);
+    if (step.do === "create-device" || step.do === "set-device") applier.giveUpOverlay();
+    failures.push({ step, error, message: `cannot ${describeStep(step)}: ${text}${hint}` });
+  };
+  const batch = new Batch(kernel.nl, failed);
   for (const step of steps) {
     try {
-      applier.apply(step);
+      const request = applier.request(step);
+      if (request !== undefined) batch.add(step, request);
+      else {
+        batch.flush();
+        applier.apply(step);
+      }
     } catch (error) {
-      if (error instanceof NoOverlay) continue;
-      const text = error instanceof Error ? error.message : String(error);
-      const hint = applier.hint(step, error);
-      if (step.do === "create-device" || step.do === "set-device") applier.giveUpOverlay();
-      failures.push({ step, error, message: `cannot ${describeStep(step)}: ${text}${hint}` });
+      failed(step, error);
     }
   }
+  batch.flush();
   const overlay = applier.overlay();
   return { failures, ...(overlay === undefined ? {} : { overlay }) };
 }
 
+/** Requests that wait to be sent together: a large cluster takes ten thousand. */
+class Batch {
+  #waiting: { step: Step; request: NetlinkRequest }[] = [];
+
+  constructor(
+    private readonly nl: Pick<RtNetlink, "requestAll">,
+    private readonly failed: (step: Step, error: unknown) => void,
+  ) {}
+
+  add(step: Step, request: NetlinkRequest) {
+    this.#waiting.push({ step, request });
+    if (this.#waiting.length === MOST_REQUESTS) this.flush();
+  }
+
+  /** Sends what waits. Never throws: what does not work is told. */
+  flush() {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    try {
+      const failures = this.nl.requestAll(waiting.map(({ request }) => request));
+      for (const [index, error] of failures) {
+        const { step } = waiting[index]!;
+        const appeared = step.do === "add-route" && error.code === "EEXIST";
+        this.failed(step, appeared ? new Error("a route to it has appeared meanwhile") : error);
+      }
+    } catch (error) {
+      for (const { step } of waiting) this.failed(step, error);
+    }
+  }
+}
+
 class Applier {
   #ifindex: number | undefined;
+  /** Sets entries of `remotes`; undefined after each step that may have changed a device. */
+  #setRemote: ((remote: Remote) => void) | undefined;
   #givenUp = false;
   #port: number | undefined;
 
@@ -77,8 +127,33 @@ class Applier {
     return ifindex;
   }
 
+  /** The step as a request that may go with others; undefined: it is one of those that `apply` does. */
+  request(step: Step): NetlinkRequest | undefined {
+    switch (step.do) {
+      case "set-neighbour":
+        return replaceNeighbourRequest({ ifindex: this.#overlay(), ...step.neighbour });
+      case "delete-neighbour":
+        return deleteNeighbourRequest({ ifindex: this.#overlay(), address: step.address });
+      case "add-route":
+        return addRouteRequest(this.#route(step.route));
+      case "replace-route":
+        return replaceRouteRequest(this.#route(step.route));
+      case "delete-route":
+        return deleteRouteRequest(step.route as Route);
+      default:
+        return undefined;
+    }
+  }
+
+  /** Does a step by itself. */
   apply(step: Step): void {
     const { nl, tunnel, remotes } = this.kernel;
+    if (step.do === "set-remote") {
+      this.#setRemote ??= remotes?.writer();
+      return this.#setRemote?.(step.remote);
+    }
+    if (step.do === "delete-remote") return remotes?.delete(step.prefix);
+    this.#setRemote = undefined;
     switch (step.do) {
       case "delete-device":
         nl.delLink(step.ifindex);
@@ -103,22 +178,6 @@ class Applier {
       }
       case "delete-broadcast":
         return this.#deleteBroadcast(step);
-      case "set-neighbour":
-        return nl.replaceNeigh({ ifindex: this.#overlay(), ...step.neighbour });
-      case "delete-neighbour":
-        nl.delNeigh({ ifindex: this.#overlay(), address: step.address });
-        return;
-      case "add-route":
-        return this.#addRoute(step.route);
-      case "replace-route":
-        return nl.replaceRoute(this.#route(step.route));
-      case "delete-route":
-        nl.delRoute(step.route as Route);
-        return;
-      case "set-remote":
-        return remotes?.set(step.remote);
-      case "delete-remote":
-        return remotes?.delete(step.prefix);
     }
   }
 
@@ -148,11 +207,6 @@ class Applier {
     const destination = `${address}/32`;
     const table = 255;
     this.kernel.nl.delRoute({ destination, ifindex, type: "broadcast", table, protocol: 2 });
-  }
-
-  #addRoute(route: PlannedRoute) {
-    if (this.kernel.nl.addRoute(this.#route(route))) return;
-    throw new Error("a route to it has appeared meanwhile");
   }
 
   #route(route: PlannedRoute): Route {

@@ -21,7 +21,8 @@ export interface RoutingKernel {
 /** The map `remotes`, by prefix in text. */
 export interface RemotesMap {
   read(): Map<string, Remote>;
-  set(remote: Remote): void;
+  /** Something that sets entries. It goes by the devices as they are now. */
+  writer(): (remote: Remote) => void;
   /** One that is not there is no error. */
   delete(prefix: string): void;
 }

@@ -22,6 +22,12 @@ const ALL_DEVICES = 0xffffffff;
 
 const TABLE_MAIN = 254;
 
+/**
+ * Bytes that wait for the agent while it works: it hears of its own routes too, and of those to 5,000 nodes there are 4 MB.
+ * Taken only when they are needed.
+ */
+const BUFFER = 8 << 20;
+
 /** What is told at a time, at most: an uplink that goes down may take thousands of routes along. */
 const MOST_REASONS = 10;
 
@@ -53,7 +59,7 @@ export class RoutingWatch {
     failed: (error: unknown) => void,
     netnsPath?: string,
   ) {
-    this.#socket = NetlinkSocket.open(netnsPath, { groups: GROUPS });
+    this.#socket = NetlinkSocket.open(netnsPath, { groups: GROUPS, buffer: BUFFER });
     this.#poller = new Poller(this.#socket.fd);
     this.#running = this.#run().catch((error) => {
       if (!this.#closed) failed(error);
@@ -76,6 +82,14 @@ export class RoutingWatch {
     this.#destinations = new Set(watched.plan.routes.map(({ destination }) => destination));
   }
 
+  /**
+   * Forgets what the kernel has told so far. For somebody who reads its state anew, and so knows; what happens from now on is
+   * told.
+   */
+  forget(): void {
+    for (const _ of this.#pending(() => {}));
+  }
+
   async #run(): Promise<void> {
     while (!this.#closed) {
       const why = this.#receive();
@@ -90,17 +104,22 @@ export class RoutingWatch {
     const add = (why: string | undefined) => {
       if (why !== undefined && seen.size < MOST_REASONS) seen.add(why);
     };
+    for (const message of this.#pending(() => add("events were lost"))) add(this.#judge(message));
+    return [...seen];
+  }
+
+  /** What has been told and not been read yet. @param lost called when there was more than the socket could keep */
+  *#pending(lost: () => void): Generator<Received> {
     while (!this.#closed) {
       try {
         const messages = this.#socket.receive("rtnetlink watch");
-        if (messages.length === 0) break;
-        for (const message of messages) add(this.#judge(message));
+        if (messages.length === 0) return;
+        yield* messages;
       } catch (error) {
         if (!(error instanceof SyscallError && error.code === "ENOBUFS")) throw error;
-        add("events were lost");
+        lost();
       }
     }
-    return [...seen];
   }
 
   #judge({ type, body }: Received): string | undefined {

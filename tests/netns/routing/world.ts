@@ -34,7 +34,7 @@ export function settings(change: Partial<RoutingSettings> = {}): RoutingSettings
 class FakeRemotes implements RemotesMap {
   readonly entries = new Map<string, Remote>();
   read = () => new Map(this.entries);
-  set = (remote: Remote) => void this.entries.set(remote.prefix, remote);
+  writer = () => (remote: Remote) => void this.entries.set(remote.prefix, remote);
   delete = (prefix: string) => void this.entries.delete(prefix);
 }
 
