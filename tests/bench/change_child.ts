@@ -7,6 +7,7 @@ import process from "node:process";
 import { type DataPlaneMaps, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { SCOPE } from "../../src/bpf/layout.ts";
 import { ApiClient } from "../../src/cluster/kube/client.ts";
+import { linesOf } from "../../src/cluster/kube/lines.ts";
 import { loadKubeconfig } from "../../src/cluster/kube/kubeconfig.ts";
 import { API_NAMESPACE, API_PORT, apiServiceAddress, subsets } from "./api_objects.ts";
 import { backendAddress } from "./cluster.ts";
@@ -25,10 +26,16 @@ export interface ChangeJob {
   nodes: number;
 }
 
-/** Times in ms: from the moment a request is sent, and from the moment it is answered, until the map has the change. */
+/** Times in ms, of each change. */
 export interface ChangeFigures {
+  /** From sending the request until the map has it. */
   sent: number[];
+  /** From the request's answer until the map has it. */
   answered: number[];
+  /** The API server's part: from sending the request until a watch of this process has the event. */
+  told: number[];
+  /** The agent's part: from then until the map has it. Both get the event at about the same time. */
+  own: number[];
   /** How long it took to send all. */
   took: number;
 }
@@ -45,12 +52,14 @@ interface Pending {
   wanted: string;
   sent: number;
   answered: number;
+  told: number;
 }
 
 const [kubeconfig, bpffs, text] = process.argv.slice(2);
 const job: ChangeJob = JSON.parse(text!);
 const client = new ApiClient(loadKubeconfig(kubeconfig!));
-const { signal } = new AbortController();
+const ending = new AbortController();
+const { signal } = ending;
 const figures = job.kind === "endpoints" ? await changeEndpoints() : await beat();
 client.close();
 console.log(JSON.stringify(figures));
@@ -70,9 +79,10 @@ async function steadily(send: (i: number) => Promise<unknown>): Promise<number> 
 /** Each change gives another service another first backend. */
 async function changeEndpoints(): Promise<ChangeFigures> {
   using plane = openDataPlane(bpffs!);
-  const pending = new Set<Pending>();
-  const figures: ChangeFigures = { sent: [], answered: [], took: 0 };
+  const pending = new Set<Pending>(), byService = new Map<string, Pending>();
+  const figures: ChangeFigures = { sent: [], answered: [], told: [], own: [], took: 0 };
   let sending = true;
+  const listening = await listen(byService);
   const looking = look(plane.maps, pending, figures, () => sending);
   figures.took = await steadily(async (i) => {
     const number = (job.round * job.count + i) * 7919 % job.services;
@@ -81,22 +91,54 @@ async function changeEndpoints(): Promise<ChangeFigures> {
     const body = { subsets: subsets([wanted, ...rest]) };
     const addr = apiServiceAddress(number);
     const key = { addr, port: API_PORT, proto: TCP, scope: SCOPE.CLUSTER };
-    const one: Pending = { key, wanted, sent: performance.now(), answered: NaN };
+    const one: Pending = { key, wanted, sent: performance.now(), answered: NaN, told: NaN };
     pending.add(one);
+    byService.set(`service-${number}`, one);
     const path = `/api/v1/namespaces/${API_NAMESPACE}/endpoints/service-${number}`;
     await client.json(path, { method: "PATCH", contentType: MERGE, body, signal });
     one.answered = performance.now();
   });
   sending = false;
   await looking;
+  await listening.end();
   return figures;
+}
+
+/** Follows the endpoints as the agent does, and notes when an event comes. Resolves when the watch has begun. */
+async function listen(byService: ReadonlyMap<string, Pending>) {
+  const path = "/api/v1/endpoints";
+  const { metadata } = await client.json(path, { query: { limit: 1 }, signal });
+  const { resourceVersion } = metadata as { resourceVersion: string };
+  const query = { watch: 1, resourceVersion };
+  const answer = await client.open(path, { query, signal });
+  const read = async () => {
+    for await (const lines of linesOf(answer.body)) {
+      const now = performance.now();
+      for (const line of lines) {
+        // Not parsed: it shall cost next to nothing beside what is measured.
+        const one = byService.get(/"name":"([^"]+)"/.exec(line)?.[1] ?? "");
+        if (one && line.includes(`"${one.wanted}"`)) one.told ||= now;
+      }
+    }
+  };
+  const running = read().catch((error) => {
+    if (!ended) throw error;
+  });
+  let ended = false;
+  return {
+    async end() {
+      ended = true;
+      answer.end();
+      await running;
+    },
+  };
 }
 
 /** Looks into the map again and again until nothing is pending and nothing comes any more. */
 async function look(
   { services, backends }: DataPlaneMaps,
   pending: Set<Pending>,
-  { sent, answered }: ChangeFigures,
+  { sent, answered, told, own }: ChangeFigures,
   sending: () => boolean,
 ): Promise<void> {
   while (sending() || pending.size > 0) {
@@ -110,6 +152,8 @@ async function look(
         pending.delete(one);
         sent.push(now - one.sent);
         answered.push(now - (one.answered || now)); // an answer may come after the event
+        told.push((one.told || now) - one.sent);
+        own.push(now - (one.told || now));
       } else if (now - one.sent > PATIENCE_MS) {
         throw new Error(
           `the map has not got ${one.wanted} for ${one.key.addr} in ${PATIENCE_MS} ms`,
@@ -131,7 +175,7 @@ async function beat(): Promise<ChangeFigures> {
     const contentType = "application/strategic-merge-patch+json";
     return client.json(path, { method: "PATCH", contentType, body: { status }, signal });
   });
-  return { sent: [], answered: [], took };
+  return { sent: [], answered: [], told: [], own: [], took };
 }
 
 function pause(ms: number): Promise<void> {

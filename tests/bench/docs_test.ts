@@ -32,19 +32,45 @@ Deno.test("updatePage() replaces what is between the marks and nothing else", ()
   assert.equal(updatePage(page, report), page);
 });
 
-Deno.test("updatePage() keeps a table for some measures apart, until all are taken again", () => {
-  const some = (title: string): Report => ({
-    ...report,
-    settings: { ...report.settings, only: "a,b" },
-    results: [absoluteResult({ measure: "a", id: "a", title }, "MB", [1])],
-  });
-  const whole = updatePage(`before\n${begin}\nold\n${end}\nafter\n`, report);
-  const both = updatePage(whole, some("first"));
-  assert.match(both, /\| memory \|[^]*--docs --only a,b`[^]*\| first \|[^]*-->\nafter\n$/);
-  const again = updatePage(both, some("second"));
-  assert.match(again, /\| memory \|[^]*\| second \|/);
-  assert.doesNotMatch(again, /first/);
-  assert.equal(updatePage(again, report), whole);
+const page = updatePage(`before\n${begin}\nold\n${end}\nafter\n`, report);
+
+/** A run of some measures, with one figure each. */
+function some(only: string, figure: number, more: { date?: string; note?: string } = {}): Report {
+  const { date = report.machine.date, note } = more;
+  const results = only.split(",").map((measure) =>
+    absoluteResult(
+      { measure, id: measure, title: `the | ${measure}`, ...(note ? { note } : {}) },
+      "MB",
+      [figure],
+    )
+  );
+  const machine = { ...report.machine, date };
+  return { machine, settings: { ...report.settings, only }, results };
+}
+
+Deno.test("updatePage() gathers runs of some measures, each row with the run it is from", () => {
+  const first = updatePage(page, some("a,b", 1, { date: "DAY1", note: "so" }));
+  assert.match(first, /\| memory \|[^]*\| a \| the \\\| a \| 1\.00 MB \|[^\n]* \| 1 \|\n\| b \|/);
+  assert.match(first, /1\. Measured on DAY1, [^]*- `a`, the \| a: so\n- `b`, [^]*-->\nafter\n$/);
+  const second = updatePage(first, some("c,a", 2, { date: "DAY2" }));
+  const rows = second.match(/^\| [abc] \|.*$/gm)!.map((row) => row.replace(/ \|.*\| the/, " the"));
+  assert.deepEqual(rows.map((row) => [row[2], /(\d)\.00 MB \|/.exec(row)![1], row.at(-3)]), [
+    ["a", "2", "1"],
+    ["b", "1", "2"],
+    ["c", "2", "1"],
+  ]);
+  assert.match(second, /1\. Measured on DAY2, .*\n2\. Measured on DAY1, /);
+  assert.doesNotMatch(second, /`a`, /, "the note went with its row");
+  assert.match(second, /`b`, the \| b: so/);
+  assert.equal(updatePage(second, some("c,a", 2, { date: "DAY2" })), second);
+});
+
+Deno.test("updatePage() with all measures leaves what it has no figures of", () => {
+  const both = updatePage(page, some("m,b", 7));
+  const left = updatePage(both, report);
+  assert.match(left, /\| b \| the/);
+  assert.doesNotMatch(left, /\| m \| the/);
+  assert.equal(updatePage(updatePage(page, some("m", 7)), report), page);
 });
 
 Deno.test("updatePage() refuses a page that has no place for the table", () => {

@@ -11,6 +11,9 @@ import { quantile } from "./stats.ts";
 /** Pods that are started one at a time in each round, and at once. */
 const SINGLY = 5, AT_ONCE = 50;
 
+/** After so many rounds the pods of `singly` go: that takes kubelet a while, and some dozens do not bother it. */
+const ROUNDS_TOGETHER = 5;
+
 const MS = 1e6;
 const duration = ({ start, end }: Span) => (end - start) / MS;
 
@@ -49,8 +52,9 @@ async function singly(node: KubeletNode, { runs, signal, progress }: Context): P
       signal.throwIfAborted();
       values.push(duration(await node.addOne()));
     }
-    await node.clear();
+    if (round % ROUNDS_TOGETHER === ROUNDS_TOGETHER - 1) await node.clear();
   }
+  await node.clear();
   const head = { measure: "kubelet", bar: { op: "<=", value: 150 } as const };
   return [
     absoluteResult(
@@ -79,7 +83,7 @@ async function atOnce(node: KubeletNode, context: Context): Promise<Result[]> {
     if (withPcnk) each.push(...spans.map(duration));
     return wall(spans);
   };
-  const rounds = Math.max(2, Math.round(context.runs / 3));
+  const rounds = Math.max(2, Math.round(context.runs / 4));
   const values = await interleave({ ...context, runs: rounds }, {
     with: () => measure(true),
     without: () => measure(false),

@@ -16,6 +16,7 @@ import { cni } from "./cni.ts";
 import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
 import { host } from "./host.ts";
+import { install } from "./install.ts";
 import { kubeAgent } from "./kube_agent.ts";
 import { kubelet } from "./kubelet_add.ts";
 import { buildLoad } from "./load.ts";
@@ -51,6 +52,7 @@ const MEASURES: readonly Measure[] = [
   reprogram,
   kubeAgent,
   agent,
+  install,
   kubelet,
 ];
 
@@ -62,7 +64,7 @@ const USAGE =
   --quick         6 short rounds: a first impression
   --attach MODE   auto, tcx or clsact: how pcnk's programs are put on devices (default clsact, as a CNI ADD does)
   --pcnk FILE     measure this executable instead of dist/pcnk
-  --docs          write docs/benchmarks.md too: the table; with --only a table of its own behind it
+  --docs          write docs/benchmarks.md too: the table; with --only rows of the one behind it
 
 measures:
 ${MEASURES.map(({ name, about }) => `  ${name.padEnd(14)}${about}`).join("\n")}`;

@@ -9,7 +9,8 @@ import {
   verdict,
 } from "./result.ts";
 
-const HEAD = ["measure", "figure", "half of the runs", "bar", "verdict", "runs", "medians"];
+/** What the columns are. */
+export const HEAD = ["measure", "figure", "half of the runs", "bar", "verdict", "runs", "medians"];
 
 /** Cells of one row, in the order of HEAD. */
 export function cells(result: Result): string[] {
@@ -40,14 +41,19 @@ function width(text: string): number {
   return [...text].length;
 }
 
+/** A line of a Markdown table; what is in the cells is Markdown. */
+export function markdownLine(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+/** Cells of one row as Markdown, in the order of HEAD; a bar that was missed stands out. */
+export function markdownCells(result: Result): string[] {
+  const row = cells(result).map((cell) => cell.replaceAll("|", "\\|"));
+  if (verdict(result) === "missed") row[4] = `**${row[4]}**`;
+  return row;
+}
+
 export function markdownTable(results: readonly Result[]): string {
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  const bold = (result: Result) => {
-    const row = cells(result);
-    if (verdict(result) === "missed") row[4] = `**${row[4]}**`;
-    return row;
-  };
-  return [line(HEAD), line(HEAD.map(() => "---")), ...results.map((each) => line(bold(each)))]
-    .join("\n");
+  const rows = results.map((result) => markdownLine(markdownCells(result)));
+  return [markdownLine(HEAD), markdownLine(HEAD.map(() => "---")), ...rows].join("\n");
 }
