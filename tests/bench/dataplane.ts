@@ -1,16 +1,10 @@
 /** pcnk's data plane for the benchmarks: installed, filled, put on the pods' devices and taken off again. */
-import { createLog } from "../../src/agent/log.ts";
-import { Reconciler } from "../../src/agent/reconciler.ts";
 import { attach, type AttachMode, detach } from "../../src/bpf/attach.ts";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";
 import { withNetns } from "../../src/linux/netns.ts";
-import type { EndpointSlice, Service } from "../../src/model/objects.ts";
-import type { ServicePort } from "./kubeproxy.ts";
 import type { Stage } from "./stage.ts";
 import type { BenchPod, Topology } from "./topology.ts";
-
-const PROTOCOLS = ["TCP", "UDP"] as const;
 
 /** Installs a data plane of its own below the stage's folder, knowing both pods. */
 export function installPcnk(stage: Stage, topology: Topology, name: string): DataPlane {
@@ -24,59 +18,6 @@ export function installPcnk(stage: Stage, topology: Topology, name: string): Dat
 /** Makes `addr` an address of a pod. */
 export function addEndpoint(plane: DataPlane, pod: BenchPod, addr: string, gateway: string): void {
   plane.maps.endpoints.set({ addr }, { ifindex: pod.ifindex, mac: pod.mac, gateway });
-}
-
-/** Fills services and backends, TCP and UDP, as the agent does it. */
-export function fillServices(plane: DataPlane, services: readonly ServicePort[]): void {
-  const reconciler = new Reconciler({
-    maps: plane.maps,
-    nodeName: "bench",
-    log: createLog("error", "bench"),
-    resyncMs: 3_600_000,
-    complete: () => true,
-  });
-  reconciler.changes(services.flatMap((service, i) => [
-    { type: "upsert", object: serviceObject(service, i) } as const,
-    { type: "upsert", object: sliceObject(service, i) } as const,
-  ]));
-  reconciler.start();
-  reconciler.stop();
-}
-
-function serviceObject({ addr, port }: ServicePort, i: number): Service {
-  return {
-    kind: "Service",
-    namespace: "bench",
-    name: `service-${i}`,
-    type: "ClusterIP",
-    clusterIPs: [addr],
-    headless: false,
-    ports: PROTOCOLS.map((protocol) => ({ name: protocol, protocol, port, targetPort: port })),
-    publishNotReadyAddresses: false,
-    internalTrafficPolicy: "Cluster",
-    affinitySeconds: 0,
-  };
-}
-
-function sliceObject({ port, backends }: ServicePort, i: number): EndpointSlice {
-  return {
-    kind: "EndpointSlice",
-    namespace: "bench",
-    name: `service-${i}-abcde`,
-    serviceName: `service-${i}`,
-    addressType: "IPv4",
-    ports: PROTOCOLS.map((protocol) => ({
-      name: protocol,
-      protocol,
-      port: backends[0]?.port ?? port,
-    })),
-    endpoints: backends.map(({ addr }) => ({
-      address: addr,
-      ready: true,
-      serving: true,
-      terminating: false,
-    })),
-  };
 }
 
 function hooks(topology: Topology, bpffs: string) {

@@ -6,14 +6,16 @@
  */
 import { availableParallelism } from "node:os";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
-import { addEndpoint, fillServices, installPcnk } from "./dataplane.ts";
-import type { ServicePort } from "./kubeproxy.ts";
+import { fillServices } from "../../src/measure/fill.ts";
+import { addEndpoint, installPcnk } from "./dataplane.ts";
+import type { ServicePort } from "../../src/measure/kubeproxy.ts";
 import { measure as load } from "./load.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
 import { ratioResult } from "./result.ts";
 import { Stage } from "./stage.ts";
 import { buildTopology, PORT, serve, type Topology } from "./topology.ts";
-import { pcnkVariant, Switch } from "./variants.ts";
+import { Switch } from "../../src/measure/variants.ts";
+import { pcnkVariant } from "./variants.ts";
 
 const CPU = availableParallelism() - 1;
 const FIRST_VIP = [10, 96, 0, 1];

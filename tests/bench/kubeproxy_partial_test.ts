@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { kubeProxyRules } from "./kubeproxy.ts";
+import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
 import { partialUpdate } from "./kubeproxy_partial.ts";
 
 const backends = [{ addr: "10.244.1.3", port: 8080 }, { addr: "10.244.1.4", port: 8080 }];

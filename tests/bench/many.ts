@@ -6,7 +6,7 @@ import { fill } from "./api_fill.ts";
 import { API_PORT, apiServiceAddress } from "./api_objects.ts";
 import { type ControlPlane, output, startControlPlane } from "./control_plane.ts";
 import type { Kit } from "./kit.ts";
-import type { ServicePort } from "./kubeproxy.ts";
+import type { ServicePort } from "../../src/measure/kubeproxy.ts";
 import type { Context } from "./measure.ts";
 import { type RecordedProxy, startRecordedProxy } from "./recorded_proxy.ts";
 import { Stage } from "./stage.ts";

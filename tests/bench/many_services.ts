@@ -7,17 +7,19 @@
 import { availableParallelism } from "node:os";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { API_PORT, apiServiceAddress } from "./api_objects.ts";
-import { fillServices, installPcnk } from "./dataplane.ts";
+import { fillServices } from "../../src/measure/fill.ts";
+import { installPcnk } from "./dataplane.ts";
 import { findKit } from "./kit.ts";
-import { kubeProxyRules } from "./kubeproxy.ts";
+import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
 import { measure as load, type Target } from "./load.ts";
 import { kubeProxyManyRules, MANY, manyApiServices, SERVER } from "./many.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
-import { nftRules } from "./nft_rules.ts";
+import { nftRules } from "../../src/measure/nft_rules.ts";
 import { type Bar, ratioResult, type Result } from "./result.ts";
 import { Stage } from "./stage.ts";
 import { type BenchPod, buildTopology, CLUSTER_CIDR, serve, type Topology } from "./topology.ts";
-import { iptablesMissing, pcnkVariant, runIn } from "./variants.ts";
+import { iptablesMissing, runIn } from "../../src/measure/variants.ts";
+import { pcnkVariant } from "./variants.ts";
 
 const CPU = availableParallelism() - 1;
 const SERVICE_CIDR = "10.96.0.0/16";

@@ -2,13 +2,12 @@
 import {
   endpointSliceManifests,
   type LabService,
-  SERVICE_PORT,
   serviceManifests,
 } from "../../src/lab/manifests.ts";
-import { SERVER_PORT } from "../../src/lab/plan.ts";
 import { type ApiObject, startControlPlane } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
-import { kubeProxyRules, type ServicePort } from "./kubeproxy.ts";
+import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
+import { servicePorts } from "../../src/measure/lab_ports.ts";
 import { realKubeProxyRules } from "./real_kube_proxy.ts";
 import type { Stage } from "./stage.ts";
 import { CLUSTER_CIDR } from "./topology.ts";
@@ -59,17 +58,4 @@ function inBeta(slice: ReturnType<typeof endpointSliceManifests>[number]): ApiOb
       topology: { "kubernetes.io/hostname": nodeName },
     })),
   };
-}
-
-/** Every port of the services that have backends. */
-export function servicePorts(services: readonly LabService[]): ServicePort[] {
-  return services.filter(({ backends }) => backends.length > 0).flatMap((service) =>
-    (["tcp", "udp"] as const).map((protocol) => ({
-      addr: service.address,
-      port: SERVICE_PORT,
-      protocol,
-      backends: service.backends.map(({ address }) => ({ addr: address, port: SERVER_PORT })),
-      ...(service.nodePort !== undefined && { nodePort: service.nodePort }),
-    }))
-  );
 }

@@ -5,7 +5,7 @@
 import { API_NAMESPACE, API_PORT, subsets } from "./api_objects.ts";
 import { output } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
-import { kubeProxyRules } from "./kubeproxy.ts";
+import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
 import { partialUpdate } from "./kubeproxy_partial.ts";
 import { timeProcess } from "./load.ts";
 import { MANY, manyApiServices, type ManyPeer, withKubeProxy } from "./many.ts";
@@ -15,7 +15,7 @@ import { reconcileOnce } from "./scale.ts";
 import { Stage } from "./stage.ts";
 import { quantile } from "./stats.ts";
 import { CLUSTER_CIDR } from "./topology.ts";
-import { iptablesMissing, runIn } from "./variants.ts";
+import { iptablesMissing, runIn } from "../../src/measure/variants.ts";
 
 type Side = "pcnk" | "real" | "legacy" | "partial" | "partialLegacy";
 /** A round of each side; those of `Side` that can be had here. */

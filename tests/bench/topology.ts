@@ -5,6 +5,7 @@
 import { conflist } from "../../install/conflist.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { writeSysctl } from "../../src/linux/sysctl.ts";
+import { tuneForManyConnections } from "../../src/measure/tune.ts";
 import { addChain, delChain } from "./chain.ts";
 import { type Place, startServer } from "./load.ts";
 import type { Stage } from "./stage.ts";
@@ -79,15 +80,6 @@ async function addPod(
     throw new Error(`unexpected result of ADD: ${JSON.stringify(result)}`);
   }
   return { netns, addr, mac: inside.mac, ifindex };
-}
-
-/** Thousands of connections a second: no shortage of ports, none of what ended connections leave behind. */
-export function tuneForManyConnections(netns: string): void {
-  writeSysctl("net.ipv4.ip_local_port_range", "1024 65535", netns);
-  writeSysctl("net.ipv4.tcp_tw_reuse", "1", netns);
-  writeSysctl("net.ipv4.tcp_max_tw_buckets", "1000000", netns);
-  // What TCP remembers of each destination would make ten thousand of them slow, whatever carries the packets.
-  writeSysctl("net.ipv4.tcp_no_metrics_save", "1", netns);
 }
 
 /** Starts the server in its pod. */

@@ -8,21 +8,16 @@
 import { availableParallelism } from "node:os";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
 import { reasonIndex } from "../../src/bpf/reasons.ts";
-import { fillServices, installPcnk } from "./dataplane.ts";
-import type { ServicePort } from "./kubeproxy.ts";
+import { fillServices } from "../../src/measure/fill.ts";
+import { installPcnk } from "./dataplane.ts";
+import type { ServicePort } from "../../src/measure/kubeproxy.ts";
 import { type Figures, measure as load, type Mode, type Target } from "./load.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
 import { ratioResult, type Result, type Series, type Unit } from "./result.ts";
 import { Stage } from "./stage.ts";
 import { buildTopology, PORT, serve, type Topology } from "./topology.ts";
-import {
-  bareVariant,
-  iptablesMissing,
-  iptablesVariant,
-  pcnkVariant,
-  Switch,
-  type Variant,
-} from "./variants.ts";
+import { bareVariant, iptablesMissing, Switch, type Variant } from "../../src/measure/variants.ts";
+import { iptablesVariant, pcnkVariant } from "./variants.ts";
 
 /** The service's address. */
 const VIP = "10.96.0.1";

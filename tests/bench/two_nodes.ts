@@ -15,16 +15,18 @@ import { podPlace } from "../../src/lab/pods.ts";
 import type { Place as LabPlace } from "../../src/lab/spawn.ts";
 import { upLab } from "../../src/lab/up.ts";
 import { writeSysctl } from "../../src/linux/sysctl.ts";
-import { flannelVariant } from "./flannel.ts";
-import { allOf, fullOf, pcnkNodesVariant, rulesVariant } from "./lab_variants.ts";
+import { flannelVariant } from "../../src/measure/flannel.ts";
+import { allOf, fullOf, pcnkNodesVariant, rulesVariant } from "../../src/measure/carriers.ts";
 import { type Place, type Server, startServer, type Target } from "./load.ts";
 import type { Context } from "./measure.ts";
-import { nftRules } from "./nft_rules.ts";
-import { kubeProxyRulesOf, servicePorts } from "./peer_rules.ts";
+import { nftRules } from "../../src/measure/nft_rules.ts";
+import { servicePorts } from "../../src/measure/lab_ports.ts";
+import { kubeProxyRulesOf } from "./peer_rules.ts";
 import { labName, type Stage } from "./stage.ts";
 import { pcnk } from "./subject.ts";
-import { CLUSTER_CIDR, tuneForManyConnections } from "./topology.ts";
-import { bareVariant, BRIDGE_NETFILTER, Switch, type Variant } from "./variants.ts";
+import { tuneForManyConnections } from "../../src/measure/tune.ts";
+import { CLUSTER_CIDR } from "./topology.ts";
+import { bareVariant, BRIDGE_NETFILTER, Switch, type Variant } from "../../src/measure/variants.ts";
 
 /** Client, server and all that is between them; see traffic.ts. */
 const CPU = availableParallelism() - 1;

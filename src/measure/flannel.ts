@@ -2,20 +2,19 @@
  * Plain kernel VXLAN between nodes with static entries, as flannel's vxlan backend sets it up: one device a node, VNI 1, port
  * 8472, no learning; for each other node one neighbour, one forwarding entry, one route by way of the other's VTEP.
  */
-import type { NodePlan } from "../../src/lab/plan.ts";
-import { UPLINK } from "../../src/lab/network.ts";
-import { RtNetlink } from "../../src/linux/rtnetlink.ts";
-import type { Stage } from "./stage.ts";
-import { runIn, type Variant } from "./variants.ts";
+import type { NodePlan } from "../lab/plan.ts";
+import { UPLINK } from "../lab/network.ts";
+import { RtNetlink } from "../linux/rtnetlink.ts";
+import { type Cleanup, runIn, type Variant } from "./variants.ts";
 
 const DEVICE = "flannel.1";
 const VNI = "1", PORT = "8472", MTU = "1450";
 
 /** Makes the devices on all nodes; its routes are there while the variant is on. */
-export function flannelVariant(stage: Stage, nodes: readonly NodePlan[]): Variant {
+export function flannelVariant(cleanup: Cleanup, nodes: readonly NodePlan[]): Variant {
   const ways = nodes.map((node) => {
     const nl = RtNetlink.open(node.netnsPath);
-    stage.defer(() => nl.close());
+    cleanup.defer(() => nl.close());
     const others = nodes.filter(({ name }) => name !== node.name);
     return { nl, routes: addDevice(nl, node, others) };
   });

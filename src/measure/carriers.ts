@@ -1,37 +1,31 @@
 /** pcnk's programs of a lab's nodes taken off and put on again, and rule sets loaded into nodes: what is compared there. */
-import { attach, detach, listAttachments } from "../../src/bpf/attach.ts";
-import {
-  attachCgroup,
-  cgroupAttachment,
-  detachCgroup,
-  listCgroupHooks,
-} from "../../src/bpf/cgroup.ts";
-import { openDataPlane } from "../../src/bpf/dataplane.ts";
-import { SESSION_STATE, SESSION_ZONE } from "../../src/bpf/layout.ts";
-import { progById } from "../../src/bpf/syscall.ts";
-import type { NodePlan } from "../../src/lab/plan.ts";
-import type { LabStore } from "../../src/lab/state.ts";
-import { closeFd } from "../../src/linux/libc.ts";
-import { withNetns } from "../../src/linux/netns.ts";
-import { RtNetlink } from "../../src/linux/rtnetlink.ts";
-import type { Stage } from "./stage.ts";
-import { runIn, type Variant } from "./variants.ts";
+import { attach, detach, listAttachments } from "../bpf/attach.ts";
+import { attachCgroup, cgroupAttachment, detachCgroup, listCgroupHooks } from "../bpf/cgroup.ts";
+import { openDataPlane } from "../bpf/dataplane.ts";
+import { SESSION_STATE, SESSION_ZONE } from "../bpf/layout.ts";
+import { progById } from "../bpf/syscall.ts";
+import type { NodePlan } from "../lab/plan.ts";
+import type { LabStore } from "../lab/state.ts";
+import { closeFd } from "../linux/libc.ts";
+import { withNetns } from "../linux/netns.ts";
+import { RtNetlink } from "../linux/rtnetlink.ts";
+import { type Cleanup, runIn, type Variant } from "./variants.ts";
 
 /**
  * Everything that pcnk has attached on these nodes now: programs on devices and on the cgroup's socket hooks. On is how they are
  * when this is called; no agent may run, or it puts back what was taken off.
  */
-export function pcnkNodesVariant(stage: Stage, store: LabStore): Variant {
+export function pcnkNodesVariant(cleanup: Cleanup, store: LabStore): Variant {
   return allOf(store.plan.nodes.flatMap((node) => [
-    devicePrograms(stage, node),
-    cgroupPrograms(stage, node, store.cgroup(node.cgroup)),
-    sessionsOf(stage, node),
+    devicePrograms(cleanup, node),
+    cgroupPrograms(cleanup, node, store.cgroup(node.cgroup)),
+    sessionsOf(cleanup, node),
   ]));
 }
 
 /** The same with a table of sessions that is full of ended ones, as on a node that has been up for long. */
-export function fullOf(stage: Stage, { plan }: LabStore, pcnk: Variant): Variant {
-  const tables = plan.nodes.map(({ bpffs }) => sessionTable(stage, bpffs));
+export function fullOf(cleanup: Cleanup, { plan }: LabStore, pcnk: Variant): Variant {
+  const tables = plan.nodes.map(({ bpffs }) => sessionTable(cleanup, bpffs));
   const { maxEntries } = tables[0]!;
   const ended = Array.from({ length: maxEntries }, (_, i) => {
     const flow = { src: "198.18.0.1", dst: "198.18.0.2", sport: i & 0xffff, dport: i >>> 16 };
@@ -56,13 +50,13 @@ export function allOf(variants: readonly Variant[]): Variant {
   };
 }
 
-function devicePrograms(stage: Stage, { netnsPath, bpffs }: NodePlan): Variant {
+function devicePrograms(cleanup: Cleanup, { netnsPath, bpffs }: NodePlan): Variant {
   const nl = RtNetlink.open(netnsPath);
-  stage.defer(() => nl.close());
+  cleanup.defer(() => nl.close());
   const places = withNetns(netnsPath, () => listAttachments({ bpffs, nl })).map((found) => ({
     ...found,
     hook: { bpffs, nl, ifindex: found.ifindex, direction: found.direction },
-    programFd: hold(stage, found.progId),
+    programFd: hold(cleanup, found.progId),
   }));
   return {
     on: () =>
@@ -76,21 +70,21 @@ function devicePrograms(stage: Stage, { netnsPath, bpffs }: NodePlan): Variant {
 }
 
 /** Each turn begins with no flow known, as it does for the rule sets. */
-function sessionsOf(stage: Stage, { bpffs }: NodePlan): Variant {
-  const table = sessionTable(stage, bpffs);
+function sessionsOf(cleanup: Cleanup, { bpffs }: NodePlan): Variant {
+  const table = sessionTable(cleanup, bpffs);
   return { on: () => {}, off: () => void table.deleteBatch(table.keys()) };
 }
 
-function sessionTable(stage: Stage, bpffs: string) {
+function sessionTable(cleanup: Cleanup, bpffs: string) {
   const plane = openDataPlane(bpffs);
-  stage.defer(() => plane.close());
+  cleanup.defer(() => plane.close());
   return plane.maps.sessions;
 }
 
-function cgroupPrograms(stage: Stage, { bpffs }: NodePlan, cgroup: string | null): Variant {
+function cgroupPrograms(cleanup: Cleanup, { bpffs }: NodePlan, cgroup: string | null): Variant {
   const places = listCgroupHooks(bpffs).flatMap((hook) => {
     const found = cgroupAttachment(bpffs, hook);
-    return found ? [{ hook, programFd: hold(stage, found.progId) }] : [];
+    return found ? [{ hook, programFd: hold(cleanup, found.progId) }] : [];
   });
   return {
     on: () => {
@@ -101,10 +95,10 @@ function cgroupPrograms(stage: Stage, { bpffs }: NodePlan, cgroup: string | null
 }
 
 /** A descriptor of a program, so that it outlives its attachments. */
-function hold(stage: Stage, progId: number): number {
+function hold(cleanup: Cleanup, progId: number): number {
   const fd = progById(progId);
   if (fd === undefined) throw new Error(`program ${progId} has gone`);
-  stage.defer(() => closeFd(fd));
+  cleanup.defer(() => closeFd(fd));
   return fd;
 }
 

@@ -1,0 +1,46 @@
+/** Where it is measured: clients, servers and the ways between them. Loads know no more of a place than this. */
+import type { Where } from "./run_at.ts";
+import type { Tool } from "./tools.ts";
+
+/** Who speaks to whom, as the report names it. */
+export type Path =
+  | "localhost"
+  | "pod→pod, one node"
+  | "pod→service, one node"
+  | "node→node"
+  | "pod→pod, two nodes"
+  | "pod→service, two nodes";
+
+/** What carries the traffic, as the report names it. */
+export type Side = "pcnk" | "kube-proxy iptables" | "nft" | "plain";
+
+/** An address to connect to. */
+export interface Target {
+  address: string;
+  port: number;
+}
+
+/** A place to measure at. */
+export interface Site {
+  sides: readonly Side[];
+  /** Which ways there are for this side; a service needs somebody who translates. */
+  paths(side: Side): readonly Path[];
+  /** Puts this side on, and the one before off. */
+  carry(side: Side): void;
+  client(path: Path): Where;
+  /** Where a server is to run for this path; undefined: it is there already. */
+  server(path: Path): Where | undefined;
+  /** `port`: the one that the server listens on. */
+  target(path: Path, port: number): Target;
+  /** The port that servers of this tool listen on here. */
+  port(tool: Tool): number;
+  /** Sets the MTU of all devices that pods' packets pass and calls `work`; afterwards all is as it was. Bytes. */
+  withMtu?<T>(mtu: number, work: () => Promise<T>): Promise<T>;
+  /**
+   * Puts this side on with so many services and calls `work` with the address of one of them, behind which is the server of
+   * "pod→service, one node"; afterwards they are gone.
+   */
+  withServices?<T>(count: number, side: Side, work: (target: Target) => Promise<T>): Promise<T>;
+  /** What a reader has to know. */
+  notes: readonly string[];
+}

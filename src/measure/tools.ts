@@ -1,0 +1,40 @@
+/** The load tools: which are here, their versions, and how to get the others. */
+
+/** Program and the Debian package that has it. */
+export const TOOLS = { iperf3: "iperf3", sockperf: "sockperf", wrk: "wrk" } as const;
+
+/** A load tool, or pcnk's own. */
+export type Tool = keyof typeof TOOLS | "pcnk";
+
+/** How each tells its version; wrk also ends with 1 then. */
+const VERSION: Record<keyof typeof TOOLS, [argument: string, pattern: RegExp]> = {
+  iperf3: ["--version", /^iperf (\d\S*)/m],
+  sockperf: ["--version", /version (\d[\d.]*)/],
+  wrk: ["-v", /^wrk (?:debian\/)?(\S+)/m],
+};
+
+/** Versions of the tools that are here. */
+export function findTools(): Partial<Record<Tool, string>> {
+  const found: Partial<Record<Tool, string>> = { pcnk: "" };
+  for (const tool of Object.keys(TOOLS) as (keyof typeof TOOLS)[]) {
+    const [argument, pattern] = VERSION[tool];
+    try {
+      const { stdout, stderr } = new Deno.Command(tool, { args: [argument] }).outputSync();
+      const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+      found[tool] = pattern.exec(text)?.[1] ?? "of an unknown version";
+    } catch {
+      // Not there.
+    }
+  }
+  return found;
+}
+
+/** What to say of tools that are missing; undefined: none is. */
+export function missingTools(found: Partial<Record<Tool, string>>): string | undefined {
+  const missing = (Object.keys(TOOLS) as (keyof typeof TOOLS)[]).filter((tool) => !(tool in found));
+  if (missing.length === 0) return undefined;
+  const packages = missing.map((tool) => TOOLS[tool]).join(" ");
+  return `not installed: ${
+    missing.join(", ")
+  }; what they measure is left out (Debian: apt-get install ${packages})`;
+}

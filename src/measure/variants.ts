@@ -1,0 +1,65 @@
+/** Ways to carry the same traffic: put on in turns, one at a time, and taken off without a trace. */
+import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
+
+/** What is undone in the end; the last comes first. */
+export interface Cleanup {
+  defer(undo: () => void | Promise<void>): void;
+}
+
+/** Something that can be put on the node and taken off without a trace. */
+export interface Variant {
+  on(): void;
+  off(): void;
+}
+
+/** Holds at most one variant at a time. */
+export class Switch {
+  #current: Variant | undefined;
+
+  to(variant: Variant | undefined): void {
+    if (variant === this.#current) return;
+    this.#current?.off();
+    this.#current = variant;
+    variant?.on();
+  }
+}
+
+export const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
+
+/** The plain bridge with nothing in its way; Kubernetes wants bridge netfilter on, kube-proxy depends on it. */
+export function bareVariant({ node }: { node: string }): Variant {
+  const before = readSysctl(BRIDGE_NETFILTER, node);
+  return {
+    on: () => writeSysctl(BRIDGE_NETFILTER, "0", node),
+    off: () => writeSysctl(BRIDGE_NETFILTER, before, node),
+  };
+}
+
+/** Why the iptables variant cannot be measured here; undefined when it can. */
+export function iptablesMissing(): string | undefined {
+  let version: string;
+  try {
+    const { stdout } = new Deno.Command("iptables", { args: ["--version"] }).outputSync();
+    version = new TextDecoder().decode(stdout).trim();
+    new Deno.Command("nft", { args: ["--version"], stdout: "null" }).outputSync();
+  } catch {
+    return "iptables and nft are not installed";
+  }
+  // The old tables go on tracking connections until their namespace ends, which would slow the plain bridge down.
+  return version.includes("nf_tables") ? undefined : `${version} is not the one on nf_tables`;
+}
+
+/** Runs a command in a namespace; throws what it said. */
+export function runIn(netns: string, command: string[], stdin = ""): void {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeTextFileSync(file, stdin);
+    const { success, stderr } = new Deno.Command("nsenter", {
+      args: [`--net=${netns}`, "sh", "-c", 'exec "$@" <"$0"', file, ...command],
+      stdin: "null",
+    }).outputSync();
+    if (!success) throw new Error(`${command.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+  } finally {
+    Deno.removeSync(file);
+  }
+}
