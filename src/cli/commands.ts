@@ -93,6 +93,12 @@ export const commands: readonly Entry[] = [
     load: async () => plain((await import("./ui.ts")).uiCommand()),
   },
   {
+    name: "bench",
+    group: "Besides:",
+    summary: "measure it on this machine, beside what else there is",
+    load: async () => plain((await import("./bench.ts")).benchCommand()),
+  },
+  {
     name: "lab",
     group: "Besides:",
     summary: "a cluster of network namespaces on this machine",

@@ -36,7 +36,8 @@ async function accepts(words: string[]): Promise<true | string> {
   const program = await buildProgram({ out: () => {}, err }, () => true);
   const disarm = (command: Command) => {
     // An action is what makes commander check the arguments; one that has only commands below it shows its help instead.
-    if (command.commands.length === 0) command.action(() => {});
+    const acts = "_actionHandler" in command && command._actionHandler !== null;
+    if (acts || command.commands.length === 0) command.action(() => {});
     for (const event of ["preAction", "postAction"] as const) {
       (command as unknown as { _lifeCycleHooks: Record<string, unknown[]> })
         ._lifeCycleHooks[event] = [];

@@ -17,7 +17,7 @@ import { flannelVariant } from "./flannel.ts";
 import { kubeProxyRules, type ServicePort } from "./kubeproxy.ts";
 import { servicePorts } from "./lab_ports.ts";
 import { nftRules } from "./nft_rules.ts";
-import type { Path, Side, Site, Target } from "./site.ts";
+import { type Path, PATHS, type Side, type Site, type Target } from "./site.ts";
 import { tuneForManyConnections } from "./tune.ts";
 import {
   BRIDGE_NETFILTER,
@@ -39,7 +39,6 @@ const ENDS: Record<Path, { client: string; server: string; service?: true }> = {
   "pod→pod, two nodes": { client: "pod1-1", server: "pod2-1" },
   "pod→service, two nodes": { client: "pod1-1", server: "pod2-1", service: true },
 };
-const ALL = Object.keys(ENDS) as Path[];
 
 export interface LabSiteOptions {
   name: string;
@@ -62,10 +61,10 @@ export async function labSite(cleanup: Cleanup, options: LabSiteOptions): Promis
   for (const { name } of lab.store.plan.nodes) await lab.stopAgent(name);
   for (const { name } of lab.pods) await lab.stopServer(name);
   tune(lab);
-  const toggle = new Switch();
-  cleanup.defer(() => toggle.to(undefined));
   const own = servicePorts(services);
   const variants = makeVariants(cleanup, lab, own);
+  const toggle = new Switch();
+  cleanup.defer(() => toggle.to(undefined));
   variants.pcnk.off();
   return {
     sides,
@@ -88,8 +87,8 @@ export async function labSite(cleanup: Cleanup, options: LabSiteOptions): Promis
 
 function pathsOf(side: Side): readonly Path[] {
   // Nothing of the network is on the way within a node's loopback: one side tells it all.
-  if (side === "plain") return ALL.filter((path) => !ENDS[path].service);
-  return ALL.filter((path) => path !== "localhost");
+  if (side === "plain") return PATHS.filter((path) => !ENDS[path].service);
+  return PATHS.filter((path) => path !== "localhost");
 }
 
 function targetOf(lab: LabHandle, services: readonly LabService[], path: Path, port: number) {

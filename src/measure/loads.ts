@@ -4,7 +4,7 @@ import { selfCommand } from "../lab/executable.ts";
 import { parseIperf, parseSockperf, parseWrk } from "./parse.ts";
 import type { Measure } from "./report.ts";
 import { runAt, type Where } from "./run_at.ts";
-import type { Path, Target } from "./site.ts";
+import { type Path, PATHS, type Target } from "./site.ts";
 import type { Tool } from "./tools.ts";
 
 /** One figure of a run. */
@@ -41,14 +41,8 @@ export interface Load {
   run(context: LoadContext, client: Where, target: Target, x?: number): Promise<Figure[]>;
 }
 
-const PODS: readonly Path[] = [
-  "pod→pod, one node",
-  "pod→service, one node",
-  "pod→pod, two nodes",
-  "pod→service, two nodes",
-];
+const PODS = PATHS.filter((path) => path.startsWith("pod"));
 const SERVICES = PODS.filter((path) => path.includes("service"));
-const ALL: readonly Path[] = ["localhost", "node→node", ...PODS];
 
 /** So much longer than it should take before a run counts as stuck, ms. */
 const PATIENCE_MS = 8000;
@@ -61,8 +55,11 @@ export function serverCommand(tool: Tool, protocol: "tcp" | "udp", port: number)
   switch (tool) {
     case "iperf3":
       return ["iperf3", "--server", "--port", String(port)];
-    case "sockperf":
-      return ["sockperf", "server", ...(protocol === "tcp" ? ["--tcp"] : []), "-p", String(port)];
+    case "sockperf": {
+      // The port may have connections of the server before it that are not quite over.
+      const words = ["sockperf", "server", "--uc-reuseaddr", "-p", String(port)];
+      return protocol === "tcp" ? [...words, "--tcp"] : words;
+    }
     default:
       return [...selfCommand(), "bench", "serve", String(port)];
   }
@@ -86,7 +83,7 @@ async function iperf(
 }
 
 /** TCP with a window: bandwidth, and the round trip time meanwhile. */
-function tcp(name: string, what: string, args: string[], paths = PODS): Load {
+function tcp(name: string, what: string, args: string[], paths: readonly Path[] = PODS): Load {
   return {
     name,
     about: `TCP bandwidth and RTT meanwhile, ${what}`,
@@ -189,7 +186,7 @@ function roundTrip(protocol: "tcp" | "udp"): Load {
     about: title,
     tool: "sockperf",
     protocol,
-    paths: ALL,
+    paths: PATHS,
     measures: [{ id, title, ...TIME, plot: "bars" }],
     run: (context, client, target) => pingPong(id, protocol, context, client, target),
   };
@@ -299,7 +296,7 @@ function scaling(most: number): Load[] {
 /** All of them. @param most services, for the scaling */
 export function allLoads(most = 10_000): readonly Load[] {
   return [
-    tcp("tcp", "default window", [], ALL),
+    tcp("tcp", "default window", [], PATHS),
     tcp("tcp-64k", "window 64 KB", ["--window", "64K"]),
     tcp("tcp-300k", "window 300 KB", ["--window", "300K"]),
     tcpLength,

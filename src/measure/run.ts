@@ -3,7 +3,7 @@ import { arch, cpus, loadavg, totalmem } from "node:os";
 import { type Figure, type Load, placed, serverCommand } from "./loads.ts";
 import type { Line, Machine, Measure, Report } from "./report.ts";
 import { serveAt } from "./run_at.ts";
-import type { Path, Side, Site, Target } from "./site.ts";
+import { type Path, PATHS, type Side, SIDES, type Site, type Target } from "./site.ts";
 import { findTools, missingTools, type Tool } from "./tools.ts";
 
 export interface RunOptions {
@@ -28,12 +28,31 @@ export async function measureSite(site: Site, options: RunOptions): Promise<Meas
     try {
       await measureLoad(site, load, mine, options);
     } catch (error) {
-      if (!options.signal.aborted) throw error;
+      if (!options.signal.aborted) failAll(mine, site, load, error as Error);
     }
-    measures.push(...mine.filter(({ lines }) => lines.length > 0));
+    measures.push(...mine.filter(({ lines }) => lines.length > 0).map(inOrder));
     if (options.signal.aborted) break;
   }
   return measures;
+}
+
+/** What could not even begin is in the report, and the others go on. */
+function failAll(measures: Measure[], site: Site, { paths }: Load, { message }: Error): void {
+  for (const { lines } of measures) {
+    for (const side of site.sides) {
+      const path = paths.find((path) => site.paths(side).includes(path));
+      const line = lines.find((line) => line.side === side);
+      if (line) line.failed ??= message;
+      else if (path) lines.push({ side, path, points: [], failed: message });
+    }
+  }
+}
+
+/** Lines by path, then side, whatever turn they came in. */
+function inOrder(measure: Measure): Measure {
+  const rank = ({ path, side }: Line) =>
+    PATHS.indexOf(path as Path) * SIDES.length + SIDES.indexOf(side as Side);
+  return { ...measure, lines: measure.lines.toSorted((a, b) => rank(a) - rank(b)) };
 }
 
 function toolName(tool: Tool, versions: Partial<Record<Tool, string>>): string {

@@ -42,11 +42,11 @@ export async function serveAt(
 ): Promise<AsyncDisposable> {
   const child = commandAt(where, pinned(where, argv), {
     stdin: "null",
-    stdout: "null",
+    stdout: "piped",
     stderr: "piped",
   }).spawn();
   let ended = false;
-  const said = new Response(child.stderr).text();
+  const said = lastLine(child.stdout, child.stderr);
   void child.status.then(() => ended = true);
   const dispose = async () => {
     const id = ended ? undefined : identify(child.pid);
@@ -58,7 +58,7 @@ export async function serveAt(
     const end = performance.now() + SERVER_MS;
     while (!listens(child.pid, where, port, protocol)) {
       signal.throwIfAborted();
-      if (ended) throw new Error(`${argv[0]} ended: ${(await said).trim()}`);
+      if (ended) throw new Error(`${argv[0]} ended: ${await said}`);
       if (performance.now() > end) throw new Error(`${argv[0]} does not listen on port ${port}`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
@@ -67,6 +67,19 @@ export async function serveAt(
     await dispose();
     throw error;
   }
+}
+
+/** What was said last; all of it is read, so that nobody waits for a full pipe. */
+async function lastLine(...streams: ReadableStream<Uint8Array>[]): Promise<string> {
+  const texts = await Promise.all(streams.map(async (stream) => {
+    const decoder = new TextDecoder();
+    let last = "";
+    for await (const chunk of stream) {
+      last = (last + decoder.decode(chunk, { stream: true })).slice(-1000);
+    }
+    return last.trim().split("\n").at(-1)!;
+  }));
+  return texts.filter((text) => text !== "").join("; ");
 }
 
 function pinned({ cpu }: Where, argv: string[]): string[] {

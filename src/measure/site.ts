@@ -3,16 +3,19 @@ import type { Where } from "./run_at.ts";
 import type { Tool } from "./tools.ts";
 
 /** Who speaks to whom, as the report names it. */
-export type Path =
-  | "localhost"
-  | "pod→pod, one node"
-  | "pod→service, one node"
-  | "node→node"
-  | "pod→pod, two nodes"
-  | "pod→service, two nodes";
+export const PATHS = [
+  "localhost",
+  "node→node",
+  "pod→pod, one node",
+  "pod→service, one node",
+  "pod→pod, two nodes",
+  "pod→service, two nodes",
+] as const;
+export type Path = typeof PATHS[number];
 
 /** What carries the traffic, as the report names it. */
-export type Side = "pcnk" | "kube-proxy iptables" | "nft" | "plain";
+export const SIDES = ["pcnk", "kube-proxy iptables", "nft", "plain"] as const;
+export type Side = typeof SIDES[number];
 
 /** An address to connect to. */
 export interface Target {
