@@ -84,10 +84,12 @@ export function manifest(set: SetOptions, version: string): KubeObject[] {
 }
 
 /** The objects as one YAML stream. */
-export function renderManifest(objects: readonly KubeObject[], version: string): string {
-  const head =
-    `# pcnk ${version}: kubectl apply -f this, or kubectl delete -f this, which cleans the nodes up too.\n`;
-  return head +
+export function renderManifest(
+  objects: readonly KubeObject[],
+  version: string,
+  what = "kubectl apply -f this, or kubectl delete -f this, which cleans the nodes up too",
+): string {
+  return `# pcnk ${version}: ${what}.\n` +
     objects.map((one) => `---\n${stringify(one, { lineWidth: 0, aliasDuplicateObjects: false })}`)
       .join("");
 }
@@ -175,7 +177,9 @@ function hash(text: string): string {
 
 function podSpec({ set, namespace, image }: About) {
   const imagePullPolicy = set.own.get("imagePullPolicy") ?? "IfNotPresent";
-  const [volumes, volumeMounts] = mounts(set);
+  const [hostVolumes, onHost] = hostMounts(set);
+  const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }];
+  const volumeMounts = [...onHost, { name: "config", mountPath: "/etc/pcnk", readOnly: true }];
   const env = [
     { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
     { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
@@ -254,7 +258,7 @@ interface HostMount {
 }
 
 /** Every path is the same inside and outside, so that all settings and records mean the same. */
-function mounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
+export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
   const setting = (key: string) => settingValue(set.settings, key);
   const bpffs = setting("bpffs");
   const inSystem = bpffs.startsWith("/sys/fs/bpf/") || bpffs === "/sys/fs/bpf";
@@ -289,8 +293,5 @@ function mounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] 
     mountPath,
     ...(propagation === undefined ? {} : { mountPropagation: propagation }),
   }));
-  return [
-    [...volumes, { name: "config", configMap: { name: NAME } }],
-    [...volumeMounts, { name: "config", mountPath: "/etc/pcnk", readOnly: true }],
-  ];
+  return [volumes, volumeMounts];
 }

@@ -31,7 +31,8 @@ export class ClusterNode {
   private node: Node | undefined;
   private started = false;
   private available = false;
-  private waiting = false;
+  /** What pods wait for. */
+  private waiting: "node" | "podCIDR" | undefined;
   private failed: string | undefined;
 
   constructor(private readonly options: ClusterNodeOptions) {
@@ -51,7 +52,8 @@ export class ClusterNode {
   /** What is wrong; undefined: nothing. */
   get failure(): string | undefined {
     if (this.failed !== undefined) return this.failed;
-    return this.waiting ? "the Node has no IPv4 podCIDR yet" : undefined;
+    if (this.waiting === "node") return `there is no Node ${this.options.config.nodeName} yet`;
+    return this.waiting === "podCIDR" ? "the Node has no IPv4 podCIDR yet" : undefined;
   }
 
   changes(changes: readonly Change[]) {
@@ -80,15 +82,26 @@ export class ClusterNode {
     this.runner.stop();
   }
 
-  private reconcile() {
-    const { config, log, condition } = this.options;
-    const podCIDR = this.node?.podCIDRs[0];
-    const waiting = podCIDR === undefined && this.file !== undefined;
-    if (waiting && !this.waiting) {
+  private tellWaiting(what: typeof this.waiting) {
+    const { config: { nodeName }, log } = this.options;
+    if (what === "node") {
+      // No event: there is no Node that it could be on.
+      log.warn(
+        `there is no Node ${nodeName} yet, so pods cannot start; if that is not the kubelet's name for this node: --node-name`,
+      );
+    } else if (what === "podCIDR") {
       const text = "the Node has no IPv4 podCIDR yet, so pods cannot start; " +
         "does the controller manager run with --allocate-node-cidrs?";
-      log.warn({ event: "NoPodCIDR", object: `Node ${config.nodeName}` }, text);
+      log.warn({ event: "NoPodCIDR", object: `Node ${nodeName}` }, text);
     }
+  }
+
+  private reconcile() {
+    const { condition } = this.options;
+    const podCIDR = this.node?.podCIDRs[0];
+    const lacking = this.node === undefined ? "node" : "podCIDR";
+    const waiting = podCIDR === undefined && this.file !== undefined ? lacking : undefined;
+    if (waiting !== this.waiting) this.tellWaiting(waiting);
     this.waiting = waiting;
     // A podCIDR that went away is no reason to take the network from under running pods.
     if (podCIDR === undefined) return;

@@ -105,6 +105,19 @@ Deno.test("ClusterNode waits for a podCIDR, and says so once", () => {
   assert.deepEqual([place.conditions, place.node.failure], [1, undefined]);
 });
 
+Deno.test("ClusterNode tells a Node that is not there from one without a podCIDR", () => {
+  using place = new Place();
+  place.upsert({ podCIDRs: ["10.244.2.0/24"] }, "node2");
+  place.node.start();
+  place.pass(100);
+  assert.match(place.node.failure!, /^there is no Node node1 yet$/);
+  assert.deepEqual(place.events, []); // there is no Node for an Event
+  place.upsert({});
+  place.pass(100);
+  assert.match(place.node.failure!, /no IPv4 podCIDR/);
+  assert.deepEqual(place.events, ["NoPodCIDR"]);
+});
+
 Deno.test("ClusterNode follows podCIDR and MTU, and mends what somebody did to the file", () => {
   using place = new Place();
   place.upsert({ podCIDRs: ["10.244.1.0/24"] });

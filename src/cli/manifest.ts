@@ -2,6 +2,8 @@
 import { Command } from "@commander-js/extra-typings";
 import { manifest, manifestKeys, renderManifest } from "../../install/manifest.ts";
 import { readSetOptions } from "../../install/set_options.ts";
+import { UsageError } from "./usage.ts";
+import { removalPod } from "../../install/removal_pod.ts";
 import { readVersion } from "./version.ts";
 
 /** The `manifest` subcommand. */
@@ -17,13 +19,29 @@ export function manifestCommand() {
       collect,
       [] as string[],
     )
+    .option(
+      "--remove-from <NODE>",
+      "print a Pod instead that takes pcnk off this node, for one whose agent was dead when the DaemonSet was deleted",
+    )
     .addHelpText("after", footer)
-    .action(({ set }) => {
+    .action(({ set, removeFrom }) => {
       const options = readSetOptions(set, manifestKeys);
       const { version } = readVersion();
-      console.log(renderManifest(manifest(options, version), version).trimEnd());
+      const text = removeFrom === undefined
+        ? renderManifest(manifest(options, version), version)
+        : renderManifest(
+          [removalPod(options, version, checkedNode(removeFrom))],
+          version,
+          "kubectl apply -f this, and kubectl delete -f this when the pod has Succeeded",
+        );
+      console.log(text.trimEnd());
     });
   return command;
+}
+
+function checkedNode(name: string): string {
+  if (/^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$/.test(name)) return name;
+  throw new UsageError(`--remove-from ${name}: must be the name of a Node`);
 }
 
 /** For options that may be repeated. */
@@ -41,4 +59,5 @@ Keys besides the agent's settings (pcnk agent --help):
 
 Example:
   pcnk manifest --set apiServer=192.0.2.10:6443 --set routing=direct | kubectl apply -f -
+  pcnk manifest --remove-from node7 | kubectl apply -f -      with the same --set as then
 `;

@@ -1,6 +1,7 @@
 /** `pcnk uninstall`: takes pcnk off this node. */
 import { Command } from "@commander-js/extra-typings";
 import { readSetOptions } from "../../install/set_options.ts";
+import { HOST_PREFIX_VARIABLE } from "../../install/places.ts";
 import { CONFIG_PATH } from "../../install/texts.ts";
 import { uninstall } from "../../install/uninstall.ts";
 import { loadConfig, type Values } from "../config/load.ts";
@@ -25,6 +26,7 @@ export function uninstallCommand() {
     .option("--dry-run", "tell what would be done, and do nothing")
     .addHelpText("after", footer)
     .action(async ({ all = false, set, root = "", dryRun = false }) => {
+      const hostPrefix = Deno.env.get(HOST_PREFIX_VARIABLE);
       const say = (line: string) => console.log(line);
       const config = agentConfig(root, set, say);
       await uninstall({
@@ -38,6 +40,7 @@ export function uninstallCommand() {
         root,
         dryRun,
         say,
+        ...(hostPrefix === undefined ? {} : { hostPrefix }),
       });
     });
 }
@@ -63,7 +66,7 @@ function agentConfig(root: string, set: readonly string[], say: (line: string) =
 
 const footer = `
 Where a DaemonSet runs the agents, delete that instead: pcnk manifest | kubectl delete -f -
-It cleans every node up.
+It cleans every node up whose agent runs; for others: pcnk manifest --remove-from NODE | kubectl apply -f -
 
 Examples:
   pcnk uninstall --dry-run

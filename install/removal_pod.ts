@@ -1,0 +1,43 @@
+/**
+ * A Pod that takes pcnk off one node: for a node whose agent was dead when its DaemonSet was deleted, from where one has kubectl. It needs
+ * no rights in the cluster, no network on the node and no ConfigMap, which has gone with the DaemonSet. Pure.
+ */
+import { hostMounts, type KubeObject, NAME } from "./manifest.ts";
+import { HOST_PREFIX, HOST_PREFIX_VARIABLE } from "./places.ts";
+import type { SetOptions } from "./set_options.ts";
+
+/** @param set as for the manifest that was applied: where things are on the node */
+export function removalPod(set: SetOptions, version: string, node: string): KubeObject {
+  const [volumes, volumeMounts] = hostMounts(set);
+  const words = [...set.settings].flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const container = {
+    name: "uninstall",
+    image: set.own.get("image") ?? `localhost/pcnk:${version}`,
+    imagePullPolicy: set.own.get("imagePullPolicy") ?? "IfNotPresent",
+    command: ["pcnk", "uninstall", ...words],
+    env: [{ name: HOST_PREFIX_VARIABLE, value: HOST_PREFIX }],
+    securityContext: { privileged: true },
+    volumeMounts,
+  };
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: `${NAME}-removal-${node}`,
+      namespace: set.own.get("namespace") ?? "kube-system",
+      // Not those that the DaemonSet selects.
+      labels: { "app.kubernetes.io/name": `${NAME}-removal` },
+    },
+    spec: {
+      // Past the scheduler: the node is NotReady without a network.
+      nodeName: node,
+      hostNetwork: true,
+      restartPolicy: "OnFailure",
+      automountServiceAccountToken: false,
+      priorityClassName: "system-node-critical",
+      tolerations: [{ operator: "Exists" }],
+      containers: [container],
+      volumes,
+    },
+  };
+}
