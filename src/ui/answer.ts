@@ -50,7 +50,7 @@ export class Ui {
   readonly #api: Readonly<Record<string, Api>>;
   /** However often somebody clicks, the API server is asked once. */
   readonly #whys = new Fresh<Why>(5000);
-  readonly #status = new Fresh<unknown>(2000);
+  readonly #status = new Fresh<unknown>(5000);
 
   constructor(private readonly options: UiOptions) {
     const look = this.#look = new Look(options);

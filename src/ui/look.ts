@@ -21,6 +21,8 @@ import type {
 
 /** Seconds within which a session has to have had a packet to count as active. */
 const ACTIVE = 5;
+/** Services whose details are kept: as many as people look at. */
+const MOST_DETAILS = 16;
 const ALL = { names: [] } as const;
 
 /** A reading that is good for a while. */
@@ -49,7 +51,9 @@ export class Look {
   readonly #counters = new Kept((at) => this.#readCounters(at), 900);
   readonly #topology = new Kept((at) => this.#readTopology(at), 900);
   readonly #sessions = new Kept((at) => this.#readSessions(at), 900);
+  readonly #entries = new Kept(() => this.#readEntries(), 900);
   readonly #services = new Kept(() => this.#readServices(), 900);
+  readonly #details = new Map<string, Kept<ServiceDetail | undefined>>();
 
   /** Every reason that has ever counted something. */
   counters(): CounterRate[] {
@@ -70,9 +74,20 @@ export class Look {
 
   /** Undefined: the kernel has no such Service. */
   service(name: string): ServiceDetail | undefined {
-    using node = new NodeReader(this.place);
-    const frontends = readServices(node, { names: [], service: name });
+    let kept = this.#details.get(name);
+    if (kept === undefined) {
+      const [oldest] = this.#details.keys();
+      if (this.#details.size >= MOST_DETAILS) this.#details.delete(oldest!);
+      kept = new Kept(() => this.#readService(name), 900);
+      this.#details.set(name, kept);
+    }
+    return kept.get();
+  }
+
+  #readService(name: string): ServiceDetail | undefined {
+    const frontends = this.#entries.get().filter((row) => row.name === name);
     if (frontends.length === 0) return undefined;
+    using node = new NodeReader(this.place);
     const traffic = new Map<string, { sessions: number; active: number }>();
     for (const { namespace, service, backend, idleSeconds } of this.sessions()) {
       if (`${namespace}/${service}` !== name) continue;
@@ -136,9 +151,13 @@ export class Look {
     return { rows, fresh, seconds };
   }
 
-  #readServices(): ServiceNow[] {
+  #readEntries(): ServiceRow[] {
     using node = new NodeReader(this.place);
-    const services = groupServices(readServices(node, ALL));
+    return readServices(node, ALL);
+  }
+
+  #readServices(): ServiceNow[] {
+    const services = groupServices(this.#entries.get());
     const { rows, fresh, seconds } = this.#sessions.get();
     const opened = new Map<string, number>();
     for (const { name, namespace, service, idleSeconds } of rows) {
