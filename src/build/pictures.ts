@@ -112,6 +112,16 @@ const PICTURES: Record<string, Picture> = {
         ["pod1-1", `${CURL} 198.51.100.10:8080`],
       ),
   },
+  bench: {
+    title: "pcnk bench: how fast is it, and beside what?",
+    take: async (terminal) => [{
+      prompt: "$",
+      command: "pcnk bench --only rr-tcp --peers iptables --runs 2",
+      output: await terminal.output(
+        `${pcnk} bench --only rr-tcp --peers iptables --runs 2 --name picbench`,
+      ),
+    }],
+  },
   lab: {
     title: "pcnk lab test: who reaches whom?",
     take: async (terminal) => [{

@@ -6,16 +6,18 @@ import type { Shot } from "./screenshot.ts";
 export const LAB = "pictures";
 export const pcnk = join(root, "dist/pcnk");
 
-/** No command of a picture takes longer; one that does is ended, and its picture shows that. */
-const PATIENCE_MS = 120_000;
+/** No command of a picture takes longer, on a machine that has nothing else to do. */
+const PATIENCE_MS = 180_000;
 
-/** Runs a program to its end; what it writes on both streams. */
+/**
+ * Runs a program to its end; what it writes on both streams.
+ * @throws {BuildError} when it takes too long; it is ended then
+ */
 async function run(command: string, args: string[]): Promise<string> {
-  const { stdout, stderr } = await new Deno.Command(command, {
-    args,
-    stdin: "null",
-    signal: AbortSignal.timeout(PATIENCE_MS),
-  }).output();
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const { stdout, stderr } = await new Deno.Command(command, { args, stdin: "null", signal })
+    .output();
+  if (signal.aborted) throw new BuildError(`${[command, ...args].join(" ")}: takes too long`);
   return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
 }
 
