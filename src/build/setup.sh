@@ -11,7 +11,8 @@ packages="clang llvm gcc libc6-dev binutils libbpf-dev libelf-dev zlib1g-dev git
 containernetworking-plugins iptables util-linux
 iproute2 iputils-ping curl nftables python3 python3-scapy
 etcd-server etcd-client openssl
-chromium-headless-shell fonts-dejavu-core"
+chromium-headless-shell fonts-dejavu-core
+iperf3 sockperf wrk"
 
 missing=
 for package in $packages; do

@@ -4,6 +4,7 @@ import { type Figure, type Load, placed, serverCommand } from "./loads.ts";
 import type { Line, Machine, Measure, Report } from "./report.ts";
 import { serveAt } from "./run_at.ts";
 import { type Path, PATHS, type Side, SIDES, type Site, type Target } from "./site.ts";
+import { turned } from "./turns.ts";
 import { findTools, missingTools, type Tool } from "./tools.ts";
 
 export interface RunOptions {
@@ -108,13 +109,6 @@ async function inTurns(
       }
     }
   }
-}
-
-/** `list` begun at another one each round, and every other cycle backwards. */
-export function turned<T>(list: readonly T[], round: number): T[] {
-  const start = round % list.length;
-  const all = [...list.slice(start), ...list.slice(0, start)];
-  return Math.floor(round / list.length) % 2 === 0 ? all : all.reverse();
 }
 
 async function measurePath(

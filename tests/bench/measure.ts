@@ -1,4 +1,5 @@
 /** What every measure gets, and what it is. */
+import { turned } from "../../src/measure/turns.ts";
 import type { AttachMode } from "../../src/bpf/attach.ts";
 import type { Result } from "./result.ts";
 
@@ -43,11 +44,4 @@ export async function interleave<K extends string>(
     }
   }
   return values;
-}
-
-/** `names` in the order of round `round`: begun at another one each time, and every other cycle backwards. */
-export function turned<T>(names: readonly T[], round: number): T[] {
-  const start = round % names.length;
-  const list = [...names.slice(start), ...names.slice(0, start)];
-  return Math.floor(round / names.length) % 2 === 0 ? list : list.reverse();
 }
