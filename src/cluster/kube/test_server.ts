@@ -63,6 +63,8 @@ export class ApiServer implements AsyncDisposable {
   private history: Event[] = [];
   private readonly objects = new Map<string, Map<string, StoredObject>>();
   private server: Deno.HttpServer<Deno.NetAddr>;
+  /** Shutting down waits for answers under way, so a watch that comes meanwhile must end by itself. */
+  private isDown = false;
 
   constructor(private port = 0) {
     this.server = this.listen();
@@ -128,12 +130,14 @@ export class ApiServer implements AsyncDisposable {
   /** Nobody listens any more. */
   async down() {
     const { server } = this;
+    this.isDown = true;
     this.cut();
     await server.shutdown();
   }
 
   /** At the port it had before. */
   up() {
+    this.isDown = false;
     this.server = this.listen();
   }
 
@@ -222,6 +226,7 @@ export class ApiServer implements AsyncDisposable {
           watch.send(JSON.stringify({ type: "ERROR", object }));
           return controller.close();
         }
+        if (this.isDown) return controller.close();
         this.watches.add(watch);
         this.onRequest();
         for (const event of this.history) {
