@@ -219,7 +219,7 @@ const connections: Load = {
   protocol: "tcp",
   paths: PODS,
   measures: [
-    { id: "connections", title: "new TCP connections, one request each", ...RATE, plot: "bars" },
+    { id: "connections", title: "New TCP connections, one request each", ...RATE, plot: "bars" },
   ],
   async run({ signal, seconds }, client, { address, port }) {
     const url = `http://${address}:${port}/`;
@@ -255,7 +255,7 @@ const firstPacket: Load = {
   protocol: "tcp",
   paths: PODS,
   measures: [
-    { id: "first-packet", title: "first packet: connect(), median", ...TIME, plot: "bars" },
+    { id: "first-packet", title: "First packet: connect(), median", ...TIME, plot: "bars" },
   ],
   run: (context, client, target) => connectTime("first-packet", context, client, target),
 };
@@ -277,7 +277,7 @@ function scaling(most: number): Load[] {
       name: "services-connect",
       about: "first packet by the number of services",
       tool: "pcnk",
-      measures: of("services-connect", "first packet by the number of services"),
+      measures: of("services-connect", "First packet by the number of services"),
       run: (context, client, target, x) =>
         connectTime("services-connect", context, client, target, x),
     },
