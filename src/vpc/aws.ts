@@ -11,7 +11,6 @@ import {
   DeleteRouteCommand,
   DescribeInstancesCommand,
   DescribeRouteTablesCommand,
-  EC2Client,
   type Filter,
   type InstanceNetworkInterface,
   ModifyInstanceAttributeCommand,
@@ -20,11 +19,10 @@ import {
   type Route,
   type RouteTable,
 } from "@aws-sdk/client-ec2";
-import { FetchHandler } from "./fetch_handler.ts";
-import { Imds, type ImdsOptions } from "./imds.ts";
-import { asVpcError, VpcError } from "./errors.ts";
+import { type AwsOptions, Ec2 } from "./ec2.ts";
+import { VpcError } from "./errors.ts";
 
-export { VpcError };
+export { type AwsOptions, VpcError };
 
 /** What was set up, and what has to be known to take it away again. */
 export interface VpcRoute {
@@ -45,26 +43,15 @@ export interface VpcState extends VpcRoute {
   done: string[];
 }
 
-export interface AwsOptions {
-  imds?: ImdsOptions;
-  /** Base URL of the EC2 API; undefined: as the SDK finds it. */
-  endpoint?: string;
-  env?: (name: string) => string | undefined;
-  /** Tries of one call, with growing pauses: throttling, lost connections, errors of the server. */
-  attempts?: number;
-}
-
 export class Aws {
-  private readonly imds: Imds;
-  private client: EC2Client | undefined;
+  private readonly ec2: Ec2;
 
-  constructor(private readonly options: AwsOptions = {}) {
-    const endpoint = this.env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    this.imds = new Imds({ ...(endpoint === undefined ? {} : { endpoint }), ...options.imds });
+  constructor(options: AwsOptions = {}) {
+    this.ec2 = new Ec2(options);
   }
 
   close() {
-    this.client?.destroy();
+    this.ec2.close();
   }
 
   /**
@@ -74,7 +61,7 @@ export class Aws {
    * @throws {VpcError} in one line: what failed, and what to do
    */
   async ensure(podCIDR: string, address: string, before?: VpcRoute): Promise<VpcState> {
-    const { instanceId, region } = await this.imds.identity();
+    const { instanceId, region } = await this.ec2.identity();
     const { eni, interfaces } = await this.networkInterface(region, instanceId, address);
     const done: string[] = [];
     if (eni.SourceDestCheck !== false) {
@@ -112,7 +99,7 @@ export class Aws {
     const table = await this.tableById(region, routeTableId);
     const route = table?.Routes?.find((one) => one.DestinationCidrBlock === podCIDR);
     if (route?.NetworkInterfaceId === eni) {
-      const gone = await this.call(
+      const gone = await this.ec2.call(
         region,
         "DeleteRoute",
         (client) =>
@@ -158,7 +145,7 @@ export class Aws {
     region: string,
     instanceId: string,
   ): Promise<InstanceNetworkInterface[]> {
-    const answer = await this.call(
+    const answer = await this.ec2.call(
       region,
       "DescribeInstances",
       (client) => client.send(new DescribeInstancesCommand({ InstanceIds: [instanceId] })),
@@ -177,7 +164,7 @@ export class Aws {
   ) {
     const SourceDestCheck = { Value: on };
     if (interfaces === 1) {
-      await this.call(
+      await this.ec2.call(
         region,
         "ModifyInstanceAttribute",
         (client) =>
@@ -186,7 +173,7 @@ export class Aws {
           ),
       );
     } else {
-      await this.call(
+      await this.ec2.call(
         region,
         "ModifyNetworkInterfaceAttribute",
         (client) =>
@@ -217,7 +204,7 @@ export class Aws {
     let token: string | undefined;
     do {
       const NextToken: string | undefined = token;
-      const answer = await this.call(
+      const answer = await this.ec2.call(
         region,
         "DescribeRouteTables",
         (client) =>
@@ -236,7 +223,7 @@ export class Aws {
   }
 
   private async tableById(region: string, id: string): Promise<RouteTable | undefined> {
-    const answer = await this.call(
+    const answer = await this.ec2.call(
       region,
       "DescribeRouteTables",
       (client) => client.send(new DescribeRouteTablesCommand({ RouteTableIds: [id] })),
@@ -261,14 +248,14 @@ export class Aws {
     }
     const input = { RouteTableId, DestinationCidrBlock: podCIDR, NetworkInterfaceId: eni };
     const create = (allowed: string[]) =>
-      this.call(
+      this.ec2.call(
         region,
         "CreateRoute",
         (client) => client.send(new CreateRouteCommand(input)),
         allowed,
       );
     const replace = (allowed: string[]) =>
-      this.call(
+      this.ec2.call(
         region,
         "ReplaceRoute",
         (client) => client.send(new ReplaceRouteCommand(input)),
@@ -286,45 +273,6 @@ export class Aws {
       await create([]);
     } else if (await create(["RouteAlreadyExists"]) === undefined) await replace([]);
     return `${where} in ${RouteTableId}`;
-  }
-
-  /** Undefined when EC2 refused with one of the allowed codes. @throws {VpcError} */
-  private async call<T>(
-    region: string,
-    action: string,
-    ask: (client: EC2Client) => Promise<T>,
-    allowed: readonly string[] = [],
-  ): Promise<T | undefined> {
-    try {
-      return await ask(this.connect(region));
-    } catch (error) {
-      if (allowed.includes((error as Error).name)) return undefined;
-      throw asVpcError(action, error);
-    }
-  }
-
-  private connect(region: string): EC2Client {
-    const { endpoint, attempts = 6 } = this.options;
-    return this.client ??= new EC2Client({
-      region,
-      credentials: () => this.credentials(),
-      maxAttempts: attempts,
-      requestHandler: new FetchHandler(),
-      ...(endpoint === undefined ? {} : { endpoint }),
-    });
-  }
-
-  /** Those of the environment, or of the instance's role. */
-  private async credentials() {
-    const accessKeyId = this.env("AWS_ACCESS_KEY_ID"),
-      secretAccessKey = this.env("AWS_SECRET_ACCESS_KEY");
-    if (!accessKeyId || !secretAccessKey) return await this.imds.credentials();
-    const sessionToken = this.env("AWS_SESSION_TOKEN");
-    return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
-  }
-
-  private env(name: string): string | undefined {
-    return (this.options.env ?? ((key) => Deno.env.get(key)))(name);
   }
 }
 

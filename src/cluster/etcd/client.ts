@@ -8,31 +8,28 @@
  * gateway refuses those (seen with 3.4.23).
  */
 import { type Access, AccessError, readText } from "../kube/access.ts";
-import { type Answer, ApiClient, ApiError } from "../kube/client.ts";
-import { linesOf } from "../kube/lines.ts";
+import { ApiClient, ApiError } from "../kube/client.ts";
 import type { Fields } from "../reader.ts";
-import { fromBase64, int64, toBase64 } from "./wire.ts";
+import type { EtcdAccess } from "./access.ts";
+import {
+  CompactedError,
+  eventOf,
+  type KeyValue,
+  keyValue,
+  lastRevision,
+  rangeOf,
+  refuseCanceled,
+  resultsOf,
+  revisionOf,
+} from "./messages.ts";
+import { hint, isRefusal, isStaleToken } from "./refusals.ts";
+import { toBase64 } from "./wire.ts";
 
-/** How etcd is reached. Paths of files are read again whenever they are used. */
-export interface EtcdAccess {
-  /** Base URLs, at least one. */
-  endpoints: readonly string[];
-  ca?: string;
-  cert?: string;
-  key?: string;
-  username?: string;
-  passwordFile?: string;
-}
+export type { EtcdAccess };
 
 /** etcd said no, or did not say anything proper. One line: which server, what, and what to do where that is known. */
 export class EtcdError extends Error {
   override readonly name = "EtcdError";
-}
-
-/** A key with its value. */
-export interface KeyValue {
-  key: string;
-  value: string;
 }
 
 /** What a watch tells. */
@@ -40,11 +37,6 @@ export interface WatchBatch {
   /** Of the store; events up to here have been told. */
   revision: bigint;
   events: { key: string; /** Undefined: deleted. */ value?: string }[];
-}
-
-/** What was asked for has been compacted away: list again. */
-export class CompactedError extends Error {
-  override readonly name = "CompactedError";
 }
 
 export interface EtcdTimes {
@@ -240,86 +232,4 @@ function apiAccess(server: string, { ca, cert, key }: EtcdAccess): Access {
       ...(key === undefined ? {} : { key: { file: key } }),
     },
   };
-}
-
-function rangeOf(prefix: string): Fields {
-  const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
-  return { key: toBase64(prefix), range_end: toBase64(end) };
-}
-
-function keyValue(kv: Fields): KeyValue {
-  return { key: fromBase64(kv.key), value: fromBase64(kv.value) };
-}
-
-function eventOf(event: Fields) {
-  const { key, value } = keyValue((event.kv ?? {}) as Fields);
-  return event.type === "DELETE" ? { key } : { key, value };
-}
-
-/** A response's header has the store's revision, which may be ahead of what this watch was told. */
-function lastRevision(events: readonly Fields[]): bigint {
-  return events.map(({ kv }) => int64((kv as Fields | undefined)?.mod_revision))
-    .reduce((a, b) => a > b ? a : b, 0n);
-}
-
-function revisionOf({ header }: Fields): bigint {
-  return int64((header as Fields | undefined)?.revision);
-}
-
-/** @throws {CompactedError | ApiError} */
-function refuseCanceled(result: Fields) {
-  if (result.canceled !== true) return;
-  const compacted = int64(result.compact_revision);
-  if (compacted > 0n) throw new CompactedError(`compacted at revision ${compacted}`);
-  throw new ApiError(0, `ended the watch: ${result.cancel_reason ?? "no reason given"}`);
-}
-
-/** A line each: `{"result": {…}}` or `{"error": {…}}`. */
-async function* resultsOf({ body }: Answer): AsyncGenerator<Fields> {
-  for await (const lines of linesOf(body)) {
-    for (const line of lines) {
-      let parsed: Fields;
-      try {
-        parsed = JSON.parse(line);
-      } catch {
-        throw new ApiError(0, "sent something that is not JSON; is it an etcd server?");
-      }
-      const { result, error } = parsed as { result?: Fields; error?: Fields };
-      if (error !== undefined) throw new ApiError(0, `ended the watch: ${error.message ?? "?"}`);
-      if (result !== undefined) yield result;
-    }
-  }
-}
-
-/** etcd answered, and the answer is no. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof ApiError && [400, 401, 403].includes(error.status) &&
-    !/leader/.test(error.message);
-}
-
-function isStaleToken(error: unknown): boolean {
-  return error instanceof ApiError &&
-    /invalid auth token|revision of auth store is old/.test(error.message);
-}
-
-/** What a person should do. */
-function hint(message: string, { username, endpoints }: EtcdAccess): string {
-  if (/user name is empty/.test(message)) return "; give etcd.username and etcd.passwordFile";
-  if (/invalid user ID or password/.test(message)) {
-    return `; look at etcd.username (${username}) and etcd.passwordFile`;
-  }
-  if (/permission denied/.test(message)) {
-    return `; grant ${
-      username === undefined ? "it" : `a role of user ${username}`
-    }: etcdctl role grant-permission ROLE read --prefix=true /nodes/`;
-  }
-  if (/CommonName of client/.test(message)) {
-    return "; with users, etcd's gateway takes only client certificates without a common name, e.g. subject /O=pcnk";
-  }
-  if (/UnknownIssuer/.test(message)) return "; look at etcd.ca";
-  if (/Certificate ?Required|Bad ?Certificate/i.test(message)) {
-    return "; give etcd.cert and etcd.key";
-  }
-  if (/\b404\b/.test(message)) return "; is it an etcd server, version 3.4 or newer?";
-  return endpoints.length === 0 ? "; give etcd_url" : "";
 }

@@ -9,7 +9,8 @@ import { etcdPrefix, type NodeSettingName, parseEtcdKey } from "../../model/node
 import { Backoff, type BackoffOptions, pause } from "../kube/backoff.ts";
 import type { SettingsByNode } from "../last_good.ts";
 import type { WatchState } from "../../model/agent_state.ts";
-import { CompactedError, type EtcdClient, type KeyValue } from "./client.ts";
+import type { EtcdClient } from "./client.ts";
+import { CompactedError, type KeyValue } from "./messages.ts";
 
 /** Whoever wants the settings. */
 export interface SettingsSink {
