@@ -83,7 +83,7 @@ async function atOnce(node: KubeletNode, context: Context): Promise<Result[]> {
     if (withPcnk) each.push(...spans.map(duration));
     return wall(spans);
   };
-  const rounds = Math.max(2, Math.round(context.runs / 4));
+  const rounds = Math.max(2, Math.round(context.runs / 10));
   const values = await interleave({ ...context, runs: rounds }, {
     with: () => measure(true),
     without: () => measure(false),

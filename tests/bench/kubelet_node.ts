@@ -17,6 +17,8 @@ import { until } from "../cluster/support/poll.ts";
 import { pcnk } from "./subject.ts";
 
 const PLUGINS = ["bridge", "portmap", "pcnk"];
+/** The reference plugins that the chain, IPAM and the runtime call. */
+const REFERENCE = ["bridge", "host-local", "loopback", "portmap"];
 const NODE = 1;
 
 /** One call of a plugin, ns. */
@@ -49,13 +51,14 @@ export class KubeletNode {
       const confDir = join(kit.place.dir, "bench-cni");
       mkdirSync(confDir);
       const plugins = join(kit.place.dir, "bench-bin");
-      installExecutable(plugins);
+      installPlugins(plugins);
       await kit.controlPlaneUp();
       // The agent writes its conflist elsewhere, so that it does not put it back when another is tried.
       const flags = `--node-name $NODE --kubeconfig $KUBECONFIG --cni-conf-dir ${confDir}`;
       await kit.nodesUp([NODE], {
         ...BARE,
         CNI_BIN: plugins,
+        CNI_BIN_ONLY: "1",
         // By default kubelet asks five times a second at most: fifty pods' status would take longer than their start.
         KUBELET_ARGS: "--kube-api-qps=200 --kube-api-burst=400 --event-qps=0",
         NODE_HOOK: `exec ${plugins}/pcnk agent ${flags} --cgroup /sys/fs/cgroup/unified`,
@@ -203,8 +206,9 @@ export class KubeletNode {
   }
 }
 
-/** A folder with the executable alone: the reference plugins come from the kit. */
-function installExecutable(folder: string): void {
+/** A folder with the executable and the reference plugins that are needed, whatever else the machine's own folder holds. */
+function installPlugins(folder: string): void {
   mkdirSync(folder);
   copyFileSync(pcnk(), join(folder, "pcnk"));
+  for (const name of REFERENCE) copyFileSync(join("/usr/lib/cni", name), join(folder, name));
 }

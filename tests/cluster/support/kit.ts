@@ -28,6 +28,7 @@ export function whyNot(): string | undefined {
 export interface NodeOptions {
   CNI_TEMPLATE?: string;
   CNI_BIN?: string;
+  CNI_BIN_ONLY?: "1";
   KUBE_PROXY?: "0" | "1";
   NODE_ROUTES?: "0" | "1";
   NODE_MASQ?: "0" | "1";
