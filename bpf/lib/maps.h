@@ -139,6 +139,13 @@ struct {
 	__type(value, __u32);
 } monitor_ends SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct monitor_budget);
+} monitor_budget SEC(".maps");
+
 /* No program uses it: the plugin pushes, the agent pops when it is asked for metrics.
  * A queue, because a process that lives for milliseconds adds to it in one atomic step,
  * and because the oldest calls go when no agent runs to read them. */

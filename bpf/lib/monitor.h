@@ -3,7 +3,9 @@
  * reasons that the listener asks for, filtered and sampled here, through a ring buffer.
  *
  * While nobody listens a packet pays for one look at an array. A listener says until when
- * it will be there and renews that; one that was killed is forgotten by itself.
+ * it will be there and renews that; one that was killed is forgotten by itself. It also
+ * says of how many packets it can be told (monitor_budget): in a flood all others cost no
+ * clock, no lock and no copy, but are counted (EVENT_MONITOR_LOST).
  */
 #pragma once
 
@@ -16,6 +18,8 @@
 
 /* Reasons that two words of bits can name. */
 #define MONITOR_REASONS 128
+/* A power of two: every so many packets that there is no budget for, is the listener there? */
+#define MONITOR_LOOK_EVERY 1024
 
 static __always_inline __u32 monitor_end_bits(__be32 addr, __be16 port)
 {
@@ -62,6 +66,34 @@ static __always_inline __u16 monitor_capture(struct __sk_buff *skb, __u8 *head)
 	return 0;
 }
 
+/* Is the listener still there? Else nothing is asked for any more, and packets pay for
+ * one look again. One that was only late says anew what it asks for. */
+static __always_inline bool monitor_listens(struct monitor *asked, __u64 now)
+{
+	if (now <= asked->until)
+		return true;
+	asked->reasons[0] = 0;
+	asked->reasons[1] = 0;
+	return false;
+}
+
+/* Takes one packet off what the listener may be told of. To look for the listener costs
+ * the clock, so those for which nothing is left do it now and then. */
+static __always_inline bool monitor_afford(struct monitor *asked)
+{
+	__u32 zero = 0;
+	struct monitor_budget *budget = bpf_map_lookup_elem(&monitor_budget, &zero);
+
+	if (!budget)
+		return false;
+	budget->left--;
+	if ((__s64)budget->left >= 0)
+		return true;
+	if (!(budget->left & (MONITOR_LOOK_EVERY - 1)))
+		monitor_listens(asked, bpf_ktime_get_ns());
+	return false;
+}
+
 /* Not static: the verifier looks at it once. Returns 1 when the packet should have been
  * told of and there was no room. */
 __noinline int monitor_emit(struct __sk_buff *skb, __u32 reason)
@@ -73,12 +105,14 @@ __noinline int monitor_emit(struct __sk_buff *skb, __u32 reason)
 
 	if (!asked)
 		return 0;
-	now = bpf_ktime_get_ns();
-	if (now > asked->until)
-		return 0;
 	if (asked->sample != 0xffffffff && bpf_get_prandom_u32() > asked->sample)
 		return 0;
 	if (!monitor_wants(skb, asked->ends))
+		return 0;
+	if (!monitor_afford(asked))
+		return 1;
+	now = bpf_ktime_get_ns();
+	if (!monitor_listens(asked, now))
 		return 0;
 	told = bpf_ringbuf_reserve(&monitor_events, sizeof(*told), 0);
 	if (!told)

@@ -285,6 +285,12 @@ struct monitor {
 	__u32 ends; /* bits of monitor_ends that a packet's two ends must have together */
 };
 
+/* How many packets a listener may still be told of, per CPU. The listener fills it up again
+ * and again, by as much as it has time for: a flood is counted, not told of. */
+struct monitor_budget {
+	__u64 left; /* as of a signed number: below 0 it counts those that were not told of */
+};
+
 /* An address that packets are asked for by; port 0: any. The value has a bit for each
  * kind of end: the pod, the service. */
 struct monitor_end {

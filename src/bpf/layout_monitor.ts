@@ -31,6 +31,10 @@ export const monitor = struct("monitor", {
 });
 export type Monitor = ValueOf<typeof monitor>;
 
+/** How many packets a listener may still be told of, on one CPU. */
+export const monitorBudget = struct("monitor_budget", { left: u64 });
+export type MonitorBudget = ValueOf<typeof monitorBudget>;
+
 /** An address that packets are asked for by. */
 export const monitorEnd = struct("monitor_end", {
   addr: ipv4,
@@ -65,6 +69,13 @@ export const MONITOR_END = { POD: 1, SERVICE: 2 } as const;
 export const monitorMaps = {
   monitor: map("monitor", MAP_TYPE.ARRAY, u32, monitor),
   monitor_ends: map("monitor_ends", MAP_TYPE.HASH, monitorEnd, u32),
+  monitor_budget: {
+    name: "monitor_budget",
+    type: MAP_TYPE.PERCPU_ARRAY,
+    key: u32,
+    value: monitorBudget,
+    perCpu: true,
+  },
 } as const;
 
 /** Name of the ring buffer. */
@@ -73,6 +84,7 @@ export const MONITOR_EVENTS = "monitor_events";
 /** Structs for the comparison with BTF. */
 export const monitorStructs: readonly StructCodec<unknown>[] = [
   monitor,
+  monitorBudget,
   monitorEnd,
   monitorEvent,
 ] as readonly StructCodec<unknown>[];

@@ -20,6 +20,7 @@ interface MonitorOptions {
   service?: string;
   flows?: true;
   oneIn: number;
+  rate: number;
   count?: number;
   output: "line" | "json";
   bpffs: string;
@@ -55,6 +56,11 @@ export function monitorCommand() {
         checked(positive),
       ).default(1),
     )
+    .addOption(
+      new Option("--rate <N>", "at most so many a second; of more the number is told").argParser(
+        checked(positive),
+      ).default(1000),
+    )
     .addOption(new Option("-c, --count <N>", "end after so many").argParser(checked(positive)))
     .addOption(
       new Option("-o, --output <FORMAT>", "line or json").choices(["line", "json"] as const)
@@ -85,19 +91,23 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
   const { paint } = streamLook(Deno.stdout);
   const end = new AbortController();
   let left = options.count ?? Infinity;
+  const text = (one: Observation) =>
+    options.output === "json" ? JSON.stringify(plain(one)) : line(one, paint);
   const explained = new Set<string>();
-  const lost = await listen(node, filterOf(node, options), (observation) => {
-    if (left <= 0) return;
-    left--;
-    print(
-      (options.output === "json" ? JSON.stringify(plain(observation)) : line(observation, paint)) +
-        "\n",
-    );
-    if (options.output === "line") explain(node, observation, explained);
-    if (left === 0) end.abort();
+  let shown = 0;
+  const lost = await listen(node, filterOf(node, options), {
+    seen(observations) {
+      const some = observations.slice(0, left);
+      left -= some.length;
+      shown += some.length;
+      if (some.length > 0) print(some.map((one) => `${text(one)}\n`).join(""));
+      if (options.output === "line") some.forEach((one) => explain(node, one, explained));
+      if (left === 0) end.abort();
+    },
+    lost: (packets) => console.error(`pcnk: ${packets} packets more (--rate, --one-in)`),
   }, AbortSignal.any([signal, end.signal]));
-  if (lost > 0) {
-    console.error(`pcnk: ${lost} packets more were not told of: too many at once (--one-in N)`);
+  if (lost > 0 && left > 0) {
+    console.error(`pcnk: ${shown} packets were told of, ${lost} more were not: --rate, --one-in`);
   }
 }
 
@@ -131,7 +141,7 @@ function lock(stateDir: string): Disposable {
 
 function filterOf(
   node: NodeReader,
-  { reason, pod, service, flows, oneIn }: MonitorOptions,
+  { reason, pod, service, flows, oneIn, rate }: MonitorOptions,
 ): MonitorFilter {
   const bad = ({ name, kind }: ReasonInfo) => kind === "drop" || name.startsWith("refused_");
   const wanted = reason ??
@@ -139,6 +149,7 @@ function filterOf(
   return {
     reasons: wanted,
     oneIn,
+    perSecond: rate,
     ...(pod === undefined ? {} : { pod: podAddress(node, pod) }),
     ...(service === undefined
       ? {}

@@ -2,6 +2,7 @@
  * Listens to what becomes of packets: says in the `monitor` map which reasons it asks for, and reads the ring buffer that
  * programs write. One listener a node.
  */
+import { possibleCpus } from "../bpf/codec.ts";
 import { SESSION_FLAG, type SessionKey } from "../bpf/layout.ts";
 import {
   MONITOR_END,
@@ -16,6 +17,7 @@ import { RingBuffer } from "../bpf/ringbuf.ts";
 import { objGet } from "../bpf/syscall.ts";
 import { monotonicNow } from "../linux/clock.ts";
 import { closeFd } from "../linux/libc.ts";
+import { Budget } from "./monitor_budget.ts";
 import { parsePortName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
 import { type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "./packet.ts";
@@ -29,6 +31,16 @@ export interface MonitorFilter {
   service?: string;
   /** One in so many, at random; 1: all. */
   oneIn: number;
+  /** Of at most so many a second, lasting; more may come at once. */
+  perSecond: number;
+}
+
+/** What a listener is called with, after each look at the ring buffer. */
+export interface Listener {
+  /** In the order of their CPUs; of one CPU in the order of time. */
+  seen(observations: Observation[]): void;
+  /** How many packets more were asked for since it was called last, and not told of. At most once a second, never 0. */
+  lost(packets: number): void;
 }
 
 /** What became of a packet. */
@@ -50,43 +62,72 @@ export interface Observation {
 
 /** Nanoseconds after which a listener that was killed is forgotten. */
 const LEASE = 3_000_000_000n;
-/** Milliseconds between looks at the ring buffer: at 100,000 packets a second a fifth of it. */
+/** Milliseconds between looks at the ring buffer. */
 const LOOK_MS = 20;
+/** Milliseconds between renewals of the lease, and between words about what was not told of. */
+const RENEW_MS = 1000;
 
-/** Listens until the signal; returns how many packets it was not told of, for want of room. */
+/** Listens until the signal; returns how many packets it was not told of: too many a second, or no room. */
 export async function listen(
   node: NodeReader,
   filter: MonitorFilter,
-  seen: (observation: Observation) => void,
+  listener: Listener,
   signal: AbortSignal,
 ): Promise<number> {
   const lostBefore = lost(node);
   const fd = objGet(mapPin(node.place.bpffs, MONITOR_EVENTS));
   const ends = endsOf(node, filter);
   const epoch = BigInt(Date.now()) * 1_000_000n - monotonicNow();
+  const found: Observation[] = [];
   try {
     await using ring = RingBuffer.open(fd, (record) => {
       const event = monitorEvent.decode(new DataView(record.buffer), 0);
-      seen(observe(node, event, epoch));
+      found.push(observe(node, event, epoch));
     });
+    const look = () => {
+      const count = ring.consume();
+      if (count > 0) listener.seen(found.splice(0));
+      return count;
+    };
+    const budget = new Budget(filter.perSecond, performance.now());
+    let told = lostBefore;
+    const tell = () => {
+      const now = lost(node);
+      if (now > told) listener.lost(Number(now - told));
+      told = now;
+    };
     ring.forget();
     for (const [end, bits] of ends) node.maps.monitor_ends.set(end, bits);
+    allow(node, budget.left);
     let renewed = -Infinity;
     while (!signal.aborted) {
-      if (performance.now() - renewed > 1000) {
+      if (performance.now() - renewed > RENEW_MS) {
         ask(node, filter, ends.length > 0);
+        if (renewed > 0) tell();
         renewed = performance.now();
       }
-      ring.consume();
+      if (budget.spend(look(), performance.now())) allow(node, budget.left);
       await pause(LOOK_MS, signal);
     }
-    ring.consume();
+    silence(node);
+    look();
   } finally {
-    node.maps.monitor.set(0, { reasons: [0n, 0n], until: 0n, sample: 0, ends: 0 });
+    silence(node);
     for (const [end] of ends) node.maps.monitor_ends.delete(end);
     closeFd(fd);
   }
   return Number(lost(node) - lostBefore);
+}
+
+function allow({ maps }: NodeReader, left: number): void {
+  maps.monitor_budget.set(
+    0,
+    Array.from({ length: possibleCpus() }, () => ({ left: BigInt(left) })),
+  );
+}
+
+function silence({ maps }: NodeReader): void {
+  maps.monitor.set(0, { reasons: [0n, 0n], until: 0n, sample: 0, ends: 0 });
 }
 
 /** Says what is asked for, and that somebody is there for some seconds more. */

@@ -20,6 +20,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "counters",
   // Nobody listens to what is only tried.
   "monitor",
+  "monitor_budget",
 ]);
 /** Of these, what flows have left behind counts: where a client went before, it goes again. */
 const COPIED = ["sessions", "affinity"] as const;

@@ -1,0 +1,32 @@
+/** Of how many packets a listener is told: as many as it has time for (pure). */
+
+/** Packets that the ring buffer has room for, whatever rate is asked for. */
+const ROOM = 8192;
+
+/**
+ * How many packets more a listener may be told of: what it has time for in a second may come at once. The kernel has a
+ * number for each CPU, so that twice as many may come for a moment; then it waits until the rate is right again.
+ */
+export class Budget {
+  #tokens: number;
+  readonly #most: number;
+
+  /** @param now any clock's milliseconds */
+  constructor(readonly perSecond: number, private now: number) {
+    this.#tokens = this.#most = Math.min(perSecond, ROOM);
+  }
+
+  /** For the kernel: a whole number from 0. */
+  get left(): number {
+    return Math.max(0, Math.floor(this.#tokens));
+  }
+
+  /** Takes note of what was told; true when the kernel has to know how many are left now. */
+  spend(count: number, now: number): boolean {
+    const full = this.#tokens === this.#most;
+    const more = this.perSecond * (now - this.now) / 1000;
+    this.now = now;
+    this.#tokens = Math.min(this.#most, this.#tokens - count + more);
+    return count > 0 || !full;
+  }
+}
