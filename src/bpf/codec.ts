@@ -171,6 +171,21 @@ export function pad(codec: Codec<unknown> | Codec<number>): Pad {
   };
 }
 
+/** Bytes as they are; what is decoded is a copy. */
+export function bytes(size: number): Codec<Uint8Array<ArrayBuffer>> {
+  return {
+    name: `u8[${size}]`,
+    size,
+    align: 1,
+    encode(value, view, offset) {
+      if (value.length !== size) throw new RangeError(`${value.length} bytes for u8[${size}]`);
+      new Uint8Array(view.buffer, view.byteOffset + offset, size).set(value);
+    },
+    decode: (view, offset) =>
+      Uint8Array.from(new Uint8Array(view.buffer, view.byteOffset + offset, size)),
+  };
+}
+
 /** A fixed-size array. */
 export function array<T>(codec: Codec<T>, length: number): Codec<T[]> {
   const { size } = codec;

@@ -2,6 +2,7 @@
 import {
   array,
   be16,
+  bytes,
   ipv4,
   pad,
   struct,
@@ -9,7 +10,6 @@ import {
   u16,
   u32,
   u64,
-  u8,
   type ValueOf,
 } from "./codec.ts";
 import { map } from "./descriptor.ts";
@@ -58,7 +58,7 @@ export const monitorEvent = struct("monitor_event", {
   captured: u16,
   reserved: pad(u32),
   /** As the frame left the program: translated, if it was. */
-  head: array(u8, MONITOR_HEAD),
+  head: bytes(MONITOR_HEAD),
 });
 export type MonitorEvent = ValueOf<typeof monitorEvent>;
 

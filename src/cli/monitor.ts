@@ -2,6 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { join } from "node:path";
 import { LockedError, lockFile } from "../agent/lock.ts";
+import { giveWay } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
@@ -59,7 +60,7 @@ export function monitorCommand() {
     .addOption(
       new Option("--rate <N>", "at most so many a second; of more the number is told").argParser(
         checked(positive),
-      ).default(1000),
+      ).default(250),
     )
     .addOption(new Option("-c, --count <N>", "end after so many").argParser(checked(positive)))
     .addOption(
@@ -95,6 +96,7 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
     options.output === "json" ? JSON.stringify(plain(one)) : line(one, paint);
   const explained = new Set<string>();
   let shown = 0;
+  giveWay(); // to the packets that are listened to
   const lost = await listen(node, filterOf(node, options), {
     seen(observations) {
       const some = observations.slice(0, left);

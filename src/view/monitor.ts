@@ -63,7 +63,7 @@ export interface Observation {
 /** Nanoseconds after which a listener that was killed is forgotten. */
 const LEASE = 3_000_000_000n;
 /** Milliseconds between looks at the ring buffer. */
-const LOOK_MS = 20;
+const LOOK_MS = 50;
 /** Milliseconds between renewals of the lease, and between words about what was not told of. */
 const RENEW_MS = 1000;
 
@@ -179,7 +179,7 @@ function endsOf(node: NodeReader, { pod, service }: MonitorFilter): [MonitorEnd,
 }
 
 function observe(node: NodeReader, event: MonitorEvent, epoch: bigint): Observation {
-  const flow = readPacket(Uint8Array.from(event.head.slice(0, event.captured)));
+  const flow = readPacket(event.head.subarray(0, event.captured));
   const observation: Observation = {
     time: Number((event.time + epoch) / 1_000_000n),
     reason: reasons[event.reason] ?? reasons[0],

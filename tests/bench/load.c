@@ -5,6 +5,7 @@
  *
  *   load [-g CGROUP] [-n NETNS] [-c CPU] serve|sink PORT
  *   load [-g CGROUP] [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk|flood [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES]
+ *        [-r RATE]
  *        ADDR PORT
  *   load [-i FILE] [-o FILE] exec PROGRAM ARGS...
  *
@@ -17,7 +18,7 @@
  *          (-k, default 1) after the one before
  * connect  connect alone is timed, then the connection is reset; -a as above
  * bulk     one TCP stream for -t ms, counted by the receiver
- * flood    one UDP socket sends as much as it can, for -t ms
+ * flood    one UDP socket sends as much as it can, for -t ms; with -r N, N packets a second
  * exec     one process: time from fork to end, peak memory; standard input and output are files
  *
  * Sockets use cubic where the kernel has it: bbr paces, which measures timers.
@@ -49,7 +50,7 @@ static struct {
 	const char *mode;
 	in_addr_t addr; /* host byte order */
 	uint16_t port;
-	unsigned addresses, step, ms, warmup_ms, size;
+	unsigned addresses, step, ms, warmup_ms, size, rate;
 } opt = { .addresses = 1, .step = 1, .ms = 1000, .warmup_ms = 100, .size = 1 };
 
 static char buffer[BULK_CHUNK];
@@ -326,6 +327,15 @@ static void run_bulk(void)
 	       (end - start) / 1e9, received / ((end - start) / 1e9));
 }
 
+/* Sleeps until so many packets are due by the rate that is asked for. */
+static void pace(uint64_t start, uint64_t count)
+{
+	uint64_t due = start + count * 1000000000ull / opt.rate;
+	struct timespec at = { .tv_sec = due / 1000000000, .tv_nsec = due % 1000000000 };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 static void run_flood(void)
 {
 	static struct mmsghdr messages[FLOOD_BATCH];
@@ -335,8 +345,11 @@ static void run_flood(void)
 
 	for (int i = 0; i < FLOOD_BATCH; i++)
 		messages[i].msg_hdr = (struct msghdr){ .msg_iov = &part, .msg_iovlen = 1 };
-	while (now_ns() < end)
+	while (now_ns() < end) {
 		count += check(sendmmsg(fd, messages, FLOOD_BATCH, 0), "sendmmsg");
+		if (opt.rate)
+			pace(start, count);
+	}
 	end = now_ns();
 	printf("{\"count\":%llu,\"seconds\":%.6f,\"rate\":%.1f}\n", (unsigned long long)count,
 	       (end - start) / 1e9, count / ((end - start) / 1e9));
@@ -407,7 +420,7 @@ static void parse_client(int argc, char **argv)
 	struct in_addr addr;
 
 	optind = 1;
-	while ((c = getopt(argc, argv, "+a:k:t:w:s:")) != -1) {
+	while ((c = getopt(argc, argv, "+a:k:t:w:s:r:")) != -1) {
 		unsigned value = strtoul(optarg ? optarg : "", NULL, 10);
 
 		switch (c) {
@@ -416,6 +429,7 @@ static void parse_client(int argc, char **argv)
 		case 't': opt.ms = value; break;
 		case 'w': opt.warmup_ms = value; break;
 		case 's': opt.size = value; break;
+		case 'r': opt.rate = value; break;
 		default: usage();
 		}
 	}

@@ -67,11 +67,18 @@ export async function measure(
   mode: Mode,
   place: Place,
   target: Target,
-  options: { ms: number; warmupMs?: number; bytes?: number; signal: AbortSignal },
+  options: {
+    ms: number;
+    warmupMs?: number;
+    bytes?: number;
+    /** Packets a second of `flood`; 0, the default: as many as it can. */
+    rate?: number;
+    signal: AbortSignal;
+  },
 ): Promise<Figures> {
-  const { ms, warmupMs = 50, bytes = 1, signal } = options;
+  const { ms, warmupMs = 50, bytes = 1, rate = 0, signal } = options;
   const { addr, port, addresses = 1, step = 1 } = target;
-  const flags = { "-t": ms, "-w": warmupMs, "-s": bytes, "-a": addresses, "-k": step };
+  const flags = { "-t": ms, "-w": warmupMs, "-s": bytes, "-a": addresses, "-k": step, "-r": rate };
   const words = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)]);
   const output = await new Deno.Command(program, {
     args: [...inPlace(place), mode, ...words, addr, String(port)],

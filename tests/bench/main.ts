@@ -23,6 +23,7 @@ import { buildLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { manyServices } from "./many_services.ts";
 import type { Context, Measure } from "./measure.ts";
+import { monitor } from "./monitor.ts";
 import { nodePort, nodePortUdp } from "./node_port.ts";
 import { reprogram } from "./reprogram.ts";
 import type { Result } from "./result.ts";
@@ -44,6 +45,7 @@ const MEASURES: readonly Measure[] = [
   direct,
   nodePort,
   nodePortUdp,
+  monitor,
   host,
   firstPacket,
   load,
