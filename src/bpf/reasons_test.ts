@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readArtifact } from "./artifacts.ts";
 import { parseEnum } from "./btf.ts";
 import { maps } from "./layout.ts";
+import { reasonTables } from "../../tests/support/reasons_page.ts";
 import { reasonIndex, reasons } from "./reasons.ts";
 
 Deno.test("reasons has the names and numbers of the programs' enum reason", () => {
@@ -20,4 +21,9 @@ Deno.test("reasons has each name once, with its kind in front", () => {
 Deno.test("reasonIndex() finds a reason's place in the counters map", () => {
   assert.equal(reasonIndex("pass_runt"), 1);
   assert(reasonIndex("event_backend_missing") < 64, `${maps.counters.name} has 64 elements`);
+});
+
+Deno.test("docs/reasons.md has every reason with its meaning", () => {
+  const page = Deno.readTextFileSync(new URL("../../docs/reasons.md", import.meta.url));
+  assert.ok(page.endsWith(reasonTables()), `its tables are to be:\n${reasonTables()}`);
 });

@@ -102,8 +102,16 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
       const some = observations.slice(0, left);
       left -= some.length;
       shown += some.length;
-      if (some.length > 0) print(some.map((one) => `${text(one)}\n`).join(""));
-      if (options.output === "line") some.forEach((one) => explain(node, one, explained));
+      let lines = ""; // one write for many: a write a packet would cost more than all else
+      for (const one of some) {
+        lines += `${text(one)}\n`;
+        const hint = options.output === "line" ? explanation(node, one, explained) : undefined;
+        if (hint === undefined) continue;
+        print(lines);
+        lines = "";
+        console.error(`  → ${hint}`);
+      }
+      print(lines);
       if (left === 0) end.abort();
     },
     lost: (packets) => console.error(`pcnk: ${packets} packets more (--rate, --one-in)`),
@@ -117,17 +125,20 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
 const EXPLAINED = 20;
 
 /** Says of each reason once, and of a refusal for each Service, what it means; on standard error, for it is no packet. */
-function explain(node: NodeReader, observation: Observation, explained: Set<string>): void {
+function explanation(
+  node: NodeReader,
+  observation: Observation,
+  explained: Set<string>,
+): string | undefined {
   const { reason, flow } = observation;
   const refused = reason.name.startsWith("refused_");
   const about = refused && flow !== undefined
     ? `${reason.name} ${flow.src}:${flow.sport}`
     : reason.name;
   // Before anything is read: there may be a hundred thousand packets a second.
-  if (explained.size >= EXPLAINED || explained.has(about)) return;
+  if (explained.size >= EXPLAINED || explained.has(about)) return undefined;
   explained.add(about);
-  const hint = reasonHint(node, observation);
-  if (hint !== undefined) console.error(`  → ${hint}`);
+  return reasonHint(node, observation);
 }
 
 /** The ring buffer has one reader: a second one would take packets from the first. */

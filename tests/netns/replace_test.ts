@@ -7,6 +7,7 @@ import { BpfMap } from "../../src/bpf/map.ts";
 import { dupFd } from "../../src/linux/libc.ts";
 import { withNetns } from "../../src/linux/netns.ts";
 import { CLANG, compile } from "../support/clang.ts";
+import { startFlood } from "../support/flood.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
 
@@ -76,28 +77,4 @@ for (const mode of ["tcx", "clsact"] as const) {
       assert.equal(first + second, BigInt(sent), `${replacements} replacements`);
     },
   });
-}
-
-async function startFlood(netnsPath: string, address: string) {
-  const worker = new Worker(new URL("../support/flood_worker.ts", import.meta.url), {
-    type: "module",
-  });
-  const stop = new SharedArrayBuffer(4);
-  const answer = () =>
-    new Promise<unknown>((resolve, reject) => {
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = (event) => reject(new Error(event.message));
-    });
-  const started = answer();
-  worker.postMessage({ netnsPath, address, stop });
-  assert.equal(await started, "started");
-  const total = answer();
-  return {
-    async stop(): Promise<number> {
-      Atomics.store(new Int32Array(stop), 0, 1);
-      const sent = await total as number;
-      worker.terminate();
-      return sent;
-    },
-  };
 }
