@@ -33,6 +33,7 @@ export function eventFilter(params: URLSearchParams): MonitorFilter {
   return {
     reasons: wanted !== null ? named : params.get("flows") === "1" ? known : bad,
     oneIn: Number(oneIn),
+    perSecond: MOST * 1000 / EVERY_MS,
     ...(service === null ? {} : { service }),
   };
 }
@@ -56,7 +57,7 @@ export function eventStream(
         }
       };
       const timer = setInterval(() => {
-        if (pending.events.length === 0) return say(": still here\n\n");
+        if (pending.events.length === 0 && pending.more === 0) return say(": still here\n\n");
         say(`data: ${JSON.stringify(pending)}\n\n`);
         pending = { events: [], more: 0 };
       }, EVERY_MS);
@@ -75,9 +76,14 @@ export function eventStream(
 
   async function follow() {
     using node = new NodeReader(place);
-    await listen(node, filter, (observation) => {
-      if (pending.events.length < MOST) pending.events.push(eventOf(observation));
-      else pending.more++;
+    await listen(node, filter, {
+      seen(observations) {
+        for (const observation of observations) {
+          if (pending.events.length < MOST) pending.events.push(eventOf(observation));
+          else pending.more++;
+        }
+      },
+      lost: (packets) => void (pending.more += packets),
     }, until);
   }
 }
