@@ -1,7 +1,7 @@
 /** `pcnk trace` in a lab: it says what the node's programs do, also after the maps were altered behind the agent's back. */
 import assert from "node:assert/strict";
 import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
-import { openDataPlane } from "../../src/bpf/dataplane.ts";
+import { type DataPlane, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
@@ -30,6 +30,34 @@ async function trace(lab: LabHandle, ...args: string[]): Promise<Trace & { code:
   return { code, ...JSON.parse(out) };
 }
 
+/** Everything in the maps but what living traffic and time change by themselves: sessions, counters, and names for people. */
+function dump({ maps }: DataPlane): string[] {
+  const quiet = [
+    "services",
+    "backends",
+    "endpoints",
+    "config",
+    "affinity",
+    "maglev",
+    "fragments",
+  ] as const;
+  const network = [
+    "remotes",
+    "uplinks",
+    "node_addrs",
+    "vteps",
+    "no_masquerade",
+    "source_ranges",
+  ] as const;
+  const monitor = ["monitor", "monitor_ends", "monitor_budget"] as const;
+  const text = (_: string, value: unknown) => typeof value === "bigint" ? `${value}n` : value;
+  return [...quiet, ...network, ...monitor].flatMap((name) =>
+    (maps[name] as { entries(): unknown[] }).entries().map((entry) =>
+      `${name} ${JSON.stringify(entry, text)}`
+    )
+  ).sort();
+}
+
 Deno.test({
   name: "pcnk trace follows packets of every kind, and changes nothing",
   ignore,
@@ -42,6 +70,11 @@ Deno.test({
     try {
       using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
       const before = plane.maps.sessions.keys().length;
+      // A service with affinity: a client of its would be remembered.
+      const [sticky, kept] = plane.maps.services.entries()
+        .find(([{ addr, proto }]) => addr === "10.96.1.1" && proto === 6)!;
+      plane.maps.services.set(sticky, { ...kept, affinity_seconds: 100 });
+      const maps = dump(plane);
       const [own, other] = ["10.244.1.2", "10.244.2.2"];
       const outside = lab.store.plan.outside.address;
       const node = lab.store.plan.nodes[0]!.address;
@@ -77,6 +110,7 @@ Deno.test({
         assert.deepEqual(met, reasons, words);
       }
       assert.equal(plane.maps.sessions.keys().length, before, "a trace left a session");
+      assert.deepEqual(dump(plane), maps, "a trace changed a map");
 
       // The agent must not mend what comes now.
       await lab.stopAgent("node1", true);
@@ -92,6 +126,12 @@ Deno.test({
       assert.deepEqual([wrong.code, wrong.out], [2, ""]);
       assert.match(wrong.err, /no pod default\/nobody on this node/);
       assert.equal((await run(lab, own, `${other}:99999`)).code, 2);
+      for (const dst of ["fd00::1", "[fd00::1]:80", "www.example.org:80", "no/such/name"]) {
+        const { code, out, err } = await run(lab, own, dst);
+        assert.deepEqual([code, out], [2, ""], `${dst}: ${err}`);
+        assert.ok(err.includes(dst), `${dst}: ${err}`);
+        assert.doesNotMatch(err, /\bat .*\.ts:|Error:.*\n\s+at /, "no stack at a user");
+      }
     } finally {
       await downLab(name);
     }
