@@ -38,6 +38,7 @@
 #include "lib/backend.h"
 #include "lib/node_addrs.h"
 #include "lib/session.h"
+#include "lib/session_create.h"
 #include "lib/yield.h"
 #include "lib/deliver.h"
 #include "lib/nat.h"

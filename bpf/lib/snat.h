@@ -12,7 +12,7 @@
 #include "config.h"
 #include "hash.h"
 #include "service.h"
-#include "session.h"
+#include "session_create.h"
 
 static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
 					 __u32 proto)
