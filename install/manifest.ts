@@ -58,6 +58,12 @@ export const manifestKeys: SetRules = {
     nodeName: "every node has its own, from its Node object",
     manifests: "the DaemonSet's agent reads the Kubernetes API",
     kubeconfig: "the DaemonSet's agent uses its ServiceAccount",
+    ...Object.fromEntries(
+      ["etcd.ca", "etcd.cert", "etcd.key", "etcd.passwordFile"].map((key) => [
+        key,
+        "it names a file, and the DaemonSet's pods have none of the node's; print the manifest without it and add a Secret",
+      ]),
+    ),
   },
 };
 

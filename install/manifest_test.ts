@@ -43,6 +43,12 @@ Deno.test("manifest() has what a DaemonSet of a network provider needs, and no m
   }
 });
 
+Deno.test("manifest() refuses settings that name files which its pods do not have", () => {
+  for (const key of ["etcd.ca", "etcd.cert", "etcd.key", "etcd.passwordFile", "kubeconfig"]) {
+    assert.throws(() => objects(`${key}=/etc/ssl/a.pem`), new RegExp(key.replace(".", "\\.")));
+  }
+});
+
 Deno.test("manifest() has a namespace of its own made, and lets privileged pods in there", () => {
   const all = objects("namespace=net");
   const labels = find(all, "Namespace").metadata.labels;

@@ -1,6 +1,6 @@
 /** `pcnk bench`: how fast it is on this machine, and against what else there is. */
 import { Argument, Command, Option } from "@commander-js/extra-typings";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { checkCount, checkLabName } from "../lab/plan.ts";
@@ -86,6 +86,7 @@ export function benchCommand() {
       if (options.redraw !== undefined) return output(readReport(options.redraw), options);
       requireRoot();
       checkPods(options);
+      checkOutputs(options);
       await (options.at === undefined ? bench(options) : serveIn(options.at, options));
     })
     .addCommand(serveCommand(), { hidden: true })
@@ -240,6 +241,23 @@ function output(report: Report, { out, json }: Pick<Options, "out" | "json">): v
   save(join(out, "report.json"), text);
   const files = renderReport(report, out);
   console.error(`wrote ${join(out, "report.json")}, ${files[0]} and ${files.length - 1} pictures`);
+}
+
+/**
+ * Before anything is measured: hours of work are not to be lost for a slip.
+ * @throws {UsageError} when a file cannot be written where it is wanted
+ */
+function checkOutputs({ out, json }: Pick<Options, "out" | "json">): void {
+  if (out !== undefined && existsSync(out) && !statSync(out).isDirectory()) {
+    throw new UsageError(`--out ${out} is no directory`);
+  }
+  if (json === undefined || json === "-") return;
+  if (existsSync(json) && statSync(json).isDirectory()) {
+    throw new UsageError(`--json ${json} is a directory`);
+  }
+  if (!existsSync(dirname(json))) {
+    throw new UsageError(`--json ${json}: there is no directory ${dirname(json)}`);
+  }
 }
 
 function save(path: string, text: string): void {

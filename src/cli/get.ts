@@ -1,5 +1,6 @@
 /** `pcnk get`: what the kernel's maps hold, in kubectl's habits. */
 import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import process from "node:process";
 import { cells, columnsOf, type Format, formatRows, FORMATS } from "../view/format.ts";
 import { NodeReader } from "../view/node.ts";
 import { hintOf } from "../view/hint.ts";
@@ -113,6 +114,8 @@ function show(resource: Resource, filter: Filter, options: GetOptions): void {
   }
   const hint = isTable ? hintOf(node, resource, rows, filter) : undefined;
   if (hint !== undefined) console.error(hint);
+  // As kubectl: what is asked for by its name is not there.
+  if (rows.length === 0 && filter.names.length > 0) process.exitCode = 1;
 }
 
 /** Prints what came, changed and went, until the signal. */

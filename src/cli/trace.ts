@@ -80,6 +80,7 @@ interface Call {
 function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flow {
   const given = protocol?.toUpperCase() as Flow["protocol"] | undefined;
   const from = sourceOf(node, src);
+  const outside = node.maps.endpoints.get({ addr: from }) === undefined;
   const [, address = "", text] = /^([\d.]+)(?::(\d+))?$/.exec(dst) ?? [];
   if (parseIpv4(address) !== undefined) {
     const chosen = given ?? (text === undefined ? "ICMP" : "TCP");
@@ -90,7 +91,7 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
     if (dport > 65535) throw new UsageError(`${dst}: ports go up to 65535`);
     return { protocol: chosen, src: from, dst: address, sport: sourcePort, dport };
   }
-  const service = findService(node, dst);
+  const service = findService(node, dst, outside);
   if (service === undefined) {
     const names = readServices(node, { names: [] }).map(({ name }) => name);
     const wanted = dst.includes("/") ? dst : `default/${dst}`;
@@ -113,13 +114,29 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
 
 /** The address of a pod by its name, or the address itself. */
 function sourceOf(node: NodeReader, text: string): string {
-  if (parseIpv4(text) !== undefined) return text;
+  if (parseIpv4(text) !== undefined) return checkAddress(node, text);
   const wanted = text.includes("/") ? text : `default/${text}`;
   for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
   const names = [...node.pods.values()].map(({ pod }) => pod);
   throw new UsageError(
     `there is no pod ${wanted} on this node (${meantOr("pcnk get endpoints", wanted, names)})`,
   );
+}
+
+/** @throws {UsageError} for an address whose packets no program of this node sees first */
+function checkAddress(node: NodeReader, address: string): string {
+  if (node.maps.endpoints.get({ addr: address })) return address;
+  if (address.startsWith("127.") || node.nl.addrs().some((one) => one.address === address)) {
+    throw new UsageError(
+      `${address} is this node itself: its processes' connections are translated when they connect, before there is a packet; ask from a pod or from outside`,
+    );
+  }
+  const remote = node.maps.remotes.get({ prefixlen: 32, addr: address });
+  if (remote !== undefined) {
+    const name = node.nodeName(remote.via) ?? remote.via;
+    throw new UsageError(`${address} is a pod's on node ${name}: its packets are decided there`);
+  }
+  return address;
 }
 
 /** The name that was probably meant, or the command that lists them. */

@@ -1,10 +1,11 @@
 /** `pcnk ui`: what the other commands show, as a page in a browser. */
 import { Command, Option } from "@commander-js/extra-typings";
+import { existsSync } from "node:fs";
 import { parseListen, serveUi } from "../ui/serve.ts";
 import { concludeService } from "./describe.ts";
 import { placeOption } from "./options.ts";
 import { SignalError, untilSignal } from "./signals.ts";
-import { checked } from "./usage.ts";
+import { checked, UsageError } from "./usage.ts";
 
 /** The `ui` subcommand. */
 export function uiCommand() {
@@ -28,6 +29,11 @@ export function uiCommand() {
     .action(({ listen, allowRemote, kubeconfig, manifests, bpffs, stateDir }) => {
       if (Deno.uid() !== 0) {
         throw new Error("pcnk ui reads the kernel's maps: it must run as root");
+      }
+      for (const [flag, path] of [["--kubeconfig", kubeconfig], ["--manifests", manifests]]) {
+        if (path !== undefined && !existsSync(path)) {
+          throw new UsageError(`${flag} ${path} is not there`);
+        }
       }
       const where = {
         bpffs,

@@ -96,7 +96,7 @@ ${
     `| \`${name}\` | \`${annotation}\` | \`${
       etcdKey("NODE", name).replace("NODE", "&lt;node&gt;")
     }\` | ${values} | ${help} |`
-  ).join("\n").replaceAll("&lt;", "<")
+  ).join("\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">")
 }
 
 \`\`\`sh

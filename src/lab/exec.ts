@@ -35,8 +35,16 @@ export async function execAt(store: LabStore, place: Place, where: string, comma
 /** What a command may want to know of where it runs. */
 function environment(store: LabStore, where: string): Record<string, string> {
   const lab = store.plan.options.name;
+  // So that `pcnk` there is the lab's own.
+  const PATH = `${store.plan.bin}:${Deno.env.get("PATH") ?? "/usr/sbin:/usr/bin:/sbin:/bin"}`;
   const node = store.plan.nodes.find(({ name }) => name === where);
-  if (where === store.plan.outside.name) return { PCNK_LAB: lab };
-  if (!node) return { PCNK_LAB: lab, PCNK_POD: where };
-  return { PCNK_LAB: lab, PCNK_NODE: where, PCNK_BPFFS: node.bpffs, PCNK_STATE_DIR: node.dir };
+  if (where === store.plan.outside.name) return { PATH, PCNK_LAB: lab };
+  if (!node) return { PATH, PCNK_LAB: lab, PCNK_POD: where };
+  return {
+    PATH,
+    PCNK_LAB: lab,
+    PCNK_NODE: where,
+    PCNK_BPFFS: node.bpffs,
+    PCNK_STATE_DIR: node.dir,
+  };
 }

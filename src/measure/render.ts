@@ -14,6 +14,7 @@ export function readReport(file: string): Report {
   try {
     value = JSON.parse(readFileSync(file, "utf8"));
   } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") throw new Error(`${file} is not there`);
     throw new Error(`${file}: ${(error as Error).message}`);
   }
   const wrong = flaw(value);

@@ -14,7 +14,8 @@ export async function agentFindings(stateDir: string, timeoutMs: number): Promis
     file = readAgentFile(stateDir);
   } catch {
     const text = `does not run (nothing in ${stateDir}/agent.json)`;
-    return [{ part, health: "warn", text, next: LOGS }];
+    const next = `${LOGS}; on a node that never had one: pcnk install, or pcnk manifest`;
+    return [{ part, health: "warn", text, next }];
   }
   if (!isAgent(file.pid)) {
     const text = `does not run: process ${file.pid} ended without a word`;

@@ -3,6 +3,7 @@
  * it has left what this node decides about.
  */
 import { placePrograms } from "../bpf/places.ts";
+import { SCOPE } from "../bpf/layout.ts";
 import { TC_ACT } from "../bpf/testrun.ts";
 import type { ReasonInfo } from "../bpf/reasons.ts";
 import { parsePortName, protocolName } from "./names.ts";
@@ -203,11 +204,16 @@ export interface NamedTarget {
 }
 
 /** Looks a Service up in the kernel, by its name; its ClusterIP before other addresses. @throws Error naming choices */
-export function findService(node: NodeReader, text: string): NamedTarget | undefined {
+export function findService(
+  node: NodeReader,
+  text: string,
+  fromOutside = false,
+): NamedTarget | undefined {
   const [, namespace = "default", name, port, protocol] =
     /^(?:([a-z0-9.-]+)\/)?([a-z][a-z0-9-]*)(?::(\d+)(?:\/(tcp|udp))?)?$/i.exec(text) ?? [];
   if (name === undefined) return undefined;
-  const found = node.maps.services.entries().flatMap(([key, { id }]) => {
+  const scope = fromOutside ? SCOPE.EXTERNAL : SCOPE.CLUSTER;
+  const all = node.maps.services.entries().flatMap(([key, { id }]) => {
     const named = parsePortName(node.portName(id));
     const same = named.service === name && named.namespace === namespace && key.port > 0 &&
       key.addr !== "0.0.0.0" && (port === undefined || named.port === Number(port)) &&
@@ -219,8 +225,15 @@ export function findService(node: NodeReader, text: string): NamedTarget | undef
       address: key.addr,
       port: key.port,
       protocol: protocolName(key.proto) as "TCP" | "UDP",
+      scope: key.scope,
     }];
   });
+  const found = all.filter((one) => one.scope === scope);
+  if (found.length === 0 && all.length > 0 && fromOutside) {
+    throw new Error(
+      `${namespace}/${name} has no address for clients outside the cluster: no load balancer's and no external one; of its NodePort give the node's address and that port`,
+    );
+  }
   const tcpFirst = found.sort((a, b) =>
     a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : a.port - b.port
   );

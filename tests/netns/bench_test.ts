@@ -104,6 +104,30 @@ Deno.test("pcnk bench measures between two pods as they are", options, async () 
   });
 });
 
+Deno.test("pcnk bench asks first where its report can be written", options, async () => {
+  const file = Deno.makeTempFileSync();
+  try {
+    const wrong: [string[], RegExp][] = [
+      [["--out", file], /--out .* is no directory/],
+      [["--json", "/nowhere/r.json"], /there is no directory \/nowhere/],
+      [["--json", "/tmp"], /--json \/tmp is a directory/],
+      [["--from", "a/b"], /--from and --to belong together/],
+      [["--only", "speed"], /there is no measure "speed"; there are tcp, /],
+      [["--peers", "cilium"], /there is no peer "cilium"/],
+    ];
+    for (const [args, why] of wrong) {
+      const { code, stderr } = await runPcnk("bench", ...args);
+      match(stderr, why);
+      equal(code, 2, stderr);
+    }
+    const gone = await runPcnk("bench", "--redraw", "/nowhere/r.json");
+    equal(gone.code, 1);
+    match(gone.stderr, /^pcnk: \/nowhere\/r\.json is not there$/m);
+  } finally {
+    Deno.removeSync(file);
+  }
+});
+
 /** `namespace/name` as the error lists it. */
 function podName(list: string, name: string): string | undefined {
   return new RegExp(`[^ ,]*/${name}\\b`).exec(list)?.[0];

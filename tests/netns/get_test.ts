@@ -240,7 +240,7 @@ test("get says what is wrong with the call, and what is not there", async ({ get
   assert.deepEqual([none.code, none.out], [1, ""]);
   assert.match(none.err, /^pcnk: no data plane is installed at \/nowhere/);
   assert.deepEqual(await get("services", "nobody"), {
-    code: 0,
+    code: 1,
     out: "",
     err: "no services found\n",
   });

@@ -118,6 +118,19 @@ Deno.test({
         .find(([{ addr, proto }]) => addr === "10.96.1.2" && proto === 6)!;
       plane.maps.services.set(key, { ...entry, count: 0 });
       assert.equal((await trace(lab, "pod1-1", "echo-node2")).outcome, "refused");
+      const [node1] = lab.store.plan.nodes;
+      const notSeenHere: [src: string, dst: string, why: RegExp][] = [
+        [node1!.address, "echo", /is this node itself/],
+        ["127.0.0.1", "echo", /is this node itself/],
+        [node1!.gateway, "echo", /is this node itself/],
+        [other, "echo", /is a pod's on node node2/],
+        ["198.51.100.10", "echo", /has no address for clients outside/],
+      ];
+      for (const [src, dst, why] of notSeenHere) {
+        const { code, out, err } = await run(lab, src, dst);
+        assert.ok(code > 0 && out === "", `${src} ${dst}: ${out}`);
+        assert.match(err, why);
+      }
       plane.maps.remotes.delete({ prefixlen: 24, addr: "10.244.2.0" });
       const lost = await trace(lab, own, `${other}:8080`);
       assert.deepEqual(lost.hops[0]!.reasons, ["pass_no_service"]);
