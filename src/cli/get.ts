@@ -3,7 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from "@commander-js/e
 import process from "node:process";
 import { cells, columnsOf, type Format, formatRows, FORMATS } from "../view/format.ts";
 import { NodeReader } from "../view/node.ts";
-import { hintOf } from "../view/hint.ts";
+import { hintOf, isKnown } from "../view/hint.ts";
 import { findResource, resources } from "../view/resources.ts";
 import type { Filter, Resource } from "../view/resource.ts";
 import { columns, streamLook } from "../view/terminal.ts";
@@ -115,7 +115,7 @@ function show(resource: Resource, filter: Filter, options: GetOptions): void {
   const hint = isTable ? hintOf(node, resource, rows, filter) : undefined;
   if (hint !== undefined) console.error(hint);
   // As kubectl: what is asked for by its name is not there.
-  if (rows.length === 0 && filter.names.length > 0) process.exitCode = 1;
+  if (rows.length === 0 && !isKnown(node, resource, filter)) process.exitCode = 1;
 }
 
 /** Prints what came, changed and went, until the signal. */

@@ -31,6 +31,18 @@ export function reasonHint(node: NodeReader, { reason, flow }: Observation): str
   return service === undefined ? text : `${text}; pcnk describe service ${service.name} says why`;
 }
 
+/** False when something was asked for by a name that nothing has; a Service without backends is known all the same. */
+export function isKnown(node: NodeReader, resource: Resource, filter: Filter): boolean {
+  if (filter.names.length === 0) return true;
+  if (resource.name !== "backends") return resource.read(node, filter).length > 0;
+  const named = filter.names.map((name) =>
+    name.includes("/") ? name : `${filter.namespace ?? "default"}/${name}`
+  );
+  return readServices(node, { names: [] }).some(({ name, service }) =>
+    named.includes(name) || filter.names.includes(service)
+  );
+}
+
 function emptyHint(node: NodeReader, resource: Resource, filter: Filter): string {
   const found = `no ${resource.name} found`;
   if (resource.name !== "backends" && resource.name !== "services") {

@@ -100,7 +100,7 @@ Deno.test("pcnk lab up, test, exec, status, down", options, async (t) => {
       assert.match(outside.stdout, /198\.51\.100\.10\/24/);
       const itself = await runPcnk("lab", "exec", ...of, "node1", "--", "pcnk", "get", "services");
       assert.equal(itself.code, 0, itself.stderr);
-      assert.match(itself.stdout, /^default\/echo /m);
+      assert.match(itself.stdout, /^default +echo +80\/TCP /m);
       const killed = await runPcnk("lab", "exec", ...of, "pod1-1", "--", "sh", "-c", "kill -9 $$");
       assert.equal(killed.code, 137, killed.stderr);
       const nowhere = await runPcnk("lab", "exec", ...of, "pod9", "--", "true");
