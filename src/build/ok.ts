@@ -27,6 +27,9 @@ interface Count {
   skipped: number;
 }
 
+/** What failed, and the first words of why: told once more before the last line, as logs are cut in the middle. */
+const failed: string[] = [];
+
 interface Stage {
   name: string;
   run(): Promise<Count>;
@@ -96,9 +99,12 @@ async function tests(deno: string, paths: string[]): Promise<Count> {
   const before = snapshot();
   const { ok, output } = await spawn(deno, ["test", "-A", "--no-check", ...paths]);
   const count = summary(output, ok);
+  failed.push(...failures(output));
   const left = leftovers(before, snapshot());
   if (left.length > 0) {
-    console.log(`left behind on the machine:\n  ${left.join("\n  ")}`);
+    const told = `left behind on the machine:\n  ${left.join("\n  ")}`;
+    console.log(told);
+    failed.push(told);
     count.failed += 1;
   }
   return count;
@@ -111,6 +117,23 @@ export function summary(output: string, ok: boolean): Count {
   const count = { passed: read("passed"), failed: read("failed"), skipped: read("ignored") };
   if (!ok && count.failed === 0) count.failed = 1;
   return count;
+}
+
+/** Lines of a failure that are told again, and characters of each. */
+const FAILURE_LINES = 16;
+const FAILURE_WIDTH = 240;
+
+/** The heads of what Deno tells below ` ERRORS `: a test's name, where it is, and the beginning of its error. */
+export function failures(output: string): string[] {
+  return output.split(/^ ERRORS $/m).slice(1).flatMap((part) => {
+    const [errors = ""] = part.split(/^ FAILURES $/m);
+    return errors.split(/\n(?=\S.* => \.{0,2}\/)/).filter((text) => text.trim() !== "").map((
+      text,
+    ) =>
+      text.trim().split("\n").slice(0, FAILURE_LINES)
+        .map((line) => line.slice(0, FAILURE_WIDTH)).join("\n")
+    );
+  });
 }
 
 /** Checks and unit tests on the newest Deno, so that the pinned version can move. */
@@ -161,6 +184,7 @@ async function main(): Promise<void> {
     // Nothing after a failed build can say anything.
     if (name === "build" && count.failed > 0) break;
   }
+  if (failed.length > 0) console.log(`\n── failed\n${failed.join("\n\n")}`);
   console.log(`\n${lines.join("\n")}\n`);
   const skipped = total.skipped ? `, ${total.skipped} skipped` : "";
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { summary } from "./ok.ts";
+import { failures, summary } from "./ok.ts";
 
 Deno.test("summary() reads the counts of a green run", () => {
   const output = "running 3 tests\nok | 5 passed (2 steps) | 0 failed | 1 ignored (3ms)\n";
@@ -13,4 +13,36 @@ Deno.test("summary() reads the counts of a red run", () => {
 
 Deno.test("summary() counts a run that died without a summary as one failure", () => {
   assert.deepEqual(summary("Segmentation fault", false), { passed: 0, failed: 1, skipped: 0 });
+});
+
+Deno.test("failures() tells the head of each error", () => {
+  const long = Array.from({ length: 40 }, (_, i) => `    at step ${i}`).join("\n");
+  const output = [
+    "a test ... FAILED (3ms)",
+    "",
+    " ERRORS ",
+    "",
+    "a test => ./src/a_test.ts:3:6",
+    "error: AssertionError: 1 !== 0",
+    "",
+    long,
+    "",
+    "another => ./src/b_test.ts:9:6",
+    "error: Error: no answer",
+    "",
+    " FAILURES ",
+    "",
+    "a test => ./src/a_test.ts:3:6",
+    "",
+    "FAILED | 4 passed | 2 failed (3ms)",
+  ].join("\n");
+  const [first, second, ...more] = failures(output);
+  assert.deepEqual(more, []);
+  assert.match(first!, /^a test => .*\nerror: AssertionError: 1 !== 0\n/);
+  assert.equal(first!.split("\n").length, 16);
+  assert.equal(second, "another => ./src/b_test.ts:9:6\nerror: Error: no answer");
+});
+
+Deno.test("failures() tells nothing of a green run", () => {
+  assert.deepEqual(failures("ok | 5 passed (2 steps) | 0 failed (3ms)\n"), []);
 });
