@@ -1,7 +1,12 @@
 /**
  * Files that the build makes and the executable carries: libpcnk_bpf.so and the eBPF objects. In the executable they lie
- * beside the bundle, in a checkout in dist/artifacts.
+ * beside the bundle, the large ones compressed (every megabyte in it costs each CNI call two milliseconds); in a checkout in
+ * dist/artifacts, as they are.
  */
+import { brotliDecompressSync } from "node:zlib";
+
+/** What the name of a compressed one ends in. */
+export const COMPRESSED = ".br";
 
 const PLACES = [`${import.meta.dirname}/artifacts`, `${import.meta.dirname}/../../dist/artifacts`];
 
@@ -11,13 +16,21 @@ const PLACES = [`${import.meta.dirname}/artifacts`, `${import.meta.dirname}/../.
  */
 export function readArtifact(name: string): Uint8Array<ArrayBuffer> {
   for (const place of PLACES) {
-    try {
-      return Deno.readFileSync(`${place}/${name}`);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    const plain = readIfThere(`${place}/${name}`);
+    if (plain) return plain;
+    const compressed = readIfThere(`${place}/${name}${COMPRESSED}`);
+    if (compressed) return new Uint8Array(brotliDecompressSync(compressed));
   }
   throw new Deno.errors.NotFound(`${name} is not built; run: deno task build`);
+}
+
+function readIfThere(path: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** What the build writes about itself into build.json (src/build/build.ts). */

@@ -36,7 +36,9 @@ export function agent(test: Test): void {
       await allWell(world);
       await using load = await Everywhere.start(world, base(world), 3);
       const began = performance.now();
-      await kit.crash("kube-apiserver");
+      // With it the one that would hold the kubelets' silence against them: when the API server is back and it has its word
+      // before they have theirs, it calls every pod unready, and no service has a backend.
+      await kit.crash("kube-apiserver", "kube-controller-manager");
       try {
         for (const node of NODES) {
           await until(`the agent of node ${node} tells`, OUTAGE_MS, async () => {

@@ -8,6 +8,9 @@ import { NODES, type World } from "../support/world.ts";
 
 const NEW = 3;
 
+/** Pods that no test takes away: those of the shared namespace, and the agents. */
+const LASTING = /^(?:t1|kube-system)\//;
+
 export function nodes(test: Test): void {
   test(
     "a node joins and is part of the network; it leaves and nobody keeps a way to it",
@@ -45,15 +48,19 @@ export function nodes(test: Test): void {
   test("a node that boots anew gets its network back, and no address leaks", async (world) => {
     const { kit } = world;
     const victim = 2;
+    const before = await kit.readyContainers(victim);
     await kit.nodesDown([victim], { keep: true });
     await world.bringUp([victim]);
     await until("the pods of the node run again", 90_000, async () => {
-      await world.refresh();
-      const said = await world.client(victim).tryGet(world.webIP);
-      return world.webPods.length === NODES.length && said.code === 0;
+      const now = await kit.readyContainers(victim);
+      const missing = [...before].filter(([pod]) => LASTING.test(pod))
+        .filter(([pod, was]) => (now.get(pod) ?? was) === was);
+      if (missing.length === 0) return true;
+      throw new Error(`not started anew, or not ready: ${missing.map(([pod]) => pod)}`);
     });
-    await world.base.rolledOut("web");
     await world.refresh();
+    assert.equal(world.webPods.length, NODES.length);
+    for (const node of NODES) await world.client(node).eventually(world.webIP);
     for (const node of NODES) {
       await world.client(node).reachesAll(world.webIP, world.webNames);
       for (const pod of world.webPods) {

@@ -53,6 +53,11 @@ const SCRIPT_MS = 150_000;
 /** Characters of a log's line that are shown. */
 const LONGEST_LINE = 300;
 
+interface RawPod {
+  metadata: { namespace: string; name: string; deletionTimestamp?: string };
+  status: { containerStatuses?: { ready: boolean; containerID: string }[] };
+}
+
 /** One cluster: its scripts, its kubectl, its nodes. */
 export class Kit {
   private constructor(readonly place: Place, readonly log: (line: string) => void) {}
@@ -101,9 +106,9 @@ export class Kit {
     await this.script("up-control-plane.sh", {});
   }
 
-  /** A crash of one component; `controlPlaneUp` brings it back. */
-  async crash(component: string): Promise<void> {
-    await this.script("down-control-plane.sh", {}, [component]);
+  /** A crash of components; `controlPlaneUp` brings them back. */
+  async crash(...components: string[]): Promise<void> {
+    await this.script("down-control-plane.sh", {}, components);
   }
 
   /** Brings nodes up, or what does not run of them. */
@@ -172,6 +177,25 @@ export class Kit {
       .filter(({ spec }) => !spec.hostNetwork)
       .filter(({ spec }) => node === undefined || spec.nodeName === this.nodeName(node))
       .map(({ status }) => status.podIP ?? "none yet").sort();
+  }
+
+  /**
+   * Ids of the containers of pods on a node, by namespace and pod; of pods that are ready and not on their way out. After
+   * a boot the API tells those of before it, as ready, until kubelet has looked at them.
+   */
+  async readyContainers(node: number): Promise<Map<string, string>> {
+    const field = `spec.nodeName=${this.nodeName(node)}`;
+    const list = ["get", "pods", "-A", "--field-selector", field, "-o", "json"];
+    const { items } = JSON.parse(await this.kubectl(list));
+    return new Map(
+      (items as RawPod[])
+        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+        .filter(({ status }) => status.containerStatuses?.every(({ ready }) => ready))
+        .map(({ metadata: { namespace, name }, status }) => {
+          const ids = status.containerStatuses!.map(({ containerID }) => containerID);
+          return [`${namespace}/${name}`, ids.join()];
+        }),
+    );
   }
 
   get kubectlPath(): string {
