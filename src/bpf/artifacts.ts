@@ -5,9 +5,6 @@
  */
 import { brotliDecompressSync } from "node:zlib";
 
-/** What the name of a compressed one ends in. */
-export const COMPRESSED = ".br";
-
 const PLACES = [`${import.meta.dirname}/artifacts`, `${import.meta.dirname}/../../dist/artifacts`];
 
 /**
@@ -18,7 +15,7 @@ export function readArtifact(name: string): Uint8Array<ArrayBuffer> {
   for (const place of PLACES) {
     const plain = readIfThere(`${place}/${name}`);
     if (plain) return plain;
-    const compressed = readIfThere(`${place}/${name}${COMPRESSED}`);
+    const compressed = readIfThere(`${place}/${name}.br`);
     if (compressed) return new Uint8Array(brotliDecompressSync(compressed));
   }
   throw new Deno.errors.NotFound(`${name} is not built; run: deno task build`);

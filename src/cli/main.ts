@@ -102,6 +102,14 @@ function suggest(text: string): string {
   return meant === undefined ? text : text.trimEnd() + `\n(Did you mean ${meant}?)\n`;
 }
 
+/** Says of a missing argument what it may be. */
+function nameMissing(text: string, { registeredArguments }: Command): string {
+  const [, missing] = /missing required argument '(.*)'/.exec(text) ?? [];
+  const argument = registeredArguments.find((one) => one.name() === missing);
+  const choices = argument?.argChoices?.join(", ") || argument?.description;
+  return choices ? `${text.trimEnd()}: ${choices}\n` : text;
+}
+
 /** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
 function helpLast(args: string[]): string[] {
   const known = (word: string | undefined) =>
@@ -125,10 +133,14 @@ function summaryOf(description: string): string {
   return description.charAt(0).toLowerCase() + description.slice(1).replace(/\.$/, "");
 }
 
-/** After an error: where to read on, at the level where the call went wrong. */
+/** After an error: what a missing argument would be, and where to read on, at the level where the call went wrong. */
 function hint(command: Command, path: string): void {
   const what = command.commands.length > 0 ? "commands" : "options";
   command.showHelpAfterError(`(${path} --help lists the ${what})`);
+  const outputError = command.configureOutput().outputError!;
+  command.configureOutput({
+    outputError: (text, write) => outputError(nameMissing(text, command), write),
+  });
   for (const sub of command.commands) hint(plain(sub), `${path} ${sub.name()}`);
 }
 

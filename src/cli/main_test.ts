@@ -50,6 +50,15 @@ Deno.test("a wrong call is one line that says what would be right, a hint at its
       "(pcnk lab down --help lists the options)\n",
     ],
     [
+      ["describe"],
+      "pcnk: missing required argument 'what': service, svc\n(pcnk describe --help lists the options)\n",
+    ],
+    [
+      ["lab", "exec"],
+      "pcnk: missing required argument 'where': a pod, a node or outside, e.g. pod1-1 or node1\n" +
+      "(pcnk lab exec --help lists the options)\n",
+    ],
+    [
       ["agent", "--mtu", "abc"],
       "pcnk: option '--mtu <N>' argument 'abc' is invalid. It must be a whole number from 576 to 65535.\n" +
       "(pcnk agent --help lists the options)\n",

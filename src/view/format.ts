@@ -20,7 +20,8 @@ export function formatRows(
     case "yaml":
       return stringify({ items: rows });
     case "name":
-      return rows.map(({ name }) => `${resource.name}/${name}\n`).join("");
+      // As kubectl: objects. A Service has a row for each of its ports, and one name.
+      return [...new Set(rows.map(({ name }) => `${resource.name}/${name}\n`))].join("");
     default:
       return rows.length === 0
         ? ""

