@@ -1,6 +1,7 @@
 /** What is measured: each load has servers of one tool, a client, and the figures that come out of one run. */
 import { availableParallelism } from "node:os";
 import { selfCommand } from "../lab/executable.ts";
+import { congestion } from "./congestion.ts";
 import { parseIperf, parseSockperf, parseWrk } from "./parse.ts";
 import type { Measure } from "./report.ts";
 import { runAt, type Where } from "./run_at.ts";
@@ -78,6 +79,7 @@ async function iperf(
 ) {
   const command = ["iperf3", "--client", address, "--port", String(port), "--json"];
   const words = [...command, "--connect-timeout", "2000", "--time", String(seconds), ...args];
+  if (!args.includes("--udp")) words.push(...congestion().args);
   const { out, err } = await runAt(client, words, seconds * 1000 + PATIENCE_MS, signal);
   return parseIperf(out || err);
 }

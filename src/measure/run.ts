@@ -1,5 +1,6 @@
 /** Runs loads at a site, sides in turns, and collects what comes out: the report. */
 import { arch, cpus, loadavg, totalmem } from "node:os";
+import { congestion } from "./congestion.ts";
 import { type Figure, type Load, placed, serverCommand } from "./loads.ts";
 import type { Line, Machine, Measure, Report } from "./report.ts";
 import { serveAt } from "./run_at.ts";
@@ -184,6 +185,7 @@ export function makeReport(
     measures,
     notes: [
       ...site.notes,
+      ...(measures.some(({ id }) => id.startsWith("tcp")) ? [congestion().note] : []),
       ...(missing === undefined ? [] : [missing]),
       ...(signal.aborted
         ? ["stopped before its end: what is here is what was measured until then"]
