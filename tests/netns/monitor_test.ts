@@ -9,6 +9,7 @@ import { upLab } from "../../src/lab/up.ts";
 import { monotonicNow } from "../../src/linux/clock.ts";
 import { file, root } from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
+import { listening, startMonitor } from "./support/monitor.ts";
 
 const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
 const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
@@ -24,29 +25,13 @@ interface Told {
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-function start(lab: LabHandle, ...args: string[]): Deno.ChildProcess {
-  const { bpffs, dir } = lab.store.plan.nodes[0]!;
-  const argv = [...pcnk, "monitor", "--bpffs", bpffs, "--state-dir", dir, "-o", "json", ...args];
-  return lab.command("node1", argv, { stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
-}
-
-/** Waits until the kernel knows of a listener. */
-async function listening(lab: LabHandle): Promise<void> {
-  using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
-  const deadline = performance.now() + 10_000;
-  while ((plane.maps.monitor.get(0)?.until ?? 0n) <= monotonicNow()) {
-    assert.ok(performance.now() < deadline, "nobody listens");
-    await new Promise((done) => setTimeout(done, 10));
-  }
-}
-
 /** What a monitor with `args` tells while `traffic` flows; it ends by itself after `--count`. */
 async function told(
   lab: LabHandle,
   args: string[],
   traffic: () => Promise<unknown>,
 ): Promise<Told[]> {
-  const child = start(lab, ...args);
+  const child = startMonitor(lab, args);
   await listening(lab);
   await traffic();
   const timer = setTimeout(() => child.kill("SIGINT"), 10_000);
@@ -108,9 +93,9 @@ Deno.test({
       });
       assert.deepEqual([masked[0]!.flow.src, masked[0]!.flow.dst].sort(), [own, other]);
 
-      const first = start(lab);
+      const first = startMonitor(lab, []);
       await listening(lab);
-      const second = await start(lab).output();
+      const second = await startMonitor(lab, []).output();
       assert.equal(second.code, 1);
       assert.match(text(second.stderr), /another pcnk monitor listens on this node/);
 

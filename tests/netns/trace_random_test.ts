@@ -4,18 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
-import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { upLab } from "../../src/lab/up.ts";
 import { within } from "../../src/lab/wait.ts";
-import { monotonicNow } from "../../src/linux/clock.ts";
 import { generator } from "../../src/services/test_support.ts";
 import type { Flow } from "../../src/view/packet.ts";
 import type { Trace } from "../../src/view/trace.ts";
 import { file, root } from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
+import { listening, startMonitor } from "./support/monitor.ts";
 
 const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
 const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
@@ -119,11 +118,7 @@ class Watcher implements AsyncDisposable {
   #wake = () => {};
 
   constructor(lab: LabHandle) {
-    const { bpffs, dir } = lab.store.plan.nodes[0]!;
-    const argv = [...pcnk, "monitor", "--bpffs", bpffs, "--state-dir", dir, "--flows"];
-    argv.push("--rate", "100000", "-o", "json");
-    const io = { stdin: "null", stdout: "piped", stderr: "inherit" } as const;
-    this.#child = lab.command("node1", argv, io).spawn();
+    this.#child = startMonitor(lab, ["--flows", "--rate", "100000"], "inherit");
     this.#reading = this.#read();
   }
 
@@ -153,15 +148,6 @@ class Watcher implements AsyncDisposable {
     this.#child.kill("SIGINT");
     await this.#child.status;
     await this.#reading;
-  }
-}
-
-async function listening(lab: LabHandle): Promise<void> {
-  using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
-  const deadline = performance.now() + 10_000;
-  while ((plane.maps.monitor.get(0)?.until ?? 0n) <= monotonicNow()) {
-    assert.ok(performance.now() < deadline, "nobody listens");
-    await new Promise((done) => setTimeout(done, 10));
   }
 }
 
