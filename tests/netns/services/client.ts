@@ -37,13 +37,27 @@ export interface AskReport {
 
 const ended = () => new Response(Deno.stdin.readable).text();
 
+/** So long a request may take, ms: one that is never answered is a failure, and not a test without an end. */
+const PATIENCE_MS = 10_000;
+
 /** One request on a connection of its own: who answered, and whom it saw. */
 async function request(address: string, port: number, line: string) {
   using connection = await Deno.connect({ hostname: address, port });
   connection.setNoDelay(true);
-  await writeAll(connection, line + "\n");
-  const answer = await readLine(connection);
-  return parse(answer, line);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    connection[Symbol.dispose](); // ends the read
+  }, PATIENCE_MS);
+  try {
+    await writeAll(connection, line + "\n");
+    return parse(await readLine(connection), line);
+  } catch (error) {
+    const { port: from } = connection.localAddr;
+    throw late ? new Error(`no answer within ${PATIENCE_MS / 1000} s, from port ${from}`) : error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function writeAll(connection: Deno.TcpConn, text: string) {
