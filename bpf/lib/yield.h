@@ -9,7 +9,11 @@
 
 /* A packet that is not translated opens a flow: a SYN, or any datagram. If a session
  * would take its replies for its own, because from the same port the client had this
- * backend through a service before, the session goes: who spoke last gets the replies. */
+ * backend through a service before, the session goes: who spoke last gets the replies.
+ *
+ * Not so a connection that is running: its backend would not take the SYN for a new one
+ * either (RFC 9293, 3.10.7.4), so that both would come to nothing. The SYN is repeated,
+ * and if the client knows of no such connection, its reset ends the session. */
 static __noinline void session_yield(const struct packet *pkt)
 {
 	struct session_key reply_key = {
@@ -21,7 +25,7 @@ static __noinline void session_yield(const struct packet *pkt)
 		.zone = pkt->key.zone,
 	};
 	struct session_key forward_key;
-	struct session *reply;
+	struct session *reply, *forward;
 
 	if (pkt->fragment || (pkt->key.proto == IPPROTO_TCP &&
 			      (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
@@ -30,6 +34,11 @@ static __noinline void session_yield(const struct packet *pkt)
 	if (!reply || !(reply->flags & SESSION_REPLY))
 		return;
 	twin_key(reply, pkt->key.proto, &forward_key);
+	forward = bpf_map_lookup_elem(&sessions, &forward_key);
+	if (pkt->key.proto == IPPROTO_TCP && forward && is_twin_of(forward, &reply_key) &&
+	    forward->state == STATE_ESTABLISHED &&
+	    !session_expired(forward, pkt->key.proto, bpf_ktime_get_ns()))
+		return;
 	bpf_map_delete_elem(&sessions, &forward_key);
 	bpf_map_delete_elem(&sessions, &reply_key);
 	event(EVENT_SESSION_YIELDED);

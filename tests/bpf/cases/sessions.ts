@@ -316,13 +316,40 @@ packetTest(
     w.service(vip, [A]);
     send(w, "S");
     answeredAs(w, "tcp", vip);
+    const before = w.counter("event_session_yielded");
     w.run(tcp({ src: client, dst: A, flags: "S" }));
-    assert.equal(w.counter("event_session_yielded"), 1n);
+    assert.equal(w.counter("event_session_yielded"), before + 1n);
     answeredAs(w, "tcp", A);
     assert.equal(send(w, "S"), A, "the service's turn again");
     answeredAs(w, "tcp", vip);
   },
 );
+
+packetTest(
+  "session_yield() does not end a connection that is running, only one that is over",
+  (w) => {
+    w.service(vip, [A]);
+    send(w, "S");
+    answeredAs(w, "tcp", vip);
+    send(w, "A");
+    w.run(tcp({ src: client, dst: A, flags: "S" }));
+    answeredAs(w, "tcp", vip);
+    assert.equal(w.counter("event_session_yielded"), 0n);
+    send(w, "FA");
+    w.run(tcp({ src: client, dst: A, flags: "S" }));
+    answeredAs(w, "tcp", A);
+    assert.equal(w.counter("event_session_yielded"), 1n);
+  },
+);
+
+packetTest("session_yield() ends a running connection that has timed out", (w) => {
+  w.service(vip, [A]);
+  send(w, "S");
+  send(w, "A");
+  w.age(flow, 3 * 86_400);
+  w.run(tcp({ src: client, dst: A, flags: "S" }));
+  answeredAs(w, "tcp", A);
+});
 
 packetTest("session_yield() lets segments of a running connection alone", (w) => {
   w.service(vip, [A]);
