@@ -2,7 +2,7 @@
  * What of pcnk is on the machine's disks, as steps that take it away. Own is what the record of the installation says, as
  * long as it still is what was written then; what carries pcnk's mark; and files that only pcnk makes.
  */
-import { CONFLIST_NAME } from "../src/agent/conflist_file.ts";
+import { CONFLIST_NAME } from "../src/agent/node/conflist_file.ts";
 import type { SysctlChange } from "../src/agent/sysctl_record.ts";
 import { parent } from "./builder.ts";
 import type { Machine } from "./machine.ts";

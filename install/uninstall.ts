@@ -4,11 +4,11 @@
  *
  * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
  */
-import { releasePorts, reservedByPcnk } from "../src/agent/reserved_ports.ts";
+import { releasePorts, reservedByPcnk } from "../src/agent/network/reserved_ports.ts";
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
-import { removeVpcRoute, vpcRoute } from "../src/agent/vpc.ts";
+import { removeVpcRoute, vpcRoute } from "../src/agent/network/vpc.ts";
 import { isStateFile } from "../src/agent/state_files.ts";
-import { readRecords } from "../src/agent/attachments.ts";
+import { readRecords } from "../src/agent/devices/attachments.ts";
 import { detach } from "../src/bpf/attach.ts";
 import { detachCgroup } from "../src/bpf/cgroup.ts";
 import { removePin } from "../src/bpf/pins.ts";

@@ -1,7 +1,17 @@
 /**
  * The node agent. Start order: state directory and lock, data plane, devices, cluster objects, routes and configuration,
- * first comparison with the maps, the node's own sockets, the CNI configuration; then it says that it is ready. When it ends,
- * however it ends, the data plane goes on. What it is made of is in parts.ts.
+ * first full sync of the maps, the node's own sockets, the CNI configuration; then agent.json says `ready`. The data plane
+ * outlives the agent.
+ *
+ * The folders, in the order in which data passes through them:
+ *   sources/   Kubernetes API, manifests and etcd: objects and settings in, typed changes out
+ *   services/  Services and their endpoints: the reconciler, the maps it writes, sessions and sockets it ends
+ *   network/   this node among the others: uplinks, masquerade, addresses, VPC
+ *   routing/   routes, the overlay device and sysctls: what the kernel holds, and the steps that change it
+ *   devices/   the pods' devices: programs that are missing, endpoints that are gone
+ *   node/      this node's Node object: conflist, condition, Events
+ *   maps/      sizes, names and small maps that are written whole
+ *   http/      health, metrics, control, the page
  */
 import { join } from "node:path";
 import type { DataPlane } from "../bpf/dataplane.ts";
@@ -9,19 +19,19 @@ import { installDataPlane } from "../bpf/install.ts";
 import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
-import { ClusterLink } from "./cluster_link.ts";
-import { chooseSource } from "./cluster_source.ts";
-import { ConfigWatch } from "./config_watch.ts";
+import { ApiReporter } from "./node/api_reporter.ts";
+import { chooseSource } from "./sources/object_source.ts";
+import { ConfigWatch } from "./sources/config_watch.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
-import { mapCapacities } from "./map_sizes.ts";
+import { mapCapacities } from "./maps/sizes.ts";
 import { Memory } from "./memory.ts";
-import type { Network } from "./network.ts";
-import type { PageMaker } from "./page.ts";
+import type { Network } from "./network/network.ts";
+import type { PageMaker } from "./http/page.ts";
 import { Parts } from "./parts.ts";
-import { checkSnatPorts } from "./reserved_ports.ts";
+import { checkSnatPorts } from "./network/reserved_ports.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
-import { checkUplinks } from "./uplink.ts";
+import { checkUplinks } from "./network/uplinks.ts";
 
 export interface AgentOptions {
   /** Ends the agent. */
@@ -43,7 +53,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
   const startedAt = new Date().toISOString();
   await using stack = new AsyncDisposableStack();
-  const link = stack.use(new ClusterLink(choice, config.nodeName));
+  const link = stack.use(new ApiReporter(choice, config.nodeName));
   const log = createLog(config.logLevel, config.nodeName, link.tell);
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   stack.use(lockStateDir(stateDir));
@@ -79,8 +89,8 @@ async function start(parts: Parts, signal: AbortSignal): Promise<void> {
   parts.network.start();
   parts.nodeNames.start();
   parts.reconciler.start();
-  parts.hostServices.start();
-  parts.clusterNode.start(); // from here on pods may come
+  parts.socketLb.start();
+  parts.podReadiness.start(); // from here on pods may come
 }
 
 /** Says in agent.json that the agent is ready, and how it was called, for other commands. */

@@ -9,30 +9,30 @@ import type { Source } from "../cluster/source.ts";
 import type { WatchState } from "../model/agent_state.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
-import { agentChecks } from "./checks.ts";
-import type { ClusterLink } from "./cluster_link.ts";
-import { ClusterNode } from "./cluster_node.ts";
-import { openSource, type SourceChoice } from "./cluster_source.ts";
-import { agentState } from "./state.ts";
-import { Devices } from "./devices.ts";
-import { HealthServer } from "./health.ts";
-import { HealthCheckServer } from "./health_check.ts";
-import { HostServices } from "./host_services.ts";
-import { controlAnswer } from "./control.ts";
+import { agentChecks } from "./http/checks.ts";
+import type { ApiReporter } from "./node/api_reporter.ts";
+import { PodReadiness } from "./node/pod_readiness.ts";
+import { openSource, type SourceChoice } from "./sources/object_source.ts";
+import { agentState } from "./http/debug_state.ts";
+import { Devices } from "./devices/devices.ts";
+import { HealthServer } from "./http/health.ts";
+import { HealthCheckPorts } from "./services/health_check_ports.ts";
+import { SocketLb } from "./services/socket_lb.ts";
+import { controlAnswer } from "./http/control.ts";
 import type { Log } from "./log.ts";
-import { Metrics } from "./metrics.ts";
-import { NodeNames } from "./names.ts";
-import { Network } from "./network.ts";
-import { NodeSettingsLink } from "./node_settings.ts";
-import { type PageMaker, PagePart } from "./page.ts";
-import { Reconciler } from "./reconciler.ts";
-import { Vpc } from "./vpc.ts";
+import { Metrics } from "./http/metrics.ts";
+import { NodeNames } from "./maps/names.ts";
+import { Network } from "./network/network.ts";
+import { NodeSettings } from "./sources/node_settings.ts";
+import { type PageMaker, PagePart } from "./http/page.ts";
+import { Reconciler } from "./services/reconciler.ts";
+import { Vpc } from "./network/vpc.ts";
 
 /** What is there before the parts are. */
 export interface Ground {
   config: AgentConfig;
   choice: SourceChoice;
-  link: ClusterLink;
+  link: ApiReporter;
   log: Log;
   nl: RtNetlink;
   dataPlane: DataPlane;
@@ -50,13 +50,13 @@ const deviceCheckMs = 30_000;
 export class Parts implements AsyncDisposable {
   private readonly stack = new AsyncDisposableStack();
   readonly reconciler: Reconciler;
-  readonly healthChecks: HealthCheckServer;
-  readonly hostServices: HostServices;
+  readonly healthChecks: HealthCheckPorts;
+  readonly socketLb: SocketLb;
   readonly network: Network;
-  readonly clusterNode: ClusterNode;
+  readonly podReadiness: PodReadiness;
   readonly nodeNames: NodeNames;
   readonly vpc: Vpc;
-  readonly nodeSettings: NodeSettingsLink;
+  readonly nodeSettings: NodeSettings;
   readonly source: Source;
   readonly metrics: Metrics;
   readonly health: HealthServer;
@@ -66,15 +66,15 @@ export class Parts implements AsyncDisposable {
     const { config, choice, dataPlane, log } = ground;
     this.reconciler = this.own(this.makeReconciler());
     this.healthChecks = this.own(
-      new HealthCheckServer({ log, healthy: () => this.reconciler.healthy }),
+      new HealthCheckPorts({ log, healthy: () => this.reconciler.healthy }),
     );
-    this.hostServices = this.own(new HostServices(dataPlane, config, log));
+    this.socketLb = this.own(new SocketLb(dataPlane, config, log));
     this.network = this.own(this.makeNetwork());
-    this.clusterNode = this.own(this.makeClusterNode());
+    this.podReadiness = this.own(this.makePodReadiness());
     this.nodeNames = new NodeNames(dataPlane.maps.names, log);
     this.vpc = this.own(this.makeVpc());
-    const followers = [this.reconciler, this.network, this.nodeNames, this.clusterNode, this.vpc];
-    this.nodeSettings = this.own(new NodeSettingsLink(config, followers, log));
+    const followers = [this.reconciler, this.network, this.nodeNames, this.podReadiness, this.vpc];
+    this.nodeSettings = this.own(new NodeSettings(config, followers, log));
     this.source = openSource(choice, [this.nodeSettings], log);
     this.stack.defer(() => this.source.close());
     this.metrics = this.makeMetrics();
@@ -102,7 +102,7 @@ export class Parts implements AsyncDisposable {
       log,
       resyncMs: config.resync * 1000,
       complete: () => this.source.complete,
-      changed: () => this.hostServices.changed(),
+      changed: () => this.socketLb.changed(),
       healthChecks: (checks) => this.healthChecks.update(checks),
       measured: (round) => this.metrics.round(round),
     });
@@ -110,13 +110,13 @@ export class Parts implements AsyncDisposable {
 
   private makeNetwork(): Network {
     const { config, dataPlane, log, nl } = this.ground;
-    const settled = () => this.clusterNode.networkChanged();
+    const settled = () => this.podReadiness.networkChanged();
     return new Network({ dataPlane, nl, config, log, settled });
   }
 
-  private makeClusterNode(): ClusterNode {
+  private makePodReadiness(): PodReadiness {
     const { config, choice, link, log } = this.ground;
-    return new ClusterNode({
+    return new PodReadiness({
       config: { ...config, cniConfDir: cniConfDir(config, choice) },
       log,
       mtu: () => this.network.podMtu,

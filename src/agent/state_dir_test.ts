@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readRecords } from "./attachments.ts";
+import { readRecords } from "./devices/attachments.ts";
 import { closeFd } from "../linux/libc.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";

@@ -1,7 +1,7 @@
 /** `pcnk describe service`: what the cluster says, what this node should hold, what its kernel holds. */
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
-import { chooseSource, openSource, type SourceChoice } from "../agent/cluster_source.ts";
+import { chooseSource, openSource, type SourceChoice } from "../agent/sources/object_source.ts";
 import { createLog } from "../agent/log.ts";
 import { labelledPods } from "../cluster/kube/labelled_pods.ts";
 import { loadConfig } from "../config/load.ts";

@@ -1,6 +1,6 @@
 /** Services into the maps, as many as one likes. */
 import { createLog } from "../agent/log.ts";
-import { Reconciler } from "../agent/reconciler.ts";
+import { Reconciler } from "../agent/services/reconciler.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import type { EndpointSlice, Service } from "../model/objects.ts";
 import type { ServicePort } from "./kubeproxy.ts";

@@ -3,7 +3,7 @@
  * one line of JSON. Arguments: bpffs, path of a network namespace.
  */
 import process from "node:process";
-import { Reconciler } from "../../src/agent/reconciler.ts";
+import { Reconciler } from "../../src/agent/services/reconciler.ts";
 import { createLog } from "../../src/agent/log.ts";
 import type { DataPlaneMaps } from "../../src/bpf/dataplane.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";

@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { createLog } from "../../src/agent/log.ts";
-import { Reconciler } from "../../src/agent/reconciler.ts";
+import { Reconciler } from "../../src/agent/services/reconciler.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";
 import { SCOPE } from "../../src/bpf/layout.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { createLog } from "../../src/agent/log.ts";
-import { NodeCondition } from "../../src/agent/node_condition.ts";
-import { NodeEvents } from "../../src/agent/node_events.ts";
+import { NodeCondition } from "../../src/agent/node/node_condition.ts";
+import { NodeEvents } from "../../src/agent/node/node_events.ts";
 import type { Access } from "../../src/cluster/kube/access.ts";
 import { loadKubeconfig } from "../../src/cluster/kube/kubeconfig.ts";
 import { KubeSource } from "../../src/cluster/kube/source.ts";

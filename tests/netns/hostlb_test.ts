@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { SocketLb } from "../../src/bpf/hostlb.ts";
 import { AFFINITY_KIND, emptyNodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
-import { endStaleInPods } from "../../src/agent/pod_sockets.ts";
+import { endStaleInPods } from "../../src/agent/services/pod_sockets.ts";
 import { packMaglev } from "../../src/services/maglev.ts";
 import * as needs from "../support/needs.ts";
 import {

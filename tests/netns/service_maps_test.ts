@@ -1,8 +1,8 @@
 /** The reconciler on maps of the real kernel: every way in, source ranges, Maglev tables; and a second agent on them. */
 import assert from "node:assert/strict";
 import { createLog } from "../../src/agent/log.ts";
-import { readKernel } from "../../src/agent/maps.ts";
-import { Reconciler } from "../../src/agent/reconciler.ts";
+import { readKernel } from "../../src/agent/services/kernel_maps.ts";
+import { Reconciler } from "../../src/agent/services/reconciler.ts";
 import { type MapName, maps as layout, SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import { openMap } from "../../src/bpf/map.ts";
 import { mapCreate } from "../../src/bpf/syscall.ts";

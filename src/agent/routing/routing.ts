@@ -4,9 +4,9 @@
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { RtNetlink } from "../../linux/rtnetlink.ts";
 import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
-import { type Applied, applySteps, type StepFailure } from "./apply.ts";
+import { type Applied, applySteps, type StepFailure } from "./apply_steps.ts";
 import { diffRouting, type RoutingDiff } from "../../routing/diff.ts";
-import { readRouting, type RemotesMap, type RoutingKernel } from "./read.ts";
+import { readRouting, type RemotesMap, type RoutingKernel } from "./read_kernel.ts";
 import type { Step } from "../../routing/steps.ts";
 import type { Problem, RoutingPlan } from "../../routing/types.ts";
 

@@ -11,7 +11,7 @@ import { ping, type PingResult } from "../../../src/linux/ping.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { TunnelNetlink, type VxlanLink } from "../../../src/linux/rtnetlink_tunnel.ts";
 import { planRouting } from "../../../src/routing/plan.ts";
-import { readUplink, type RemotesMap } from "../../../src/agent/routing/read.ts";
+import { readUplink, type RemotesMap } from "../../../src/agent/routing/read_kernel.ts";
 import { Routing, type RoutingReport } from "../../../src/agent/routing/routing.ts";
 import type {
   Remote,

@@ -1,0 +1,100 @@
+/**
+ * What people and `pcnk` ask of a running agent beside its health, on the same server:
+ *
+ *   GET /debug/state       what it follows and how that goes, as JSON. For pcnk status.
+ *   GET /debug/log-level   one word.
+ *   PUT /debug/log-level   changes it until the agent ends, or until the configuration file changes logLevel.
+ *
+ * A page in somebody's browser must not get at either: the Host must be a literal address or localhost (or a name that was made
+ * to point here would do), and nothing that comes from a page (Origin) is answered. Who changes something must be on this
+ * node, and know the token in the state directory, which only root can read.
+ */
+import { timingSafeEqual } from "node:crypto";
+import { logLevelWords } from "../../config/kinds.ts";
+
+export interface ControlOptions {
+  /** The word that PUT must know. */
+  token: string;
+  level: { get(): string; set(level: string): void };
+  /** What JSON.stringify can write. */
+  state: () => unknown;
+}
+
+/** Where a request came from, and to. */
+export interface Peer {
+  /** Address of the client. */
+  from: string;
+  /** Address that the server listens at; a client with the same one is on this node. */
+  at: string;
+}
+
+/** The answer to what is asked below /debug/; undefined: it is something else. */
+export async function controlAnswer(
+  request: Request,
+  peer: Peer,
+  options: ControlOptions,
+): Promise<Response | undefined> {
+  const { hostname, pathname } = new URL(request.url);
+  if (!pathname.startsWith("/debug/")) return undefined;
+  if (request.headers.has("origin") || !isLiteral(hostname)) {
+    return text(403, "not for pages of a browser: ask by curl or pcnk, at an address\n");
+  }
+  const reads = request.method === "GET" || request.method === "HEAD";
+  if (pathname === "/debug/state") {
+    return reads ? json(options.state()) : text(405, "GET or HEAD\n");
+  }
+  if (pathname !== "/debug/log-level") {
+    return text(404, "there are /debug/state and /debug/log-level\n");
+  }
+  if (reads) return text(200, `${options.level.get()}\n`);
+  if (request.method !== "PUT") return text(405, "GET, HEAD or PUT\n");
+  return await changeLevel(request, peer, options);
+}
+
+async function changeLevel(
+  request: Request,
+  { from, at }: Peer,
+  { token, level }: ControlOptions,
+): Promise<Response> {
+  if (!isLoopback(from) && from !== at) return text(403, "only from this node\n");
+  if (!knows(request.headers.get("authorization"), token)) {
+    return text(401, "needs the token of agent.json: pcnk log-level LEVEL\n");
+  }
+  const wanted = (await request.text()).trim();
+  if (!logLevelWords.includes(wanted)) {
+    return text(400, `it must be one of ${logLevelWords.join(", ")}\n`);
+  }
+  level.set(wanted);
+  return text(200, `${wanted}\n`);
+}
+
+function knows(given: string | null, token: string): boolean {
+  const [one, other] = [`Bearer ${token}`, given ?? ""].map((word) =>
+    new TextEncoder().encode(word)
+  );
+  return one!.length === other!.length && timingSafeEqual(one!, other!);
+}
+
+/** No name but localhost: names can be made to point anywhere (DNS rebinding). */
+function isLiteral(hostname: string): boolean {
+  return hostname === "localhost" || /^\d+(\.\d+){3}$/.test(hostname) || hostname.startsWith("[");
+}
+
+function isLoopback(address: string): boolean {
+  return /^(::ffff:)?127\./.test(address) || address === "::1";
+}
+
+const headers = { "x-content-type-options": "nosniff", "cache-control": "no-store" };
+
+function json(value: unknown): Response {
+  return new Response(JSON.stringify(value) + "\n", {
+    headers: { ...headers, "content-type": "application/json" },
+  });
+}
+
+function text(status: number, body: string): Response {
+  return new Response(body, {
+    status,
+    headers: { ...headers, "content-type": "text/plain; charset=utf-8" },
+  });
+}

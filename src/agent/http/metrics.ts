@@ -1,0 +1,223 @@
+/**
+ * Metrics for Prometheus: what programs have counted, how full maps are, what the agent's rounds take. Names and units by
+ * Prometheus' rules (https://prometheus.io/docs/practices/naming/). What is in the kernel is read when somebody asks.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { CNI_VERBS, type CniCall } from "../../bpf/cni_calls.ts";
+import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
+import { type MapName, maps as layout } from "../../bpf/layout.ts";
+import { reasons } from "../../bpf/reasons.ts";
+import { MAP_TYPE } from "../../bpf/syscall.ts";
+import type { WatchState } from "../../model/agent_state.ts";
+import type { Check } from "./health.ts";
+import { addWatches } from "./metrics_watch.ts";
+import type { Round } from "../services/reconciler.ts";
+
+export interface MetricsOptions {
+  maps: DataPlaneMaps;
+  checks: () => readonly Check[];
+  /** How following the API server and etcd goes. */
+  /** Calls of the CNI plugin that were not told of before. */
+  cniCalls: () => readonly CniCall[];
+  watches: () => readonly WatchState[];
+  build: { version: string; commit: string };
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+}
+
+/** Seconds: from an update of one entry to a full round over a quarter of a million. */
+const ROUND_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** Seconds: of a pod that starts alone some hundredths, of fifty at once more. */
+const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+
+export class Metrics {
+  private readonly registry = new Registry();
+  private readonly rounds: Histogram<"kind">;
+  private readonly latency: Histogram;
+  private readonly failures: Counter;
+  private readonly cniDurations: Histogram<"verb">;
+  private readonly cniFailures: Counter<"verb">;
+
+  constructor(private readonly options: MetricsOptions) {
+    const registers = [this.registry];
+    this.rounds = new Histogram({
+      name: "pcnk_reconcile_duration_seconds",
+      help:
+        "What a round took that compared desired entries with the kernel's: all of them, or those that changed.",
+      labelNames: ["kind"],
+      buckets: ROUND_BUCKETS,
+      registers,
+    });
+    this.latency = new Histogram({
+      name: "pcnk_change_latency_seconds",
+      help: "From the arrival of a cluster object's change until the maps held it.",
+      buckets: ROUND_BUCKETS,
+      registers,
+    });
+    this.failures = new Counter({
+      name: "pcnk_reconcile_failures_total",
+      help: "Rounds that failed; each is tried again.",
+      registers,
+    });
+    this.cniDurations = new Histogram({
+      name: "pcnk_cni_duration_seconds",
+      help: "What a call of the CNI plugin took, from the start of its runtime to its answer.",
+      labelNames: ["verb"],
+      buckets: CNI_BUCKETS,
+      registers,
+    });
+    this.cniFailures = new Counter({
+      name: "pcnk_cni_failures_total",
+      help: "Calls of the CNI plugin that were answered with an error.",
+      labelNames: ["verb"],
+      registers,
+    });
+    for (const verb of CNI_VERBS) {
+      this.cniDurations.zero({ verb });
+      this.cniFailures.inc({ verb }, 0);
+    }
+    this.addPackets(registers);
+    this.addMaps(registers);
+    this.addAgent(registers);
+    addWatches(registers, options.watches);
+  }
+
+  /** A round of the reconciler is over. */
+  round({ full, failed, took, latency }: Round): void {
+    if (failed) return void this.failures.inc();
+    this.rounds.observe({ kind: full ? "full" : "update" }, took);
+    if (latency !== undefined) this.latency.observe(latency);
+  }
+
+  /** What the CNI plugin has told since the last time. */
+  private takeCniCalls(): void {
+    for (const { verb, seconds, failed } of this.options.cniCalls()) {
+      this.cniDurations.observe({ verb }, seconds);
+      if (failed) this.cniFailures.inc({ verb });
+    }
+  }
+
+  /** All of them, in Prometheus' text format. */
+  async collect(): Promise<{ text: string; type: string }> {
+    this.takeCniCalls();
+    return { text: await this.registry.metrics(), type: this.registry.contentType };
+  }
+
+  private addPackets(registers: Registry[]): void {
+    const { maps } = this.options;
+    const sum = (index: number) =>
+      (maps.counters.get(index) ?? []).reduce(
+        (total, { packets, bytes }) => ({
+          packets: total.packets + Number(packets),
+          bytes: total.bytes + Number(bytes),
+        }),
+        { packets: 0, bytes: 0 },
+      );
+    const add = (
+      name: string,
+      help: string,
+      what: "packets" | "bytes",
+      wanted: (kind: string) => boolean,
+    ) =>
+      new Counter({
+        name,
+        help,
+        labelNames: ["reason", "result"],
+        registers,
+        collect() {
+          this.reset();
+          reasons.forEach(({ name: reason, kind }, index) => {
+            if (kind !== "none" && wanted(kind)) {
+              this.inc({ reason, result: kind }, sum(index)[what]);
+            }
+          });
+        },
+      });
+    const isPacket = (kind: string) => kind !== "event";
+    add("pcnk_packets_total", "Packets by what became of them.", "packets", isPacket);
+    add("pcnk_packet_bytes_total", "Bytes of frames by what became of them.", "bytes", isPacket);
+    new Counter({
+      name: "pcnk_events_total",
+      help: "What programs did besides, such as making a session.",
+      labelNames: ["event"],
+      registers,
+      collect() {
+        this.reset();
+        reasons.forEach(({ name, kind }, index) => {
+          if (kind === "event") {
+            this.inc({ event: name.replace(/^event_/, "") }, sum(index).packets);
+          }
+        });
+      },
+    });
+  }
+
+  private addMaps(registers: Registry[]): void {
+    const { maps } = this.options;
+    const counted = (Object.keys(layout) as MapName[]).filter((name) => {
+      const { type } = layout[name];
+      return type !== MAP_TYPE.ARRAY && type !== MAP_TYPE.PERCPU_ARRAY;
+    });
+    const add = (name: string, help: string, value: (map: MapName) => number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ["map"],
+        registers,
+        collect() {
+          for (const map of counted) this.set({ map }, value(map));
+        },
+      });
+    add("pcnk_map_entries", "Entries of a map now.", (name) => maps[name].count());
+    add("pcnk_map_capacity", "Entries that a map has room for.", (name) => maps[name].maxEntries);
+  }
+
+  private addAgent(registers: Registry[]): void {
+    const { build, checks, startedAt } = this.options;
+    new Gauge({
+      name: "pcnk_build_info",
+      help: "Always 1; what the agent is.",
+      labelNames: ["version", "commit"],
+      registers,
+    }).set({ version: build.version, commit: build.commit }, 1);
+    new Gauge({
+      name: "pcnk_health",
+      help: "Checks of /healthz: 1 good, 0 not. source: the watch of the Kubernetes API.",
+      labelNames: ["check"],
+      registers,
+      collect() {
+        for (const { name, failure } of checks()) this.set({ check: name }, failure ? 0 : 1);
+      },
+    });
+    new Gauge({
+      name: "process_start_time_seconds",
+      help: "Start of the agent since the epoch.",
+      registers,
+    }).set(startedAt / 1000);
+    new Gauge({
+      name: "process_resident_memory_bytes",
+      help: "Resident memory of the agent.",
+      registers,
+      collect() {
+        this.set(Deno.memoryUsage().rss);
+      },
+    });
+    new Counter({
+      name: "process_cpu_seconds_total",
+      help: "CPU time of the agent, user and system.",
+      registers,
+      collect() {
+        this.reset();
+        this.inc(cpuSeconds());
+      },
+    });
+  }
+}
+
+/** proc(5): fields 14 and 15 of /proc/self/stat, in hundredths of a second on every architecture of Linux. */
+function cpuSeconds(): number {
+  const stat = Deno.readTextFileSync("/proc/self/stat");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // from field 3 on; a name may hold blanks
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

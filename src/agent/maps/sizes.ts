@@ -1,0 +1,24 @@
+/** Capacities of maps from the settings: several maps may follow one setting. */
+import type { MapName } from "../../bpf/layout.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import { MAGLEV_SIZE, maglevElements } from "../../services/maglev.ts";
+
+/** Entries of each map that has a setting. */
+export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<MapName, number>> {
+  const { services, backends, sessions, endpoints, sourceRanges, affinity, fragments } = sizes;
+  const { maglev: tables, nodes } = sizes;
+  return {
+    services,
+    backends,
+    sessions,
+    endpoints,
+    affinity,
+    fragments,
+    source_ranges: sourceRanges,
+    maglev: tables * maglevElements(MAGLEV_SIZE),
+    remotes: nodes,
+    node_addrs: nodes,
+    vteps: nodes,
+    no_masquerade: nodes,
+  };
+}

@@ -1,0 +1,60 @@
+/** The settings that programs read live, as the `config` map holds them. */
+import { emptyNodeConfig, NODE_FLAG, type NodeConfig } from "../../bpf/layout.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import { formatIpv4, parseIpv4 } from "../../model/ipv4.ts";
+import type { RoutingPlan } from "../../routing/types.ts";
+import { MAGLEV_SIZE } from "../../services/maglev.ts";
+
+/** What is known of the node, besides its settings. */
+export interface NodeFacts {
+  /** The node's own address, dotted. */
+  address?: string;
+  /** Of its pods, e.g. `10.244.1.0/24`. */
+  podCIDR?: string;
+  plan: Pick<RoutingPlan, "vni" | "device">;
+}
+
+type Settings = Pick<AgentConfig, "timeouts" | "masquerade" | "snatPorts" | "overlay">;
+
+export function nodeConfigOf(
+  settings: Settings,
+  { address, podCIDR, plan }: NodeFacts,
+): NodeConfig {
+  const { timeouts, masquerade, snatPorts } = settings;
+  const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
+  return {
+    ...emptyNodeConfig,
+    tcp_new_timeout: nanoseconds(timeouts.tcpNew),
+    tcp_established_timeout: nanoseconds(timeouts.tcpEstablished),
+    tcp_closing_timeout: nanoseconds(timeouts.tcpClosing),
+    tcp_closed_timeout: nanoseconds(timeouts.tcpClosed),
+    udp_timeout: nanoseconds(timeouts.udp),
+    icmp_timeout: nanoseconds(timeouts.icmp),
+    flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0),
+    node_addr: address ?? "0.0.0.0",
+    ...podNetwork(podCIDR),
+    snat_first: snatPorts.first,
+    snat_last: snatPorts.last,
+    overlay_vni: plan.device === undefined ? 0 : plan.vni,
+    overlay_port: plan.device?.port ?? 0,
+    maglev_size: MAGLEV_SIZE,
+  };
+}
+
+/** The bridge plugin takes the first host address of the podCIDR as the gateway: replies to it come back to this node. */
+function podNetwork(
+  podCIDR: string | undefined,
+): Pick<NodeConfig, "pod_cidr" | "pod_mask" | "snat_addr"> {
+  const [base = "", length = ""] = podCIDR?.split("/") ?? [];
+  const first = parseIpv4(base);
+  if (first === undefined) {
+    return { pod_cidr: "0.0.0.0", pod_mask: "0.0.0.0", snat_addr: "0.0.0.0" };
+  }
+  const mask = Number(length) === 0 ? 0 : (0xffffffff << (32 - Number(length))) >>> 0;
+  const network = (first & mask) >>> 0;
+  return {
+    pod_cidr: formatIpv4(network),
+    pod_mask: formatIpv4(mask),
+    snat_addr: formatIpv4(network + 1),
+  };
+}

@@ -1,0 +1,59 @@
+/** What programs are told of the node and of the others: the small maps, brought to what is known now. */
+import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
+import { NODE_ADDR_FLAG } from "../../bpf/layout.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
+import { tunnelSources } from "../../routing/vteps.ts";
+import { syncMap } from "../maps/sync.ts";
+import { nodeConfigOf } from "./datapath_config.ts";
+import { keyOf } from "./remotes.ts";
+import { masqueradeAddress } from "./uplinks.ts";
+
+type NodeMaps = Pick<
+  DataPlaneMaps,
+  "config" | "node_addrs" | "vteps" | "no_masquerade" | "uplinks"
+>;
+
+/** All that the maps follow from. */
+export interface NodeKnowledge {
+  config: AgentConfig;
+  /** All nodes of the cluster. */
+  nodes: readonly RoutingNode[];
+  uplinks: readonly Uplink[];
+  /** This node's addresses. */
+  addresses: readonly string[];
+  plan: RoutingPlan;
+}
+
+/** Brings the maps up to date; returns the addresses that pods are masqueraded as. */
+export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<string> {
+  const { config, nodes, uplinks, plan } = knowledge;
+  const own = nodes.find(({ name }) => name === config.nodeName);
+  const internalIPs = own?.internalIPs ?? [];
+  const known = uplinks.map((uplink) =>
+    [
+      { ifindex: uplink.ifindex },
+      { addr: masqueradeAddress(uplink, internalIPs), mtu: uplink.mtu },
+    ] as const
+  );
+  const vteps = tunnelSources(nodes, config.nodeName);
+  // Before the configuration, which says that it counts.
+  syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
+  const address = internalIPs[0] ?? known[0]?.[1].addr;
+  maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
+  syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
+  const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
+  const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);
+  syncMap(maps.no_masquerade, [...inside].map((prefix) => [keyOf(prefix), 0] as const));
+  syncMap(maps.uplinks, known);
+  return new Set(known.map(([, { addr }]) => addr));
+}
+
+/** Where NodePorts answer: at every address of this node, as with kube-proxy, and to pods at the other nodes' as well. */
+function nodeAddresses({ nodes, addresses }: NodeKnowledge, internalIPs: readonly string[]) {
+  const { LOCAL } = NODE_ADDR_FLAG;
+  const flags = new Map<string, number>();
+  for (const node of nodes) node.internalIPs.forEach((addr) => flags.set(addr, 0));
+  for (const addr of [...addresses, ...internalIPs]) flags.set(addr, LOCAL);
+  return [...flags].map(([addr, flags]) => [{ addr }, { flags }] as const);
+}

@@ -1,0 +1,146 @@
+/**
+ * Keeps the kernel from giving the node's own connections a port that pods are masqueraded with: where `snatPorts` meets
+ * net.ipv4.ip_local_port_range, the ports of both are added to net.ipv4.ip_local_reserved_ports. The default range does
+ * not meet the kernel's, but a machine may be tuned (`ip_local_port_range = 1024 65535`).
+ */
+import { join } from "node:path";
+import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
+import { isStateFile, removeStateFile, writeStateFile } from "../state_files.ts";
+
+const RANGE = "net.ipv4.ip_local_port_range";
+const RESERVED = "net.ipv4.ip_local_reserved_ports";
+/** What pcnk has added, to be taken back. */
+const STATE_FILE = "reserved-ports.json";
+/** So many must be left. */
+const LEAST = 1024;
+
+interface Ports {
+  first: number;
+  last: number;
+}
+
+/** A set of ports, as the kernel writes it: `80,1000-1999`. */
+export class PortSet {
+  private constructor(private readonly ports: ReadonlySet<number>) {}
+
+  /** What is no port is left out. */
+  static parse(text: string): PortSet {
+    const ports = new Set<number>();
+    for (const part of text.split(",")) {
+      const [, first, last] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+      if (first === undefined) continue;
+      for (let port = Number(first); port <= Math.min(Number(last ?? first), 65535); port++) {
+        ports.add(port);
+      }
+    }
+    return new PortSet(ports);
+  }
+
+  static of({ first, last }: Ports): PortSet {
+    return PortSet.parse(`${first}-${last}`);
+  }
+
+  get size(): number {
+    return this.ports.size;
+  }
+  plus(other: PortSet): PortSet {
+    return new PortSet(this.ports.union(other.ports));
+  }
+  minus(other: PortSet): PortSet {
+    return new PortSet(this.ports.difference(other.ports));
+  }
+  both(other: PortSet): PortSet {
+    return new PortSet(this.ports.intersection(other.ports));
+  }
+
+  toString(): string {
+    const runs: Ports[] = [];
+    for (const port of [...this.ports].sort((a, b) => a - b)) {
+      const run = runs.at(-1);
+      if (run?.last === port - 1) run.last = port;
+      else runs.push({ first: port, last: port });
+    }
+    return runs.map(({ first, last }) => first === last ? `${first}` : `${first}-${last}`).join();
+  }
+}
+
+/** What is to be done. */
+export interface Reservation {
+  /** What ip_local_reserved_ports shall hold. */
+  reserved: PortSet;
+  /** The part of it that is pcnk's. */
+  own: PortSet;
+}
+
+/**
+ * Works it out: `own` is what was added before.
+ * @throws Error when too few ports would be left for the node's own connections
+ */
+export function planReservation(
+  snatPorts: Ports,
+  local: Ports,
+  reserved: PortSet,
+  own: PortSet,
+): Reservation {
+  const others = reserved.minus(own);
+  const range = PortSet.of(local);
+  const met = range.both(PortSet.of(snatPorts));
+  const left = range.minus(others).minus(met).size;
+  if (met.size > 0 && left < LEAST) {
+    throw new Error(
+      `snatPorts ${snatPorts.first}-${snatPorts.last} would leave the node's own connections ${left} ports of ` +
+        `${RANGE} (${local.first}-${local.last}); choose ports outside of it, or widen it`,
+    );
+  }
+  return { reserved: others.plus(met), own: met.minus(others) };
+}
+
+/**
+ * Reserves the ports that both may take; returns what is new, as text, or undefined.
+ * @throws Error see planReservation()
+ */
+export function reservePorts(snatPorts: Ports, stateDir: string): string | undefined {
+  const before = PortSet.parse(readSysctl(RESERVED));
+  const plan = planReservation(snatPorts, localRange(), before, ownPorts(stateDir));
+  if (`${plan.reserved}` === `${before}`) return undefined;
+  // On disk first: what is written here and not there is only not needed.
+  writeStateFile(stateDir, STATE_FILE, { ports: `${plan.own}` });
+  writeSysctl(RESERVED, `${plan.reserved}\n`);
+  return `${plan.reserved.minus(before)}` || "none";
+}
+
+/**
+ * Checks before anything is changed.
+ * @throws Error see planReservation()
+ */
+export function checkSnatPorts(snatPorts: Ports, stateDir: string): void {
+  planReservation(snatPorts, localRange(), PortSet.parse(readSysctl(RESERVED)), ownPorts(stateDir));
+}
+
+/** The ports that `reservePorts()` added, as text; undefined when it has none on record. */
+export function reservedByPcnk(stateDir: string): string | undefined {
+  return isStateFile(stateDir, STATE_FILE) ? `${ownPorts(stateDir)}` : undefined;
+}
+
+/** Takes back what `reservePorts()` added. */
+export function releasePorts(stateDir: string): void {
+  const own = ownPorts(stateDir);
+  if (own.size > 0) {
+    writeSysctl(RESERVED, `${PortSet.parse(readSysctl(RESERVED)).minus(own)}\n`);
+  }
+  removeStateFile(stateDir, STATE_FILE);
+}
+
+function localRange(): Ports {
+  const [first = 0, last = 0] = readSysctl(RANGE).split(/\s+/).map(Number);
+  return { first, last };
+}
+
+function ownPorts(stateDir: string): PortSet {
+  try {
+    const { ports } = JSON.parse(Deno.readTextFileSync(join(stateDir, STATE_FILE)));
+    return PortSet.parse(String(ports));
+  } catch {
+    return PortSet.parse(""); // never written, or by half
+  }
+}

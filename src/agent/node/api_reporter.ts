@@ -1,0 +1,33 @@
+/** What the agent tells the cluster's API server; nothing, when objects come from manifests. */
+import { ApiClient } from "../../cluster/kube/client.ts";
+import type { SourceChoice } from "../sources/object_source.ts";
+import type { EventListener, Log } from "../log.ts";
+import { NodeCondition } from "./node_condition.ts";
+import { NodeEvents } from "./node_events.ts";
+
+export class ApiReporter implements AsyncDisposable {
+  private readonly client: ApiClient | undefined;
+  private readonly events: NodeEvents | undefined;
+  private nodeCondition: NodeCondition | undefined;
+
+  constructor(choice: SourceChoice, private readonly nodeName: string) {
+    if (!("access" in choice)) return;
+    const client = this.client = new ApiClient(choice.access);
+    this.events = new NodeEvents({ client, nodeName });
+  }
+
+  /** Makes an Event of it, on this node's Node. */
+  readonly tell: EventListener = (event) => this.events?.tell(event);
+
+  /** The Node's NetworkUnavailable. */
+  condition(log: Log): NodeCondition | undefined {
+    if (this.client === undefined) return undefined;
+    return this.nodeCondition ??= new NodeCondition(this.client, this.nodeName, log);
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.nodeCondition?.stop();
+    await this.events?.stop();
+    this.client?.close();
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The condition NetworkUnavailable of the Node: clouds set it to True until somebody says that the network is there, and
+ * until then no pod is scheduled.
+ */
+import { Backoff, pause } from "../../cluster/kube/backoff.ts";
+import type { ApiClient } from "../../cluster/kube/client.ts";
+import type { Log } from "../log.ts";
+
+export class NodeCondition {
+  private readonly control = new AbortController();
+  private working: Promise<void> | undefined;
+
+  constructor(
+    private readonly client: Pick<ApiClient, "json">,
+    private readonly nodeName: string,
+    private readonly log: Log,
+    private readonly backoff = new Backoff({ firstMs: 500 }),
+  ) {}
+
+  /** Says that the network is there, and tries until the server has taken it. */
+  networkIsAvailable() {
+    this.working ??= this.patch();
+  }
+
+  async stop() {
+    this.control.abort();
+    await this.working;
+  }
+
+  private async patch() {
+    const { signal } = this.control;
+    for (let tries = 1; !signal.aborted; tries++) {
+      try {
+        await this.client.json(`/api/v1/nodes/${this.nodeName}/status`, {
+          method: "PATCH",
+          // Merged by `type`: other conditions stay.
+          contentType: "application/strategic-merge-patch+json",
+          body: { status: { conditions: [condition(new Date())] } },
+          signal,
+        });
+        this.backoff.reset();
+        this.working = undefined;
+        return this.log.info("the Node's NetworkUnavailable is False");
+      } catch (error) {
+        if (signal.aborted) return;
+        const retryMs = this.backoff.next();
+        const level = tries === 3 ? "warn" : "debug";
+        const reason = (error as Error).message;
+        this.log[level]({ event: "NodeCondition", retryMs }, `the Node's condition: ${reason}`);
+        await pause(retryMs, signal);
+      }
+    }
+  }
+}
+
+/** As a body for the API. */
+export function condition(now: Date) {
+  const time = now.toISOString().replace(/\.\d+Z$/, "Z");
+  return {
+    type: "NetworkUnavailable",
+    status: "False",
+    reason: "PcnkIsUp",
+    message: "pcnk is running on this node",
+    lastTransitionTime: time,
+    lastHeartbeatTime: time,
+  };
+}

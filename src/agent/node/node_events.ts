@@ -1,0 +1,218 @@
+/**
+ * What an operator must know, as Events on the Node: `kubectl describe node` shows them. Whatever is logged with an `event`
+ * comes here.
+ *
+ * Sparingly, because every node writes into one etcd: an Event that repeats is counted in place, many of a kind
+ * become one, and beyond some in an hour they wait. What cannot be sent now is sent later, the latest state of it.
+ */
+import { Backoff, pause } from "../../cluster/kube/backoff.ts";
+import { type ApiClient, ApiError } from "../../cluster/kube/client.ts";
+import { eventNamespace } from "../../cluster/kube/rbac.ts";
+
+export interface Notice {
+  /** CamelCase, or words-with-hyphens, which become that. */
+  reason: string;
+  message: string;
+  type: "Normal" | "Warning";
+}
+
+export interface NodeEventsOptions {
+  client: Pick<ApiClient, "json">;
+  nodeName: string;
+  /** Milliseconds since the epoch. */
+  now?: () => number;
+  backoff?: Backoff;
+  limits?: Partial<typeof defaults>;
+}
+
+const defaults = {
+  /** Requests at once, and milliseconds until there may be one more. */
+  burst: 20,
+  refillMs: 60_000,
+  /** Different messages of one reason that are Events of their own. */
+  similar: 10,
+  /** Milliseconds between two updates of one Event. */
+  repeatMs: 300_000,
+  /** Events that are remembered. */
+  remembered: 100,
+};
+
+const path = `/api/v1/namespaces/${eventNamespace}/events`;
+/** The API takes 1024 bytes. */
+const maxMessage = 900;
+
+interface Entry {
+  notice: Notice;
+  count: number;
+  firstAt: number;
+  lastAt: number;
+  /** Its name in the API, and how often it is said to have happened there. */
+  name?: string;
+  sent: number;
+  sentAt: number;
+}
+
+export class NodeEvents {
+  private readonly entries = new Map<string, Entry>();
+  private readonly control = new AbortController();
+  private readonly backoff: Backoff;
+  private readonly now: () => number;
+  private readonly limits: typeof defaults;
+  private tokens: number;
+  private tokensAt: number;
+  private working: Promise<void> | undefined;
+  private wake: AbortController | undefined;
+  private number = 0;
+
+  constructor(private readonly options: NodeEventsOptions) {
+    this.now = options.now ?? Date.now;
+    this.limits = { ...defaults, ...options.limits };
+    this.backoff = options.backoff ?? new Backoff({ firstMs: 1000 });
+    this.tokens = this.limits.burst;
+    this.tokensAt = this.now();
+  }
+
+  /** Never throws and never waits. */
+  tell(notice: Notice) {
+    const { key, notice: told } = this.combine(tidy(notice));
+    const now = this.now();
+    const entry = this.entries.get(key) ??
+      { notice: told, count: 0, firstAt: now, lastAt: now, sent: 0, sentAt: -Infinity };
+    entry.notice = told;
+    entry.count++;
+    entry.lastAt = now;
+    // In the order of what happened last.
+    this.entries.delete(key);
+    this.entries.set(key, entry);
+    for (const old of this.entries.keys()) {
+      if (this.entries.size <= this.limits.remembered) break;
+      this.entries.delete(old);
+    }
+    this.wake?.abort();
+    this.working ??= this.send();
+  }
+
+  async stop() {
+    this.control.abort();
+    this.wake?.abort();
+    await this.working;
+  }
+
+  private combine(notice: Notice): { key: string; notice: Notice } {
+    const { reason, message, type } = notice;
+    const key = `${type} ${reason} ${message}`;
+    if (this.entries.has(key)) return { key, notice };
+    const same = [...this.entries.values()].filter((one) => one.notice.reason === reason).length;
+    if (same < this.limits.similar) return { key, notice };
+    const combined = `(combined from similar events): ${message}`.slice(0, maxMessage);
+    return { key: `${type} ${reason}`, notice: { ...notice, message: combined } };
+  }
+
+  /** Sends until there is nothing left that may be sent, now or later. */
+  private async send() {
+    const { signal } = this.control;
+    while (!signal.aborted) {
+      const next = this.next();
+      // At once, not in a finally(): what is told in between would be left lying.
+      if (next === undefined) return void (this.working = undefined);
+      const waitMs = Math.max(next.sentAt + this.limits.repeatMs - this.now(), this.tokenInMs());
+      if (waitMs > 0) {
+        this.wake = new AbortController();
+        await pause(waitMs, this.wake.signal);
+        continue;
+      }
+      this.tokens--;
+      try {
+        await this.write(next, signal);
+        this.backoff.reset();
+      } catch (error) {
+        if (signal.aborted) return;
+        // Trying again would not help.
+        if (isRefusal(error)) this.wrote(next, next.count);
+        else await pause(this.backoff.next(), signal);
+      }
+    }
+  }
+
+  /** What the server does not know as it is: the one whose turn it is first. */
+  private next(): Entry | undefined {
+    let first: Entry | undefined;
+    for (const entry of this.entries.values()) {
+      if (entry.count > entry.sent && (first === undefined || entry.sentAt < first.sentAt)) {
+        first = entry;
+      }
+    }
+    return first;
+  }
+
+  /** Milliseconds until a request may be made; 0: now. */
+  private tokenInMs(): number {
+    const { burst, refillMs } = this.limits;
+    const fresh = Math.floor((this.now() - this.tokensAt) / refillMs);
+    this.tokens = Math.min(burst, this.tokens + fresh);
+    this.tokensAt += fresh * refillMs;
+    return this.tokens > 0 ? 0 : this.tokensAt + refillMs - this.now();
+  }
+
+  private async write(entry: Entry, signal: AbortSignal) {
+    const { client, nodeName } = this.options;
+    const { count, name } = entry;
+    if (name !== undefined) {
+      const body = { count, lastTimestamp: time(entry.lastAt), message: entry.notice.message };
+      const contentType = "application/merge-patch+json";
+      try {
+        await client.json(`${path}/${name}`, { method: "PATCH", contentType, body, signal });
+        return this.wrote(entry, count);
+      } catch (error) {
+        // The server forgets Events after an hour.
+        if (!(error instanceof ApiError && error.status === 404)) throw error;
+      }
+    }
+    const fresh = `${nodeName}.${this.now().toString(16)}${(this.number++).toString(16)}`;
+    const body = eventObject(fresh, nodeName, entry);
+    await client.json(path, { method: "POST", body, signal });
+    entry.name = fresh;
+    this.wrote(entry, count);
+  }
+
+  private wrote(entry: Entry, count: number) {
+    entry.sent = count;
+    entry.sentAt = this.now();
+  }
+}
+
+/** Not allowed, or not understood. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ApiError && error.status >= 400 && error.status < 500 &&
+    error.status !== 429;
+}
+
+/** core/v1 Event. The Node's uid is its name here, as in the kubelet's Events: kubectl looks for that. */
+function eventObject(name: string, nodeName: string, entry: Entry) {
+  const { notice: { reason, message, type }, count, firstAt, lastAt } = entry;
+  return {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name, namespace: eventNamespace },
+    involvedObject: { kind: "Node", name: nodeName, uid: nodeName },
+    reason,
+    message,
+    type,
+    count,
+    firstTimestamp: time(firstAt),
+    lastTimestamp: time(lastAt),
+    source: { component: "pcnk", host: nodeName },
+    reportingComponent: "pcnk",
+    reportingInstance: nodeName,
+  };
+}
+
+/** A reason as the API has them, a message that it takes. */
+function tidy({ reason, message, type }: Notice): Notice {
+  const camel = reason.replaceAll(/(?:^|[-_ ])([a-z])/g, (_, letter) => letter.toUpperCase());
+  return { reason: camel.slice(0, 128), message: message.slice(0, maxMessage), type };
+}
+
+function time(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}

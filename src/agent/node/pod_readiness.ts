@@ -1,0 +1,133 @@
+/**
+ * This node's part of the contract with Kubernetes: the CNI configuration as soon as its podCIDR is known, and the word
+ * that the network is there. What an operator must know becomes Events (node_events.ts).
+ */
+import { join } from "node:path";
+import { type Conflist, conflist } from "../../../install/conflist.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import type { Node } from "../../model/objects.ts";
+import type { Change } from "../../model/state.ts";
+import { ConflistFile } from "./conflist_file.ts";
+import type { Log } from "../log.ts";
+import type { NodeCondition } from "./node_condition.ts";
+import { type Clock, Runner } from "../runner.ts";
+
+export interface PodReadinessOptions {
+  config: Pick<AgentConfig, "nodeName" | "cniConfDir" | "bpffs" | "stateDir" | "bridge">;
+  log: Log;
+  /** Bytes a pod's packet may have, as far as it is known. */
+  mtu: () => number | undefined;
+  /** Undefined without an API server. */
+  condition?: Pick<NodeCondition, "networkIsAvailable">;
+  clock?: Clock;
+}
+
+/** Milliseconds between looks at the file: somebody may have changed or removed it. */
+const checkMs = 30_000;
+
+export class PodReadiness {
+  private readonly file: ConflistFile | undefined;
+  private readonly runner: Runner;
+  private node: Node | undefined;
+  private started = false;
+  private available = false;
+  /** What pods wait for. */
+  private waiting: "node" | "podCIDR" | undefined;
+  private failed: string | undefined;
+
+  constructor(private readonly options: PodReadinessOptions) {
+    const { config: { cniConfDir }, log, clock } = options;
+    if (cniConfDir !== undefined && cniConfDir !== "") {
+      this.file = new ConflistFile(cniConfDir, log);
+    }
+    this.runner = new Runner({
+      run: () => this.reconcile(),
+      failed: (error) => this.tellFailure(error as Error),
+      minMs: 50,
+      fullMs: checkMs,
+      ...(clock === undefined ? {} : { clock }),
+    });
+  }
+
+  /** What is wrong; undefined: nothing. */
+  get failure(): string | undefined {
+    if (this.failed !== undefined) return this.failed;
+    if (this.waiting === "node") return `there is no Node ${this.options.config.nodeName} yet`;
+    return this.waiting === "podCIDR" ? "the Node has no IPv4 podCIDR yet" : undefined;
+  }
+
+  changes(changes: readonly Change[]) {
+    const { nodeName } = this.options.config;
+    for (const { type, object } of changes) {
+      if (object.kind !== "Node" || object.name !== nodeName) continue;
+      this.node = type === "delete" ? undefined : object;
+      // Made anew, or taken back by somebody: say it again.
+      if (this.node === undefined || this.node.networkUnavailable) this.available = false;
+      if (this.started) this.runner.request();
+    }
+  }
+
+  /** The data plane is ready for pods: from now on they may come. */
+  start() {
+    this.started = true;
+    this.runner.request();
+  }
+
+  /** The MTU may have changed. */
+  networkChanged() {
+    if (this.started) this.runner.request();
+  }
+
+  stop() {
+    this.runner.stop();
+  }
+
+  private tellWaiting(what: typeof this.waiting) {
+    const { config: { nodeName }, log } = this.options;
+    if (what === "node") {
+      // No event: there is no Node that it could be on.
+      log.warn(
+        `there is no Node ${nodeName} yet, so pods cannot start; if that is not the kubelet's name for this node: --node-name`,
+      );
+    } else if (what === "podCIDR") {
+      const text = "the Node has no IPv4 podCIDR yet, so pods cannot start; " +
+        "does the controller manager run with --allocate-node-cidrs?";
+      log.warn({ event: "NoPodCIDR", object: `Node ${nodeName}` }, text);
+    }
+  }
+
+  private reconcile() {
+    const { condition } = this.options;
+    const podCIDR = this.node?.podCIDRs[0];
+    const lacking = this.node === undefined ? "node" : "podCIDR";
+    const waiting = podCIDR === undefined && this.file !== undefined ? lacking : undefined;
+    if (waiting !== this.waiting) this.tellWaiting(waiting);
+    this.waiting = waiting;
+    // A podCIDR that went away is no reason to take the network from under running pods.
+    if (podCIDR === undefined) return;
+    this.file?.ensure(this.conflist(podCIDR));
+    this.failed = undefined;
+    if (!this.available) condition?.networkIsAvailable();
+    this.available = true;
+  }
+
+  private conflist(podCIDR: string): Conflist {
+    const { config: { bpffs, stateDir, bridge }, mtu } = this.options;
+    const bytes = mtu();
+    return conflist({
+      podCIDR,
+      bpffs,
+      stateDir,
+      bridge,
+      // Below /run by default: after a reboot no pod holds an address, and no lease is left of any.
+      ipamDataDir: join(stateDir, "ipam"),
+      ...(bytes === undefined ? {} : { mtu: bytes }),
+    });
+  }
+
+  private tellFailure({ message }: Error) {
+    const failed = `the CNI configuration cannot be written: ${message}`;
+    if (failed !== this.failed) this.options.log.error({ event: "ConflistFailed" }, failed);
+    this.failed = failed;
+  }
+}

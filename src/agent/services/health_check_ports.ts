@@ -1,0 +1,117 @@
+/**
+ * Answers load balancers that ask at a Service's healthCheckNodePort whether this node has endpoints for it, as kube-proxy
+ * does: 200 or 503, the same JSON, the same headers. Any path, any method.
+ */
+import type { HealthCheck } from "../../services/desired.ts";
+import type { Log } from "../log.ts";
+import { type Clock, systemClock } from "../runner.ts";
+
+export interface HealthCheckOptions {
+  log: Log;
+  /** Whether the data plane is what it should be; while not, load balancers are to look elsewhere. */
+  healthy: () => boolean;
+  /** Address to listen at; by default all. */
+  hostname?: string;
+  clock?: Clock;
+}
+
+/** Milliseconds until a port is tried again that could not be listened at. */
+const retryMs = 5000;
+
+interface Listener {
+  check: HealthCheck;
+  /** Undefined: it could not be opened. */
+  close?: () => void;
+}
+
+/** The answer to a question about one Service. */
+export function healthResponse(
+  { namespace, name, localEndpoints }: HealthCheck,
+  healthy: boolean,
+): Response {
+  const body = {
+    service: { namespace, name },
+    localEndpoints,
+    serviceProxyHealthy: healthy,
+  };
+  return new Response(JSON.stringify(body, null, "\t"), {
+    status: healthy && localEndpoints > 0 ? 200 : 503,
+    headers: {
+      "content-type": "application/json",
+      "x-content-type-options": "nosniff",
+      "x-load-balancing-endpoint-weight": `${localEndpoints}`,
+    },
+  });
+}
+
+export class HealthCheckPorts {
+  private readonly listeners = new Map<number, Listener>();
+  private readonly clock: Clock;
+  private timer: unknown;
+
+  constructor(private readonly options: HealthCheckOptions) {
+    this.clock = options.clock ?? systemClock;
+  }
+
+  /** Listens at exactly these ports. Never throws: a port that is taken is told, and tried again. */
+  update(checks: ReadonlyMap<number, HealthCheck>) {
+    for (const [port, listener] of this.listeners) {
+      if (checks.has(port)) continue;
+      listener.close?.();
+      this.listeners.delete(port);
+    }
+    for (const [port, check] of checks) {
+      const known = this.listeners.get(port);
+      if (known !== undefined) known.check = check;
+      else this.open(port, { check });
+    }
+    this.retryLater();
+  }
+
+  stop() {
+    this.clock.clearTimeout(this.timer);
+    this.update(new Map());
+  }
+
+  private open(port: number, listener: Listener) {
+    const { hostname = "0.0.0.0", healthy } = this.options;
+    const isNew = this.listeners.get(port) !== listener;
+    this.listeners.set(port, listener);
+    const ending = new AbortController();
+    try {
+      Deno.serve(
+        { port, hostname, signal: ending.signal, onListen: () => {} },
+        () => healthResponse(listener.check, healthy()),
+      );
+      listener.close = () => ending.abort();
+      if (!isNew) this.tell(port, listener, "info", "is free now: health checks are answered");
+    } catch (error) {
+      if (!isNew) return;
+      const reason = error instanceof Deno.errors.AddrInUse
+        ? "another process listens there"
+        : (error as Error).message;
+      const text = `cannot be listened at: ${reason}; load balancers take this node for unhealthy`;
+      this.tell(port, listener, "warn", text);
+    }
+  }
+
+  private tell(port: number, { check }: Listener, level: "info" | "warn", text: string) {
+    const object = `Service ${check.namespace}/${check.name}`;
+    this.options.log[level](
+      { event: "HealthCheckPort", object },
+      `healthCheckNodePort ${port} ${text}`,
+    );
+  }
+
+  private retryLater() {
+    const failed = [...this.listeners].filter(([, { close }]) => close === undefined);
+    this.clock.clearTimeout(this.timer);
+    if (failed.length === 0) return;
+    this.timer = this.clock.setTimeout(() => {
+      for (const [port, listener] of failed) {
+        if (this.listeners.get(port) === listener) this.open(port, listener);
+      }
+      this.retryLater();
+    }, retryMs);
+  }
+}

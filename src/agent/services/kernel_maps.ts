@@ -1,0 +1,150 @@
+/** The kernel's maps as the services layer sees them: writing changes, and reading back what they hold. */
+import { lookupBatch } from "../../bpf/batch.ts";
+import type { Field } from "../../bpf/codec.ts";
+import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
+import {
+  type Backend as BackendValue,
+  backend,
+  maglevSlots,
+  type SourceRangeKey,
+} from "../../bpf/layout.ts";
+import { mapInfo } from "../../bpf/syscall.ts";
+import { frontendKey, parseFrontendKey } from "../../model/frontend.ts";
+import type { MapWriter } from "../../services/apply.ts";
+import { KernelState, SERVICE_FLAG, type ServiceEntry, toEntries } from "../../services/kernel.ts";
+import { MAGLEV_SIZE, maglevElements, packMaglev } from "../../services/maglev.ts";
+import type { RunWrite, ServiceWrite } from "../../services/changes.ts";
+import type { SourceRange } from "../../services/ranges.ts";
+import type { TableWrite } from "../../services/tables.ts";
+
+type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev">;
+
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Where a member of a struct lies. */
+export function offsetOf(fields: readonly Field[], name: string): number {
+  const field = fields.find((one) => one.name === name);
+  if (field === undefined) throw new TypeError(`no member ${name}`);
+  return field.offset;
+}
+
+/** Writes changes into the maps, in batches. */
+export class KernelWriter implements MapWriter {
+  constructor(private readonly maps: ServiceMaps) {}
+
+  writeRuns(runs: readonly RunWrite[]) {
+    this.maps.backends.setBatch(elements(runs));
+  }
+
+  writeTables(tables: readonly TableWrite[]) {
+    this.maps.maglev.setBatch(tables.flatMap(({ table, places }) => {
+      const first = table * maglevElements(MAGLEV_SIZE);
+      return [...packMaglev(places)].map((value, i) => [first + i, value] as const);
+    }));
+  }
+
+  writeServices(services: readonly ServiceWrite[]) {
+    this.maps.services.setBatch(services.map(({ key, entry }) =>
+      [parseFrontendKey(key), {
+        id: entry.id,
+        first: entry.first,
+        count: entry.count,
+        total_weight: entry.totalWeight,
+        affinity_seconds: entry.affinitySeconds,
+        flags: entry.flags,
+        table: entry.table ?? 0,
+      }] as const
+    ));
+  }
+
+  deleteServices(keys: readonly string[]) {
+    this.maps.services.deleteBatch(keys.map(parseFrontendKey));
+  }
+
+  // One by one: longest-prefix maps have no batches before Linux 5.14, and ranges are few.
+  writeRanges(ranges: readonly SourceRange[]) {
+    for (const range of ranges) this.maps.source_ranges.set(rangeKey(range), 0);
+  }
+
+  deleteRanges(ranges: readonly SourceRange[]) {
+    for (const range of ranges) this.maps.source_ranges.delete(rangeKey(range));
+  }
+}
+
+/** The id is the first 32 bits of the prefix. */
+function rangeKey({ id, prefix }: SourceRange): SourceRangeKey {
+  const [addr = "", length] = prefix.split("/");
+  return { prefixlen: 32 + Number(length), service_id: id, addr };
+}
+
+function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {
+  for (const { first, backends } of runs) {
+    let i = first;
+    for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
+      yield [i++, { addr, port, flags, weight_end: weightEnd }];
+    }
+  }
+}
+
+/** Reads back what the maps hold. */
+export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
+  const capacity = {
+    services: maps.services.maxEntries,
+    backends: maps.backends.maxEntries,
+    sourceRanges: maps.source_ranges.maxEntries,
+    maglev: {
+      // The entries of services name a table in 16 bits.
+      tables: Math.min(0x10000, Math.floor(maps.maglev.maxEntries / maglevElements(MAGLEV_SIZE))),
+      size: MAGLEV_SIZE,
+    },
+  };
+  const kernel = new KernelState(capacity, restMs);
+  const services = maps.services.entries().map(([key, value]): [string, ServiceEntry] => [
+    frontendKey(key),
+    {
+      id: value.id,
+      first: value.first,
+      count: value.count,
+      totalWeight: value.total_weight,
+      affinitySeconds: value.affinity_seconds,
+      flags: value.flags,
+      ...(value.flags & SERVICE_FLAG.maglev ? { table: value.table } : {}),
+    },
+  ]);
+  const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
+  readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
+  kernel.load(services, (table) => readTable(maps.maglev, table));
+  for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
+    kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
+  }
+  return kernel;
+}
+
+function readTable(map: ServiceMaps["maglev"], table: number): Uint16Array {
+  const elements = maglevElements(MAGLEV_SIZE);
+  const places: number[] = [];
+  lookupBatch(map, mapInfo(map.fd), table * elements, elements, (_, values, count) => {
+    for (let i = 0; i < count; i++) {
+      places.push(...maglevSlots.decode(values, i * maglevSlots.size).backend);
+    }
+  });
+  return Uint16Array.from(places.slice(0, MAGLEV_SIZE));
+}
+
+/** The array's first `count` elements, without an object for each. */
+function readBackends(map: ServiceMaps["backends"], count: number, kernel: KernelState) {
+  const at = (name: string) => offsetOf(backend.fields, name);
+  const [addr, port, flags, weightEnd] = [at("addr"), at("port"), at("flags"), at("weight_end")];
+  let index = 0;
+  lookupBatch(map, mapInfo(map.fd), 0, count, (_, values, got) => {
+    for (let base = 0; base < got * backend.size; base += backend.size) {
+      kernel.backends.setRaw(
+        index++,
+        values.getUint32(base + addr),
+        values.getUint16(base + port),
+        values.getUint8(base + flags),
+        values.getUint32(base + weightEnd, LITTLE),
+      );
+    }
+  });
+}

@@ -1,0 +1,214 @@
+/**
+ * Keeps the kernel's maps at what is desired: objects change, the services layer works out what that means, and the
+ * difference is written. A full round reads the maps back first, so it mends whatever was altered in them; the first
+ * round of an agent is such a round, which is how it takes up where the last one stopped.
+ */
+import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
+import type { LbAlgorithm } from "../../model/objects.ts";
+import { type Change, emptyState } from "../../model/state.ts";
+import { applyChanges, isEmpty } from "../../services/apply.ts";
+import { DesiredState, type HealthCheck } from "../../services/desired.ts";
+import type { ServiceIssue } from "../../services/frontends.ts";
+import { IdRegister } from "../../services/ids.ts";
+import type { KernelState } from "../../services/kernel.ts";
+import type { Changes } from "../../services/changes.ts";
+import { plan } from "../../services/plan.ts";
+import { judgeOrphans } from "../../services/sessions.ts";
+import type { Log } from "../log.ts";
+import { KernelWriter, readKernel } from "./kernel_maps.ts";
+import { type Names, servicePortNames } from "../maps/names.ts";
+import { type Clock, Runner, systemClock } from "../runner.ts";
+import { endSessions, SessionCleaner } from "./stale_sessions.ts";
+
+export interface ReconcilerOptions {
+  maps: Pick<
+    DataPlaneMaps,
+    "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "names"
+  >;
+  nodeName: string;
+  /** Of Services that do not say; undefined: random. */
+  lbAlgorithm?: LbAlgorithm;
+  log: Log;
+  /** Milliseconds between full rounds. */
+  resyncMs: number;
+  /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
+  complete: () => boolean;
+  /** Told after each round which health checks load balancers may ask for, by port. */
+  healthChecks?: (checks: ReadonlyMap<number, HealthCheck>) => void;
+  /** Told when entries of services or backends have changed. */
+  changed?: () => void;
+  /** Told of each round that did something, and of each that failed. */
+  measured?: (round: Round) => void;
+  clock?: Clock;
+}
+
+/** What a round took. */
+export interface Round {
+  /** Everything was compared, not only what changed. */
+  full: boolean;
+  failed: boolean;
+  /** Seconds. */
+  took: number;
+  /** Seconds from the oldest change in it until the maps held it; undefined: no change was the reason. */
+  latency?: number;
+}
+
+/** How long a run of backends rests before it is used again, in milliseconds. */
+const restMs = 1000;
+
+export class Reconciler {
+  private readonly desired: DesiredState;
+  private readonly writer: KernelWriter;
+  private readonly cleaner: SessionCleaner;
+  private readonly names: Names;
+  private readonly runner: Runner;
+  private readonly clock: Clock;
+  private readonly log: Log;
+  /** Undefined until it is read, and again when writing has failed. */
+  private kernel: KernelState | undefined;
+  private ids: IdRegister | undefined;
+  /** Services that did not get what they need, and were reported. */
+  private short = new Set<string>();
+  private failure: unknown;
+  /** When the oldest change that is not in the maps yet came. */
+  private since: number | undefined;
+
+  constructor(private readonly options: ReconcilerOptions) {
+    this.clock = options.clock ?? systemClock;
+    this.log = options.log;
+    const { nodeName, lbAlgorithm } = options;
+    this.desired = new DesiredState(
+      nodeName,
+      emptyState(),
+      lbAlgorithm === undefined ? {} : { lbAlgorithm },
+    );
+    this.writer = new KernelWriter(options.maps);
+    this.cleaner = new SessionCleaner(options.maps.sessions, this.log, this.clock);
+    this.names = servicePortNames(options.maps.names, this.log);
+    this.runner = new Runner({
+      run: (full) => this.reconcile(full),
+      failed: (error, retryMs) => {
+        this.failure = error;
+        this.options.measured?.({ full: false, failed: true, took: 0 });
+        this.log.error({ err: error, retryMs }, "the maps could not be brought up to date");
+      },
+      // A change is written at once, what comes within this time of it together: a round of one Service takes 0.3 ms.
+      minMs: 2,
+      fullMs: options.resyncMs,
+      clock: this.clock,
+    });
+  }
+
+  /** Whether the maps are known to be in order: not before the first round, and not after one that failed. */
+  get healthy(): boolean {
+    return this.kernel !== undefined;
+  }
+
+  /** Objects changed. Nothing is written before `start()`. */
+  changes(changes: readonly Change[]) {
+    this.since ??= this.clock.now();
+    for (const change of changes) this.desired.apply(change);
+    if (this.kernel !== undefined) this.runner.request();
+  }
+
+  /**
+   * Reads the maps, brings them to what is desired now, and goes on doing so.
+   * @throws {SyscallError} when that fails the first time
+   */
+  start() {
+    this.runner.request();
+    if (this.kernel === undefined) throw this.failure;
+    const ended = endSessions(this.options.maps.sessions, judgeOrphans(this.kernel));
+    if (ended > 0) this.log.info({ ended }, "sessions without a service or backend ended");
+    const { services, nodes } = this.desired.state;
+    this.log.info(
+      { services: services.size, nodes: nodes.size },
+      "cluster objects are in the maps",
+    );
+  }
+
+  stop() {
+    this.runner.stop();
+    this.cleaner.stop();
+  }
+
+  private reconcile(full: boolean) {
+    const start = this.clock.now();
+    const kernel = full || this.kernel === undefined ? this.read() : this.kernel;
+    this.ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
+    this.kernel = undefined; // not to be trusted if something throws
+    const { groups, removed, issues } = this.desired.round(full);
+    const others = full && this.options.complete();
+    const changes = plan({ groups, removed: others ? "others" : removed }, kernel, this.ids, start);
+    applyChanges(changes, kernel, this.writer, start);
+    this.kernel = kernel;
+    this.nameServices(changes, full);
+    this.desired.settled();
+    this.options.healthChecks?.(this.desired.healthChecks);
+    for (const issue of issues) this.report(issue);
+    this.cleaner.add(changes.stale, kernel);
+    this.settle(changes);
+    this.tell(changes, full, start);
+  }
+
+  /** What is gone keeps its name till the next full round: sessions may speak of it yet. */
+  private nameServices({ services }: Changes, full: boolean) {
+    const ids = this.ids!;
+    if (full) this.names.replace(ids.names());
+    else this.names.add(services.map(({ entry: { id } }) => [id, ids.portOf(id) ?? ""] as const));
+  }
+
+  private read(): KernelState {
+    const kernel = readKernel(this.options.maps, restMs);
+    if (this.kernel !== undefined) {
+      kernel.runs.adoptResting(this.kernel.runs, this.clock.now());
+      kernel.tables.allocator.adoptResting(this.kernel.tables.allocator, this.clock.now());
+    }
+    return kernel;
+  }
+
+  /** Remembers who went short, to try again when runs have rested; reports each once. */
+  private settle({ shortages }: Changes) {
+    const short = new Set(shortages.map(({ service }) => service));
+    for (const { service, map, message } of shortages) {
+      if (this.short.has(service)) continue;
+      this.log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
+    }
+    for (const service of this.short) {
+      if (!short.has(service)) {
+        this.log.info({ object: `Service ${service}` }, "there is room again");
+      }
+    }
+    this.short = short;
+    // Worked out again in every round until there is room.
+    for (const service of short) this.desired.touch(service);
+    if (short.size > 0) this.runner.requestIn(restMs + 100);
+  }
+
+  private report({ service, reason, message }: ServiceIssue) {
+    this.log.warn({ event: reason, object: `Service ${service}` }, message);
+  }
+
+  private tell(changes: Changes, full: boolean, start: number) {
+    const { since } = this;
+    this.since = undefined;
+    if (!isEmpty(changes)) this.options.changed?.();
+    if (isEmpty(changes) && !full) return;
+    const now = this.clock.now();
+    this.options.measured?.({
+      full,
+      failed: false,
+      took: (now - start) / 1000,
+      ...(since === undefined ? {} : { latency: (now - since) / 1000 }),
+    });
+    const round = (ms: number) => Math.round(ms * 100) / 100;
+    this.log.debug({
+      full,
+      services: changes.services.length,
+      backends: changes.runs.reduce((sum, { backends }) => sum + backends.length, 0),
+      deleted: changes.deletes.length,
+      tookMs: round(now - start),
+      ...(since === undefined ? {} : { sinceChangeMs: round(now - since) }),
+    }, "maps are up to date");
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Services for the node's own processes (hostlb): installs the programs, and ends UDP sockets that are connected to a
+ * backend which is gone, since they would go on sending to nobody.
+ */
+import { CgroupError } from "../../bpf/cgroup.ts";
+import type { DataPlane } from "../../bpf/dataplane.ts";
+import { installHostlb, removeHostlb } from "../../bpf/hostlb.ts";
+import { endStaleUdpSockets } from "../../bpf/hostlb_sockets.ts";
+import { hostlbMaps } from "../../bpf/layout_hostlb.ts";
+import { openMap } from "../../bpf/map.ts";
+import { mapPin } from "../../bpf/pins.ts";
+import { objGet } from "../../bpf/syscall.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import { NetnsCookieError } from "../../linux/netns_cookie.ts";
+import { SockDiag, SockDiagError } from "../../linux/sock_diag.ts";
+import type { Log } from "../log.ts";
+import { endStaleInPods } from "./pod_sockets.ts";
+
+/** Milliseconds after a change until sockets are looked at; changes come in bursts. */
+const settleMs = 200;
+
+export class SocketLb {
+  private active = false;
+  private toldLeft = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly dataPlane: DataPlane,
+    private readonly config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">,
+    private readonly log: Log,
+  ) {}
+
+  /**
+   * Installs the programs, or removes them when they are switched off. Where the machine does not let them be installed
+   * the rest of the agent's work goes on: pods do not need them.
+   */
+  start() {
+    const { dataPlane: { bpffs }, config: { cgroup, socketLB }, log } = this;
+    if (socketLB === "off") {
+      removeHostlb(bpffs);
+      return;
+    }
+    try {
+      installHostlb({ bpffs, cgroup, socketLb: socketLB, log: (text) => log.info(text) });
+      this.active = true;
+      log.info({ cgroup, socketLB }, "services for the node's own processes");
+    } catch (error) {
+      if (!(error instanceof CgroupError || error instanceof NetnsCookieError)) throw error;
+      const hint = "give --cgroup a cgroup v2 directory, or --socket-lb off";
+      log.warn(
+        { event: "NoSocketLB" },
+        `this node's own processes reach no services: ${error.message}; ${hint}`,
+      );
+      return;
+    }
+    this.endStale();
+  }
+
+  /** Services or backends changed. */
+  changed() {
+    if (this.active) this.timer ??= setTimeout(() => this.endStale(), settleMs);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.active = false;
+  }
+
+  private endStale() {
+    this.timer = undefined;
+    const { services, backends } = this.dataPlane.maps;
+    const pin = mapPin(this.dataPlane.bpffs, hostlbMaps.hostlb_connections.name);
+    try {
+      using connections = openMap(objGet(pin), hostlbMaps.hostlb_connections);
+      using diag = SockDiag.open();
+      const search = { services, backends, connections };
+      let ended = endStaleUdpSockets(diag, search);
+      if (this.config.socketLB === "all") ended += this.endInPods(search);
+      if (ended > 0) this.log.info({ ended }, "UDP sockets to backends that are gone were ended");
+    } catch (error) {
+      if (!(error instanceof SockDiagError)) {
+        this.log.error({ err: error }, "UDP sockets could not be looked at");
+        return;
+      }
+      this.active = false;
+      this.log.warn(
+        { event: "NoSockDiag" },
+        `UDP sockets to removed backends stay: ${error.message}`,
+      );
+    }
+  }
+
+  private endInPods(search: Parameters<typeof endStaleInPods>[1]): number {
+    const { ended, left } = endStaleInPods(this.config.stateDir, search);
+    if (left > 0 && !this.toldLeft) {
+      this.log.warn(
+        { event: "PodSockets", left },
+        "UDP sockets to backends that are gone are in network namespaces that are not to be found",
+      );
+    }
+    this.toldLeft = left > 0;
+    return ended;
+  }
+}

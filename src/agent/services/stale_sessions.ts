@@ -1,0 +1,165 @@
+/** Ends sessions whose backend is gone: looks through the `sessions` map and deletes what a judge says. */
+import { lookupBatch } from "../../bpf/batch.ts";
+import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
+import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
+import { session, type SessionKey, sessionKey } from "../../bpf/layout.ts";
+import { mapInfo } from "../../bpf/syscall.ts";
+import { parseFrontendKey, PROTO } from "../../model/frontend.ts";
+import type { KernelState } from "../../services/kernel.ts";
+import type { StaleSessions } from "../../services/changes.ts";
+import { judgeStale, type SessionJudge, type SessionView } from "../../services/sessions.ts";
+import type { Log } from "../log.ts";
+import { offsetOf } from "./kernel_maps.ts";
+import { type Clock, systemClock } from "../runner.ts";
+
+type SessionMap = DataPlaneMaps["sessions"];
+
+const keyAt = (name: string) => offsetOf(sessionKey.fields, name);
+const valueAt = (name: string) => offsetOf(session.fields, name);
+
+/** Offsets of what a judge wants to know; read from raw bytes, because the map may hold a quarter of a million. */
+const at = {
+  key: {
+    src: keyAt("src"),
+    dst: keyAt("dst"),
+    sport: keyAt("sport"),
+    dport: keyAt("dport"),
+    proto: keyAt("proto"),
+    zone: keyAt("zone"),
+  },
+  value: {
+    src: valueAt("src"),
+    dst: valueAt("dst"),
+    sport: valueAt("sport"),
+    dport: valueAt("dport"),
+    state: valueAt("state"),
+    flags: valueAt("flags"),
+  },
+};
+
+/** Deletes the sessions that `judge` condemns; returns how many entries that were. */
+export function endSessions(map: SessionMap, judge: SessionJudge): number {
+  const doomed: SessionKey[] = [];
+  const view: SessionView = {
+    proto: 0,
+    frontendAddr: 0,
+    frontendPort: 0,
+    backendAddr: 0,
+    backendPort: 0,
+    unestablished: false,
+  };
+  lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const key = i * sessionKey.size;
+      if (keys.getUint8(key + at.key.zone) !== SESSION_ZONE.SERVICE) continue;
+      const flags = values.getUint8(i * session.size + at.value.flags);
+      if (flags & SESSION_FLAG.MASQUERADE) continue; // of no service
+      fill(view, keys, key, values, i * session.size);
+      if (judge(view)) doomed.push(sessionKey.decode(keys, key));
+    }
+  });
+  const handshakes = doomed.filter(({ proto }) => proto === PROTO.tcp);
+  for (const key of handshakes) {
+    const twin = replyKeyOf(map, key);
+    if (twin !== undefined) doomed.push(twin);
+  }
+  return map.deleteBatch(doomed);
+}
+
+/**
+ * Ends flows that are masqueraded as `address`, which the node has no more: they would go on with it until they time out.
+ * Returns how many entries that were.
+ */
+export function endMasqueraded(map: SessionMap, address: string): number {
+  const doomed = map.entries().filter(([key, { src, flags }]) =>
+    flags & SESSION_FLAG.MASQUERADE && (flags & SESSION_FLAG.REPLY ? key.dst : src) === address
+  );
+  return map.deleteBatch(doomed.map(([key]) => key));
+}
+
+/** A session has an entry for each direction; the reply's tells the frontend by what replies become. */
+function fill(view: SessionView, keys: DataView, key: number, values: DataView, value: number) {
+  const reply = (values.getUint8(value + at.value.flags) & SESSION_FLAG.REPLY) !== 0;
+  view.proto = keys.getUint8(key + at.key.proto);
+  view.frontendAddr = reply
+    ? values.getUint32(value + at.value.src)
+    : keys.getUint32(key + at.key.dst);
+  view.frontendPort = reply
+    ? values.getUint16(value + at.value.sport)
+    : keys.getUint16(key + at.key.dport);
+  view.backendAddr = reply
+    ? keys.getUint32(key + at.key.src)
+    : values.getUint32(value + at.value.dst);
+  view.backendPort = reply
+    ? keys.getUint16(key + at.key.sport)
+    : values.getUint16(value + at.value.dport);
+  // Only the forward entry follows the handshake.
+  view.unestablished = !reply && values.getUint8(value + at.value.state) === SESSION_STATE.NEW;
+}
+
+/** The reply entry of a forward one, unless it belongs to another flow by now. */
+function replyKeyOf(map: SessionMap, key: SessionKey): SessionKey | undefined {
+  const forward = map.get(key);
+  if (forward === undefined) return undefined;
+  const { src, dst, sport, dport } = forward;
+  const twin = { src: dst, dst: src, sport: dport, dport: sport, proto: key.proto, zone: key.zone };
+  const reply = map.get(twin);
+  const mine = reply?.src === key.dst && reply.dst === key.src && reply.sport === key.dport &&
+    reply.dport === key.sport;
+  return mine ? twin : undefined;
+}
+
+/** Milliseconds between looks through the map: five times as long as one takes, within these bounds. */
+const pauseMs = { least: 150, most: 500 };
+
+/**
+ * Ends sessions after changes. Looks twice at each: a packet that was on its way while its service changed may have made
+ * a session right after the first look.
+ */
+export class SessionCleaner {
+  private pending: { stale: StaleSessions; looks: number }[] = [];
+  private timer: unknown;
+  private kernel: KernelState | undefined;
+
+  constructor(
+    private readonly map: SessionMap,
+    private readonly log: Log,
+    private readonly clock: Clock = systemClock,
+  ) {}
+
+  /** @param kernel what the maps hold; it is looked at later, too */
+  add(stale: readonly StaleSessions[], kernel: KernelState) {
+    this.kernel = kernel;
+    for (const one of stale.filter(matters)) this.pending.push({ stale: one, looks: 2 });
+    if (this.pending.length > 0) this.timer ??= this.clock.setTimeout(() => this.look(), 0);
+  }
+
+  stop() {
+    this.clock.clearTimeout(this.timer);
+    this.pending = [];
+  }
+
+  private look() {
+    const start = this.clock.now();
+    try {
+      const judge = judgeStale(this.pending.map(({ stale }) => stale), this.kernel!);
+      const ended = endSessions(this.map, judge);
+      if (ended > 0) this.log.info({ ended }, "sessions of removed backends ended");
+      for (const one of this.pending) one.looks--;
+      this.pending = this.pending.filter(({ looks }) => looks > 0);
+    } catch (error) {
+      this.log.error({ err: error }, "sessions of removed backends could not be looked through");
+    }
+    const took = this.clock.now() - start;
+    const pause = Math.min(pauseMs.most, Math.max(pauseMs.least, 5 * took));
+    this.timer = this.pending.length === 0
+      ? undefined
+      : this.clock.setTimeout(() => this.look(), pause);
+  }
+}
+
+/** Connections to backends that only drain go on: nothing to look for. */
+function matters({ frontend, backends }: StaleSessions): boolean {
+  if (parseFrontendKey(frontend).proto !== PROTO.tcp) return true;
+  return [...backends.values()].some((gone) => gone);
+}

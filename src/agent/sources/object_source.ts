@@ -1,0 +1,69 @@
+/** Which source the cluster's objects come from, and what is said about it. */
+import { type Access, AccessError } from "../../cluster/kube/access.ts";
+import { inCluster, loadKubeconfig } from "../../cluster/kube/kubeconfig.ts";
+import { KubeSource } from "../../cluster/kube/source.ts";
+import { formatProblem, ManifestSource } from "../../cluster/manifests.ts";
+import type { Source, SourceSink } from "../../cluster/source.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import type { Change } from "../../model/state.ts";
+import type { Log } from "../log.ts";
+
+/** Where to read from, checked as far as that goes without asking anybody. */
+export type SourceChoice = { manifests: string } | { access: Access };
+
+/** Whoever follows cluster objects. */
+export interface ObjectHandler {
+  changes(changes: readonly Change[]): void;
+}
+
+/**
+ * Manifests where a directory of them is given; else the API server of the kubeconfig; else, in a pod, that of its own
+ * cluster.
+ * @throws Error with a message for the user
+ */
+export function chooseSource({ manifests, kubeconfig }: AgentConfig): SourceChoice {
+  if (manifests !== undefined) {
+    if (kubeconfig !== undefined) throw new Error("give either --manifests or --kubeconfig");
+    checkManifests(manifests);
+    return { manifests };
+  }
+  if (kubeconfig !== undefined) return { access: loadKubeconfig(kubeconfig) };
+  try {
+    return { access: inCluster() };
+  } catch (error) {
+    if (!(error instanceof AccessError)) throw error;
+    throw new Error(
+      "there is nowhere to read cluster objects from; give --kubeconfig FILE or --manifests DIR",
+    );
+  }
+}
+
+/** Cluster objects, for everybody who follows them. */
+export function openSource(
+  choice: SourceChoice,
+  followers: readonly ObjectHandler[],
+  log: Log,
+): Source {
+  const sink: SourceSink = {
+    changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
+    problem: ({ reason, ...where }) =>
+      log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
+    recovered: (file) => log.info({ event: "SourceRecovered", file }, `${file}: in order again`),
+    ignored: (file, type) => log.debug({ file, type }, "object ignored"),
+  };
+  if ("manifests" in choice) return new ManifestSource(choice.manifests, sink);
+  const { server, from } = choice.access;
+  log.info({ server, credentials: from }, "following the Kubernetes API");
+  return new KubeSource(choice.access, sink);
+}
+
+function checkManifests(manifests: string) {
+  try {
+    Deno.readDirSync(manifests);
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such directory"
+      : (error as Error).message;
+    throw new Error(`manifests ${manifests}: ${reason}`);
+  }
+}
