@@ -17,9 +17,9 @@ export interface MapWriter {
 }
 
 /**
- * Applies changes from `plan()`.
+ * Applies changes of a `Planner`.
  *
- * @param now milliseconds of the clock that `plan()` is given
+ * @param now milliseconds of the clock that the `Planner` has
  * @throws what the writer throws; then the copy no longer tells what the maps hold and must be read again
  */
 export function applyChanges(

@@ -2,7 +2,7 @@
  * What the data plane shall hold for all Services, kept up as objects change: only the Services that a change touches
  * are worked out anew.
  */
-import { type Frontend, frontendKey } from "../model/frontend.ts";
+import { frontendKey } from "../model/frontend.ts";
 import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
 import { applyChange, type Change, type ClusterState, emptyState } from "../model/state.ts";
 import { ClaimRegister, claimsOf } from "./claims.ts";
@@ -11,16 +11,11 @@ import { frontendsOf, type ServiceFrontends, type ServiceIssue } from "./fronten
 import { podWeights, servicesOfPods } from "./pods.ts";
 import type { Place } from "./topology.ts";
 
-/**
- * One round of changes, or of everything. Services are worked out one by one while `groups` is iterated, which must be
- * done to its end, once; only then are `removed`, `issues` and `DesiredState.healthChecks` complete.
- */
-export interface DesiredRound {
-  /** Services that were worked out anew, also ones without frontends. */
-  groups: Iterable<ServiceFrontends>;
+/** What a sync found beside the frontends. */
+export interface DesiredChanges {
   /** Keys (`frontendKey()`) that have ceased to be desired since `settled()` was last called. */
-  removed: Iterable<string>;
-  /** Issues that were not there before the round. */
+  removed: ReadonlySet<string>;
+  /** Issues that were not there before the sync. */
   issues: ServiceIssue[];
 }
 
@@ -44,12 +39,6 @@ interface ServiceRecord {
 }
 
 const none: readonly never[] = [];
-
-/** Everything desired of `state`. */
-export function desiredFrontends(state: ClusterState, nodeName: string): Frontend[] {
-  const { groups } = new DesiredState(nodeName, state).round();
-  return [...groups].flatMap(({ frontends }) => frontends);
-}
 
 export class DesiredState {
   /** By port; no port twice. */
@@ -79,24 +68,26 @@ export class DesiredState {
     if (object.kind === "Pod") this.applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
-  /** Has the next round look at a Service again though nothing about it changed. */
+  /** Has the next sync look at a Service again though nothing about it changed. */
   touch(service: string) {
     this.dirty.add(service);
   }
 
-  /** Works out what changed since the last round, or with `all` everything. */
-  round(all = false): DesiredRound {
+  /**
+   * Works out the Services that changed since the last sync, or with `all` every one. Hands each to `add` at once, also one
+   * without frontends, so that those of a large cluster are never held together.
+   */
+  sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
     for (const service of servicesOfPods(this.state, this.pods)) this.dirty.add(service);
     this.pods.clear();
     this.settleClaims();
     if (all) this.touchAll();
     const { dirty, removed } = this;
     this.dirty = new Set();
-    const issues: ServiceIssue[] = [];
-    return { groups: this.work(dirty, issues), removed, issues };
+    return { removed, issues: this.work(dirty, add) };
   }
 
-  /** What the rounds so far came to is in the maps. */
+  /** The maps hold what the syncs so far found. */
   settled() {
     this.removed.clear();
   }
@@ -119,7 +110,8 @@ export class DesiredState {
     for (const pod of [before, after]) if (pod !== undefined) this.pods.add(pod);
   }
 
-  private *work(services: Set<string>, issues: ServiceIssue[]): Generator<ServiceFrontends> {
+  private work(services: Set<string>, add: (group: ServiceFrontends) => void): ServiceIssue[] {
+    const issues: ServiceIssue[] = [];
     const kept = new Set<string>();
     const freed: [number, string][] = [];
     const context = {
@@ -140,16 +132,17 @@ export class DesiredState {
       const before = this.records.get(key);
       const keys = group.frontends.map(frontendKey);
       for (const one of before?.keys ?? none) this.removed.add(one);
-      // An address may go from one Service to another in one round.
+      // An address may go from one Service to another in one sync.
       for (const one of keys) kept.add(one);
       const known = before?.issues ?? none;
       issues.push(...group.issues.filter(({ message }) => !known.includes(message)));
       if (before?.healthPort !== undefined) freed.push([before.healthPort, key]);
       this.record(key, service, group, keys);
-      yield group;
+      add(group);
     }
     for (const key of kept) this.removed.delete(key);
     for (const [port, key] of freed) this.dropHealthCheck(port, key);
+    return issues;
   }
 
   private record(

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { ClusterObject, Service } from "../model/objects.ts";
 import { DesiredState } from "./desired.ts";
-import { node, pod, remove, service, show, slice, upsert } from "./test_support.ts";
+import { node, pod, remove, service, show, slice, syncGroups, upsert } from "./test_support.ts";
 
 const port = { name: "http", protocol: "TCP", port: 80, targetPort: 8080 } as const;
 const nodePort = { ...port, nodePort: 30080 } as const;
@@ -24,7 +24,7 @@ class Rounds {
   }
   /** The issues of a round. */
   private round(): string[] {
-    const { groups, removed, issues } = this.desired.round();
+    const { groups, removed, issues } = syncGroups(this.desired);
     this.worked = [];
     for (const group of groups) {
       this.worked.push(group.service.replace("default/", ""));
@@ -164,7 +164,7 @@ Deno.test("DesiredState takes a former type's entries away", () => {
 /** Addresses of the backends at a Service's first frontend, with weights. */
 function backendsOf({ desired }: Rounds, key: string): string {
   desired.touch(key);
-  const group = [...desired.round().groups].find((one) => one.service === key);
+  const group = syncGroups(desired).groups.find((one) => one.service === key);
   return show(group?.frontends[0]?.backends ?? []).map((one) => one.replace(/:8080/, "")).join(" ");
 }
 

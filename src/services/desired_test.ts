@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { frontendKey } from "../model/frontend.ts";
-import { emptyState } from "../model/state.ts";
-import { desiredFrontends, DesiredState } from "./desired.ts";
-import { remove, service, show, slice, upsert } from "./test_support.ts";
+import { type ClusterState, emptyState } from "../model/state.ts";
+import { DesiredState } from "./desired.ts";
+import { remove, service, show, slice, syncGroups, upsert } from "./test_support.ts";
 
 const web = service("web");
 const api = service("api", { clusterIPs: ["10.96.0.2"] });
@@ -15,10 +15,9 @@ function loaded(...objects: Parameters<typeof upsert>[0][]) {
 
 /** Services and issues of a round that is then settled. */
 function round(desired: DesiredState) {
-  const { groups, removed, issues } = desired.round();
-  const services = [...groups];
+  const { groups, removed, issues } = syncGroups(desired);
   const result = {
-    services: services.map((group) => group.service).sort(),
+    services: groups.map((group) => group.service).sort(),
     removed: [...removed].sort(),
     issues: issues.map((issue) => `${issue.service} ${issue.reason}`),
   };
@@ -53,7 +52,7 @@ Deno.test("DesiredState uses Endpoints only for a Service without slices", () =>
     subsets: [slice("web", ["10.2.0.1"])],
   };
   const desired = loaded(web, endpoints);
-  const list = () => show([...desired.round().groups][0]!.frontends[0]!.backends);
+  const list = () => show(syncGroups(desired).groups[0]!.frontends[0]!.backends);
   assert.deepEqual(list(), ["10.2.0.1:8080"]);
   desired.apply(upsert(slice("web", ["10.1.0.1"])));
   assert.deepEqual(list(), ["10.1.0.1:8080"]);
@@ -98,8 +97,8 @@ Deno.test("DesiredState goes on naming removed keys until they are settled", () 
   round(desired);
   desired.apply(remove(web));
   const removed = () => {
-    const { groups, removed } = desired.round();
-    return [[...groups].length, [...removed].length];
+    const { groups, removed } = syncGroups(desired);
+    return [groups.length, removed.size];
   };
   assert.deepEqual(removed(), [1, 2]);
   assert.deepEqual(removed(), [0, 2]);
@@ -109,11 +108,17 @@ Deno.test("DesiredState goes on naming removed keys until they are settled", () 
   assert.deepEqual(removed(), [0, 0]);
 });
 
-Deno.test("desiredFrontends() of an empty cluster is empty", () => {
+/** Everything desired of `state`. */
+function desiredFrontends(state: ClusterState, nodeName: string) {
+  const { groups } = syncGroups(new DesiredState(nodeName, state));
+  return groups.flatMap(({ frontends }) => frontends);
+}
+
+Deno.test("DesiredState of an empty cluster is empty", () => {
   assert.deepEqual(desiredFrontends(emptyState(), "node1"), []);
 });
 
-Deno.test("desiredFrontends() lists every frontend of every Service", () => {
+Deno.test("DesiredState lists every frontend of every Service", () => {
   const { state } = loaded(web, api);
   assert.deepEqual(desiredFrontends(state, "node1").map(frontendKey), [
     "10.96.0.1:80/6/0",

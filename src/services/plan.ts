@@ -13,26 +13,14 @@ import { noRun, type Placed, Placer, serviceOf } from "./place.ts";
 import { planRanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
 
-export interface PlanInput {
-  groups: Iterable<ServiceFrontends>;
-  /**
-   * Keys that go unless a group has them, asked for when `groups` has come to its end; "others": every key of the
-   * kernel that no group has.
-   */
-  removed: Iterable<string> | "others";
-}
+/** Keys that go unless a Service has them; "others": every key of the kernel that no Service has. */
+export type Removed = ReadonlySet<string> | "others";
 
 /**
- * Plans the changes that bring `kernel` to what is desired. Reserves runs and ids in `kernel` and `ids`; if the changes
- * are not applied after all, both must be read from the maps again.
- *
- * @param now milliseconds of any clock that does not go back
+ * Plans the changes that bring `kernel` to what is desired: `add()` each Service, then `finish()`. Reserves runs and ids
+ * in `kernel` and `ids`; if the changes are not applied after all, both must be read from the maps again.
  */
-export function plan(input: PlanInput, kernel: KernelState, ids: IdRegister, now: number): Changes {
-  return new Planner(kernel, ids, now).plan(input);
-}
-
-class Planner {
+export class Planner {
   private readonly changes: Changes = {
     runs: [],
     tables: [],
@@ -54,22 +42,26 @@ class Planner {
   private readonly ranges = new Map<number, readonly string[]>();
   private fresh = 0;
 
+  /** @param now milliseconds of any clock that does not go back */
   constructor(
     private readonly kernel: KernelState,
     private readonly ids: IdRegister,
     private readonly now: number,
   ) {}
 
-  plan({ groups, removed }: PlanInput): Changes {
+  /** All frontends of one Service. */
+  add(group: ServiceFrontends) {
+    for (const frontend of group.frontends) {
+      this.desired.add(frontendKey(frontend));
+      this.ports.add(frontend.portId);
+    }
+    this.planGroup(group);
+  }
+
+  /** The changes, once every Service was added. */
+  finish(removed: Removed): Changes {
     const { changes, kernel } = this;
     const all = removed === "others";
-    for (const group of groups) {
-      for (const frontend of group.frontends) {
-        this.desired.add(frontendKey(frontend));
-        this.ports.add(frontend.portId);
-      }
-      this.planGroup(group);
-    }
     for (const key of all ? [...kernel.services.keys()] : removed) {
       if (!this.desired.has(key) && kernel.services.has(key)) this.planDelete(key);
     }

@@ -9,11 +9,17 @@ import { applyChanges, isEmpty } from "./apply.ts";
 import { DesiredState } from "./desired.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceEntry } from "./kernel.ts";
-import { plan, type PlanInput } from "./plan.ts";
 import { naiveMaps, tableSize } from "./naive.ts";
 import { type Contents, SimulatedMaps } from "./sim.ts";
-import { generator, node as nodeObject, pod, remove } from "./test_support.ts";
-import { service, slice, upsert } from "./test_support.ts";
+import {
+  generator,
+  node as nodeObject,
+  plan,
+  type PlanInput,
+  pod,
+  remove,
+} from "./test_support.ts";
+import { service, slice, syncGroups, upsert } from "./test_support.ts";
 
 const restMs = 1000;
 const node = "node1";
@@ -183,7 +189,7 @@ class World {
   }
 
   incremental() {
-    const changes = this.apply(this.desired.round());
+    const changes = this.apply(syncGroups(this.desired));
     this.desired.settled();
     return changes;
   }
@@ -194,7 +200,10 @@ class World {
     this.now += restMs; // what rested before the restart is not known to rest
     this.ids = new IdRegister(new Set([...this.maps.services.values()].map(({ id }) => id)));
     this.desired = new DesiredState(node, this.desired.state);
-    return this.apply({ groups: this.desired.round(true).groups, removed: "others" }, unwatched);
+    return this.apply(
+      { groups: syncGroups(this.desired, true).groups, removed: "others" },
+      unwatched,
+    );
   }
 
   /** Alters the maps behind the agent's back; returns the keys of entries that are wrong now. */

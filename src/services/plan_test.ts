@@ -4,9 +4,8 @@ import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
 import { type Capacity, KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
-import { plan, type PlanInput } from "./plan.ts";
 import { SimulatedMaps } from "./sim.ts";
-import { backends } from "./test_support.ts";
+import { backends, plan, type PlanInput } from "./test_support.ts";
 
 /** `10.96.0.1:80` with its backends, of the Service `web`. */
 function frontend(key: string, list: Backend[], rest: Partial<Frontend> = {}): Frontend {
@@ -44,7 +43,7 @@ function setUp(capacity: Capacity = { services: 100, backends: 20 }) {
   };
   /** Only the given frontends of one Service change. */
   const put = (frontends: Frontend[], seconds?: number) =>
-    run({ groups: [group(frontends)], removed: [] }, seconds);
+    run({ groups: [group(frontends)], removed: new Set() }, seconds);
   return { maps, kernel, ids, run, put };
 }
 
@@ -180,7 +179,7 @@ Deno.test("plan() adds source ranges before an entry asks for them, and removes 
 Deno.test("plan() takes the source ranges of a deleted Service away, and at a full round those of nobody", () => {
   const { maps, put, run } = setUp();
   put([frontend("10.96.0.1:80", [], { sourceRanges: ["10.0.0.0/8"] })]);
-  run({ groups: [], removed: ["10.96.0.1:80/6/0"] });
+  run({ groups: [], removed: new Set(["10.96.0.1:80/6/0"]) });
   assert.deepEqual([...maps.ranges], []);
   maps.ranges.add("77 10.0.0.0/8");
   const kernel = maps.read(0);
@@ -263,11 +262,11 @@ Deno.test("plan() keeps what is there when no run is free, and a new Service ref
     [frontend("10.96.0.9:80", backends("10.1.0.3:80", "10.1.0.4:80"), { portId: "default/b:80" })],
     "default/b",
   );
-  assert.equal(run({ groups: [other], removed: [] }).shortages[0]?.service, "default/b");
+  assert.equal(run({ groups: [other], removed: new Set() }).shortages[0]?.service, "default/b");
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 0);
   // With the first one gone there is room, once its run has rested.
-  run({ groups: [], removed: ["10.96.0.1:80/6/0"] });
-  assert.deepEqual(run({ groups: [other], removed: [] }).shortages, []);
+  run({ groups: [], removed: new Set(["10.96.0.1:80/6/0"]) });
+  assert.deepEqual(run({ groups: [other], removed: new Set() }).shortages, []);
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 2);
 });
 
@@ -290,7 +289,7 @@ Deno.test("plan() keeps the ids of the kernel's entries over a restart", () => {
   const kernel = maps.read(1000);
   const ids = new IdRegister(new Set([41]));
   const fresh = group([frontend("10.96.0.2:80", [], { portId: "default/new:80/TCP" })]);
-  const changes = plan({ groups: [fresh, old], removed: [] }, kernel, ids, 0);
+  const changes = plan({ groups: [fresh, old], removed: new Set() }, kernel, ids, 0);
   assert.deepEqual(changes.services.map(({ entry }) => entry.id), [42, 41]);
 });
 
@@ -303,7 +302,12 @@ Deno.test("plan() gives one of two ports with the same id, and a port with id 0,
   const groups = [1, 2, 3].map((n) =>
     group([frontend(`10.96.0.${n}:80`, [], { portId: `default/${n}:80/TCP` })])
   );
-  const changes = plan({ groups, removed: [] }, maps.read(0), new IdRegister(new Set([5])), 0);
+  const changes = plan(
+    { groups, removed: new Set() },
+    maps.read(0),
+    new IdRegister(new Set([5])),
+    0,
+  );
   assert.deepEqual(changes.services.map(({ key, entry }) => [key, entry.id]), [
     ["10.96.0.2:80/6/0", 6],
     ["10.96.0.3:80/6/0", 7],

@@ -2,6 +2,28 @@
 import { type Backend, backendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
+import type { DesiredState } from "./desired.ts";
+import type { ServiceFrontends } from "./frontends.ts";
+import type { IdRegister } from "./ids.ts";
+import type { KernelState } from "./kernel.ts";
+import { Planner, type Removed } from "./plan.ts";
+
+/** A sync with its Services in a list. */
+export function syncGroups(desired: DesiredState, all = false) {
+  const groups: ServiceFrontends[] = [];
+  return { groups, ...desired.sync(all, (group) => groups.push(group)) };
+}
+
+export interface PlanInput {
+  groups: readonly ServiceFrontends[];
+  removed: Removed;
+}
+
+export function plan(input: PlanInput, kernel: KernelState, ids: IdRegister, now: number) {
+  const planner = new Planner(kernel, ids, now);
+  for (const group of input.groups) planner.add(group);
+  return planner.finish(input.removed);
+}
 
 export function service(name: string, rest: Partial<Service> = {}): Service {
   return {

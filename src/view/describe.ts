@@ -58,8 +58,10 @@ export function describeService(
 ): Description | undefined {
   const service = state.services.get(name);
   const desired = new DesiredState(nodeName, state);
-  const { groups, issues } = desired.round();
-  const frontends = [...groups].find((group) => group.service === name)?.frontends ?? [];
+  let frontends: readonly Frontend[] = [];
+  const { issues } = desired.sync(true, (group) => {
+    if (group.service === name) frontends = group.frontends;
+  });
   const rows = compare(node, name, frontends);
   if (service === undefined && rows.length === 0) return undefined;
   const described: Service = service ?? unknownService(name);

@@ -12,7 +12,7 @@ import type { ServiceIssue } from "../../services/frontends.ts";
 import { IdRegister } from "../../services/ids.ts";
 import type { KernelState } from "../../services/kernel.ts";
 import type { Changes } from "../../services/changes.ts";
-import { plan } from "../../services/plan.ts";
+import { Planner } from "../../services/plan.ts";
 import { judgeOrphans } from "../../services/sessions.ts";
 import type { Log } from "../log.ts";
 import { KernelWriter, readKernel } from "./kernel_maps.ts";
@@ -137,9 +137,9 @@ export class Reconciler {
     const kernel = full || this.kernel === undefined ? this.read() : this.kernel;
     this.ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
     this.kernel = undefined; // not to be trusted if something throws
-    const { groups, removed, issues } = this.desired.round(full);
-    const others = full && this.options.complete();
-    const changes = plan({ groups, removed: others ? "others" : removed }, kernel, this.ids, start);
+    const planner = new Planner(kernel, this.ids, start);
+    const { removed, issues } = this.desired.sync(full, (service) => planner.add(service));
+    const changes = planner.finish(full && this.options.complete() ? "others" : removed);
     applyChanges(changes, kernel, this.writer, start);
     this.kernel = kernel;
     this.nameServices(changes, full);
