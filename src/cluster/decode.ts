@@ -55,6 +55,8 @@ function isList(type: string): boolean {
 }
 
 function decodeItems(value: Fields, path: Path, apiVersion: string, kind: string): Decoded[] {
+  // Each level may repeat another by aliases.
+  if (path.length > 2) throw new DecodeError(path, "is a list within lists");
   const items = value.items ?? [];
   if (!Array.isArray(items)) {
     throw new DecodeError([...path, "items"], `must be a list, not ${show(items)}`);

@@ -1,12 +1,19 @@
 /**
- * One piece of a manifest file into objects. JSON and the `js-yaml` package first, which are quick; the `yaml` package,
- * which takes nine times as long and knows where everything stands, when they do not apply and to find the line when
- * something is wrong.
+ * One piece of a manifest file into objects: JSON by JSON.parse(), everything else by js-yaml, which is asked once more for
+ * the line when a value is wrong.
  */
-import { CORE_SCHEMA, load } from "js-yaml";
-import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
+import {
+  CORE_SCHEMA,
+  type Event,
+  EVENT_ID,
+  getScalarValue,
+  loadAll,
+  mergeTag,
+  parseEvents,
+  YAMLException,
+} from "js-yaml";
 import type { ClusterObject } from "../model/objects.ts";
-import { type Decoded, decodeDocument } from "./decode.ts";
+import { decodeDocument } from "./decode.ts";
 import { type Path } from "./reader.ts";
 
 /** Something wrong in a piece. */
@@ -28,7 +35,8 @@ export interface PieceResult {
 /** One for all: most documents have nothing to tell. */
 const none: readonly never[] = [];
 
-const options = { merge: true, prettyErrors: false, logLevel: "silent" } as const;
+/** Aliases share what they stand for; a hundred in a document are more than a person writes. */
+const options = { schema: CORE_SCHEMA.withTags(mergeTag), maxAliases: 100 };
 
 /** Reads the objects of a piece. Never throws: what is wrong is among the problems. */
 export function parsePiece(bytes: Uint8Array): PieceResult {
@@ -36,97 +44,88 @@ export function parsePiece(bytes: Uint8Array): PieceResult {
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    return { objects: none, ignored: none, problems: [{ offset: 0, reason: "is not UTF-8 text" }] };
+    return failure(0, "is not UTF-8 text");
   }
-  const quick = parseQuickly(text);
-  if (quick === undefined) return parseWhole(text);
-  return collect(decodeDocument(quick.value).map((one) => [one, 0] as const), text, none);
-}
-
-/** Merge keys, which js-yaml's core schema lacks; anchors and aliases, which only the other parser keeps within bounds. */
-const beyondQuick = /<<|(^|[\s[{,])[&*]/;
-
-/**
- * The value of a piece of one document, in a wrapper; undefined when the whole parser must be asked: there are several
- * documents, something of `beyondQuick`, or a mistake.
- */
-export function parseQuickly(text: string): { value: unknown } | undefined {
-  const opener = /^---[ ]*(\n|$)/.exec(text);
-  const body = opener === null ? text : text.slice(opener[0].length);
-  if (/^\s*[{[]/.test(body)) {
-    try {
-      return { value: JSON.parse(body) };
-    } catch {
-      return undefined; // a flow collection that is not JSON, or broken: the whole parser tells
-    }
-  }
-  if (beyondQuick.test(body)) return undefined;
+  let documents: unknown[];
   try {
-    return { value: load(body, { schema: CORE_SCHEMA }) };
-  } catch {
-    return undefined;
+    documents = parseDocuments(text);
+  } catch (error) {
+    if (error instanceof YAMLException) return failure(error.mark?.line ?? 0, error.reason);
+    return failure(0, (error as Error).message);
   }
-}
-
-function parseWhole(text: string): PieceResult {
-  const lines = new LineCounter();
-  const documents = [...parseAllDocuments(text, { ...options, lineCounter: lines })];
-  const problems: PieceProblem[] = [];
-  const decoded: (readonly [Decoded, number])[] = [];
-  for (const [i, document] of documents.entries()) {
-    const [error] = document.errors;
-    if (error !== undefined) {
-      problems.push({ offset: lines.linePos(error.pos[0]).line - 1, reason: message(error) });
-      continue;
-    }
-    try {
-      for (const one of decodeDocument(document.toJS())) decoded.push([one, i]);
-    } catch (refusal) { // toJS() refuses aliases without end
-      problems.push({ offset: lineOf(document, [], lines), reason: message(refusal) });
-    }
-  }
-  return collect(decoded, text, problems);
-}
-
-function message(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n")[0]!.replace(/:$/, "");
-}
-
-/** Sorts out what decoding gave. The number beside each is its document's index in `text`. */
-function collect(
-  decoded: (readonly [Decoded, number])[],
-  text: string,
-  before: readonly PieceProblem[],
-): PieceResult {
-  const objects: ClusterObject[] = [], ignored: string[] = [], problems = [...before];
-  for (const [one, index] of decoded) {
-    if ("object" in one) objects.push(one.object);
-    else if ("ignored" in one) ignored.push(one.ignored);
-    else {
-      problems.push({
-        offset: locate(text, index, one.error.path),
-        reason: one.error.message,
-        ...(one.title === undefined ? {} : { object: one.title }),
-      });
+  const objects: ClusterObject[] = [], ignored: string[] = [], problems: PieceProblem[] = [];
+  for (const [index, document] of documents.entries()) {
+    for (const one of decodeDocument(document)) {
+      if ("object" in one) objects.push(one.object);
+      else if ("ignored" in one) ignored.push(one.ignored);
+      else {
+        const offset = lineOf(text, index, one.error.path);
+        problems.push({ offset, object: one.title, reason: one.error.message });
+      }
     }
   }
   const orNone = <T>(list: T[]): readonly T[] => list.length === 0 ? none : list;
   return { objects: orNone(objects), ignored: orNone(ignored), problems: orNone(problems) };
 }
 
-/** The line of the value at `path`, from 0. Parses again: only mistakes cost that. */
-function locate(text: string, index: number, path: Path): number {
-  const lines = new LineCounter();
-  const document = [...parseAllDocuments(text, { ...options, lineCounter: lines })][index];
-  return document === undefined ? 0 : lineOf(document, path, lines);
+function failure(offset: number, reason: string): PieceResult {
+  return { objects: none, ignored: none, problems: [{ offset, reason }] };
 }
 
-/** The value's line, or that of the nearest one around it that is there. */
-function lineOf(document: Document | Document.Parsed, path: Path, lines: LineCounter): number {
-  for (let length = path.length; length >= 0; length--) {
-    const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-    if (isNode(node) && node.range) return lines.linePos(node.range[0]).line - 1;
+/** The values of a piece's documents. @throws {YAMLException} with the line (from 0) where the text is no YAML */
+export function parseDocuments(text: string): unknown[] {
+  const body = text.replace(/^---[ ]*(\n|$)/, "");
+  if (/^\s*[{[]/.test(body)) {
+    try {
+      return [JSON.parse(body)];
+    } catch {
+      // A flow collection that is not JSON, or broken: js-yaml names the line.
+    }
   }
-  return 0;
+  return loadAll(text, options);
+}
+
+/** The line of the value at `path`, or of the nearest one around it that is there, from 0. */
+function lineOf(text: string, document: number, path: Path): number {
+  let events: Event[];
+  try {
+    events = parseEvents(text, {});
+  } catch {
+    return 0; // JSON that is no YAML: tabs
+  }
+  const opened = events.flatMap(({ type }, i) => type === EVENT_ID.DOCUMENT ? [i] : []);
+  const offset = offsetOf(text, events, opened[document]! + 1, path);
+  return text.slice(0, offset).split("\n").length - 1;
+}
+
+/** Where the value at `path` begins, below the one that event `at` opens. */
+function offsetOf(text: string, events: Event[], at: number, [step, ...rest]: Path): number {
+  const event = events[at]!;
+  let next = at + 1;
+  if (event.type === EVENT_ID.MAPPING) {
+    for (let value = next + 1; events[next]!.type !== EVENT_ID.POP; value = next + 1) {
+      const key = events[next]!;
+      if (key.type === EVENT_ID.SCALAR && getScalarValue(text, key) === step) {
+        return offsetOf(text, events, value, rest);
+      }
+      next = behind(events, behind(events, next));
+    }
+  } else if (event.type === EVENT_ID.SEQUENCE) {
+    for (let i = 0; events[next]!.type !== EVENT_ID.POP; i++) {
+      if (i === step) return offsetOf(text, events, next, rest);
+      next = behind(events, next);
+    }
+  }
+  if (event.type === EVENT_ID.ALIAS) return event.anchorStart;
+  return "start" in event ? event.start : "valueStart" in event ? event.valueStart : 0;
+}
+
+/** The event behind the value that event `at` opens. */
+function behind(events: Event[], at: number): number {
+  for (let depth = 0;; at++) {
+    const { type } = events[at]!;
+    if (type === EVENT_ID.SEQUENCE || type === EVENT_ID.MAPPING) depth++;
+    else if (type === EVENT_ID.POP) depth--;
+    if (depth === 0) return at + 1;
+  }
 }

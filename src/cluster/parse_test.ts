@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { parseDocument } from "yaml";
+import { parseAllDocuments } from "yaml";
 import { objectTitle } from "../model/objects.ts";
-import { parsePiece, parseQuickly } from "./parse.ts";
+import { parseDocuments, parsePiece } from "./parse.ts";
 
 const parse = (text: string) => parsePiece(new TextEncoder().encode(text));
 const node = (name: string) => `apiVersion: v1\nkind: Node\nmetadata:\n  name: ${name}\n`;
@@ -19,9 +19,11 @@ Deno.test("parsePiece() reads plain YAML, YAML with everything, and JSON", () =>
   assert.deepEqual(titles("---\n# nothing\n"), []);
 });
 
+const list = (item: unknown) => ({ apiVersion: "v1", kind: "List", items: [item] });
+
 const problems: Record<string, [string, number, RegExp]> = {
-  "a syntax error": [`${node("a")}  x: [1\n`, 5, /flow|\]/i],
-  "a key twice": [`${node("a")}kind: Node\n`, 4, /unique/],
+  "a syntax error": [`${node("a")}  x: [1\n`, 5, /indentation/],
+  "a key twice": [`${node("a")}kind: Node\n`, 4, /duplicated mapping key/],
   "a wrong value, in its line": [
     `${node("a")}spec:\n  podCIDRs:\n  - 10.0.0.0/24\n  - 10.0.0.0/99\n`,
     7,
@@ -38,13 +40,20 @@ const problems: Record<string, [string, number, RegExp]> = {
     /^metadata\.name: must be a string, not 7$/,
   ],
   "broken JSON": ['{\n  "apiVersion": "v1",\n  "kind" "Node"\n}\n', 2, /./],
-  "aliases without end": [
-    `a: &a [x, x, x, x, x, x, x, x, x]\n` +
-    "bcdefgh".split("").map((k, i) =>
-      `${k}: &${k} [${Array(9).fill("*" + "abcdefg"[i]).join(", ")}]\n`
-    ).join(""),
+  "a wrong value of an alias": [
+    `${node("a")}  labels: &x {a: b}\nspec:\n  podCIDR: *x\n`,
+    6,
+    /^spec\.podCIDR: must be a string/,
+  ],
+  "more aliases than a person writes": [
+    `a: &a 1\nb:\n${"- *a\n".repeat(101)}`,
+    102,
+    /alias/,
+  ],
+  "lists within lists, which aliases could make endless": [
+    JSON.stringify(list(list(list("a")))),
     0,
-    /alias/i,
+    /^items\[0\]\.items\[0\]: is a list within lists/,
   ],
 };
 
@@ -79,11 +88,12 @@ const odd = {
 };
 
 for (const [name, text] of Object.entries(odd)) {
-  Deno.test(`parseQuickly() reads ${name} as the whole parser does, or leaves it to that`, () => {
-    const got = parseQuickly(text);
-    if (got === undefined) return;
-    const whole = parseDocument(text, { merge: true });
-    assert.deepEqual(whole.errors, []);
-    assert.equal(JSON.stringify(got.value), JSON.stringify(whole.toJS()));
+  Deno.test(`parseDocuments() reads ${name} as another parser does`, () => {
+    const other = [...parseAllDocuments(text, { merge: true })];
+    if (other.some(({ errors }) => errors.length > 0)) assert.throws(() => parseDocuments(text));
+    else {
+      const values = other.map((document) => document.toJS());
+      assert.equal(JSON.stringify(parseDocuments(text)), JSON.stringify(values));
+    }
   });
 }
