@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Layout of what hostlb shares with user space, beside services and backends.
- * src/bpf/layout_hostlb.ts mirrors this file; the two are compared through BTF.
+ * `deno task layouts` makes TypeScript of it, as of types.h.
  */
 #pragma once
 
-#include <linux/types.h>
+#include "types.h"
+
+enum hostlb_flag : __u32 {
+	HOSTLB_ALL = 1 << 0, /* sockets of every network namespace; else the node's only */
+};
 
 /* One element, index 0; written before the programs are attached. */
 struct hostlb_config {
-	__u64 netns_cookie; /* of the node's network namespace; 0: the initial one */
-	__u32 flags; /* enum hostlb_flags */
+	cookie_t netns_cookie; /* of the node's network namespace; 0: the initial one */
+	enum hostlb_flag flags;
 	__u32 reserved;
-};
-
-enum hostlb_flags {
-	HOSTLB_ALL = 1 << 0, /* sockets of every network namespace; else the node's only */
 };
 
 /* What a socket calls a service, and which backend it got. */
 struct hostlb_flow {
-	__be32 addr; /* as the process asked for it; 0: the place is free */
-	__be32 backend_addr; /* REFUSED_ADDR with port 0: there was no backend */
-	__be16 port;
-	__be16 backend_port;
+	addr_t addr; /* as the process asked for it; 0: the place is free */
+	addr_t backend_addr; /* REFUSED_ADDR with port 0: there was no backend */
+	port_be port;
+	port_be backend_port;
 	__u32 index; /* in `backends`, when the choice was made */
 };
 
@@ -41,25 +41,25 @@ struct hostlb_socket {
  * and nothing else tells it what they are connected to, as sock_diag shows the
  * storage of TCP sockets only. */
 struct hostlb_connection_key {
-	__u64 cookie;
+	cookie_t cookie;
 };
 
 struct hostlb_connection {
-	__be32 addr; /* as the process asked for it */
-	__be32 backend_addr;
-	__be16 port;
-	__be16 backend_port;
+	addr_t addr; /* as the process asked for it */
+	addr_t backend_addr;
+	port_be port;
+	port_be backend_port;
 };
 
-/* Index into `hostlb_counters`. Append only. */
+/* Index into `hostlb_counters`. Append only. Comments are the help texts of metrics. */
 enum hostlb_event {
-	HOSTLB_CONNECTED, /* connect() to a service got a backend */
-	HOSTLB_FLOW_CREATED, /* an unconnected UDP socket got a backend */
-	HOSTLB_FLOW_MOVED, /* its backend was gone and it got another */
-	HOSTLB_REFUSED_NO_BACKEND,
-	HOSTLB_REFUSED_NO_PORT, /* the address has no such service port */
+	HOSTLB_CONNECTED, /* sockets connected to a backend */
+	HOSTLB_FLOW_CREATED, /* backends chosen for unconnected UDP sockets */
+	HOSTLB_FLOW_MOVED, /* the same, because the one before was gone */
+	HOSTLB_REFUSED_NO_BACKEND, /* refused: the service has no backends */
+	HOSTLB_REFUSED_NO_PORT, /* refused: the service address has no such port */
 	HOSTLB_NOT_RECORDED, /* no memory: the process sees the backend's address */
-	HOSTLB_DENIED_NO_LOCAL, /* internalTrafficPolicy Local, and no backend here */
-	HOSTLB_DENIED_SOURCE, /* loadBalancerSourceRanges without the node's address */
+	HOSTLB_DENIED_NO_LOCAL, /* denied: traffic policy Local, and no backend here */
+	HOSTLB_DENIED_SOURCE, /* denied: the service is not for this node's address */
 	HOSTLB_EVENTS,
 };

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Why a packet ended as it did, and how often. Every packet is counted once, under
- * its verdict; EVENT_* are counted besides. src/bpf/reasons.ts mirrors the names
- * and is compared with this enum through BTF. Append only: dashboards know the
- * numbers.
+ * its verdict; EVENT_* are counted besides. Append only: dashboards know the numbers.
+ * Comments are the help texts of metrics, `pcnk monitor` and docs/reasons.md.
  */
 #pragma once
 
@@ -10,77 +9,77 @@
 #include "monitor.h"
 
 enum reason {
-	REASON_NONE = 0, /* go on; never counted */
+	REASON_NONE = 0, /* not counted */
 
 	/* Passed on untouched. */
 	PASS_RUNT, /* shorter than the headers it must have */
-	PASS_ARP,
-	PASS_IPV6,
-	PASS_VLAN,
-	PASS_ETHERTYPE, /* neither IPv4 nor one of the above */
-	PASS_MALFORMED, /* IPv4 header that contradicts itself or the frame */
-	PASS_PROTOCOL, /* neither TCP nor UDP nor ICMP, e.g. SCTP */
-	PASS_FRAGMENT, /* of a datagram that is not ours, or whose first fragment was not seen */
-	PASS_ICMP, /* neither an echo nor an error, or none that concerns us */
-	PASS_ICMP_ERROR, /* about no flow that was translated */
-	PASS_NO_SERVICE, /* to neither a service nor a pod of this node */
-	PASS_NO_SESSION, /* into a pod, from no backend of its sessions; out of the node, from no pod */
-	PASS_TUNNEL, /* of the overlay itself; what is in it comes by again */
+	PASS_ARP, /* ARP */
+	PASS_IPV6, /* IPv6 */
+	PASS_VLAN, /* VLAN tagged */
+	PASS_ETHERTYPE, /* an unknown ethertype */
+	PASS_MALFORMED, /* an IPv4 header that contradicts itself or the frame */
+	PASS_PROTOCOL, /* neither TCP nor UDP nor ICMP */
+	PASS_FRAGMENT, /* a fragment of no known flow, or ahead of the first */
+	PASS_ICMP, /* ICMP that concerns no service and no local pod */
+	PASS_ICMP_ERROR, /* an ICMP error about no translated flow */
+	PASS_NO_SERVICE, /* to neither a service nor a local pod */
+	PASS_NO_SESSION, /* of no session: into a pod, or out of the node from no pod */
+	PASS_TUNNEL, /* the overlay's own packets */
 	PASS_OTHER_HOST, /* a frame for another host */
 	PASS_OWN_SOURCE, /* from outside, with the address of a pod of this node */
-	PASS_PRIVATE, /* from a pod to where its own address is known */
-	PASS_TTL, /* its time is up: the stack tells its sender */
-	PASS_TOO_BIG, /* for the way it is to go: the stack tells its sender, or cuts it up */
+	PASS_PRIVATE, /* from a pod to a destination that is exempt from masquerade */
+	PASS_TTL, /* TTL expired: the stack reports it to the sender */
+	PASS_TOO_BIG, /* larger than the MTU of its path: the stack reports it or fragments it */
 
 	/* Handled. "Delivered" went straight into a pod of this node, "sent" straight
 	 * to another node or out by an uplink, "routed" goes on to the stack. */
-	FORWARD_DELIVERED, /* client to backend */
-	FORWARD_SENT,
-	FORWARD_ROUTED,
-	REPLY_DELIVERED, /* backend to client, or the world to a masqueraded pod */
-	REPLY_SENT,
-	REPLY_ROUTED,
-	DIRECT_DELIVERED, /* to a pod, no service */
-	DIRECT_SENT,
-	MASQUERADED, /* pod to the world, as the node */
-	ICMP_ERROR_DELIVERED, /* translated together with its flow */
-	ICMP_ERROR_SENT,
-	ICMP_ERROR_ROUTED,
-	ECHO_ANSWERED, /* ping of a service address */
-	REFUSED_NO_BACKEND, /* TCP reset or ICMP port unreachable went back */
-	REFUSED_NO_PORT, /* the address has no such service port; same answer */
-	ANSWERED_TTL, /* ICMP time exceeded went back */
-	ANSWERED_TOO_BIG, /* ICMP fragmentation needed went back */
+	FORWARD_DELIVERED, /* client to a local backend */
+	FORWARD_SENT, /* client to a backend elsewhere, past the stack */
+	FORWARD_ROUTED, /* client to a backend, by the node's stack */
+	REPLY_DELIVERED, /* backend to a local client, or the world to a local pod */
+	REPLY_SENT, /* backend to a client elsewhere, past the stack */
+	REPLY_ROUTED, /* backend to a client, by the node's stack */
+	DIRECT_DELIVERED, /* to a local pod without a service */
+	DIRECT_SENT, /* pod to another node's pod without a service */
+	MASQUERADED, /* pod to the world, with the node's address */
+	ICMP_ERROR_DELIVERED, /* an ICMP error translated, to a local pod */
+	ICMP_ERROR_SENT, /* an ICMP error translated, past the stack */
+	ICMP_ERROR_ROUTED, /* an ICMP error translated, by the node's stack */
+	ECHO_ANSWERED, /* a ping of a service address */
+	REFUSED_NO_BACKEND, /* refused: the service has no backends */
+	REFUSED_NO_PORT, /* refused: the service address has no such port */
+	ANSWERED_TTL, /* ICMP time exceeded sent back */
+	ANSWERED_TOO_BIG, /* ICMP fragmentation needed sent back */
 
 	/* Dropped. */
-	DROP_RESET, /* a reset that finds nothing to reset: never answered, RFC 9293, 3.10.7.1 */
-	DROP_UNANSWERABLE, /* would be refused, but its source must not be answered */
+	DROP_RESET, /* a TCP reset that finds nothing to reset (RFC 9293, 3.10.7.1) */
+	DROP_UNANSWERABLE, /* to be refused, but its source must get no reply */
 	DROP_SESSIONS_FULL, /* no room for a session */
 	DROP_PORTS_EXHAUSTED, /* every source port tried was taken */
 	DROP_REWRITE, /* the kernel refused to change the packet */
-	DROP_NO_LOCAL_BACKEND, /* a traffic policy Local, and no backend here */
-	DROP_SOURCE_RANGE, /* the service is not for this client */
-	DROP_NO_ADDRESS, /* this node's own address, to take its place, is not known */
-	DROP_TTL, /* an ICMP error whose time is up; nobody is told */
-	DROP_NO_ROUTE, /* to a backend outside the cluster's pods */
-	DROP_TOO_BIG, /* for the way it is to go, and must not be cut up here */
+	DROP_NO_LOCAL_BACKEND, /* traffic policy Local, and no backend on this node */
+	DROP_SOURCE_RANGE, /* a service that is not for this client */
+	DROP_NO_ADDRESS, /* the node's own address, needed as source, is unknown */
+	DROP_TTL, /* an ICMP error whose TTL expired */
+	DROP_NO_ROUTE, /* to a backend that no uplink leads to */
+	DROP_TOO_BIG, /* larger than the MTU of its path, and not to be fragmented here */
 	DROP_TOO_MANY_ANSWERS, /* more refusals or ICMP errors than may leave the node */
-	DROP_FOREIGN_OVERLAY, /* of another network identifier */
+	DROP_FOREIGN_OVERLAY, /* of another overlay's network identifier */
 
 	/* Events. */
-	EVENT_SESSION_CREATED,
-	EVENT_SESSION_REPAIRED, /* the other direction's entry was gone and came back */
-	EVENT_SESSION_WITHOUT_SYN, /* a TCP flow whose session was lost got a backend anew */
-	EVENT_PORT_CHANGED, /* the source port was taken; the flow got another */
-	EVENT_BACKEND_MISSING, /* a service points behind the backends */
-	EVENT_SESSION_YIELDED, /* a direct flow took over the ports of a former one to a service */
+	EVENT_SESSION_CREATED, /* sessions created */
+	EVENT_SESSION_REPAIRED, /* session entries lost and made again */
+	EVENT_SESSION_WITHOUT_SYN, /* TCP sessions made in the middle of a connection */
+	EVENT_PORT_CHANGED, /* flows that got another source port */
+	EVENT_BACKEND_MISSING, /* services that point behind the backends */
+	EVENT_SESSION_YIELDED, /* sessions evicted by a direct flow of the same ports */
 
 	/* Dropped, too: a pod's, to the world, that cannot be masqueraded. */
-	DROP_FRAGMENT, /* a later one whose first was not seen */
-	DROP_ICMP, /* neither an echo nor an error about a flow that is known */
-	DROP_PROTOCOL, /* neither TCP nor UDP nor ICMP, or too short to tell */
+	DROP_FRAGMENT, /* pod to the world: a fragment ahead of the first */
+	DROP_ICMP, /* pod to the world: neither an echo nor an error of a known flow */
+	DROP_PROTOCOL, /* pod to the world: neither TCP nor UDP nor ICMP */
 
-	EVENT_MONITOR_LOST, /* a listener was not told of a packet: no room in the ring buffer */
+	EVENT_MONITOR_LOST, /* packets not reported to pcnk monitor: too many at once */
 	DROP_UNKNOWN_VTEP, /* out of the overlay, from no node of the cluster */
 
 	REASON_COUNT,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Layout of every key and value that programs and user space share.
  *
- * src/bpf/layout.ts mirrors this file; the two are compared through the
- * object's BTF whenever an object is loaded. Addresses and ports are in network
- * byte order (__be32, __be16), all else in host byte order.
+ * `deno task layouts` makes TypeScript of it, by way of the objects' BTF: a field's
+ * typedef or enum says how it is read and written, and comments become docstrings.
+ * Fields named `reserved`, `reserved2` are zero and stay out of TypeScript.
  */
 #pragma once
 
@@ -12,22 +12,29 @@
 
 #define MAC_LEN 6
 
-/* A frontend: what a client sends to. Two entries describe one ClusterIP port:
- * (addr, port, proto) itself, and (addr, 0, 0), which says that the address is a
- * service address at all: it answers pings and refuses unknown ports. */
-struct service_key {
-	__be32 addr;
-	__be16 port;
-	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP; 0 for the address entry */
-	__u8 scope; /* enum service_scope */
-};
+/* What a field holds. All else is in host byte order. */
+typedef __be32 addr_t; /* network byte order; 0: none */
+typedef __be16 port_be; /* network byte order */
+typedef __u64 ns_t; /* nanoseconds: of CLOCK_MONOTONIC (bpf_ktime_get_ns()), or a duration */
+typedef __u64 cookie_t; /* the kernel's, of a socket or a network namespace */
+typedef __u8 mac_t[MAC_LEN];
 
-enum service_scope {
+enum scope : __u8 {
 	SCOPE_CLUSTER = 0, /* from pods and from the node itself */
 	SCOPE_EXTERNAL = 1, /* from outside the cluster */
 };
 
-enum service_flags {
+/* A frontend: what a client sends to. Two entries describe one ClusterIP port:
+ * (addr, port, proto) itself, and (addr, 0, 0), which says that the address is a
+ * service address at all: it answers pings and refuses unknown ports. */
+struct service_key {
+	addr_t addr;
+	port_be port;
+	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP; 0 for the address entry */
+	enum scope scope;
+};
+
+enum service_flag : __u16 {
 	SERVICE_ADDRESS = 1 << 0, /* the (addr, 0, 0) entry */
 	SERVICE_SOURCE_RANGES = 1 << 1, /* only for clients that `source_ranges` names */
 	SERVICE_LOCAL_ONLY = 1 << 2, /* without a backend: dropped, not refused; others may have one */
@@ -43,20 +50,26 @@ struct service {
 	__u32 count; /* backends in the run; 0: connections are refused */
 	__u32 total_weight; /* sum of weights; 0: all weigh the same */
 	__u32 affinity_seconds; /* sessionAffinity ClientIP timeout; 0: none */
-	__u16 flags; /* enum service_flags */
+	enum service_flag flags;
 	__u16 table; /* with SERVICE_MAGLEV: which of the tables in `maglev` */
 };
 
+enum backend_flag : __u8 {
+	BACKEND_TERMINATING = 1 << 0,
+};
+
 struct backend {
-	__be32 addr;
-	__be16 port;
-	__u8 flags; /* enum backend_flags */
+	addr_t addr;
+	port_be port;
+	enum backend_flag flags;
 	__u8 reserved;
 	__u32 weight_end; /* cumulative weight of the run up to and including this backend */
 };
 
-enum backend_flags {
-	BACKEND_TERMINATING = 1 << 0,
+enum session_zone : __u8 {
+	ZONE_SERVICE = 0, /* translations to and from backends, and of replies to masqueraded flows */
+	ZONE_MASQUERADE = 1, /* from a pod, out of the cluster: looked up where it leaves the node */
+	ZONE_CLAIM = 2, /* no flow: a CPU is taking the same key of ZONE_SERVICE over */
 };
 
 /* Sessions are keyed by the whole 5-tuple as the packet carries it when it meets
@@ -65,43 +78,23 @@ enum backend_flags {
  * (SESSION_REPLY tells which one was found): their keys cannot meet, because the
  * forward one's destination is a service address, the reply's that of a client. */
 struct session_key {
-	__be32 src;
-	__be32 dst;
-	__be16 sport;
-	__be16 dport;
+	addr_t src;
+	addr_t dst;
+	port_be sport;
+	port_be dport;
 	__u8 proto;
-	__u8 zone; /* enum session_zone */
+	enum session_zone zone;
 	__u16 reserved;
 };
 
-enum session_zone {
-	ZONE_SERVICE = 0, /* translations to and from backends, and of replies to masqueraded flows */
-	ZONE_MASQUERADE = 1, /* from a pod, out of the cluster: looked up where it leaves the node */
-	ZONE_CLAIM = 2, /* no flow: a CPU is taking the same key of ZONE_SERVICE over */
-};
-
-/* What the matched packet becomes. */
-struct session {
-	__u64 last_seen; /* bpf_ktime_get_ns(); refreshed at most once a second */
-	__be32 src;
-	__be32 dst;
-	__be16 sport;
-	__be16 dport;
-	__u32 service_id;
-	__u8 state; /* enum session_state; kept in the forward entry, a reply is ESTABLISHED */
-	__u8 flags; /* enum session_flags */
-	__u16 reserved;
-	__u32 ifindex; /* the uplink that replies leave by, as the client came in by it; 0: none */
-};
-
-enum session_state { /* of TCP; other protocols stay at NEW */
+enum session_state : __u8 { /* of TCP; other protocols stay at NEW */
 	STATE_NEW = 0, /* the client has not acknowledged anything yet */
 	STATE_ESTABLISHED = 1,
 	STATE_CLOSING = 2, /* a FIN went one way */
 	STATE_CLOSED = 3, /* FIN both ways, or RST */
 };
 
-enum session_flags {
+enum session_flag : __u8 {
 	SESSION_FIN_FORWARD = 1 << 0,
 	SESSION_FIN_REPLY = 1 << 1,
 	SESSION_HAIRPIN = 1 << 2, /* the client is its own backend */
@@ -111,74 +104,89 @@ enum session_flags {
 	SESSION_CLIENT_FIRST = 1 << 6, /* the client's FIN came before the backend's */
 };
 
-/* A pod of this node. Written by the CNI plugin. Key: the pod's address (__be32). */
-struct endpoint_key {
-	__be32 addr;
+/* What the matched packet becomes. */
+struct session {
+	ns_t last_seen; /* refreshed at most once a second */
+	addr_t src;
+	addr_t dst;
+	port_be sport;
+	port_be dport;
+	__u32 service_id;
+	enum session_state state; /* kept in the forward entry, a reply is ESTABLISHED */
+	enum session_flag flags;
+	__u16 reserved;
+	__u32 ifindex; /* the uplink that replies leave by, as the client came in by it; 0: none */
 };
 
+/* The address of a pod of this node. */
+struct endpoint_key {
+	addr_t addr;
+};
+
+/* A pod of this node. Written by the CNI plugin. */
 struct endpoint {
 	__u32 ifindex; /* host end of the pod's veth pair */
-	__u8 mac[MAC_LEN]; /* of the pod's interface */
+	mac_t mac; /* of the pod's interface */
 	__u16 reserved;
-	__be32 gateway; /* the pod's gateway: source address of hairpin flows; 0: unknown */
+	addr_t gateway; /* the pod's gateway: source address of hairpin flows; 0: unknown */
 };
 
 /* First fragment's ports, for the fragments that carry none. */
 struct fragment_key {
-	__be32 src;
-	__be32 dst;
+	addr_t src;
+	addr_t dst;
 	__be16 id;
 	__u8 proto;
 	__u8 reserved;
 };
 
 struct fragment {
-	__be16 sport;
-	__be16 dport;
+	port_be sport;
+	port_be dport;
+};
+
+enum node_flag : __u32 {
+	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
+	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay takes packets from `vteps` only */
 };
 
 /* One element, index 0. Timeouts in nanoseconds, looked at once a second; 0: the
  * default of lib/config.h. */
 struct node_config {
-	__u64 tcp_new_timeout; /* no handshake yet */
-	__u64 tcp_established_timeout;
-	__u64 tcp_closing_timeout; /* half-closed: a FIN went one way */
-	__u64 tcp_closed_timeout; /* FIN both ways, or RST */
-	__u64 udp_timeout;
-	__u64 icmp_timeout;
-	__u32 flags; /* enum node_flags */
-	__be32 node_addr; /* the node's own address; 0: unknown */
-	__be32 pod_cidr; /* addresses of this node's pods: addr & pod_mask == pod_cidr */
-	__be32 pod_mask; /* 0: unknown */
-	__be32 snat_addr; /* this node's on the pod network, for clients that it stands in for */
+	ns_t tcp_new_timeout; /* no handshake yet */
+	ns_t tcp_established_timeout;
+	ns_t tcp_closing_timeout; /* half-closed: a FIN went one way */
+	ns_t tcp_closed_timeout; /* FIN both ways, or RST */
+	ns_t udp_timeout;
+	ns_t icmp_timeout;
+	enum node_flag flags;
+	addr_t node_addr; /* the node's own address; 0: unknown */
+	addr_t pod_cidr; /* addresses of this node's pods: addr & pod_mask == pod_cidr */
+	addr_t pod_mask; /* 0: unknown */
+	addr_t snat_addr; /* this node's on the pod network, for clients that it stands in for */
 	__u16 snat_first; /* source ports for them and for masquerade; 0: the default range */
 	__u16 snat_last;
 	__u32 overlay_vni; /* the only one that is taken in; 0: any */
-	__be16 overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
+	port_be overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
 	__u16 maglev_size; /* of every Maglev table, a prime; 0: no tables */
 };
 
-enum node_flags {
-	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
-	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay takes packets from `vteps` only */
+enum affinity_kind : __u32 {
+	AFFINITY_ADDRESS = 0, /* client: an address, addr_t */
+	AFFINITY_NETNS = 1, /* client: the cookie of a network namespace */
 };
 
 /* Which backend a client of a service with affinity was given. */
 struct affinity_key {
 	__u64 client; /* by kind */
 	__u32 service_id;
-	__u32 kind; /* enum affinity_kind */
-};
-
-enum affinity_kind {
-	AFFINITY_ADDRESS = 0, /* client: an IPv4 address, __be32 */
-	AFFINITY_NETNS = 1, /* client: the cookie of a network namespace */
+	enum affinity_kind kind;
 };
 
 struct affinity {
-	__u64 last_used; /* bpf_ktime_get_ns() of the last new flow */
-	__be32 addr;
-	__be16 port;
+	ns_t last_used; /* time of the last new flow */
+	addr_t addr;
+	port_be port;
 	__u16 reserved;
 	__u32 index; /* in `backends`, when the choice was made */
 	__u32 reserved2;
@@ -195,25 +203,25 @@ struct maglev_slots {
 /* Key of a longest-prefix map over addresses. */
 struct cidr_key {
 	__u32 prefixlen;
-	__be32 addr;
+	addr_t addr;
+};
+
+enum remote_mode : __u8 {
+	REMOTE_ROUTED = 0, /* as the node's routes say */
+	REMOTE_OVERLAY = 1,
+	REMOTE_DIRECT = 2,
 };
 
 /* How to reach the pods of another node. Key: its podCIDR (struct cidr_key). */
 struct remote {
-	__be32 via; /* overlay: the node at the tunnel's far end; direct: the next hop */
+	addr_t via; /* overlay: the node at the tunnel's far end; direct: the next hop */
 	__u32 ifindex; /* the overlay's device, the uplink; 0: as the node's routes say */
 	__u32 vni; /* overlay */
 	__u16 mtu; /* of packets that go this way; 0: any */
-	__u8 mode; /* enum remote_mode */
+	enum remote_mode mode;
 	__u8 reserved;
-	__u8 mac[MAC_LEN]; /* overlay: of the far end's device */
+	mac_t mac; /* overlay: of the far end's device */
 	__u16 reserved2;
-};
-
-enum remote_mode {
-	REMOTE_ROUTED = 0, /* as the node's routes say */
-	REMOTE_OVERLAY = 1,
-	REMOTE_DIRECT = 2,
 };
 
 /* A device to the other nodes and the world. */
@@ -222,33 +230,33 @@ struct uplink_key {
 };
 
 struct uplink {
-	__be32 addr; /* what pods are masqueraded as; 0: unknown */
+	addr_t addr; /* what pods are masqueraded as; 0: unknown */
 	__u32 mtu;
 };
 
 /* An address of a node: NodePorts answer there. */
 struct node_addr_key {
-	__be32 addr;
+	addr_t addr;
+};
+
+enum node_addr_flag : __u32 {
+	NODE_ADDR_LOCAL = 1 << 0, /* of this node; else of another one */
 };
 
 struct node_addr {
-	__u32 flags; /* enum node_addr_flags */
-};
-
-enum node_addr_flags {
-	NODE_ADDR_LOCAL = 1 << 0, /* of this node; else of another one */
+	enum node_addr_flag flags;
 };
 
 /* An address that the tunnels of another node come from. */
 struct vtep_key {
-	__be32 addr;
+	addr_t addr;
 };
 
 /* A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */
 struct source_range_key {
 	__u32 prefixlen; /* 32 (the service's id) and the length of the prefix */
 	__u32 service_id;
-	__be32 addr;
+	addr_t addr;
 };
 
 /* Packets and bytes for each enum reason (lib/reasons.h), per CPU. */
@@ -257,14 +265,14 @@ struct counter {
 	__u64 bytes;
 };
 
-enum name_kind {
+enum name_kind : __u32 {
 	NAME_SERVICE_PORT = 1, /* id: service.id; `default/web:http/TCP` */
 	NAME_NODE = 2, /* id: the node's address, in host byte order */
 };
 
 /* What has a name in the cluster and only a number in the other maps. */
 struct name_key {
-	__u32 kind; /* enum name_kind */
+	enum name_kind kind;
 	__u32 id;
 };
 
@@ -272,17 +280,23 @@ struct name_key {
 
 /* UTF-8, zeros at the end. A node's name has at most 253 bytes, a port's 148. */
 struct name {
-	__u8 text[NAME_LEN];
+	char text[NAME_LEN];
 };
 
 #define MONITOR_HEAD 80
 
+/* Kinds of ends of a packet, bits of the values of `monitor_ends`. */
+enum monitor_end_flag : __u32 {
+	MONITOR_END_POD = 1 << 0,
+	MONITOR_END_SERVICE = 1 << 1,
+};
+
 /* What a listener asks for. */
 struct monitor {
 	__u64 reasons[2]; /* a bit for each enum reason */
-	__u64 until; /* ns: it is gone if it did not say otherwise by then */
+	ns_t until; /* it is gone if it did not say otherwise by then */
 	__u32 sample; /* 0xffffffff: every packet; half of that: every other, at random */
-	__u32 ends; /* bits of monitor_ends that a packet's two ends must have together */
+	enum monitor_end_flag ends; /* that a packet's two ends must have together */
 };
 
 /* How many packets a listener may still be told of, per CPU. The listener fills it up again
@@ -294,14 +308,14 @@ struct monitor_budget {
 /* An address that packets are asked for by; port 0: any. The value has a bit for each
  * kind of end: the pod, the service. */
 struct monitor_end {
-	__be32 addr;
-	__be16 port;
+	addr_t addr;
+	port_be port;
 	__u16 reserved;
 };
 
 /* What a listener is told of a packet. */
 struct monitor_event {
-	__u64 time; /* ns */
+	ns_t time;
 	__u32 ifindex; /* the device that the program is on */
 	__u32 len; /* bytes of the frame */
 	__u16 reason; /* enum reason */
@@ -310,9 +324,17 @@ struct monitor_event {
 	__u8 head[MONITOR_HEAD]; /* as it left the program: translated, if it was */
 };
 
+enum cni_verb : __u16 {
+	CNI_ADD = 1,
+	CNI_CHECK = 2,
+	CNI_DEL = 3,
+	CNI_GC = 4,
+	CNI_STATUS = 5,
+};
+
 /* A call of the CNI plugin that is over. */
 struct cni_call {
 	__u32 microseconds;
-	__u16 verb; /* 1 ADD, 2 CHECK, 3 DEL, 4 GC, 5 STATUS */
+	enum cni_verb verb;
 	__u16 failed;
 };
