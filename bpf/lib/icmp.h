@@ -173,7 +173,7 @@ static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct
 
 	if (!icmp_quote(skb, pkt, &quote) || pkt->key.dst != quote.key.dst)
 		return PASS_ICMP_ERROR;
-	session = bpf_map_lookup_elem(&sessions, &quote.key);
+	session = session_read(&quote.key);
 	if (!session)
 		return PASS_ICMP_ERROR;
 	if (quote_rewrite(skb, pkt, &quote, session))

@@ -102,13 +102,13 @@ static __noinline bool note_untranslated(const struct session_key *key, const st
 {
 	struct session *found;
 
-	if (!bpf_map_update_elem(&sessions, key, value, BPF_NOEXIST))
+	if (!session_write(key, value, BPF_NOEXIST))
 		return true;
-	found = bpf_map_lookup_elem(&sessions, key);
+	found = session_read(key);
 	if (found && (found->src != key->src || found->dst != key->dst) &&
 	    !session_expired(found, key->proto, value->last_seen))
 		return false;
-	return !bpf_map_update_elem(&sessions, key, value, BPF_ANY);
+	return !session_write(key, value, BPF_ANY);
 }
 
 /* Notes a flow that comes to a pod from outside and by the pod's own address. Of TCP the

@@ -13,8 +13,8 @@
 #pragma once
 
 #include "config.h"
-#include "maps.h"
 #include "packet.h"
+#include "session_table.h"
 
 static __always_inline __u8 twin_zone(const struct session *session)
 {
@@ -95,18 +95,21 @@ static __noinline bool session_refresh(const struct packet *pkt, struct session 
 	if (session_expired(session, pkt->key.proto, now))
 		return false;
 	session->last_seen = now;
+	session_save(&pkt->key, session);
 	if (session->state == STATE_CLOSED)
 		return true;
 	twin_key(session, pkt->key.proto, &key);
-	twin = bpf_map_lookup_elem(&sessions, &key);
+	twin = session_read(&key);
 	if (twin) {
 		/* It may have gone to another flow since. */
-		if (is_twin_of(twin, &pkt->key))
+		if (is_twin_of(twin, &pkt->key)) {
 			twin->last_seen = now;
+			session_save(&key, twin);
+		}
 		return true;
 	}
 	twin_value(&pkt->key, session, &value);
-	if (!bpf_map_update_elem(&sessions, &key, &value, BPF_NOEXIST))
+	if (!session_write(&key, &value, BPF_NOEXIST))
 		event(EVENT_SESSION_REPAIRED);
 	return true;
 }
@@ -142,20 +145,23 @@ static __noinline void session_track(const struct packet *pkt, struct session *s
 		note_end(session, pkt->tcp_flags,
 			 session->flags & SESSION_FIN_REPLY ? SESSION_FIN_FORWARD :
 							      SESSION_FIN_FORWARD | SESSION_CLIENT_FIRST);
+		session_save(&pkt->key, session);
 		return;
 	}
 	if (!(pkt->tcp_flags & (TCP_FIN | TCP_RST)))
 		return;
 	twin_key(session, IPPROTO_TCP, &key);
-	session = bpf_map_lookup_elem(&sessions, &key);
-	if (session && is_twin_of(session, &pkt->key))
-		note_end(session, pkt->tcp_flags, SESSION_FIN_REPLY);
+	session = session_read(&key);
+	if (!session || !is_twin_of(session, &pkt->key))
+		return;
+	note_end(session, pkt->tcp_flags, SESSION_FIN_REPLY);
+	session_save(&key, session);
 }
 
 /* The live session of a packet, or NULL. */
 static __always_inline struct session *session_find(const struct packet *pkt)
 {
-	struct session *session = bpf_map_lookup_elem(&sessions, &pkt->key);
+	struct session *session = session_read(&pkt->key);
 	__u64 now;
 
 	if (!session)

@@ -36,7 +36,7 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	struct session *owner;
 
 	twin_key(reply, key->proto, &owner_key);
-	owner = bpf_map_lookup_elem(&sessions, &owner_key);
+	owner = session_read(&owner_key);
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
@@ -62,14 +62,13 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 	struct session *found;
 
 	claim.zone = ZONE_CLAIM;
-	if (bpf_map_update_elem(&sessions, &claim, value, BPF_NOEXIST))
+	if (session_write(&claim, value, BPF_NOEXIST))
 		return DROP_PORTS_EXHAUSTED;
-	found = bpf_map_lookup_elem(&sessions, key);
+	found = session_read(key);
 	if (!found || is_twin_of(found, forward_key) ||
 	    !reply_alive(key, found, value->last_seen, scarce))
-		failed = bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
-									       REASON_NONE;
-	bpf_map_delete_elem(&sessions, &claim);
+		failed = session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
+	session_remove(&claim);
 	return failed;
 }
 
@@ -83,17 +82,16 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 {
 	struct session *found;
 
-	if (!bpf_map_update_elem(&sessions, key, value, BPF_NOEXIST))
+	if (!session_write(key, value, BPF_NOEXIST))
 		return REASON_NONE;
-	found = bpf_map_lookup_elem(&sessions, key);
+	found = session_read(key);
 	if (!found)
 		return DROP_SESSIONS_FULL;
 	if (!reply_alive(key, found, value->last_seen, scarce))
 		return reply_key_take(key, value, forward_key, scarce);
 	if (!is_twin_of(found, forward_key))
 		return DROP_PORTS_EXHAUSTED;
-	return bpf_map_update_elem(&sessions, key, value, BPF_ANY) ? DROP_SESSIONS_FULL :
-								     REASON_NONE;
+	return session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 }
 
 /* Claims the reply key of `forward`. Two service addresses may lead a client to
@@ -146,21 +144,21 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
-	if (!bpf_map_update_elem(&sessions, &pkt->key, session, BPF_NOEXIST)) {
+	if (!session_write(&pkt->key, session, BPF_NOEXIST)) {
 		event(EVENT_SESSION_CREATED);
 		return REASON_NONE;
 	}
-	winner = bpf_map_lookup_elem(&sessions, &pkt->key);
+	winner = session_read(&pkt->key);
 	if (winner && !opens_anew(pkt, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
 		twin_key(session, pkt->key.proto, &reply_key);
 		if (!is_twin_of(winner, &reply_key))
-			bpf_map_delete_elem(&sessions, &reply_key);
+			session_remove(&reply_key);
 		*session = *winner;
 		return REASON_NONE;
 	}
 	/* What was there is over. */
-	if (bpf_map_update_elem(&sessions, &pkt->key, session, BPF_ANY))
+	if (session_write(&pkt->key, session, BPF_ANY))
 		return DROP_SESSIONS_FULL;
 	event(EVENT_SESSION_CREATED);
 	return REASON_NONE;

@@ -30,16 +30,16 @@ static __noinline void session_yield(const struct packet *pkt)
 	if (pkt->fragment || (pkt->key.proto == IPPROTO_TCP &&
 			      (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
 		return;
-	reply = bpf_map_lookup_elem(&sessions, &reply_key);
+	reply = session_read(&reply_key);
 	if (!reply || !(reply->flags & SESSION_REPLY))
 		return;
 	twin_key(reply, pkt->key.proto, &forward_key);
-	forward = bpf_map_lookup_elem(&sessions, &forward_key);
+	forward = session_read(&forward_key);
 	if (pkt->key.proto == IPPROTO_TCP && forward && is_twin_of(forward, &reply_key) &&
 	    forward->state == STATE_ESTABLISHED &&
 	    !session_expired(forward, pkt->key.proto, bpf_ktime_get_ns()))
 		return;
-	bpf_map_delete_elem(&sessions, &forward_key);
-	bpf_map_delete_elem(&sessions, &reply_key);
+	session_remove(&forward_key);
+	session_remove(&reply_key);
 	event(EVENT_SESSION_YIELDED);
 }
