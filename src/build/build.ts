@@ -104,7 +104,6 @@ async function buildExecutable(): Promise<void> {
       console.error(`  runtime    ${denort.origin}`);
       await bundle(folder);
       writeFileSync(join(folder, "deno.json"), '{"nodeModulesDir":"none"}');
-      mkdirSync(join(folder, "artifacts"), { recursive: true });
       writeFileSync(join(root, artifacts, "build.json"), info);
       for (const path of [...page, join(artifacts, "build.json")]) {
         copyFileSync(join(root, path), join(folder, "artifacts", basename(path)));

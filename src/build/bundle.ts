@@ -1,12 +1,14 @@
 /**
- * Makes one minified, split bundle of main.ts. `deno compile` would embed every package of the lock file, imported or
- * not, and every embedded megabyte costs each start about two milliseconds.
+ * Makes minified bundles of what the executable runs: the entry and the CNI plugin as they are, the command line as an archive of
+ * compressed modules. `deno compile` would embed every package of the lock file, imported or not, and every embedded
+ * megabyte costs each start about two milliseconds.
  */
 import { builtinModules } from "node:module";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import * as esbuild from "esbuild";
+import { pack } from "./pack.ts";
 import { BuildError, root } from "./steps.ts";
 
 const builtins = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
@@ -22,12 +24,11 @@ const prefixBuiltins: Plugin = {
   },
 };
 
-/** CommonJS packages reach for these. Only what uses them gets them: Node's modules cost a CNI call two milliseconds. */
-const commonJs = `import {createRequire as __cr} from "node:module";
-import {fileURLToPath as __fu} from "node:url";
-const require = __cr(import.meta.url), __filename = __fu(import.meta.url), __dirname = import.meta.dirname, global = globalThis;
+/** CommonJS packages reach for these; `require` is there (src/cli/unpack.ts). */
+const commonJs = `import {fileURLToPath as __fu} from "node:url";
+const __filename = __fu(importMeta.url), __dirname = importMeta.dirname, global = globalThis;
 `;
-const usesCommonJs = /\brequire\b|\b__filename\b|\b__dirname\b|\bglobal\b/;
+const usesCommonJs = /\b__filename\b|\b__dirname\b|\bglobal\b/;
 
 /**
  * Of the AWS SDK's one table of all shapes of EC2 only what is used: computed keys (`[_xN]: …`) look to
@@ -52,21 +53,24 @@ const trimAws: Plugin = {
   },
 };
 
-/** The plugin is a file of its own: a CNI call reads that and nothing else, which saves it a millisecond and a half. */
-const pluginApart: Plugin = {
-  name: "plugin-apart",
+/** The entry's two roles are files beside it: a CNI call reads the plugin and nothing else. */
+const rolesApart: Plugin = {
+  name: "roles-apart",
   setup(build) {
-    build.onResolve(
-      { filter: /\/cni\/main\.ts$/ },
-      ({ kind }) => kind === "dynamic-import" ? { path: "./cni.js", external: true } : undefined,
-    );
+    const beside = (filter: RegExp, path: string) =>
+      build.onResolve(
+        { filter },
+        ({ kind }) => kind === "dynamic-import" ? { path, external: true } : undefined,
+      );
+    beside(/\/cni\/main\.ts$/, "./cni.js");
+    beside(/^\.\/src\/cli\/main\.ts$/, "./unpack.js");
   },
 };
 
-/** Bundles main.ts into `folder` (emptied first); returns the entry point's path. */
-export async function bundle(folder: string): Promise<string> {
+/** Bundles main.ts into `folder` (emptied first), beside `artifacts/modules.bin`. */
+export async function bundle(folder: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(join(folder, "artifacts"), { recursive: true });
   const common: BuildOptions = {
     absWorkingDir: root,
     outdir: folder,
@@ -76,33 +80,33 @@ export async function bundle(folder: string): Promise<string> {
     platform: "node",
     target: "esnext",
     legalComments: "none",
-    write: false,
     logLevel: "error",
+    plugins: [rolesApart, prefixBuiltins, trimAws],
   };
   try {
-    const built = await Promise.all([
+    const [commands] = await Promise.all([
       esbuild.build({
         ...common,
-        entryPoints: ["main.ts"],
+        entryPoints: ["src/cli/main.ts"],
         splitting: true,
         mainFields: ["module", "main"], // ES modules where there is a choice: of CommonJS nothing can be left out
-        plugins: [pluginApart, prefixBuiltins, trimAws],
+        define: { "import.meta": "importMeta" }, // src/cli/unpack.ts passes it
+        write: false,
       }),
       esbuild.build({
         ...common,
-        entryPoints: { cni: "cni/main.ts" },
-        plugins: [prefixBuiltins],
+        entryPoints: { main: "main.ts", cni: "cni/main.ts", unpack: "src/cli/unpack.ts" },
       }),
     ]);
-    for (const { path, text } of built.flatMap(({ outputFiles }) => outputFiles ?? [])) {
-      writeFileSync(path, usesCommonJs.test(text) ? commonJs + text : text);
-    }
+    const modules = commands.outputFiles!.map(({ path, text }) =>
+      [basename(path), usesCommonJs.test(text) ? commonJs + text : text] as const
+    );
+    writeFileSync(join(folder, "artifacts/modules.bin"), await pack(new Map(modules)));
   } catch (error) {
     throw new BuildError(`esbuild: ${(error as Error).message}`);
   } finally {
     await esbuild.stop();
   }
-  return join(folder, "main.js");
 }
 
 /** The page of `pcnk ui` (src/ui/page): its modules as one script for a browser; returns it. */
