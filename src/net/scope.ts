@@ -1,0 +1,20 @@
+/** What an address may be used for, by its block (RFC 6890). */
+import { addressBytes, familyOf } from "./address.ts";
+import { parseIpv4 } from "./ipv4.ts";
+
+/** True for an address that a host may have: not unspecified (0/8), loopback, multicast, reserved or broadcast. */
+export function isUnicast(address: string): boolean {
+  if (familyOf(address) === 4) {
+    const top = parseIpv4(address) >>> 24;
+    return top !== 0 && top !== 127 && top < 224;
+  }
+  return address !== "::" && address !== "::1" && addressBytes(address)[0] !== 0xff;
+}
+
+/** 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291, 2.5.6). */
+export function isLinkLocal(address: string): boolean {
+  const [first, second] = addressBytes(address);
+  return familyOf(address) === 4
+    ? first === 169 && second === 254
+    : first === 0xfe && (second! & 0xc0) === 0x80;
+}
