@@ -6,15 +6,15 @@ const firstMs = 3000;
 const everyMs = 300_000;
 
 export class Memory {
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   start(ms = firstMs) {
-    this.timer = setTimeout(() => {
+    this.#timer = setTimeout(() => {
       if (trimMemory()) this.start(everyMs);
     }, ms);
   }
 
   stop() {
-    clearTimeout(this.timer);
+    clearTimeout(this.#timer);
   }
 }

@@ -48,7 +48,7 @@ const deviceCheckMs = 30_000;
 
 /** Made, but not started; disposing ends all, the last one first. */
 export class Parts implements AsyncDisposable {
-  private readonly stack = new AsyncDisposableStack();
+  readonly #stack = new AsyncDisposableStack();
   readonly reconciler: Reconciler;
   readonly healthChecks: HealthCheckPorts;
   readonly socketLb: SocketLb;
@@ -61,40 +61,42 @@ export class Parts implements AsyncDisposable {
   readonly metrics: Metrics;
   readonly health: HealthServer;
   readonly devices: Devices;
+  readonly #ground: Ground;
 
-  constructor(private readonly ground: Ground) {
+  constructor(ground: Ground) {
+    this.#ground = ground;
     const { config, choice, dataPlane, log } = ground;
-    this.reconciler = this.own(this.makeReconciler());
-    this.healthChecks = this.own(
+    this.reconciler = this.#own(this.#makeReconciler());
+    this.healthChecks = this.#own(
       new HealthCheckPorts({ log, healthy: () => this.reconciler.healthy }),
     );
-    this.socketLb = this.own(new SocketLb(dataPlane, config, log));
-    this.network = this.own(this.makeNetwork());
-    this.podReadiness = this.own(this.makePodReadiness());
+    this.socketLb = this.#own(new SocketLb(dataPlane, config, log));
+    this.network = this.#own(this.#makeNetwork());
+    this.podReadiness = this.#own(this.#makePodReadiness());
     this.nodeNames = new NodeNames(dataPlane.maps.names, log);
-    this.vpc = this.own(this.makeVpc());
+    this.vpc = this.#own(this.#makeVpc());
     const followers = [this.reconciler, this.network, this.nodeNames, this.podReadiness, this.vpc];
-    this.nodeSettings = this.own(new NodeSettings(config, followers, log));
+    this.nodeSettings = this.#own(new NodeSettings(config, followers, log));
     this.source = openSource(choice, [this.nodeSettings], log);
-    this.stack.defer(() => this.source.close());
-    this.metrics = this.makeMetrics();
-    this.health = this.own(this.makeHealth());
-    this.devices = this.own(this.makeDevices());
+    this.#stack.defer(() => this.source.close());
+    this.metrics = this.#makeMetrics();
+    this.health = this.#own(this.#makeHealth());
+    this.devices = this.#own(this.#makeDevices());
   }
 
   /** How following the API server, and etcd, goes. */
-  private get watches(): WatchState[] {
+  get #watches(): WatchState[] {
     const { nodeSettings: { watch } } = this;
     return [...this.source.watches ?? [], ...watch === undefined ? [] : [watch]];
   }
 
-  private own<T extends { stop(): unknown }>(part: T): T {
-    this.stack.defer(async () => void await part.stop());
+  #own<T extends { stop(): unknown }>(part: T): T {
+    this.#stack.defer(async () => void await part.stop());
     return part;
   }
 
-  private makeReconciler(): Reconciler {
-    const { config, dataPlane, log } = this.ground;
+  #makeReconciler(): Reconciler {
+    const { config, dataPlane, log } = this.#ground;
     return new Reconciler({
       maps: dataPlane.maps,
       nodeName: config.nodeName,
@@ -108,14 +110,14 @@ export class Parts implements AsyncDisposable {
     });
   }
 
-  private makeNetwork(): Network {
-    const { config, dataPlane, log, nl } = this.ground;
+  #makeNetwork(): Network {
+    const { config, dataPlane, log, nl } = this.#ground;
     const settled = () => this.podReadiness.networkChanged();
     return new Network({ dataPlane, nl, config, log, settled });
   }
 
-  private makePodReadiness(): PodReadiness {
-    const { config, choice, link, log } = this.ground;
+  #makePodReadiness(): PodReadiness {
+    const { config, choice, link, log } = this.#ground;
     return new PodReadiness({
       config: { ...config, cniConfDir: cniConfDir(config, choice) },
       log,
@@ -124,8 +126,8 @@ export class Parts implements AsyncDisposable {
     });
   }
 
-  private makeVpc(): Vpc {
-    const { config: { nodeName, stateDir }, log } = this.ground;
+  #makeVpc(): Vpc {
+    const { config: { nodeName, stateDir }, log } = this.#ground;
     return new Vpc({
       nodeName,
       stateDir,
@@ -134,20 +136,20 @@ export class Parts implements AsyncDisposable {
     });
   }
 
-  private makeMetrics(): Metrics {
-    const { config: { bpffs }, dataPlane: { maps }, startedAt } = this.ground;
+  #makeMetrics(): Metrics {
+    const { config: { bpffs }, dataPlane: { maps }, startedAt } = this.#ground;
     return new Metrics({
       maps,
       checks: () => agentChecks(this),
-      watches: () => this.watches,
+      watches: () => this.#watches,
       cniCalls: () => takeCalls(bpffs),
       build: readBuild(),
       startedAt,
     });
   }
 
-  private makeHealth(): HealthServer {
-    const { config, log, token, page: make } = this.ground;
+  #makeHealth(): HealthServer {
+    const { config, log, token, page: make } = this.#ground;
     const level = {
       get: () => log.level,
       set: (wanted: string) => {
@@ -155,7 +157,7 @@ export class Parts implements AsyncDisposable {
         log.level = wanted;
       },
     };
-    const state = () => agentState(this.ground, this.watches);
+    const state = () => agentState(this.#ground, this.#watches);
     const page = make && config.ui ? new PagePart(make, config, token) : undefined;
     return new HealthServer({
       address: config.healthAddress,
@@ -170,8 +172,8 @@ export class Parts implements AsyncDisposable {
     });
   }
 
-  private makeDevices(): Devices {
-    const { config: { attach, bridge, stateDir }, dataPlane, log, nl } = this.ground;
+  #makeDevices(): Devices {
+    const { config: { attach, bridge, stateDir }, dataPlane, log, nl } = this.#ground;
     return new Devices({
       dataPlane,
       nl,
@@ -185,7 +187,7 @@ export class Parts implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.stack.disposeAsync();
+    return this.#stack.disposeAsync();
   }
 }
 

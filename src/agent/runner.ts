@@ -33,69 +33,71 @@ const firstRetryMs = 500;
 const longestRetryMs = 60_000;
 
 export class Runner {
-  private readonly clock: Clock;
-  private timer: unknown;
-  private timerAt = Infinity;
-  private notBefore = -Infinity;
-  private fullAt = -Infinity;
-  private retryMs = firstRetryMs;
-  private running = false;
-  private stopped = false;
+  readonly #clock: Clock;
+  #timer: unknown;
+  #timerAt = Infinity;
+  #notBefore = -Infinity;
+  #fullAt = -Infinity;
+  #retryMs = firstRetryMs;
+  #running = false;
+  #stopped = false;
+  readonly #options: RunnerOptions;
 
-  constructor(private readonly options: RunnerOptions) {
-    this.clock = options.clock ?? systemClock;
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Asks for a run: at once if the last one is long enough ago. */
   request() {
-    if (this.running) this.schedule(this.clock.now());
-    else if (this.clock.now() >= this.notBefore) this.run();
-    else this.schedule(this.notBefore);
+    if (this.#running) this.#schedule(this.#clock.now());
+    else if (this.#clock.now() >= this.#notBefore) this.#run();
+    else this.#schedule(this.#notBefore);
   }
 
   /** Asks for a run in so many milliseconds. */
   requestIn(ms: number) {
-    this.schedule(this.clock.now() + ms);
+    this.#schedule(this.#clock.now() + ms);
   }
 
   stop() {
-    this.stopped = true;
-    this.clock.clearTimeout(this.timer);
+    this.#stopped = true;
+    this.#clock.clearTimeout(this.#timer);
   }
 
-  private schedule(at: number) {
-    if (this.stopped || at >= this.timerAt) return;
-    this.clock.clearTimeout(this.timer);
-    this.timerAt = at;
-    this.timer = this.clock.setTimeout(() => this.expire(), Math.max(0, at - this.clock.now()));
+  #schedule(at: number) {
+    if (this.#stopped || at >= this.#timerAt) return;
+    this.#clock.clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = this.#clock.setTimeout(() => this.#expire(), Math.max(0, at - this.#clock.now()));
   }
 
-  private expire() {
-    this.timerAt = Infinity;
+  #expire() {
+    this.#timerAt = Infinity;
     // Timers may come a little early.
-    if (this.clock.now() + 1 < this.notBefore) this.schedule(this.notBefore);
-    else this.run();
+    if (this.#clock.now() + 1 < this.#notBefore) this.#schedule(this.#notBefore);
+    else this.#run();
   }
 
-  private run() {
-    if (this.stopped) return;
-    const { clock, options } = this;
+  #run() {
+    if (this.#stopped) return;
+    const clock = this.#clock, options = this.#options;
     const start = clock.now();
-    const full = start + 1 >= this.fullAt;
-    this.running = true;
+    const full = start + 1 >= this.#fullAt;
+    this.#running = true;
     try {
       options.run(full);
-      this.retryMs = firstRetryMs;
-      if (full) this.fullAt = clock.now() + options.fullMs;
-      this.notBefore = clock.now() + Math.max(options.minMs, clock.now() - start);
+      this.#retryMs = firstRetryMs;
+      if (full) this.#fullAt = clock.now() + options.fullMs;
+      this.#notBefore = clock.now() + Math.max(options.minMs, clock.now() - start);
     } catch (error) {
-      this.fullAt = -Infinity;
-      this.notBefore = clock.now() + this.retryMs;
-      options.failed(error, this.retryMs);
-      this.retryMs = Math.min(this.retryMs * 2, longestRetryMs);
+      this.#fullAt = -Infinity;
+      this.#notBefore = clock.now() + this.#retryMs;
+      options.failed(error, this.#retryMs);
+      this.#retryMs = Math.min(this.#retryMs * 2, longestRetryMs);
     } finally {
-      this.running = false;
+      this.#running = false;
     }
-    this.schedule(Math.max(this.fullAt, this.notBefore));
+    this.#schedule(Math.max(this.#fullAt, this.#notBefore));
   }
 }

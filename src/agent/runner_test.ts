@@ -4,23 +4,23 @@ import { type Clock, Runner } from "./runner.ts";
 /** A clock that is moved by hand. */
 class FakeClock implements Clock {
   time = 0;
-  private timers: { at: number; run: () => void }[] = [];
+  #timers: { at: number; run: () => void }[] = [];
 
   now = () => this.time;
   setTimeout = (run: () => void, ms: number) => {
     const timer = { at: this.time + ms, run };
-    this.timers.push(timer);
+    this.#timers.push(timer);
     return timer;
   };
   clearTimeout = (timer: unknown) => {
-    this.timers = this.timers.filter((one) => one !== timer);
+    this.#timers = this.#timers.filter((one) => one !== timer);
   };
 
   /** Goes on by `ms`, running what falls due. */
   pass(ms: number) {
     const end = this.time + ms;
     for (;;) {
-      const due = this.timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      const due = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
       if (due === undefined) break;
       this.clearTimeout(due);
       this.time = Math.max(this.time, due.at);

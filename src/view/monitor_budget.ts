@@ -10,9 +10,11 @@ const ROOM = 8192;
 export class Budget {
   #tokens: number;
   readonly #most: number;
+  #now: number;
 
   /** @param now any clock's milliseconds */
-  constructor(readonly perSecond: number, private now: number) {
+  constructor(readonly perSecond: number, now: number) {
+    this.#now = now;
     this.#tokens = this.#most = Math.min(perSecond, ROOM);
   }
 
@@ -24,8 +26,8 @@ export class Budget {
   /** Takes note of what was told; true when the kernel has to know how many are left now. */
   spend(count: number, now: number): boolean {
     const full = this.#tokens === this.#most;
-    const more = this.perSecond * (now - this.now) / 1000;
-    this.now = now;
+    const more = this.perSecond * (now - this.#now) / 1000;
+    this.#now = now;
     this.#tokens = Math.min(this.#most, this.#tokens - count + more);
     return count > 0 || !full;
   }

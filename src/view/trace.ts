@@ -40,50 +40,57 @@ export function trace(node: NodeReader, flow: Flow): Trace {
 const LOCAL_MAC = "02:00:00:00:00:01";
 
 class Tracer {
-  private readonly hops: Hop[] = [];
+  readonly #hops: Hop[] = [];
+  readonly #node: NodeReader;
+  readonly #replica: Replica;
+  readonly #flow: Flow;
 
   constructor(
-    private readonly node: NodeReader,
-    private readonly replica: Replica,
-    private readonly flow: Flow,
-  ) {}
+    node: NodeReader,
+    replica: Replica,
+    flow: Flow,
+  ) {
+    this.#node = node;
+    this.#replica = replica;
+    this.#flow = flow;
+  }
 
   run(): Trace {
-    const pod = this.node.maps.endpoints.get({ addr: this.flow.src });
-    return pod === undefined ? this.fromOutside() : this.fromPod(pod.ifindex, pod.mac);
+    const pod = this.#node.maps.endpoints.get({ addr: this.#flow.src });
+    return pod === undefined ? this.#fromOutside() : this.#fromPod(pod.ifindex, pod.mac);
   }
 
-  private fromPod(ifindex: number, mac: string): Trace {
-    const host = this.node.links.get(ifindex);
-    if (host === undefined) return this.end("dropped", `the device of ${this.flow.src} is gone`);
-    const gateway = host.master === undefined ? host : this.node.links.get(host.master) ?? host;
-    const [, from] = placePrograms(this.node.place.bpffs, this.node.nl, host);
-    const packet = buildPacket(this.flow, { src: mac, dst: gateway.mac || LOCAL_MAC });
-    const passage = this.pass(from!.name, host.name, ifindex, packet);
-    return this.judge(passage) ?? this.stack(passage);
+  #fromPod(ifindex: number, mac: string): Trace {
+    const host = this.#node.links.get(ifindex);
+    if (host === undefined) return this.#end("dropped", `the device of ${this.#flow.src} is gone`);
+    const gateway = host.master === undefined ? host : this.#node.links.get(host.master) ?? host;
+    const [, from] = placePrograms(this.#node.place.bpffs, this.#node.nl, host);
+    const packet = buildPacket(this.#flow, { src: mac, dst: gateway.mac || LOCAL_MAC });
+    const passage = this.#pass(from!.name, host.name, ifindex, packet);
+    return this.#judge(passage) ?? this.#stack(passage);
   }
 
-  private fromOutside(): Trace {
-    const [uplink] = this.node.maps.uplinks.entries();
-    const link = uplink && this.node.links.get(uplink[0].ifindex);
-    if (link === undefined) return this.end("dropped", "this node has no uplink to come in by");
-    const packet = buildPacket(this.flow, { src: LOCAL_MAC, dst: link.mac || LOCAL_MAC });
-    const passage = this.pass("k8sd_from_uplink", link.name, link.index, packet);
-    return this.judge(passage) ?? this.stack(passage, link.index);
+  #fromOutside(): Trace {
+    const [uplink] = this.#node.maps.uplinks.entries();
+    const link = uplink && this.#node.links.get(uplink[0].ifindex);
+    if (link === undefined) return this.#end("dropped", "this node has no uplink to come in by");
+    const packet = buildPacket(this.#flow, { src: LOCAL_MAC, dst: link.mac || LOCAL_MAC });
+    const passage = this.#pass("k8sd_from_uplink", link.name, link.index, packet);
+    return this.#judge(passage) ?? this.#stack(passage, link.index);
   }
 
   /** Runs a program and writes down what it did. */
-  private pass(
+  #pass(
     program: string,
     device: string,
     ifindex: number,
     packet: Uint8Array<ArrayBuffer>,
   ): Passage {
-    const passage = this.replica.run(program, packet, ifindex);
+    const passage = this.#replica.run(program, packet, ifindex);
     const [before, after] = [readPacket(packet), readPacket(passage.packet)];
     const [reason] = passage.reasons;
     const text = [reason?.help ?? "passed on", ...changes(before, after)].join("; ");
-    this.hops.push({
+    this.#hops.push({
       at: `${program} on ${device}`,
       reasons: passage.reasons.map(({ name }) => name),
       text,
@@ -92,79 +99,82 @@ class Tracer {
   }
 
   /** The end, when the program has decided on it; undefined when the packet goes on to the stack. */
-  private judge({ verdict, packet, reasons: [reason] }: Passage): Trace | undefined {
-    const now = readPacket(packet) ?? this.flow;
+  #judge({ verdict, packet, reasons: [reason] }: Passage): Trace | undefined {
+    const now = readPacket(packet) ?? this.#flow;
     if (verdict === TC_ACT.SHOT) {
-      return this.end("dropped", `dropped: ${reason?.help ?? "no reason told"}`);
+      return this.#end("dropped", `dropped: ${reason?.help ?? "no reason told"}`);
     }
     if (verdict !== TC_ACT.REDIRECT) return undefined;
     if (reason !== undefined) {
       const answer = answered(reason);
       if (answer?.[0] === "refused") {
-        return this.end(answer[0], answer[1] + nextStep(this.node, this.flow));
+        return this.#end(answer[0], answer[1] + nextStep(this.#node, this.#flow));
       }
-      if (answer !== undefined) return this.end(...answer);
+      if (answer !== undefined) return this.#end(...answer);
     }
-    return this.arrive(now);
+    return this.#arrive(now);
   }
 
   /** Past the stack: into a pod of this node, or on the way to another. */
-  private arrive(now: Flow): Trace {
+  #arrive(now: Flow): Trace {
     const to = formatEnd(now, now.dst, now.dport);
-    if (this.node.maps.endpoints.get({ addr: now.dst })) {
-      const pod = this.node.pods.get(now.dst)?.pod;
-      return this.end("delivered", `delivered to ${to}${pod ? `, pod ${pod}` : ""}, on this node`);
+    if (this.#node.maps.endpoints.get({ addr: now.dst })) {
+      const pod = this.#node.pods.get(now.dst)?.pod;
+      return this.#end("delivered", `delivered to ${to}${pod ? `, pod ${pod}` : ""}, on this node`);
     }
-    const remote = this.node.maps.remotes.get({ prefixlen: 32, addr: now.dst });
-    if (remote === undefined) return this.end("sent", `sent to ${to}`);
-    const name = this.node.nodeName(remote.via) ?? remote.via;
-    const device = remote.ifindex === 0 ? "the node's routes" : this.node.device(remote.ifindex);
-    return this.end("sent", `sent to ${to} on node ${name} (${remote.via}) by ${device}`);
+    const remote = this.#node.maps.remotes.get({ prefixlen: 32, addr: now.dst });
+    if (remote === undefined) return this.#end("sent", `sent to ${to}`);
+    const name = this.#node.nodeName(remote.via) ?? remote.via;
+    const device = remote.ifindex === 0 ? "the node's routes" : this.#node.device(remote.ifindex);
+    return this.#end("sent", `sent to ${to} on node ${name} (${remote.via}) by ${device}`);
   }
 
   /** The node's own routes decide. */
-  private stack({ packet }: Passage, cameBy?: number): Trace {
-    const now = readPacket(packet) ?? this.flow;
-    if (this.node.maps.endpoints.get({ addr: now.dst })) return this.arrive(now);
+  #stack({ packet }: Passage, cameBy?: number): Trace {
+    const now = readPacket(packet) ?? this.#flow;
+    if (this.#node.maps.endpoints.get({ addr: now.dst })) return this.#arrive(now);
     let route;
     try {
-      route = this.node.nl.routeTo(now.dst);
+      route = this.#node.nl.routeTo(now.dst);
     } catch (error) {
       const reason = (error as Error).message;
-      this.hops.push({ at: "routes", reasons: [], text: `no way to ${now.dst}: ${reason}` });
-      return this.end("dropped", `the node has no route to ${now.dst}`);
+      this.#hops.push({ at: "routes", reasons: [], text: `no way to ${now.dst}: ${reason}` });
+      return this.#end("dropped", `the node has no route to ${now.dst}`);
     }
     if (route.type === "local") {
-      this.hops.push({ at: "routes", reasons: [], text: `${now.dst} is an address of this node` });
-      return this.end(
+      this.#hops.push({ at: "routes", reasons: [], text: `${now.dst} is an address of this node` });
+      return this.#end(
         "stack",
         `up to the node's own sockets: ${formatEnd(now, now.dst, now.dport)}`,
       );
     }
-    const device = this.node.device(route.ifindex ?? 0);
+    const device = this.#node.device(route.ifindex ?? 0);
     const via = route.gateway ? ` via ${route.gateway}` : "";
-    this.hops.push({ at: "routes", reasons: [], text: `to ${now.dst}${via} by ${device}` });
-    return this.leave(packet, route.ifindex ?? 0, cameBy);
+    this.#hops.push({ at: "routes", reasons: [], text: `to ${now.dst}${via} by ${device}` });
+    return this.#leave(packet, route.ifindex ?? 0, cameBy);
   }
 
   /** Out by a device: through the dispatcher when that is an uplink. */
-  private leave(packet: Uint8Array<ArrayBuffer>, ifindex: number, cameBy?: number): Trace {
-    const now = readPacket(packet) ?? this.flow;
-    const device = this.node.device(ifindex);
-    if (!this.node.maps.uplinks.get({ ifindex })) {
+  #leave(packet: Uint8Array<ArrayBuffer>, ifindex: number, cameBy?: number): Trace {
+    const now = readPacket(packet) ?? this.#flow;
+    const device = this.#node.device(ifindex);
+    if (!this.#node.maps.uplinks.get({ ifindex })) {
       const back = cameBy === ifindex ? ", where it came from" : "";
-      return this.end("stack", `left to the node's stack, by ${device}${back}`);
+      return this.#end("stack", `left to the node's stack, by ${device}${back}`);
     }
-    const passage = this.pass("k8sd_to_uplink", device, ifindex, packet);
-    const judged = passage.verdict === TC_ACT.SHOT ? this.judge(passage) : undefined;
+    const passage = this.#pass("k8sd_to_uplink", device, ifindex, packet);
+    const judged = passage.verdict === TC_ACT.SHOT ? this.#judge(passage) : undefined;
     if (judged !== undefined) return judged;
     const out = readPacket(passage.packet) ?? now;
     const as = formatEnd(out, out.src, out.sport);
-    return this.end("sent", `sent to ${formatEnd(out, out.dst, out.dport)} by ${device}, as ${as}`);
+    return this.#end(
+      "sent",
+      `sent to ${formatEnd(out, out.dst, out.dport)} by ${device}, as ${as}`,
+    );
   }
 
-  private end(outcome: Trace["outcome"], text: string): Trace {
-    return { flow: this.flow, hops: this.hops, outcome, text };
+  #end(outcome: Trace["outcome"], text: string): Trace {
+    return { flow: this.#flow, hops: this.#hops, outcome, text };
   }
 }
 

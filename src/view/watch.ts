@@ -9,7 +9,7 @@ export interface RowEvent {
 
 /** Compares looks: the first one adds everything. Times since something do not count as a change. */
 export class RowWatch {
-  private before = new Map<string, { text: string; row: Row }>();
+  #before = new Map<string, { text: string; row: Row }>();
 
   look(rows: readonly Row[]): RowEvent[] {
     const events: RowEvent[] = [];
@@ -20,14 +20,14 @@ export class RowWatch {
       // Rows of one name, such as a Service's ports, are told apart by what they are.
       const key = now.has(row.name) ? `${row.name} ${text}` : row.name;
       now.set(key, { text, row });
-      const old = this.before.get(key);
+      const old = this.#before.get(key);
       if (old === undefined) events.push({ type: "added", row });
       else if (old.text !== text) events.push({ type: "changed", row });
     }
-    for (const [key, { row }] of this.before) {
+    for (const [key, { row }] of this.#before) {
       if (!now.has(key)) events.push({ type: "removed", row });
     }
-    this.before = now;
+    this.#before = now;
     return events;
   }
 }

@@ -29,94 +29,98 @@ const burstMs = 50;
 const againMs = 1000;
 
 export class Devices {
-  private readonly monitor = RtMonitor.open(["link", "address", "route"]);
-  private readonly interval: ReturnType<typeof setInterval>;
-  private vanish: ReturnType<typeof setTimeout> | undefined;
-  private again: ReturnType<typeof setTimeout> | undefined;
-  private changed: ReturnType<typeof setTimeout> | undefined;
-  private stopped = false;
-  private watching: Promise<void> = Promise.resolve();
+  readonly #monitor = RtMonitor.open(["link", "address", "route"]);
+  readonly #interval: ReturnType<typeof setInterval>;
+  #vanish: ReturnType<typeof setTimeout> | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  #changed: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+  #watching: Promise<void> = Promise.resolve();
+  readonly #options: DeviceOptions;
 
-  constructor(private readonly options: DeviceOptions) {
-    this.interval = setInterval(() => this.check(), options.checkMs);
+  constructor(options: DeviceOptions) {
+    this.#options = options;
+    this.#interval = setInterval(() => this.#check(), options.checkMs);
   }
 
   /** Looks at everything now and at what happens from now on. */
   async start() {
-    this.checkBridge();
-    restorePrograms(this.options);
-    await dropVanished(this.options);
-    this.watching = this.watch();
+    this.#checkBridge();
+    restorePrograms(this.#options);
+    await dropVanished(this.#options);
+    this.#watching = this.#watch();
   }
 
   async stop() {
-    this.stopped = true;
-    clearInterval(this.interval);
-    clearTimeout(this.vanish);
-    clearTimeout(this.again);
-    clearTimeout(this.changed);
-    await this.monitor.close();
-    await this.watching;
+    this.#stopped = true;
+    clearInterval(this.#interval);
+    clearTimeout(this.#vanish);
+    clearTimeout(this.#again);
+    clearTimeout(this.#changed);
+    await this.#monitor.close();
+    await this.#watching;
   }
 
-  private async watch() {
-    const { log, bridge } = this.options;
+  async #watch() {
+    const { log, bridge } = this.#options;
     try {
-      for await (const event of this.monitor) {
-        if (this.stopped) return;
-        if (event.type === "lost") this.check();
+      for await (const event of this.#monitor) {
+        if (this.#stopped) return;
+        if (event.type === "lost") this.#check();
         else if (event.type !== "route" && event.type !== "route-gone" || isDefault(event.route)) {
-          this.changed ??= setTimeout(() => this.tellChange(), burstMs);
+          this.#changed ??= setTimeout(() => this.#tellChange(), burstMs);
         }
-        if (event.type === "link" && event.link.name === bridge) this.checkBridge();
+        if (event.type === "link" && event.link.name === bridge) this.#checkBridge();
         if (event.type === "link-gone") {
-          this.vanish ??= setTimeout(() => this.dropVanished(), vanishMs);
+          this.#vanish ??= setTimeout(() => this.#dropVanished(), vanishMs);
         }
       }
     } catch (error) {
       // The checks from time to time go on.
-      if (!this.stopped) log.error({ err: error }, "devices cannot be watched any more");
+      if (!this.#stopped) log.error({ err: error }, "devices cannot be watched any more");
     }
   }
 
-  private check() {
-    this.again = undefined;
+  #check() {
+    this.#again = undefined;
     try {
-      this.checkBridge();
-      this.options.changed();
-      restorePrograms(this.options);
+      this.#checkBridge();
+      this.#options.changed();
+      restorePrograms(this.#options);
     } catch (error) {
-      this.options.log.error({ err: error }, "devices could not be looked at");
+      this.#options.log.error({ err: error }, "devices could not be looked at");
     }
-    this.dropVanished();
+    this.#dropVanished();
   }
 
-  private tellChange() {
-    this.changed = undefined;
+  #tellChange() {
+    this.#changed = undefined;
     try {
-      this.options.changed();
+      this.#options.changed();
     } catch (error) {
-      this.options.log.error({ err: error }, "devices could not be looked at");
+      this.#options.log.error({ err: error }, "devices could not be looked at");
     }
   }
 
-  private async dropVanished() {
-    clearTimeout(this.vanish); // or it keeps the process alive when forgotten
-    this.vanish = undefined;
+  async #dropVanished() {
+    clearTimeout(this.#vanish); // or it keeps the process alive when forgotten
+    this.#vanish = undefined;
     try {
-      await dropVanished(this.options);
+      await dropVanished(this.#options);
     } catch (error) {
-      if (!this.stopped) this.options.log.error({ err: error }, "endpoints could not be looked at");
+      if (!this.#stopped) {
+        this.#options.log.error({ err: error }, "endpoints could not be looked at");
+      }
     }
   }
 
-  private checkBridge() {
-    const { nl, bridge, log, dataPlane: { bpffs } } = this.options;
+  #checkBridge() {
+    const { nl, bridge, log, dataPlane: { bpffs } } = this.#options;
     const link = nl.link(bridge);
-    if (link !== undefined && ensureProgram(this.options, outletProgram(bpffs, nl, link))) {
+    if (link !== undefined && ensureProgram(this.#options, outletProgram(bpffs, nl, link))) {
       log.info({ device: bridge }, "lbrp_to_pod attached to the pods' bridge");
       // A CNI call may have done the same in another mode at the same moment, each removing the other's.
-      this.again ??= setTimeout(() => this.check(), againMs);
+      this.#again ??= setTimeout(() => this.#check(), againMs);
     }
   }
 }

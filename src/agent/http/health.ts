@@ -43,48 +43,50 @@ export interface HealthOptions {
 const retryMs = 5000;
 
 export class HealthServer {
-  private readonly clock: Clock;
-  private server: Deno.HttpServer<Deno.NetAddr> | undefined;
-  private timer: unknown;
-  private told = false;
+  readonly #clock: Clock;
+  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+  #timer: unknown;
+  #told = false;
+  readonly #options: HealthOptions;
 
-  constructor(private readonly options: HealthOptions) {
-    this.clock = options.clock ?? systemClock;
+  constructor(options: HealthOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Where it listens; undefined: nowhere. */
   get port(): number | undefined {
-    return this.server?.addr.port;
+    return this.#server?.addr.port;
   }
 
   /** Never throws: an address that is taken is told, and tried again. */
   start() {
-    const { address, log } = this.options;
+    const { address, log } = this.#options;
     if (address === "off") return;
     const [, hostname = "", port = ""] = /^(.*):(\d+)$/.exec(address) ?? [];
     try {
-      this.server = Deno.serve(
+      this.#server = Deno.serve(
         { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port), onListen: () => {} },
-        (request, { remoteAddr }) => this.answer(request, remoteAddr.hostname),
+        (request, { remoteAddr }) => this.#answer(request, remoteAddr.hostname),
       );
     } catch (error) {
       const reason = error instanceof Deno.errors.AddrInUse
         ? "another process listens there"
         : (error as Error).message;
-      if (!this.told) {
+      if (!this.#told) {
         const text = `health is not told at ${address}: ${reason}; give another --health-address`;
         log.warn({ event: "HealthAddress" }, text);
       }
-      this.told = true;
-      this.timer = this.clock.setTimeout(() => this.start(), retryMs);
+      this.#told = true;
+      this.#timer = this.#clock.setTimeout(() => this.start(), retryMs);
     }
   }
 
-  private async answer(request: Request, from: string): Promise<Response> {
-    const { checks, control, metrics, page } = this.options;
+  async #answer(request: Request, from: string): Promise<Response> {
+    const { checks, control, metrics, page } = this.#options;
     const { pathname } = new URL(request.url);
     if (pathname.startsWith("/debug/") && control !== undefined) {
-      const answer = await control(request, { from, at: this.server!.addr.hostname });
+      const answer = await control(request, { from, at: this.#server!.addr.hostname });
       if (answer !== undefined) return answer;
     }
     const shown = await page?.(request, from);
@@ -94,17 +96,17 @@ export class HealthServer {
     return await metrics().then(
       ({ text: body, type }) => new Response(body, { headers: { "content-type": type } }),
       (error) => {
-        this.options.log.error({ err: error }, "metrics could not be collected");
+        this.#options.log.error({ err: error }, "metrics could not be collected");
         return text(500, "metrics could not be collected; the agent's log says why\n");
       },
     );
   }
 
   async stop() {
-    this.clock.clearTimeout(this.timer);
-    this.options.endPage?.();
-    await this.server?.shutdown();
-    this.server = undefined;
+    this.#clock.clearTimeout(this.#timer);
+    this.#options.endPage?.();
+    await this.#server?.shutdown();
+    this.#server = undefined;
   }
 }
 

@@ -32,16 +32,18 @@ const ROUND_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
 export class Metrics {
-  private readonly registry = new Registry();
-  private readonly rounds: Histogram<"kind">;
-  private readonly latency: Histogram;
-  private readonly failures: Counter;
-  private readonly cniDurations: Histogram<"verb">;
-  private readonly cniFailures: Counter<"verb">;
+  readonly #registry = new Registry();
+  readonly #rounds: Histogram<"kind">;
+  readonly #latency: Histogram;
+  readonly #failures: Counter;
+  readonly #cniDurations: Histogram<"verb">;
+  readonly #cniFailures: Counter<"verb">;
+  readonly #options: MetricsOptions;
 
-  constructor(private readonly options: MetricsOptions) {
-    const registers = [this.registry];
-    this.rounds = new Histogram({
+  constructor(options: MetricsOptions) {
+    this.#options = options;
+    const registers = [this.#registry];
+    this.#rounds = new Histogram({
       name: "pcnk_reconcile_duration_seconds",
       help:
         "What a round took that compared desired entries with the kernel's: all of them, or those that changed.",
@@ -49,63 +51,63 @@ export class Metrics {
       buckets: ROUND_BUCKETS,
       registers,
     });
-    this.latency = new Histogram({
+    this.#latency = new Histogram({
       name: "pcnk_change_latency_seconds",
       help: "From the arrival of a cluster object's change until the maps held it.",
       buckets: ROUND_BUCKETS,
       registers,
     });
-    this.failures = new Counter({
+    this.#failures = new Counter({
       name: "pcnk_reconcile_failures_total",
       help: "Rounds that failed; each is tried again.",
       registers,
     });
-    this.cniDurations = new Histogram({
+    this.#cniDurations = new Histogram({
       name: "pcnk_cni_duration_seconds",
       help: "What a call of the CNI plugin took, from the start of its runtime to its answer.",
       labelNames: ["verb"],
       buckets: CNI_BUCKETS,
       registers,
     });
-    this.cniFailures = new Counter({
+    this.#cniFailures = new Counter({
       name: "pcnk_cni_failures_total",
       help: "Calls of the CNI plugin that were answered with an error.",
       labelNames: ["verb"],
       registers,
     });
     for (const verb of CNI_VERBS) {
-      this.cniDurations.zero({ verb });
-      this.cniFailures.inc({ verb }, 0);
+      this.#cniDurations.zero({ verb });
+      this.#cniFailures.inc({ verb }, 0);
     }
-    this.addPackets(registers);
-    this.addMaps(registers);
-    this.addAgent(registers);
+    this.#addPackets(registers);
+    this.#addMaps(registers);
+    this.#addAgent(registers);
     addWatches(registers, options.watches);
   }
 
   /** A round of the reconciler is over. */
   round({ full, failed, took, latency }: Round): void {
-    if (failed) return void this.failures.inc();
-    this.rounds.observe({ kind: full ? "full" : "update" }, took);
-    if (latency !== undefined) this.latency.observe(latency);
+    if (failed) return void this.#failures.inc();
+    this.#rounds.observe({ kind: full ? "full" : "update" }, took);
+    if (latency !== undefined) this.#latency.observe(latency);
   }
 
   /** What the CNI plugin has told since the last time. */
-  private takeCniCalls(): void {
-    for (const { verb, seconds, failed } of this.options.cniCalls()) {
-      this.cniDurations.observe({ verb }, seconds);
-      if (failed) this.cniFailures.inc({ verb });
+  #takeCniCalls(): void {
+    for (const { verb, seconds, failed } of this.#options.cniCalls()) {
+      this.#cniDurations.observe({ verb }, seconds);
+      if (failed) this.#cniFailures.inc({ verb });
     }
   }
 
   /** All of them, in Prometheus' text format. */
   async collect(): Promise<{ text: string; type: string }> {
-    this.takeCniCalls();
-    return { text: await this.registry.metrics(), type: this.registry.contentType };
+    this.#takeCniCalls();
+    return { text: await this.#registry.metrics(), type: this.#registry.contentType };
   }
 
-  private addPackets(registers: Registry[]): void {
-    const { maps } = this.options;
+  #addPackets(registers: Registry[]): void {
+    const { maps } = this.#options;
     const sum = (index: number) =>
       (maps.counters.get(index) ?? []).reduce(
         (total, { packets, bytes }) => ({
@@ -153,8 +155,8 @@ export class Metrics {
     });
   }
 
-  private addMaps(registers: Registry[]): void {
-    const { maps } = this.options;
+  #addMaps(registers: Registry[]): void {
+    const { maps } = this.#options;
     const counted = (Object.keys(layout) as MapName[]).filter((name) => {
       const { type } = layout[name];
       return type !== MAP_TYPE.ARRAY && type !== MAP_TYPE.PERCPU_ARRAY;
@@ -173,8 +175,8 @@ export class Metrics {
     add("pcnk_map_capacity", "Entries that a map has room for.", (name) => maps[name].maxEntries);
   }
 
-  private addAgent(registers: Registry[]): void {
-    const { build, checks, startedAt } = this.options;
+  #addAgent(registers: Registry[]): void {
+    const { build, checks, startedAt } = this.#options;
     new Gauge({
       name: "pcnk_build_info",
       help: "Always 1; what the agent is.",

@@ -10,17 +10,24 @@ export type PageMaker = (config: AgentConfig, token: string, signal: AbortSignal
 export class PagePart {
   readonly #end = new AbortController();
   #page: Promise<Page> | undefined;
+  readonly #make: PageMaker;
+  readonly #config: AgentConfig;
+  readonly #token: string;
 
   constructor(
-    private readonly make: PageMaker,
-    private readonly config: AgentConfig,
-    private readonly token: string,
-  ) {}
+    make: PageMaker,
+    config: AgentConfig,
+    token: string,
+  ) {
+    this.#make = make;
+    this.#config = config;
+    this.#token = token;
+  }
 
   /** The answer; undefined: it is something else, or no page is wanted. */
   async answer(request: Request, from: string): Promise<Response | undefined> {
-    if (!this.config.ui || !/^\/ui(\/|$)/.test(new URL(request.url).pathname)) return undefined;
-    this.#page ??= this.make(this.config, this.token, this.#end.signal);
+    if (!this.#config.ui || !/^\/ui(\/|$)/.test(new URL(request.url).pathname)) return undefined;
+    this.#page ??= this.#make(this.#config, this.#token, this.#end.signal);
     return await (await this.#page)(request, from);
   }
 

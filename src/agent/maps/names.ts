@@ -12,36 +12,43 @@ import type { Log } from "../log.ts";
 /** Names of one kind, by id. */
 export class Names {
   /** What the map holds as far as is known. */
-  private known = new Map<number, string>();
+  #known = new Map<number, string>();
+  readonly #map: DataPlaneMaps["names"];
+  readonly #kind: number;
+  readonly #log: Log;
 
   /** @param kind of NAME_KIND */
   constructor(
-    private readonly map: DataPlaneMaps["names"],
-    private readonly kind: number,
-    private readonly log: Log,
-  ) {}
+    map: DataPlaneMaps["names"],
+    kind: number,
+    log: Log,
+  ) {
+    this.#map = map;
+    this.#kind = kind;
+    this.#log = log;
+  }
 
   /** Adds names, or changes them. */
   add(names: Iterable<readonly [id: number, text: string]>): void {
-    const fresh = [...names].filter(([id, text]) => this.known.get(id) !== text);
-    this.attempt(() => {
-      this.map.setBatch(fresh.map(([id, text]) => [{ kind: this.kind, id }, { text }] as const));
-      for (const [id, text] of fresh) this.known.set(id, text);
+    const fresh = [...names].filter(([id, text]) => this.#known.get(id) !== text);
+    this.#attempt(() => {
+      this.#map.setBatch(fresh.map(([id, text]) => [{ kind: this.#kind, id }, { text }] as const));
+      for (const [id, text] of fresh) this.#known.set(id, text);
     });
   }
 
   /** Takes a name away. */
   remove(id: number): void {
-    this.attempt(() => {
-      this.map.delete({ kind: this.kind, id });
-      this.known.delete(id);
+    this.#attempt(() => {
+      this.#map.delete({ kind: this.#kind, id });
+      this.#known.delete(id);
     });
   }
 
   /** Brings the map to exactly these names of the kind. */
   replace(names: ReadonlyMap<number, string>): void {
-    this.attempt(() => {
-      const { kind, map } = this;
+    this.#attempt(() => {
+      const kind = this.#kind, map = this.#map;
       const fresh: [NameKey, Name][] = [];
       const own = {
         entries: () => map.entries().filter(([key]) => key.kind === kind),
@@ -50,16 +57,16 @@ export class Names {
       };
       syncMap(own, [...names].map(([id, text]) => [{ kind, id }, { text }] as const));
       map.setBatch(fresh); // at the start tens of thousands
-      this.known = new Map(names);
+      this.#known = new Map(names);
     });
   }
 
-  private attempt(write: () => void): void {
+  #attempt(write: () => void): void {
     try {
       write();
     } catch (error) {
-      this.known.clear();
-      this.log.debug({ err: error }, "names are not in the kernel; pcnk get shows numbers");
+      this.#known.clear();
+      this.#log.debug({ err: error }, "names are not in the kernel; pcnk get shows numbers");
     }
   }
 }
@@ -71,18 +78,18 @@ export function servicePortNames(map: DataPlaneMaps["names"], log: Log): Names {
 
 /** Those of nodes, by their address in host order; follows Node objects. */
 export class NodeNames {
-  private readonly names: Names;
-  private readonly ids = new Map<string, number>();
-  private started = false;
+  readonly #names: Names;
+  readonly #ids = new Map<string, number>();
+  #started = false;
 
   constructor(map: DataPlaneMaps["names"], log: Log) {
-    this.names = new Names(map, NAME_KIND.NODE, log);
+    this.#names = new Names(map, NAME_KIND.NODE, log);
   }
 
   /** All nodes are known: what is in the map besides goes. */
   start(): void {
-    this.started = true;
-    this.names.replace(new Map([...this.ids].map(([name, id]) => [id, name])));
+    this.#started = true;
+    this.#names.replace(new Map([...this.#ids].map(([name, id]) => [id, name])));
   }
 
   changes(changes: readonly Change[]): void {
@@ -90,14 +97,14 @@ export class NodeNames {
     for (const { type, object } of changes) {
       if (object.kind !== "Node") continue;
       const { name, internalIPs: [address = ""] } = object;
-      const [old, id] = [this.ids.get(name), type === "delete" ? undefined : parseIpv4(address)];
+      const [old, id] = [this.#ids.get(name), type === "delete" ? undefined : parseIpv4(address)];
       if (id !== undefined) fresh.set(id, name);
-      if (id === undefined) this.ids.delete(name);
-      else this.ids.set(name, id);
-      if (this.started && old !== undefined && old !== id && !fresh.has(old)) {
-        this.names.remove(old);
+      if (id === undefined) this.#ids.delete(name);
+      else this.#ids.set(name, id);
+      if (this.#started && old !== undefined && old !== id && !fresh.has(old)) {
+        this.#names.remove(old);
       }
     }
-    if (this.started && fresh.size > 0) this.names.add(fresh);
+    if (this.#started && fresh.size > 0) this.#names.add(fresh);
   }
 }

@@ -38,24 +38,26 @@ export interface NetworkOptions {
 export class Network {
   /** Bytes a pod's packet may have; undefined before the first round. */
   podMtu: number | undefined;
-  private readonly nodes = new Map<string, Node>();
-  private readonly routing: Routing;
-  private readonly runner: Runner;
-  private watch: RoutingWatch | undefined;
-  private uplinks: readonly Uplink[] = [];
+  readonly #nodes = new Map<string, Node>();
+  readonly #routing: Routing;
+  readonly #runner: Runner;
+  #watch: RoutingWatch | undefined;
+  #uplinks: readonly Uplink[] = [];
   /** The node's devices, as they were when they were last looked at, in text. */
-  private seen: string | undefined;
-  private told: string | undefined;
-  private masqueradedAs: ReadonlySet<string> = new Set();
-  private reported = new Set<string>();
-  private unreserved: string | undefined;
-  private failure: unknown;
-  private started = false;
-  private vpcRoutes: ReadonlySet<string> | undefined;
+  #seen: string | undefined;
+  #told: string | undefined;
+  #masqueradedAs: ReadonlySet<string> = new Set();
+  #reported = new Set<string>();
+  #unreserved: string | undefined;
+  #failure: unknown;
+  #started = false;
+  #vpcRoutes: ReadonlySet<string> | undefined;
+  readonly #options: NetworkOptions;
 
-  constructor(private readonly options: NetworkOptions) {
+  constructor(options: NetworkOptions) {
+    this.#options = options;
     const { config, dataPlane, nl, log } = options;
-    this.routing = new Routing({
+    this.#routing = new Routing({
       node: config.nodeName,
       device: config.overlay.device,
       sysctlChanges: (name, before, after) =>
@@ -65,13 +67,13 @@ export class Network {
         nl,
         device: config.overlay.device,
         vni: config.overlay.vni,
-        uplink: (address) => uplinkTo(this.uplinks, address)?.ifindex,
+        uplink: (address) => uplinkTo(this.#uplinks, address)?.ifindex,
       }),
     });
-    this.runner = new Runner({
-      run: () => this.reconcile(),
+    this.#runner = new Runner({
+      run: () => this.#reconcile(),
       failed: (error, retryMs) => {
-        this.failure = error;
+        this.#failure = error;
         log.error({ err: error, retryMs }, "routes could not be brought up to date");
       },
       minMs: 50,
@@ -81,7 +83,7 @@ export class Network {
 
   /** Why the last round failed; undefined: it did not. */
   get failing(): string | undefined {
-    return this.failure === undefined ? undefined : (this.failure as Error).message;
+    return this.#failure === undefined ? undefined : (this.#failure as Error).message;
   }
 
   /** Nodes changed; other objects are none of its business. */
@@ -90,26 +92,26 @@ export class Network {
     for (const { type, object } of changes) {
       if (object.kind !== "Node") continue;
       any = true;
-      if (type === "delete") this.nodes.delete(object.name);
-      else this.nodes.set(object.name, object);
+      if (type === "delete") this.#nodes.delete(object.name);
+      else this.#nodes.set(object.name, object);
     }
-    if (any && this.started) this.runner.request();
+    if (any && this.#started) this.#runner.request();
   }
 
   /** A device, an address or a route may be another one: has anything changed that matters here? */
   devicesChanged() {
-    if (this.started && JSON.stringify(this.findDevices()) !== this.seen) this.runner.request();
+    if (this.#started && JSON.stringify(this.#findDevices()) !== this.#seen) this.#runner.request();
   }
 
   /** The cloud leads to these podCIDRs now; undefined: to none. */
   vpcChanged(routes: ReadonlySet<string> | undefined) {
-    this.vpcRoutes = routes;
-    if (this.started) this.runner.request();
+    this.#vpcRoutes = routes;
+    if (this.#started) this.#runner.request();
   }
 
   /** Live settings changed in the configuration object. */
   settingsChanged() {
-    if (this.started) this.runner.request();
+    if (this.#started) this.#runner.request();
   }
 
   /**
@@ -117,37 +119,37 @@ export class Network {
    * @throws {SyscallError} when that fails the first time
    */
   start() {
-    this.watch = RoutingWatch.open(
+    this.#watch = RoutingWatch.open(
       (why) => {
-        this.options.log.debug({ why }, "routes were disturbed");
-        this.runner.request();
+        this.#options.log.debug({ why }, "routes were disturbed");
+        this.#runner.request();
       },
-      (error) => this.options.log.error({ err: error }, "routes cannot be watched any more"),
+      (error) => this.#options.log.error({ err: error }, "routes cannot be watched any more"),
     );
-    this.started = true;
-    this.runner.request();
-    if (this.failure !== undefined) throw this.failure;
+    this.#started = true;
+    this.#runner.request();
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   async stop() {
-    this.runner.stop();
-    await this.watch?.close();
-    this.routing.close();
+    this.#runner.stop();
+    await this.#watch?.close();
+    this.#routing.close();
   }
 
-  private findDevices(): NodeDevices {
-    const { nl, config } = this.options;
-    const internalIPs = this.nodes.get(config.nodeName)?.internalIPs ?? [];
+  #findDevices(): NodeDevices {
+    const { nl, config } = this.#options;
+    const internalIPs = this.#nodes.get(config.nodeName)?.internalIPs ?? [];
     return findDevices(nl, { names: config.uplink, internalIPs });
   }
 
-  private reconcile() {
-    const { config, log, dataPlane } = this.options;
-    const devices = this.findDevices();
+  #reconcile() {
+    const { config, log, dataPlane } = this.#options;
+    const devices = this.#findDevices();
     const { uplinks, addresses } = devices;
     const seen = JSON.stringify(devices);
-    this.uplinks = uplinks;
-    const nodes = [...this.nodes.values()].map(routingNode);
+    this.#uplinks = uplinks;
+    const nodes = [...this.#nodes.values()].map(routingNode);
     const plan = planRouting({
       own: config.nodeName,
       nodes,
@@ -157,37 +159,37 @@ export class Network {
         ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
       },
       uplinks,
-      ...(this.vpcRoutes === undefined ? {} : { vpcRoutes: this.vpcRoutes }),
+      ...(this.#vpcRoutes === undefined ? {} : { vpcRoutes: this.#vpcRoutes }),
     });
     this.podMtu = plan.mtu;
-    this.masquerade(
+    this.#masquerade(
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, plan }),
     );
-    this.tellUplinks(devices);
-    this.reserve();
-    const first = this.routing.reconcile(plan);
+    this.#tellUplinks(devices);
+    this.#reserve();
+    const first = this.#routing.reconcile(plan);
     // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
     const remade = first.steps.some((step) => step.do === "create-device");
-    if (remade) this.watch?.forget(); // mostly what this node did itself; the second look sees the rest
-    const report = remade ? this.routing.reconcile(plan) : first;
-    this.report(report);
-    this.dispatch(uplinks, report.overlay);
+    if (remade) this.#watch?.forget(); // mostly what this node did itself; the second look sees the rest
+    const report = remade ? this.#routing.reconcile(plan) : first;
+    this.#report(report);
+    this.#dispatch(uplinks, report.overlay);
     const steps = first.steps.length;
     if (steps > 0) log.debug({ steps }, "routes are up to date");
     const indexes = uplinks.map(({ ifindex }) => ifindex);
-    this.watch?.update(
+    this.#watch?.update(
       { plan, device: config.overlay.device, uplinks: indexes },
       report.overlay,
     );
-    if (seen !== this.seen) log.debug({ addresses }, "followed the node's devices");
-    this.seen = seen;
-    this.failure = undefined;
-    this.options.settled?.();
+    if (seen !== this.#seen) log.debug({ addresses }, "followed the node's devices");
+    this.#seen = seen;
+    this.#failure = undefined;
+    this.#options.settled?.();
   }
 
   /** Puts k8sdispatcher on the uplinks and on the overlay's device, and takes it off what was one before. */
-  private dispatch(uplinks: readonly Uplink[], overlay: number | undefined) {
-    const { dataPlane, nl, config, log } = this.options;
+  #dispatch(uplinks: readonly Uplink[], overlay: number | undefined) {
+    const { dataPlane, nl, config, log } = this.#options;
     const { bpffs } = dataPlane;
     const wanted = uplinks.flatMap(({ ifindex, name }) =>
       uplinkPrograms(bpffs, nl, { index: ifindex, name })
@@ -208,11 +210,11 @@ export class Network {
     }
   }
 
-  private tellUplinks({ uplinks, missing }: NodeDevices) {
-    const { log } = this.options;
+  #tellUplinks({ uplinks, missing }: NodeDevices) {
+    const { log } = this.#options;
     const words = JSON.stringify([uplinks, missing]);
-    if (words === this.told) return;
-    this.told = words;
+    if (words === this.#told) return;
+    this.#told = words;
     for (const { name, addresses } of uplinks) {
       log.info({ device: name, address: addresses[0]?.address }, "uplink");
     }
@@ -225,40 +227,40 @@ export class Network {
   }
 
   /** The kernel shall not give masquerade's ports away. */
-  private reserve() {
-    const { config, log } = this.options;
+  #reserve() {
+    const { config, log } = this.#options;
     try {
       const ports = reservePorts(config.snatPorts, config.stateDir);
       if (ports !== undefined) log.info({ ports }, "reserved in net.ipv4.ip_local_reserved_ports");
     } catch (error) {
       const { message } = error as Error;
-      if (message !== this.unreserved) log.error({ event: "SnatPorts" }, message);
-      this.unreserved = message;
+      if (message !== this.#unreserved) log.error({ event: "SnatPorts" }, message);
+      this.#unreserved = message;
     }
   }
 
   /** Flows that are masqueraded as an address that no uplink has any more end with it. */
-  private masquerade(now: ReadonlySet<string>) {
-    for (const address of this.masqueradedAs) {
-      if (!now.has(address)) endMasqueraded(this.options.dataPlane.maps.sessions, address);
+  #masquerade(now: ReadonlySet<string>) {
+    for (const address of this.#masqueradedAs) {
+      if (!now.has(address)) endMasqueraded(this.#options.dataPlane.maps.sessions, address);
     }
-    this.masqueradedAs = now;
+    this.#masqueradedAs = now;
   }
 
   /** Tells each problem once, as long as it lasts. */
-  private report({ problems, failures }: RoutingReport) {
-    const { log } = this.options;
+  #report({ problems, failures }: RoutingReport) {
+    const { log } = this.#options;
     const present = new Set<string>();
     for (const { code, node, message } of problems) {
       present.add(message);
-      if (!this.reported.has(message)) log.warn({ event: code, object: `Node ${node}` }, message);
+      if (!this.#reported.has(message)) log.warn({ event: code, object: `Node ${node}` }, message);
     }
     for (const { message } of failures) {
       present.add(message);
-      if (!this.reported.has(message)) log.error({ event: "RoutingFailed" }, message);
+      if (!this.#reported.has(message)) log.error({ event: "RoutingFailed" }, message);
     }
-    this.reported = present;
-    if (failures.length > 0) this.runner.requestIn(5000);
+    this.#reported = present;
+    if (failures.length > 0) this.#runner.requestIn(5000);
   }
 }
 

@@ -21,7 +21,11 @@ interface Ports {
 
 /** A set of ports, as the kernel writes it: `80,1000-1999`. */
 export class PortSet {
-  private constructor(private readonly ports: ReadonlySet<number>) {}
+  readonly #ports: ReadonlySet<number>;
+
+  private constructor(ports: ReadonlySet<number>) {
+    this.#ports = ports;
+  }
 
   /** What is no port is left out. */
   static parse(text: string): PortSet {
@@ -41,21 +45,21 @@ export class PortSet {
   }
 
   get size(): number {
-    return this.ports.size;
+    return this.#ports.size;
   }
   plus(other: PortSet): PortSet {
-    return new PortSet(this.ports.union(other.ports));
+    return new PortSet(this.#ports.union(other.#ports));
   }
   minus(other: PortSet): PortSet {
-    return new PortSet(this.ports.difference(other.ports));
+    return new PortSet(this.#ports.difference(other.#ports));
   }
   both(other: PortSet): PortSet {
-    return new PortSet(this.ports.intersection(other.ports));
+    return new PortSet(this.#ports.intersection(other.#ports));
   }
 
   toString(): string {
     const runs: Ports[] = [];
-    for (const port of [...this.ports].sort((a, b) => a - b)) {
+    for (const port of [...this.#ports].sort((a, b) => a - b)) {
       const run = runs.at(-1);
       if (run?.last === port - 1) run.last = port;
       else runs.push({ first: port, last: port });

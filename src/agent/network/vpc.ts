@@ -34,23 +34,25 @@ interface Kept extends VpcRoute {
 }
 
 export class Vpc implements ObjectHandler {
-  private wanted: { podCIDR: string; address: string } | undefined;
-  private kept: Kept | undefined;
+  #wanted: { podCIDR: string; address: string } | undefined;
+  #kept: Kept | undefined;
   /** Nodes in the cloud's network: another one means a look soon. */
-  private readonly members = new Set<string>();
-  private readonly ending = new AbortController();
-  private waking = new AbortController();
-  private running: Promise<void> | undefined;
-  private failure: { reason: string; since: number } | undefined;
+  readonly #members = new Set<string>();
+  readonly #ending = new AbortController();
+  #waking = new AbortController();
+  #running: Promise<void> | undefined;
+  #failure: { reason: string; since: number } | undefined;
+  readonly #options: VpcOptions;
 
-  constructor(private readonly options: VpcOptions) {
-    this.kept = readKept(options.stateDir);
+  constructor(options: VpcOptions) {
+    this.#options = options;
+    this.#kept = readKept(options.stateDir);
   }
 
   /** For health. */
   get failing(): { reason: string; sinceMs: number } | undefined {
-    if (this.failure === undefined) return undefined;
-    return { reason: this.failure.reason, sinceMs: performance.now() - this.failure.since };
+    if (this.#failure === undefined) return undefined;
+    return { reason: this.#failure.reason, sinceMs: performance.now() - this.#failure.since };
   }
 
   changes(changes: readonly Change[]) {
@@ -59,69 +61,69 @@ export class Vpc implements ObjectHandler {
       if (object.kind !== "Node") continue;
       const inVpc = type === "upsert" &&
         routingAnnotations(object.annotations ?? {}).vpcMode !== undefined;
-      any = (inVpc ? !this.members.has(object.name) : this.members.has(object.name)) || any;
-      if (inVpc) this.members.add(object.name);
-      else this.members.delete(object.name);
-      if (object.name !== this.options.nodeName) continue;
+      any = (inVpc ? !this.#members.has(object.name) : this.#members.has(object.name)) || any;
+      if (inVpc) this.#members.add(object.name);
+      else this.#members.delete(object.name);
+      if (object.name !== this.#options.nodeName) continue;
       const wanted = inVpc ? wish(object) : undefined;
-      any = JSON.stringify(wanted) !== JSON.stringify(this.wanted) || any;
-      this.wanted = wanted;
+      any = JSON.stringify(wanted) !== JSON.stringify(this.#wanted) || any;
+      this.#wanted = wanted;
     }
-    if (any) this.waking.abort();
+    if (any) this.#waking.abort();
   }
 
   /** When the cluster's objects are known. What was there before is used at once. */
   start() {
-    if (this.wanted !== undefined && this.kept?.podCIDR === this.wanted.podCIDR) {
-      this.options.changed(new Set(this.kept.routes));
+    if (this.#wanted !== undefined && this.#kept?.podCIDR === this.#wanted.podCIDR) {
+      this.#options.changed(new Set(this.#kept.routes));
     }
-    this.running = this.run();
+    this.#running = this.#run();
   }
 
   /** The cloud goes on leading here. */
   async stop() {
-    this.ending.abort();
-    this.waking.abort();
+    this.#ending.abort();
+    this.#waking.abort();
     const late = new AbortController();
-    await Promise.race([this.running, pause(stopMs, late.signal)]);
+    await Promise.race([this.#running, pause(stopMs, late.signal)]);
     late.abort();
   }
 
-  private async run() {
-    const { signal } = this.ending;
+  async #run() {
+    const { signal } = this.#ending;
     const backoff = new Backoff({ firstMs: 2000, longestMs: 60_000 });
     while (!signal.aborted) {
-      this.waking = new AbortController();
-      let ms = this.options.everyMs ?? 30_000;
+      this.#waking = new AbortController();
+      let ms = this.#options.everyMs ?? 30_000;
       try {
-        if (this.wanted !== undefined || this.kept !== undefined) await this.round();
+        if (this.#wanted !== undefined || this.#kept !== undefined) await this.#round();
         backoff.reset();
-        this.working();
+        this.#working();
       } catch (error) {
         ms = backoff.next();
-        this.failed(error as Error);
+        this.#failed(error as Error);
       }
-      if (!signal.aborted) await pause(ms * (0.9 + Math.random() / 5), this.waking.signal);
+      if (!signal.aborted) await pause(ms * (0.9 + Math.random() / 5), this.#waking.signal);
     }
   }
 
-  private async round() {
-    const { log, changed, stateDir, aws: options = {} } = this.options;
+  async #round() {
+    const { log, changed, stateDir, aws: options = {} } = this.#options;
     const { Aws } = await import("../../vpc/aws.ts");
     const aws = new Aws(options);
     try {
-      const { wanted, kept } = this;
+      const wanted = this.#wanted, kept = this.#kept;
       if (kept !== undefined && kept.podCIDR !== wanted?.podCIDR) {
         if (wanted === undefined) changed(undefined); // the tunnel first, then the cloud
-        await this.takeBack(aws, kept, wanted === undefined);
+        await this.#takeBack(aws, kept, wanted === undefined);
       }
-      if (wanted === undefined || this.ending.signal.aborted) return;
+      if (wanted === undefined || this.#ending.signal.aborted) return;
       const { done, ...state } = await aws.ensure(wanted.podCIDR, wanted.address, kept);
       for (const one of done) log.info({ event: "Vpc" }, one);
-      if (JSON.stringify(state) === JSON.stringify(this.kept)) {
+      if (JSON.stringify(state) === JSON.stringify(this.#kept)) {
         return changed(new Set(state.routes));
       }
-      this.kept = state;
+      this.#kept = state;
       writeStateFile(stateDir, stateFile, state);
       changed(new Set(state.routes));
     } finally {
@@ -130,28 +132,28 @@ export class Vpc implements ObjectHandler {
   }
 
   /** Of a podCIDR that this node has no more only the route goes. */
-  private async takeBack(aws: Aws, kept: Kept, all: boolean) {
+  async #takeBack(aws: Aws, kept: Kept, all: boolean) {
     const { checkTurnedOff: _, ...route } = kept;
     for (const done of await aws.remove(all ? kept : route)) {
-      this.options.log.info({ event: "Vpc" }, done);
+      this.#options.log.info({ event: "Vpc" }, done);
     }
     if (!all) return;
-    this.kept = undefined;
-    removeStateFile(this.options.stateDir, stateFile);
+    this.#kept = undefined;
+    removeStateFile(this.#options.stateDir, stateFile);
   }
 
-  private working() {
-    if (this.failure !== undefined) {
-      this.options.log.info({ event: "VpcGood" }, "the VPC is set up again");
+  #working() {
+    if (this.#failure !== undefined) {
+      this.#options.log.info({ event: "VpcGood" }, "the VPC is set up again");
     }
-    this.failure = undefined;
+    this.#failure = undefined;
   }
 
-  private failed({ message }: Error) {
-    const isNew = this.failure?.reason !== message;
-    this.failure = { reason: message, since: this.failure?.since ?? performance.now() };
+  #failed({ message }: Error) {
+    const isNew = this.#failure?.reason !== message;
+    this.#failure = { reason: message, since: this.#failure?.since ?? performance.now() };
     if (isNew) {
-      this.options.log.warn({ event: "VpcFailed" }, `vpcMode aws: ${message}; tried again`);
+      this.#options.log.warn({ event: "VpcFailed" }, `vpcMode aws: ${message}; tried again`);
     }
   }
 }

@@ -24,8 +24,8 @@ class World implements AsyncDisposable {
   readonly stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-vpc-" });
   readonly told: (string[] | undefined)[] = [];
   readonly said: string[] = [];
-  private waiting: () => void = () => {};
-  private running: Vpc[] = [];
+  #waiting: () => void = () => {};
+  #running: Vpc[] = [];
 
   constructor() {
     this.ec2.enis.push({ id: "eni-1", ...eni, check: true }, {
@@ -50,7 +50,7 @@ class World implements AsyncDisposable {
   start(...changes: Change[]): Vpc {
     const say = (_: unknown, text: string) => {
       this.said.push(text);
-      this.waiting();
+      this.#waiting();
     };
     const vpc = new Vpc({
       nodeName: "n1",
@@ -58,12 +58,12 @@ class World implements AsyncDisposable {
       log: { info: say, warn: say } as unknown as Log,
       changed: (routes) => {
         this.told.push(routes && [...routes]);
-        this.waiting();
+        this.#waiting();
       },
       everyMs: 50,
       aws: this.aws,
     });
-    this.running.push(vpc);
+    this.#running.push(vpc);
     vpc.changes(changes);
     vpc.start();
     return vpc;
@@ -75,8 +75,8 @@ class World implements AsyncDisposable {
       () => reject(new Error(`${what}: ${this.said} ${JSON.stringify(this.told)}`)),
       10_000,
     );
-    this.waiting = () => wanted() && resolve();
-    this.waiting();
+    this.#waiting = () => wanted() && resolve();
+    this.#waiting();
     await promise.finally(() => clearTimeout(timer));
   }
 
@@ -85,7 +85,7 @@ class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose]() {
-    for (const vpc of this.running) await vpc.stop();
+    for (const vpc of this.#running) await vpc.stop();
     await this.ec2[Symbol.asyncDispose]();
     await this.imds[Symbol.asyncDispose]();
     Deno.removeSync(this.stateDir, { recursive: true });

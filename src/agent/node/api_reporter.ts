@@ -6,28 +6,30 @@ import { NodeCondition } from "./node_condition.ts";
 import { NodeEvents } from "./node_events.ts";
 
 export class ApiReporter implements AsyncDisposable {
-  private readonly client: ApiClient | undefined;
-  private readonly events: NodeEvents | undefined;
-  private nodeCondition: NodeCondition | undefined;
+  readonly #client: ApiClient | undefined;
+  readonly #events: NodeEvents | undefined;
+  #nodeCondition: NodeCondition | undefined;
+  readonly #nodeName: string;
 
-  constructor(choice: SourceChoice, private readonly nodeName: string) {
+  constructor(choice: SourceChoice, nodeName: string) {
+    this.#nodeName = nodeName;
     if (!("access" in choice)) return;
-    const client = this.client = new ApiClient(choice.access);
-    this.events = new NodeEvents({ client, nodeName });
+    const client = this.#client = new ApiClient(choice.access);
+    this.#events = new NodeEvents({ client, nodeName });
   }
 
   /** Makes an Event of it, on this node's Node. */
-  readonly tell: EventListener = (event) => this.events?.tell(event);
+  readonly tell: EventListener = (event) => this.#events?.tell(event);
 
   /** The Node's NetworkUnavailable. */
   condition(log: Log): NodeCondition | undefined {
-    if (this.client === undefined) return undefined;
-    return this.nodeCondition ??= new NodeCondition(this.client, this.nodeName, log);
+    if (this.#client === undefined) return undefined;
+    return this.#nodeCondition ??= new NodeCondition(this.#client, this.#nodeName, log);
   }
 
   async [Symbol.asyncDispose]() {
-    await this.nodeCondition?.stop();
-    await this.events?.stop();
-    this.client?.close();
+    await this.#nodeCondition?.stop();
+    await this.#events?.stop();
+    this.#client?.close();
   }
 }

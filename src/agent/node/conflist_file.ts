@@ -11,11 +11,15 @@ import type { Log } from "../log.ts";
 export const CONFLIST_NAME = "10-pcnk.conflist";
 
 export class ConflistFile {
-  private readonly path: string;
-  private earlier = "";
+  readonly #path: string;
+  #earlier = "";
+  readonly #dir: string;
+  readonly #log: Log;
 
-  constructor(private readonly dir: string, private readonly log: Log) {
-    this.path = join(dir, CONFLIST_NAME);
+  constructor(dir: string, log: Log) {
+    this.#dir = dir;
+    this.#log = log;
+    this.#path = join(dir, CONFLIST_NAME);
   }
 
   /**
@@ -24,18 +28,18 @@ export class ConflistFile {
    */
   ensure(list: Conflist) {
     const content = JSON.stringify(list, null, 2) + "\n";
-    this.warnOfOthers();
-    const before = this.read();
+    this.#warnOfOthers();
+    const before = this.#read();
     if (before === content) return;
-    Deno.mkdirSync(this.dir, { recursive: true });
-    replaceFile(this.path, content);
+    Deno.mkdirSync(this.#dir, { recursive: true });
+    replaceFile(this.#path, content);
     const what = before === undefined ? "is written" : "is written anew";
-    this.log.info({ file: this.path }, `the CNI configuration ${what}`);
+    this.#log.info({ file: this.#path }, `the CNI configuration ${what}`);
   }
 
-  private read(): string | undefined {
+  #read(): string | undefined {
     try {
-      return Deno.readTextFileSync(this.path);
+      return Deno.readTextFileSync(this.#path);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return undefined;
       throw error;
@@ -43,14 +47,14 @@ export class ConflistFile {
   }
 
   /** The runtime takes the first file by name. Told once for each set of them. */
-  private warnOfOthers() {
-    const earlier = earlierFiles(this.dir).join(", ");
-    if (earlier !== "" && earlier !== this.earlier) {
-      const text = `${earlier} in ${this.dir} sorts before ${CONFLIST_NAME}: the runtime takes ` +
+  #warnOfOthers() {
+    const earlier = earlierFiles(this.#dir).join(", ");
+    if (earlier !== "" && earlier !== this.#earlier) {
+      const text = `${earlier} in ${this.#dir} sorts before ${CONFLIST_NAME}: the runtime takes ` +
         "that network, and pods do not get pcnk; remove it, or what writes it";
-      this.log.warn({ event: "OtherNetwork", file: earlier }, text);
+      this.#log.warn({ event: "OtherNetwork", file: earlier }, text);
     }
-    this.earlier = earlier;
+    this.#earlier = earlier;
   }
 }
 

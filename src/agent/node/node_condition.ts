@@ -7,46 +7,55 @@ import type { ApiClient } from "../../cluster/kube/client.ts";
 import type { Log } from "../log.ts";
 
 export class NodeCondition {
-  private readonly control = new AbortController();
-  private working: Promise<void> | undefined;
+  readonly #control = new AbortController();
+  #working: Promise<void> | undefined;
+  readonly #client: Pick<ApiClient, "json">;
+  readonly #nodeName: string;
+  readonly #log: Log;
+  readonly #backoff: Backoff;
 
   constructor(
-    private readonly client: Pick<ApiClient, "json">,
-    private readonly nodeName: string,
-    private readonly log: Log,
-    private readonly backoff = new Backoff({ firstMs: 500 }),
-  ) {}
+    client: Pick<ApiClient, "json">,
+    nodeName: string,
+    log: Log,
+    backoff = new Backoff({ firstMs: 500 }),
+  ) {
+    this.#client = client;
+    this.#nodeName = nodeName;
+    this.#log = log;
+    this.#backoff = backoff;
+  }
 
   /** Says that the network is there, and tries until the server has taken it. */
   networkIsAvailable() {
-    this.working ??= this.patch();
+    this.#working ??= this.#patch();
   }
 
   async stop() {
-    this.control.abort();
-    await this.working;
+    this.#control.abort();
+    await this.#working;
   }
 
-  private async patch() {
-    const { signal } = this.control;
+  async #patch() {
+    const { signal } = this.#control;
     for (let tries = 1; !signal.aborted; tries++) {
       try {
-        await this.client.json(`/api/v1/nodes/${this.nodeName}/status`, {
+        await this.#client.json(`/api/v1/nodes/${this.#nodeName}/status`, {
           method: "PATCH",
           // Merged by `type`: other conditions stay.
           contentType: "application/strategic-merge-patch+json",
           body: { status: { conditions: [condition(new Date())] } },
           signal,
         });
-        this.backoff.reset();
-        this.working = undefined;
-        return this.log.info("the Node's NetworkUnavailable is False");
+        this.#backoff.reset();
+        this.#working = undefined;
+        return this.#log.info("the Node's NetworkUnavailable is False");
       } catch (error) {
         if (signal.aborted) return;
-        const retryMs = this.backoff.next();
+        const retryMs = this.#backoff.next();
         const level = tries === 3 ? "warn" : "debug";
         const reason = (error as Error).message;
-        this.log[level]({ event: "NodeCondition", retryMs }, `the Node's condition: ${reason}`);
+        this.#log[level]({ event: "NodeCondition", retryMs }, `the Node's condition: ${reason}`);
         await pause(retryMs, signal);
       }
     }

@@ -53,91 +53,93 @@ interface Entry {
 }
 
 export class NodeEvents {
-  private readonly entries = new Map<string, Entry>();
-  private readonly control = new AbortController();
-  private readonly backoff: Backoff;
-  private readonly now: () => number;
-  private readonly limits: typeof defaults;
-  private tokens: number;
-  private tokensAt: number;
-  private working: Promise<void> | undefined;
-  private wake: AbortController | undefined;
-  private number = 0;
+  readonly #entries = new Map<string, Entry>();
+  readonly #control = new AbortController();
+  readonly #backoff: Backoff;
+  readonly #now: () => number;
+  readonly #limits: typeof defaults;
+  #tokens: number;
+  #tokensAt: number;
+  #working: Promise<void> | undefined;
+  #wake: AbortController | undefined;
+  #number = 0;
+  readonly #options: NodeEventsOptions;
 
-  constructor(private readonly options: NodeEventsOptions) {
-    this.now = options.now ?? Date.now;
-    this.limits = { ...defaults, ...options.limits };
-    this.backoff = options.backoff ?? new Backoff({ firstMs: 1000 });
-    this.tokens = this.limits.burst;
-    this.tokensAt = this.now();
+  constructor(options: NodeEventsOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#limits = { ...defaults, ...options.limits };
+    this.#backoff = options.backoff ?? new Backoff({ firstMs: 1000 });
+    this.#tokens = this.#limits.burst;
+    this.#tokensAt = this.#now();
   }
 
   /** Never throws and never waits. */
   tell(notice: Notice) {
-    const { key, notice: told } = this.combine(tidy(notice));
-    const now = this.now();
-    const entry = this.entries.get(key) ??
+    const { key, notice: told } = this.#combine(tidy(notice));
+    const now = this.#now();
+    const entry = this.#entries.get(key) ??
       { notice: told, count: 0, firstAt: now, lastAt: now, sent: 0, sentAt: -Infinity };
     entry.notice = told;
     entry.count++;
     entry.lastAt = now;
     // In the order of what happened last.
-    this.entries.delete(key);
-    this.entries.set(key, entry);
-    for (const old of this.entries.keys()) {
-      if (this.entries.size <= this.limits.remembered) break;
-      this.entries.delete(old);
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    for (const old of this.#entries.keys()) {
+      if (this.#entries.size <= this.#limits.remembered) break;
+      this.#entries.delete(old);
     }
-    this.wake?.abort();
-    this.working ??= this.send();
+    this.#wake?.abort();
+    this.#working ??= this.#send();
   }
 
   async stop() {
-    this.control.abort();
-    this.wake?.abort();
-    await this.working;
+    this.#control.abort();
+    this.#wake?.abort();
+    await this.#working;
   }
 
-  private combine(notice: Notice): { key: string; notice: Notice } {
+  #combine(notice: Notice): { key: string; notice: Notice } {
     const { reason, message, type } = notice;
     const key = `${type} ${reason} ${message}`;
-    if (this.entries.has(key)) return { key, notice };
-    const same = [...this.entries.values()].filter((one) => one.notice.reason === reason).length;
-    if (same < this.limits.similar) return { key, notice };
+    if (this.#entries.has(key)) return { key, notice };
+    const same = [...this.#entries.values()].filter((one) => one.notice.reason === reason).length;
+    if (same < this.#limits.similar) return { key, notice };
     const combined = `(combined from similar events): ${message}`.slice(0, maxMessage);
     return { key: `${type} ${reason}`, notice: { ...notice, message: combined } };
   }
 
   /** Sends until there is nothing left that may be sent, now or later. */
-  private async send() {
-    const { signal } = this.control;
+  async #send() {
+    const { signal } = this.#control;
     while (!signal.aborted) {
-      const next = this.next();
+      const next = this.#next();
       // At once, not in a finally(): what is told in between would be left lying.
-      if (next === undefined) return void (this.working = undefined);
-      const waitMs = Math.max(next.sentAt + this.limits.repeatMs - this.now(), this.tokenInMs());
+      if (next === undefined) return void (this.#working = undefined);
+      const waitMs = Math.max(next.sentAt + this.#limits.repeatMs - this.#now(), this.#tokenInMs());
       if (waitMs > 0) {
-        this.wake = new AbortController();
-        await pause(waitMs, this.wake.signal);
+        this.#wake = new AbortController();
+        await pause(waitMs, this.#wake.signal);
         continue;
       }
-      this.tokens--;
+      this.#tokens--;
       try {
-        await this.write(next, signal);
-        this.backoff.reset();
+        await this.#write(next, signal);
+        this.#backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
         // Trying again would not help.
-        if (isRefusal(error)) this.wrote(next, next.count);
-        else await pause(this.backoff.next(), signal);
+        if (isRefusal(error)) this.#wrote(next, next.count);
+        else await pause(this.#backoff.next(), signal);
       }
     }
   }
 
   /** What the server does not know as it is: the one whose turn it is first. */
-  private next(): Entry | undefined {
+  #next(): Entry | undefined {
     let first: Entry | undefined;
-    for (const entry of this.entries.values()) {
+    for (const entry of this.#entries.values()) {
       if (entry.count > entry.sent && (first === undefined || entry.sentAt < first.sentAt)) {
         first = entry;
       }
@@ -146,38 +148,38 @@ export class NodeEvents {
   }
 
   /** Milliseconds until a request may be made; 0: now. */
-  private tokenInMs(): number {
-    const { burst, refillMs } = this.limits;
-    const fresh = Math.floor((this.now() - this.tokensAt) / refillMs);
-    this.tokens = Math.min(burst, this.tokens + fresh);
-    this.tokensAt += fresh * refillMs;
-    return this.tokens > 0 ? 0 : this.tokensAt + refillMs - this.now();
+  #tokenInMs(): number {
+    const { burst, refillMs } = this.#limits;
+    const fresh = Math.floor((this.#now() - this.#tokensAt) / refillMs);
+    this.#tokens = Math.min(burst, this.#tokens + fresh);
+    this.#tokensAt += fresh * refillMs;
+    return this.#tokens > 0 ? 0 : this.#tokensAt + refillMs - this.#now();
   }
 
-  private async write(entry: Entry, signal: AbortSignal) {
-    const { client, nodeName } = this.options;
+  async #write(entry: Entry, signal: AbortSignal) {
+    const { client, nodeName } = this.#options;
     const { count, name } = entry;
     if (name !== undefined) {
       const body = { count, lastTimestamp: time(entry.lastAt), message: entry.notice.message };
       const contentType = "application/merge-patch+json";
       try {
         await client.json(`${path}/${name}`, { method: "PATCH", contentType, body, signal });
-        return this.wrote(entry, count);
+        return this.#wrote(entry, count);
       } catch (error) {
         // The server forgets Events after an hour.
         if (!(error instanceof ApiError && error.status === 404)) throw error;
       }
     }
-    const fresh = `${nodeName}.${this.now().toString(16)}${(this.number++).toString(16)}`;
+    const fresh = `${nodeName}.${this.#now().toString(16)}${(this.#number++).toString(16)}`;
     const body = eventObject(fresh, nodeName, entry);
     await client.json(path, { method: "POST", body, signal });
     entry.name = fresh;
-    this.wrote(entry, count);
+    this.#wrote(entry, count);
   }
 
-  private wrote(entry: Entry, count: number) {
+  #wrote(entry: Entry, count: number) {
     entry.sent = count;
-    entry.sentAt = this.now();
+    entry.sentAt = this.#now();
   }
 }
 

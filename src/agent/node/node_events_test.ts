@@ -12,7 +12,7 @@ class Api {
   readonly told: string[] = [];
   readonly bodies: Body[] = [];
   fail: () => Error | undefined = () => undefined;
-  private waiting: (() => void)[] = [];
+  #waiting: (() => void)[] = [];
 
   json = (path: string, { method, body }: RequestOptions) => {
     const error = this.fail();
@@ -20,12 +20,12 @@ class Api {
     this.bodies.push(event);
     const what = method === "PATCH" ? `count ${event.count}` : `${event.reason}: ${event.message}`;
     this.told.push(`${error === undefined ? method : "refused"} ${what}`);
-    for (const wake of this.waiting.splice(0)) wake();
+    for (const wake of this.#waiting.splice(0)) wake();
     return error === undefined ? Promise.resolve({ path }) : Promise.reject(error);
   };
 
   async until(count: number) {
-    while (this.told.length < count) await new Promise<void>((wake) => this.waiting.push(wake));
+    while (this.told.length < count) await new Promise<void>((wake) => this.#waiting.push(wake));
     await Promise.resolve();
   }
 }

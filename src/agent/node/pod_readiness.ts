@@ -26,23 +26,25 @@ export interface PodReadinessOptions {
 const checkMs = 30_000;
 
 export class PodReadiness {
-  private readonly file: ConflistFile | undefined;
-  private readonly runner: Runner;
-  private node: Node | undefined;
-  private started = false;
-  private available = false;
+  readonly #file: ConflistFile | undefined;
+  readonly #runner: Runner;
+  #node: Node | undefined;
+  #started = false;
+  #available = false;
   /** What pods wait for. */
-  private waiting: "node" | "podCIDR" | undefined;
-  private failed: string | undefined;
+  #waiting: "node" | "podCIDR" | undefined;
+  #failed: string | undefined;
+  readonly #options: PodReadinessOptions;
 
-  constructor(private readonly options: PodReadinessOptions) {
+  constructor(options: PodReadinessOptions) {
+    this.#options = options;
     const { config: { cniConfDir }, log, clock } = options;
     if (cniConfDir !== undefined && cniConfDir !== "") {
-      this.file = new ConflistFile(cniConfDir, log);
+      this.#file = new ConflistFile(cniConfDir, log);
     }
-    this.runner = new Runner({
-      run: () => this.reconcile(),
-      failed: (error) => this.tellFailure(error as Error),
+    this.#runner = new Runner({
+      run: () => this.#reconcile(),
+      failed: (error) => this.#tellFailure(error as Error),
       minMs: 50,
       fullMs: checkMs,
       ...(clock === undefined ? {} : { clock }),
@@ -51,39 +53,39 @@ export class PodReadiness {
 
   /** What is wrong; undefined: nothing. */
   get failure(): string | undefined {
-    if (this.failed !== undefined) return this.failed;
-    if (this.waiting === "node") return `there is no Node ${this.options.config.nodeName} yet`;
-    return this.waiting === "podCIDR" ? "the Node has no IPv4 podCIDR yet" : undefined;
+    if (this.#failed !== undefined) return this.#failed;
+    if (this.#waiting === "node") return `there is no Node ${this.#options.config.nodeName} yet`;
+    return this.#waiting === "podCIDR" ? "the Node has no IPv4 podCIDR yet" : undefined;
   }
 
   changes(changes: readonly Change[]) {
-    const { nodeName } = this.options.config;
+    const { nodeName } = this.#options.config;
     for (const { type, object } of changes) {
       if (object.kind !== "Node" || object.name !== nodeName) continue;
-      this.node = type === "delete" ? undefined : object;
+      this.#node = type === "delete" ? undefined : object;
       // Made anew, or taken back by somebody: say it again.
-      if (this.node === undefined || this.node.networkUnavailable) this.available = false;
-      if (this.started) this.runner.request();
+      if (this.#node === undefined || this.#node.networkUnavailable) this.#available = false;
+      if (this.#started) this.#runner.request();
     }
   }
 
   /** The data plane is ready for pods: from now on they may come. */
   start() {
-    this.started = true;
-    this.runner.request();
+    this.#started = true;
+    this.#runner.request();
   }
 
   /** The MTU may have changed. */
   networkChanged() {
-    if (this.started) this.runner.request();
+    if (this.#started) this.#runner.request();
   }
 
   stop() {
-    this.runner.stop();
+    this.#runner.stop();
   }
 
-  private tellWaiting(what: typeof this.waiting) {
-    const { config: { nodeName }, log } = this.options;
+  #tellWaiting(what: "node" | "podCIDR" | undefined) {
+    const { config: { nodeName }, log } = this.#options;
     if (what === "node") {
       // No event: there is no Node that it could be on.
       log.warn(
@@ -96,23 +98,23 @@ export class PodReadiness {
     }
   }
 
-  private reconcile() {
-    const { condition } = this.options;
-    const podCIDR = this.node?.podCIDRs[0];
-    const lacking = this.node === undefined ? "node" : "podCIDR";
-    const waiting = podCIDR === undefined && this.file !== undefined ? lacking : undefined;
-    if (waiting !== this.waiting) this.tellWaiting(waiting);
-    this.waiting = waiting;
+  #reconcile() {
+    const { condition } = this.#options;
+    const podCIDR = this.#node?.podCIDRs[0];
+    const lacking = this.#node === undefined ? "node" : "podCIDR";
+    const waiting = podCIDR === undefined && this.#file !== undefined ? lacking : undefined;
+    if (waiting !== this.#waiting) this.#tellWaiting(waiting);
+    this.#waiting = waiting;
     // A podCIDR that went away is no reason to take the network from under running pods.
     if (podCIDR === undefined) return;
-    this.file?.ensure(this.conflist(podCIDR));
-    this.failed = undefined;
-    if (!this.available) condition?.networkIsAvailable();
-    this.available = true;
+    this.#file?.ensure(this.#conflist(podCIDR));
+    this.#failed = undefined;
+    if (!this.#available) condition?.networkIsAvailable();
+    this.#available = true;
   }
 
-  private conflist(podCIDR: string): Conflist {
-    const { config: { bpffs, stateDir, bridge }, mtu } = this.options;
+  #conflist(podCIDR: string): Conflist {
+    const { config: { bpffs, stateDir, bridge }, mtu } = this.#options;
     const bytes = mtu();
     return conflist({
       podCIDR,
@@ -125,9 +127,9 @@ export class PodReadiness {
     });
   }
 
-  private tellFailure({ message }: Error) {
+  #tellFailure({ message }: Error) {
     const failed = `the CNI configuration cannot be written: ${message}`;
-    if (failed !== this.failed) this.options.log.error({ event: "ConflistFailed" }, failed);
-    this.failed = failed;
+    if (failed !== this.#failed) this.#options.log.error({ event: "ConflistFailed" }, failed);
+    this.#failed = failed;
   }
 }

@@ -12,8 +12,8 @@ class Place implements Disposable {
   readonly events: string[] = [];
   conditions = 0;
   mtu: number | undefined = 1450;
-  private time = 0;
-  private timers: { at: number; run: () => void }[] = [];
+  #time = 0;
+  #timers: { at: number; run: () => void }[] = [];
   readonly node: PodReadiness;
 
   constructor() {
@@ -37,13 +37,13 @@ class Place implements Disposable {
       mtu: () => this.mtu,
       condition: { networkIsAvailable: () => void this.conditions++ },
       clock: {
-        now: () => this.time,
+        now: () => this.#time,
         setTimeout: (run, ms) => {
-          const timer = { at: this.time + ms, run };
-          this.timers.push(timer);
+          const timer = { at: this.#time + ms, run };
+          this.#timers.push(timer);
           return timer;
         },
-        clearTimeout: (timer) => this.timers = this.timers.filter((one) => one !== timer),
+        clearTimeout: (timer) => this.#timers = this.#timers.filter((one) => one !== timer),
       },
     });
   }
@@ -54,15 +54,15 @@ class Place implements Disposable {
   }
 
   pass(ms: number) {
-    const end = this.time + ms;
+    const end = this.#time + ms;
     for (;;) {
-      const due = this.timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      const due = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
       if (due === undefined) break;
-      this.timers = this.timers.filter((one) => one !== due);
-      this.time = Math.max(this.time, due.at);
+      this.#timers = this.#timers.filter((one) => one !== due);
+      this.#time = Math.max(this.#time, due.at);
       due.run();
     }
-    this.time = end;
+    this.#time = end;
   }
 
   read() {

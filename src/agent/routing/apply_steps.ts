@@ -70,11 +70,16 @@ export function applySteps(
 /** Requests that wait to be sent together: a large cluster takes ten thousand. */
 class Batch {
   #waiting: { step: Step; request: NetlinkRequest }[] = [];
+  readonly #nl: Pick<RtNetlink, "requestAll">;
+  readonly #failed: (step: Step, error: unknown) => void;
 
   constructor(
-    private readonly nl: Pick<RtNetlink, "requestAll">,
-    private readonly failed: (step: Step, error: unknown) => void,
-  ) {}
+    nl: Pick<RtNetlink, "requestAll">,
+    failed: (step: Step, error: unknown) => void,
+  ) {
+    this.#nl = nl;
+    this.#failed = failed;
+  }
 
   add(step: Step, request: NetlinkRequest) {
     this.#waiting.push({ step, request });
@@ -86,14 +91,14 @@ class Batch {
     const waiting = this.#waiting;
     this.#waiting = [];
     try {
-      const failures = this.nl.requestAll(waiting.map(({ request }) => request));
+      const failures = this.#nl.requestAll(waiting.map(({ request }) => request));
       for (const [index, error] of failures) {
         const { step } = waiting[index]!;
         const appeared = step.do === "add-route" && error.code === "EEXIST";
-        this.failed(step, appeared ? new Error("a route to it has appeared meanwhile") : error);
+        this.#failed(step, appeared ? new Error("a route to it has appeared meanwhile") : error);
       }
     } catch (error) {
-      for (const { step } of waiting) this.failed(step, error);
+      for (const { step } of waiting) this.#failed(step, error);
     }
   }
 }
@@ -104,13 +109,18 @@ class Applier {
   #setRemote: ((remote: Remote) => void) | undefined;
   #givenUp = false;
   #port: number | undefined;
+  readonly #kernel: RoutingKernel;
+  readonly #device: string;
 
-  constructor(private readonly kernel: RoutingKernel, private readonly device: string) {}
+  constructor(kernel: RoutingKernel, device: string) {
+    this.#kernel = kernel;
+    this.#device = device;
+  }
 
   /** Index of the overlay device, looked up once. */
   overlay(): number | undefined {
     if (this.#ifindex === undefined) {
-      const link = this.kernel.nl.link(this.device);
+      const link = this.#kernel.nl.link(this.#device);
       if (link?.kind === "vxlan") this.#ifindex = link.index;
     }
     return this.#ifindex;
@@ -147,7 +157,7 @@ class Applier {
 
   /** Does a step by itself. */
   apply(step: Step): void {
-    const { nl, tunnel, remotes } = this.kernel;
+    const { nl, tunnel, remotes } = this.#kernel;
     if (step.do === "set-remote") {
       this.#setRemote ??= remotes?.writer();
       return this.#setRemote?.(step.remote);
@@ -165,7 +175,7 @@ class Applier {
         return nl.setLink(this.#overlay(), step.change);
       case "set-checksum-offload":
         this.#overlay();
-        return tunnel.setChecksumOffload(this.device, step.on);
+        return tunnel.setChecksumOffload(this.#device, step.on);
       case "set-sysctl":
         return this.#setSysctl(step.sysctl.name, step.sysctl.value);
       case "add-address":
@@ -184,7 +194,7 @@ class Applier {
   /** Not up yet: kernel parameters and the checksum setting come first. */
   #create({ name, port, mac, mtu }: OverlayDevice) {
     this.#port = port;
-    this.kernel.nl.addLink({
+    this.#kernel.nl.addLink({
       kind: "vxlan",
       name,
       mac,
@@ -195,7 +205,7 @@ class Applier {
 
   #setSysctl(name: string, value: string) {
     try {
-      this.kernel.writeSysctl(name, value);
+      this.#kernel.writeSysctl(name, value);
     } catch (error) {
       // The kernel has no IPv6, or the device could not be made, which has been said.
       if (error instanceof SyscallError && error.code === "ENOENT") throw new NoOverlay();
@@ -206,7 +216,7 @@ class Applier {
   #deleteBroadcast({ address, ifindex }: { address: string; ifindex: number }) {
     const destination = `${address}/32`;
     const table = 255;
-    this.kernel.nl.delRoute({ destination, ifindex, type: "broadcast", table, protocol: 2 });
+    this.#kernel.nl.delRoute({ destination, ifindex, type: "broadcast", table, protocol: 2 });
   }
 
   #route(route: PlannedRoute): Route {
@@ -222,10 +232,10 @@ class Applier {
   hint(step: Step, error: unknown): string {
     const busy = error instanceof SyscallError && ["EEXIST", "EADDRINUSE"].includes(error.code);
     if (!busy || (step.do !== "create-device" && step.do !== "set-device")) return "";
-    const { tunnel } = this.kernel;
+    const { tunnel } = this.#kernel;
     const vxlans = tunnel.vxlans();
-    const port = this.#port ?? vxlans.find(({ name }) => name === this.device)?.port;
-    const others = vxlans.filter((link) => link.port === port && link.name !== this.device);
+    const port = this.#port ?? vxlans.find(({ name }) => name === this.#device)?.port;
+    const others = vxlans.filter((link) => link.port === port && link.name !== this.#device);
     const who = others.length > 0
       ? `device ${others.map(({ name }) => name).join(", ")} has`
       : "something else has";

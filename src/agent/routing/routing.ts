@@ -36,8 +36,10 @@ export type { StepFailure };
 /** A node's routing. */
 export class Routing {
   readonly #kernel: RoutingKernel;
+  readonly #options: RoutingOptions;
 
-  constructor(private readonly options: RoutingOptions) {
+  constructor(options: RoutingOptions) {
+    this.#options = options;
     const { netnsPath, remotes, sysctlChanges } = options;
     const nl = RtNetlink.open(netnsPath);
     try {
@@ -68,13 +70,13 @@ export class Routing {
 
   /** What `reconcile` would do. @throws {SyscallError} */
   compare(plan: RoutingPlan): RoutingDiff {
-    const { device, node } = this.options;
+    const { device, node } = this.#options;
     return diffRouting(plan, readRouting(this.#kernel, device, plan), node);
   }
 
   /** Carries steps out; what does not work is in the answer. */
   apply(steps: readonly Step[]): Applied {
-    return applySteps(steps, this.#kernel, this.options.device);
+    return applySteps(steps, this.#kernel, this.#options.device);
   }
 
   close(): void {

@@ -49,16 +49,18 @@ export class RoutingWatch {
   #watched: Watched | undefined;
   #destinations = new Set<string>();
   #overlay: number | undefined;
+  readonly #disturbed: (why: string[]) => void;
 
   /**
    * @param disturbed called with what happened, once for all that is read at a time
    * @param failed called once, when watching has become impossible
    */
   private constructor(
-    private readonly disturbed: (why: string[]) => void,
+    disturbed: (why: string[]) => void,
     failed: (error: unknown) => void,
     netnsPath?: string,
   ) {
+    this.#disturbed = disturbed;
     this.#socket = NetlinkSocket.open(netnsPath, { groups: GROUPS, buffer: BUFFER });
     this.#poller = new Poller(this.#socket.fd);
     this.#running = this.#run().catch((error) => {
@@ -93,7 +95,7 @@ export class RoutingWatch {
   async #run(): Promise<void> {
     while (!this.#closed) {
       const why = this.#receive();
-      if (why.length > 0 && !this.#closed) this.disturbed(why);
+      if (why.length > 0 && !this.#closed) this.#disturbed(why);
       await this.#poller.readable();
     }
   }

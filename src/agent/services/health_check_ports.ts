@@ -45,38 +45,40 @@ export function healthResponse(
 }
 
 export class HealthCheckPorts {
-  private readonly listeners = new Map<number, Listener>();
-  private readonly clock: Clock;
-  private timer: unknown;
+  readonly #listeners = new Map<number, Listener>();
+  readonly #clock: Clock;
+  #timer: unknown;
+  readonly #options: HealthCheckOptions;
 
-  constructor(private readonly options: HealthCheckOptions) {
-    this.clock = options.clock ?? systemClock;
+  constructor(options: HealthCheckOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Listens at exactly these ports. Never throws: a port that is taken is told, and tried again. */
   update(checks: ReadonlyMap<number, HealthCheck>) {
-    for (const [port, listener] of this.listeners) {
+    for (const [port, listener] of this.#listeners) {
       if (checks.has(port)) continue;
       listener.close?.();
-      this.listeners.delete(port);
+      this.#listeners.delete(port);
     }
     for (const [port, check] of checks) {
-      const known = this.listeners.get(port);
+      const known = this.#listeners.get(port);
       if (known !== undefined) known.check = check;
-      else this.open(port, { check });
+      else this.#open(port, { check });
     }
-    this.retryLater();
+    this.#retryLater();
   }
 
   stop() {
-    this.clock.clearTimeout(this.timer);
+    this.#clock.clearTimeout(this.#timer);
     this.update(new Map());
   }
 
-  private open(port: number, listener: Listener) {
-    const { hostname = "0.0.0.0", healthy } = this.options;
-    const isNew = this.listeners.get(port) !== listener;
-    this.listeners.set(port, listener);
+  #open(port: number, listener: Listener) {
+    const { hostname = "0.0.0.0", healthy } = this.#options;
+    const isNew = this.#listeners.get(port) !== listener;
+    this.#listeners.set(port, listener);
     const ending = new AbortController();
     try {
       Deno.serve(
@@ -84,34 +86,34 @@ export class HealthCheckPorts {
         () => healthResponse(listener.check, healthy()),
       );
       listener.close = () => ending.abort();
-      if (!isNew) this.tell(port, listener, "info", "is free now: health checks are answered");
+      if (!isNew) this.#tell(port, listener, "info", "is free now: health checks are answered");
     } catch (error) {
       if (!isNew) return;
       const reason = error instanceof Deno.errors.AddrInUse
         ? "another process listens there"
         : (error as Error).message;
       const text = `cannot be listened at: ${reason}; load balancers take this node for unhealthy`;
-      this.tell(port, listener, "warn", text);
+      this.#tell(port, listener, "warn", text);
     }
   }
 
-  private tell(port: number, { check }: Listener, level: "info" | "warn", text: string) {
+  #tell(port: number, { check }: Listener, level: "info" | "warn", text: string) {
     const object = `Service ${check.namespace}/${check.name}`;
-    this.options.log[level](
+    this.#options.log[level](
       { event: "HealthCheckPort", object },
       `healthCheckNodePort ${port} ${text}`,
     );
   }
 
-  private retryLater() {
-    const failed = [...this.listeners].filter(([, { close }]) => close === undefined);
-    this.clock.clearTimeout(this.timer);
+  #retryLater() {
+    const failed = [...this.#listeners].filter(([, { close }]) => close === undefined);
+    this.#clock.clearTimeout(this.#timer);
     if (failed.length === 0) return;
-    this.timer = this.clock.setTimeout(() => {
+    this.#timer = this.#clock.setTimeout(() => {
       for (const [port, listener] of failed) {
-        if (this.listeners.get(port) === listener) this.open(port, listener);
+        if (this.#listeners.get(port) === listener) this.#open(port, listener);
       }
-      this.retryLater();
+      this.#retryLater();
     }, retryMs);
   }
 }

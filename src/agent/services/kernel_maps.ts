@@ -30,21 +30,25 @@ export function offsetOf(fields: readonly Field[], name: string): number {
 
 /** Writes changes into the maps, in batches. */
 export class KernelWriter implements MapWriter {
-  constructor(private readonly maps: ServiceMaps) {}
+  readonly #maps: ServiceMaps;
+
+  constructor(maps: ServiceMaps) {
+    this.#maps = maps;
+  }
 
   writeRuns(runs: readonly RunWrite[]) {
-    this.maps.backends.setBatch(elements(runs));
+    this.#maps.backends.setBatch(elements(runs));
   }
 
   writeTables(tables: readonly TableWrite[]) {
-    this.maps.maglev.setBatch(tables.flatMap(({ table, places }) => {
+    this.#maps.maglev.setBatch(tables.flatMap(({ table, places }) => {
       const first = table * maglevElements(MAGLEV_SIZE);
       return [...packMaglev(places)].map((value, i) => [first + i, value] as const);
     }));
   }
 
   writeServices(services: readonly ServiceWrite[]) {
-    this.maps.services.setBatch(services.map(({ key, entry }) =>
+    this.#maps.services.setBatch(services.map(({ key, entry }) =>
       [parseFrontendKey(key), {
         id: entry.id,
         first: entry.first,
@@ -58,16 +62,16 @@ export class KernelWriter implements MapWriter {
   }
 
   deleteServices(keys: readonly string[]) {
-    this.maps.services.deleteBatch(keys.map(parseFrontendKey));
+    this.#maps.services.deleteBatch(keys.map(parseFrontendKey));
   }
 
   // One by one: longest-prefix maps have no batches before Linux 5.14, and ranges are few.
   writeRanges(ranges: readonly SourceRange[]) {
-    for (const range of ranges) this.maps.source_ranges.set(rangeKey(range), 0);
+    for (const range of ranges) this.#maps.source_ranges.set(rangeKey(range), 0);
   }
 
   deleteRanges(ranges: readonly SourceRange[]) {
-    for (const range of ranges) this.maps.source_ranges.delete(rangeKey(range));
+    for (const range of ranges) this.#maps.source_ranges.delete(rangeKey(range));
   }
 }
 

@@ -57,58 +57,60 @@ export interface Round {
 const restMs = 1000;
 
 export class Reconciler {
-  private readonly desired: DesiredState;
-  private readonly writer: KernelWriter;
-  private readonly cleaner: SessionCleaner;
-  private readonly names: Names;
-  private readonly runner: Runner;
-  private readonly clock: Clock;
-  private readonly log: Log;
+  readonly #desired: DesiredState;
+  readonly #writer: KernelWriter;
+  readonly #cleaner: SessionCleaner;
+  readonly #names: Names;
+  readonly #runner: Runner;
+  readonly #clock: Clock;
+  readonly #log: Log;
   /** Undefined until it is read, and again when writing has failed. */
-  private kernel: KernelState | undefined;
-  private ids: IdRegister | undefined;
+  #kernel: KernelState | undefined;
+  #ids: IdRegister | undefined;
   /** Services that did not get what they need, and were reported. */
-  private short = new Set<string>();
-  private failure: unknown;
+  #short = new Set<string>();
+  #failure: unknown;
   /** When the oldest change that is not in the maps yet came. */
-  private since: number | undefined;
+  #since: number | undefined;
+  readonly #options: ReconcilerOptions;
 
-  constructor(private readonly options: ReconcilerOptions) {
-    this.clock = options.clock ?? systemClock;
-    this.log = options.log;
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#log = options.log;
     const { nodeName, lbAlgorithm } = options;
-    this.desired = new DesiredState(
+    this.#desired = new DesiredState(
       nodeName,
       emptyState(),
       lbAlgorithm === undefined ? {} : { lbAlgorithm },
     );
-    this.writer = new KernelWriter(options.maps);
-    this.cleaner = new SessionCleaner(options.maps.sessions, this.log, this.clock);
-    this.names = servicePortNames(options.maps.names, this.log);
-    this.runner = new Runner({
-      run: (full) => this.reconcile(full),
+    this.#writer = new KernelWriter(options.maps);
+    this.#cleaner = new SessionCleaner(options.maps.sessions, this.#log, this.#clock);
+    this.#names = servicePortNames(options.maps.names, this.#log);
+    this.#runner = new Runner({
+      run: (full) => this.#reconcile(full),
       failed: (error, retryMs) => {
-        this.failure = error;
-        this.options.measured?.({ full: false, failed: true, took: 0 });
-        this.log.error({ err: error, retryMs }, "the maps could not be brought up to date");
+        this.#failure = error;
+        this.#options.measured?.({ full: false, failed: true, took: 0 });
+        this.#log.error({ err: error, retryMs }, "the maps could not be brought up to date");
       },
       // A change is written at once, what comes within this time of it together: a round of one Service takes 0.3 ms.
       minMs: 2,
       fullMs: options.resyncMs,
-      clock: this.clock,
+      clock: this.#clock,
     });
   }
 
   /** Whether the maps are known to be in order: not before the first round, and not after one that failed. */
   get healthy(): boolean {
-    return this.kernel !== undefined;
+    return this.#kernel !== undefined;
   }
 
   /** Objects changed. Nothing is written before `start()`. */
   changes(changes: readonly Change[]) {
-    this.since ??= this.clock.now();
-    for (const change of changes) this.desired.apply(change);
-    if (this.kernel !== undefined) this.runner.request();
+    this.#since ??= this.#clock.now();
+    for (const change of changes) this.#desired.apply(change);
+    if (this.#kernel !== undefined) this.#runner.request();
   }
 
   /**
@@ -116,93 +118,93 @@ export class Reconciler {
    * @throws {SyscallError} when that fails the first time
    */
   start() {
-    this.runner.request();
-    if (this.kernel === undefined) throw this.failure;
-    const ended = endSessions(this.options.maps.sessions, judgeOrphans(this.kernel));
-    if (ended > 0) this.log.info({ ended }, "sessions without a service or backend ended");
-    const { services, nodes } = this.desired.state;
-    this.log.info(
+    this.#runner.request();
+    if (this.#kernel === undefined) throw this.#failure;
+    const ended = endSessions(this.#options.maps.sessions, judgeOrphans(this.#kernel));
+    if (ended > 0) this.#log.info({ ended }, "sessions without a service or backend ended");
+    const { services, nodes } = this.#desired.state;
+    this.#log.info(
       { services: services.size, nodes: nodes.size },
       "cluster objects are in the maps",
     );
   }
 
   stop() {
-    this.runner.stop();
-    this.cleaner.stop();
+    this.#runner.stop();
+    this.#cleaner.stop();
   }
 
-  private reconcile(full: boolean) {
-    const start = this.clock.now();
-    const kernel = full || this.kernel === undefined ? this.read() : this.kernel;
-    this.ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
-    this.kernel = undefined; // not to be trusted if something throws
-    const planner = new Planner(kernel, this.ids, start);
-    const { removed, issues } = this.desired.sync(full, (service) => planner.add(service));
-    const changes = planner.finish(full && this.options.complete() ? "others" : removed);
-    applyChanges(changes, kernel, this.writer, start);
-    this.kernel = kernel;
-    this.nameServices(changes, full);
-    this.desired.settled();
-    this.options.healthChecks?.(this.desired.healthChecks);
-    for (const issue of issues) this.report(issue);
-    this.cleaner.add(changes.stale, kernel);
-    this.settle(changes);
-    this.tell(changes, full, start);
+  #reconcile(full: boolean) {
+    const start = this.#clock.now();
+    const kernel = full || this.#kernel === undefined ? this.#read() : this.#kernel;
+    this.#ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
+    this.#kernel = undefined; // not to be trusted if something throws
+    const planner = new Planner(kernel, this.#ids, start);
+    const { removed, issues } = this.#desired.sync(full, (service) => planner.add(service));
+    const changes = planner.finish(full && this.#options.complete() ? "others" : removed);
+    applyChanges(changes, kernel, this.#writer, start);
+    this.#kernel = kernel;
+    this.#nameServices(changes, full);
+    this.#desired.settled();
+    this.#options.healthChecks?.(this.#desired.healthChecks);
+    for (const issue of issues) this.#report(issue);
+    this.#cleaner.add(changes.stale, kernel);
+    this.#settle(changes);
+    this.#tell(changes, full, start);
   }
 
   /** What is gone keeps its name till the next full round: sessions may speak of it yet. */
-  private nameServices({ services }: Changes, full: boolean) {
-    const ids = this.ids!;
-    if (full) this.names.replace(ids.names());
-    else this.names.add(services.map(({ entry: { id } }) => [id, ids.portOf(id) ?? ""] as const));
+  #nameServices({ services }: Changes, full: boolean) {
+    const ids = this.#ids!;
+    if (full) this.#names.replace(ids.names());
+    else this.#names.add(services.map(({ entry: { id } }) => [id, ids.portOf(id) ?? ""] as const));
   }
 
-  private read(): KernelState {
-    const kernel = readKernel(this.options.maps, restMs);
-    if (this.kernel !== undefined) {
-      kernel.runs.adoptResting(this.kernel.runs, this.clock.now());
-      kernel.tables.allocator.adoptResting(this.kernel.tables.allocator, this.clock.now());
+  #read(): KernelState {
+    const kernel = readKernel(this.#options.maps, restMs);
+    if (this.#kernel !== undefined) {
+      kernel.runs.adoptResting(this.#kernel.runs, this.#clock.now());
+      kernel.tables.allocator.adoptResting(this.#kernel.tables.allocator, this.#clock.now());
     }
     return kernel;
   }
 
   /** Remembers who went short, to try again when runs have rested; reports each once. */
-  private settle({ shortages }: Changes) {
+  #settle({ shortages }: Changes) {
     const short = new Set(shortages.map(({ service }) => service));
     for (const { service, map, message } of shortages) {
-      if (this.short.has(service)) continue;
-      this.log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
+      if (this.#short.has(service)) continue;
+      this.#log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
     }
-    for (const service of this.short) {
+    for (const service of this.#short) {
       if (!short.has(service)) {
-        this.log.info({ object: `Service ${service}` }, "there is room again");
+        this.#log.info({ object: `Service ${service}` }, "there is room again");
       }
     }
-    this.short = short;
+    this.#short = short;
     // Worked out again in every round until there is room.
-    for (const service of short) this.desired.touch(service);
-    if (short.size > 0) this.runner.requestIn(restMs + 100);
+    for (const service of short) this.#desired.touch(service);
+    if (short.size > 0) this.#runner.requestIn(restMs + 100);
   }
 
-  private report({ service, reason, message }: ServiceIssue) {
-    this.log.warn({ event: reason, object: `Service ${service}` }, message);
+  #report({ service, reason, message }: ServiceIssue) {
+    this.#log.warn({ event: reason, object: `Service ${service}` }, message);
   }
 
-  private tell(changes: Changes, full: boolean, start: number) {
-    const { since } = this;
-    this.since = undefined;
-    if (!isEmpty(changes)) this.options.changed?.();
+  #tell(changes: Changes, full: boolean, start: number) {
+    const since = this.#since;
+    this.#since = undefined;
+    if (!isEmpty(changes)) this.#options.changed?.();
     if (isEmpty(changes) && !full) return;
-    const now = this.clock.now();
-    this.options.measured?.({
+    const now = this.#clock.now();
+    this.#options.measured?.({
       full,
       failed: false,
       took: (now - start) / 1000,
       ...(since === undefined ? {} : { latency: (now - since) / 1000 }),
     });
     const round = (ms: number) => Math.round(ms * 100) / 100;
-    this.log.debug({
+    this.#log.debug({
       full,
       services: changes.services.length,
       backends: changes.runs.reduce((sum, { backends }) => sum + backends.length, 0),

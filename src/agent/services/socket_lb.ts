@@ -20,29 +20,38 @@ import { endStaleInPods } from "./pod_sockets.ts";
 const settleMs = 200;
 
 export class SocketLb {
-  private active = false;
-  private toldLeft = false;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  #active = false;
+  #toldLeft = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #dataPlane: DataPlane;
+  readonly #config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">;
+  readonly #log: Log;
 
   constructor(
-    private readonly dataPlane: DataPlane,
-    private readonly config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">,
-    private readonly log: Log,
-  ) {}
+    dataPlane: DataPlane,
+    config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">,
+    log: Log,
+  ) {
+    this.#dataPlane = dataPlane;
+    this.#config = config;
+    this.#log = log;
+  }
 
   /**
    * Installs the programs, or removes them when they are switched off. Where the machine does not let them be installed
    * the rest of the agent's work goes on: pods do not need them.
    */
   start() {
-    const { dataPlane: { bpffs }, config: { cgroup, socketLB }, log } = this;
+    const log = this.#log;
+    const { bpffs } = this.#dataPlane;
+    const { cgroup, socketLB } = this.#config;
     if (socketLB === "off") {
       removeHostlb(bpffs);
       return;
     }
     try {
       installHostlb({ bpffs, cgroup, socketLb: socketLB, log: (text) => log.info(text) });
-      this.active = true;
+      this.#active = true;
       log.info({ cgroup, socketLB }, "services for the node's own processes");
     } catch (error) {
       if (!(error instanceof CgroupError || error instanceof NetnsCookieError)) throw error;
@@ -53,52 +62,52 @@ export class SocketLb {
       );
       return;
     }
-    this.endStale();
+    this.#endStale();
   }
 
   /** Services or backends changed. */
   changed() {
-    if (this.active) this.timer ??= setTimeout(() => this.endStale(), settleMs);
+    if (this.#active) this.#timer ??= setTimeout(() => this.#endStale(), settleMs);
   }
 
   stop() {
-    clearTimeout(this.timer);
-    this.active = false;
+    clearTimeout(this.#timer);
+    this.#active = false;
   }
 
-  private endStale() {
-    this.timer = undefined;
-    const { services, backends } = this.dataPlane.maps;
-    const pin = mapPin(this.dataPlane.bpffs, hostlbMaps.hostlb_connections.name);
+  #endStale() {
+    this.#timer = undefined;
+    const { services, backends } = this.#dataPlane.maps;
+    const pin = mapPin(this.#dataPlane.bpffs, hostlbMaps.hostlb_connections.name);
     try {
       using connections = openMap(objGet(pin), hostlbMaps.hostlb_connections);
       using diag = SockDiag.open();
       const search = { services, backends, connections };
       let ended = endStaleUdpSockets(diag, search);
-      if (this.config.socketLB === "all") ended += this.endInPods(search);
-      if (ended > 0) this.log.info({ ended }, "UDP sockets to backends that are gone were ended");
+      if (this.#config.socketLB === "all") ended += this.#endInPods(search);
+      if (ended > 0) this.#log.info({ ended }, "UDP sockets to backends that are gone were ended");
     } catch (error) {
       if (!(error instanceof SockDiagError)) {
-        this.log.error({ err: error }, "UDP sockets could not be looked at");
+        this.#log.error({ err: error }, "UDP sockets could not be looked at");
         return;
       }
-      this.active = false;
-      this.log.warn(
+      this.#active = false;
+      this.#log.warn(
         { event: "NoSockDiag" },
         `UDP sockets to removed backends stay: ${error.message}`,
       );
     }
   }
 
-  private endInPods(search: Parameters<typeof endStaleInPods>[1]): number {
-    const { ended, left } = endStaleInPods(this.config.stateDir, search);
-    if (left > 0 && !this.toldLeft) {
-      this.log.warn(
+  #endInPods(search: Parameters<typeof endStaleInPods>[1]): number {
+    const { ended, left } = endStaleInPods(this.#config.stateDir, search);
+    if (left > 0 && !this.#toldLeft) {
+      this.#log.warn(
         { event: "PodSockets", left },
         "UDP sockets to backends that are gone are in network namespaces that are not to be found",
       );
     }
-    this.toldLeft = left > 0;
+    this.#toldLeft = left > 0;
     return ended;
   }
 }

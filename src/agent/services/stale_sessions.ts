@@ -117,44 +117,51 @@ const pauseMs = { least: 150, most: 500 };
  * a session right after the first look.
  */
 export class SessionCleaner {
-  private pending: { stale: StaleSessions; looks: number }[] = [];
-  private timer: unknown;
-  private kernel: KernelState | undefined;
+  #pending: { stale: StaleSessions; looks: number }[] = [];
+  #timer: unknown;
+  #kernel: KernelState | undefined;
+  readonly #map: SessionMap;
+  readonly #log: Log;
+  readonly #clock: Clock;
 
   constructor(
-    private readonly map: SessionMap,
-    private readonly log: Log,
-    private readonly clock: Clock = systemClock,
-  ) {}
+    map: SessionMap,
+    log: Log,
+    clock: Clock = systemClock,
+  ) {
+    this.#map = map;
+    this.#log = log;
+    this.#clock = clock;
+  }
 
   /** @param kernel what the maps hold; it is looked at later, too */
   add(stale: readonly StaleSessions[], kernel: KernelState) {
-    this.kernel = kernel;
-    for (const one of stale.filter(matters)) this.pending.push({ stale: one, looks: 2 });
-    if (this.pending.length > 0) this.timer ??= this.clock.setTimeout(() => this.look(), 0);
+    this.#kernel = kernel;
+    for (const one of stale.filter(matters)) this.#pending.push({ stale: one, looks: 2 });
+    if (this.#pending.length > 0) this.#timer ??= this.#clock.setTimeout(() => this.#look(), 0);
   }
 
   stop() {
-    this.clock.clearTimeout(this.timer);
-    this.pending = [];
+    this.#clock.clearTimeout(this.#timer);
+    this.#pending = [];
   }
 
-  private look() {
-    const start = this.clock.now();
+  #look() {
+    const start = this.#clock.now();
     try {
-      const judge = judgeStale(this.pending.map(({ stale }) => stale), this.kernel!);
-      const ended = endSessions(this.map, judge);
-      if (ended > 0) this.log.info({ ended }, "sessions of removed backends ended");
-      for (const one of this.pending) one.looks--;
-      this.pending = this.pending.filter(({ looks }) => looks > 0);
+      const judge = judgeStale(this.#pending.map(({ stale }) => stale), this.#kernel!);
+      const ended = endSessions(this.#map, judge);
+      if (ended > 0) this.#log.info({ ended }, "sessions of removed backends ended");
+      for (const one of this.#pending) one.looks--;
+      this.#pending = this.#pending.filter(({ looks }) => looks > 0);
     } catch (error) {
-      this.log.error({ err: error }, "sessions of removed backends could not be looked through");
+      this.#log.error({ err: error }, "sessions of removed backends could not be looked through");
     }
-    const took = this.clock.now() - start;
+    const took = this.#clock.now() - start;
     const pause = Math.min(pauseMs.most, Math.max(pauseMs.least, 5 * took));
-    this.timer = this.pending.length === 0
+    this.#timer = this.#pending.length === 0
       ? undefined
-      : this.clock.setTimeout(() => this.look(), pause);
+      : this.#clock.setTimeout(() => this.#look(), pause);
   }
 }
 

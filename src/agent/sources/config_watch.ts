@@ -25,57 +25,59 @@ export interface ConfigWatchOptions {
 const againMs = 1000;
 
 export class ConfigWatch {
-  private readonly watch: DirectoryWatch;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private told: string | undefined;
-  private waiting = "";
+  readonly #watch: DirectoryWatch;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #told: string | undefined;
+  #waiting = "";
+  readonly #options: ConfigWatchOptions;
 
-  constructor(private readonly options: ConfigWatchOptions) {
+  constructor(options: ConfigWatchOptions) {
+    this.#options = options;
     const { file, times } = options;
     const name = basename(file);
-    this.watch = new DirectoryWatch(dirname(file), {
-      files: (names) => names.includes(name) && this.look(),
-      scan: () => this.look(),
+    this.#watch = new DirectoryWatch(dirname(file), {
+      files: (names) => names.includes(name) && this.#look(),
+      scan: () => this.#look(),
     }, { rescanMs: 60_000, settleMs: 500, removeMs: 500, ...times });
   }
 
   start() {
-    this.watch.start();
-    this.look();
+    this.#watch.start();
+    this.#look();
   }
 
   stop() {
-    clearTimeout(this.timer);
-    this.watch.close();
+    clearTimeout(this.#timer);
+    this.#watch.close();
   }
 
-  private look(last = false) {
-    const { log, load, config } = this.options;
+  #look(last = false) {
+    const { log, load, config } = this.#options;
     let loaded: AgentConfig;
     try {
       loaded = load();
     } catch (error) {
       const { message } = error as Error;
-      if (message === this.told) return;
-      if (!last) this.timer ??= setTimeout(() => this.look(true), againMs);
+      if (message === this.#told) return;
+      if (!last) this.#timer ??= setTimeout(() => this.#look(true), againMs);
       else {
-        this.timer = undefined;
-        this.told = message;
+        this.#timer = undefined;
+        this.#told = message;
         log.warn({ event: "BadConfig" }, `${message}; all settings stay as they are`);
       }
       return;
     }
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (this.told !== undefined) {
-      log.info({ event: "ConfigGood" }, `${this.options.file} is in order again`);
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#told !== undefined) {
+      log.info({ event: "ConfigGood" }, `${this.#options.file} is in order again`);
     }
-    this.told = undefined;
-    this.compare(config, loaded);
+    this.#told = undefined;
+    this.#compare(config, loaded);
   }
 
-  private compare(config: AgentConfig, loaded: AgentConfig) {
-    const { log, changed } = this.options;
+  #compare(config: AgentConfig, loaded: AgentConfig) {
+    const { log, changed } = this.#options;
     const differing = settings.filter(({ key }) => text(config, key) !== text(loaded, key));
     const now = differing.filter(({ live }) => live).map(({ key }) => key);
     const waiting = differing.filter(({ live }) => !live).map(({ key }) => key).join(", ");
@@ -87,13 +89,13 @@ export class ConfigWatch {
       );
       changed(now);
     }
-    if (waiting !== this.waiting && waiting !== "") {
+    if (waiting !== this.#waiting && waiting !== "") {
       log.warn(
         { event: "RestartNeeded" },
-        `${waiting} changed in ${this.options.file}: takes effect when the agent is started again`,
+        `${waiting} changed in ${this.#options.file}: takes effect when the agent is started again`,
       );
     }
-    this.waiting = waiting;
+    this.#waiting = waiting;
   }
 }
 

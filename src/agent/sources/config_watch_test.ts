@@ -7,7 +7,7 @@ import type { Log } from "../log.ts";
 class Mounted implements Disposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "pcnk-t-cm-" });
   readonly file = `${this.folder}/config.yaml`;
-  private count = 0;
+  #count = 0;
 
   constructor(content: string) {
     this.write(content);
@@ -15,7 +15,7 @@ class Mounted implements Disposable {
   }
 
   write(content: string) {
-    const version = `..v${++this.count}`;
+    const version = `..v${++this.#count}`;
     Deno.mkdirSync(`${this.folder}/${version}`);
     Deno.writeTextFileSync(`${this.folder}/${version}/config.yaml`, content);
     Deno.symlinkSync(version, `${this.folder}/..data_tmp`);

@@ -23,80 +23,84 @@ const stateFile = "node-settings.json";
 const startMs = 2000;
 
 export class NodeSettings implements ObjectHandler {
-  private readonly overlay: NodeOverlay;
-  private readonly etcd: EtcdSettings | undefined;
+  readonly #overlay: NodeOverlay;
+  readonly #etcd: EtcdSettings | undefined;
+  readonly #config: Settings;
+  readonly #log: Log;
 
   constructor(
-    private readonly config: Settings,
+    config: Settings,
     followers: readonly ObjectHandler[],
-    private readonly log: Log,
+    log: Log,
     times: Partial<EtcdTimes> = {},
   ) {
+    this.#config = config;
+    this.#log = log;
     const { etcd_url, etcd = {}, stateDir } = config;
-    this.overlay = new NodeOverlay({
+    this.#overlay = new NodeOverlay({
       changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
-      problem: (node, where, reason) => this.problem(node, where, reason),
+      problem: (node, where, reason) => this.#problem(node, where, reason),
       ...(etcd_url === undefined ? {} : { remembered: recall(stateDir, etcd_url, log) }),
     });
     if (etcd_url === undefined) return;
-    this.etcd = new EtcdSettings(new EtcdClient({ endpoints: etcd_url, ...etcd }, times), {
-      replace: (all) => this.keep(this.overlay.storeAll(all)),
-      set: (node, name, value) => this.keep(this.overlay.store(node, name, value)),
-      trouble: (reason) => this.trouble(reason),
+    this.#etcd = new EtcdSettings(new EtcdClient({ endpoints: etcd_url, ...etcd }, times), {
+      replace: (all) => this.#keep(this.#overlay.storeAll(all)),
+      set: (node, name, value) => this.#keep(this.#overlay.store(node, name, value)),
+      trouble: (reason) => this.#trouble(reason),
     });
   }
 
   changes(changes: readonly Change[]) {
-    this.overlay.changes(changes);
+    this.#overlay.changes(changes);
   }
 
   /** Before the source starts, so that nodes are right from the first moment. */
   async start() {
-    if (this.etcd === undefined) return;
-    this.log.info({ etcd: this.config.etcd_url }, "following per-node settings in etcd");
-    await this.etcd.start(startMs);
+    if (this.#etcd === undefined) return;
+    this.#log.info({ etcd: this.#config.etcd_url }, "following per-node settings in etcd");
+    await this.#etcd.start(startMs);
   }
 
   async stop() {
-    await this.etcd?.stop();
+    await this.#etcd?.stop();
   }
 
   /** For health: etcd is away. */
   get failing(): { reason: string; sinceMs: number } | undefined {
-    return this.etcd?.trouble;
+    return this.#etcd?.trouble;
   }
 
   /** How following etcd goes; undefined: it is not asked. */
   get watch(): WatchState | undefined {
-    return this.etcd?.state;
+    return this.#etcd?.state;
   }
 
-  private keep(changed: boolean) {
+  #keep(changed: boolean) {
     if (!changed) return;
-    const { stateDir, etcd_url } = this.config;
-    const nodes = Object.fromEntries(this.overlay.storedValues);
+    const { stateDir, etcd_url } = this.#config;
+    const nodes = Object.fromEntries(this.#overlay.storedValues);
     try {
       writeStateFile(stateDir, stateFile, { etcd_url, nodes });
     } catch (error) {
-      this.log.warn({ err: error }, `${join(stateDir, stateFile)} cannot be written`);
+      this.#log.warn({ err: error }, `${join(stateDir, stateFile)} cannot be written`);
     }
   }
 
   /** An Event for this node's own settings; for others' their own agents make one. */
-  private problem(node: string, where: string, reason: string | undefined) {
-    const own = node === this.config.nodeName
+  #problem(node: string, where: string, reason: string | undefined) {
+    const own = node === this.#config.nodeName
       ? { event: reason === undefined ? "SettingGood" : "BadSetting" }
       : {};
     const fields = { ...own, object: `Node ${node}` };
-    if (reason === undefined) this.log.info(fields, `${where} is in order again`);
-    else this.log.warn(fields, `${where}: ${reason}`);
+    if (reason === undefined) this.#log.info(fields, `${where} is in order again`);
+    else this.#log.warn(fields, `${where}: ${reason}`);
   }
 
-  private trouble(reason: string | undefined) {
-    if (reason === undefined) return this.log.info({ event: "EtcdBack" }, "etcd answers again");
-    const known = this.overlay.storedValues.size > 0;
+  #trouble(reason: string | undefined) {
+    if (reason === undefined) return this.#log.info({ event: "EtcdBack" }, "etcd answers again");
+    const known = this.#overlay.storedValues.size > 0;
     const stays = known ? "what it said last stays in effect" : "annotations count meanwhile";
-    this.log.warn({ event: "EtcdAway" }, `${reason}; ${stays}`);
+    this.#log.warn({ event: "EtcdAway" }, `${reason}; ${stays}`);
   }
 }
 
