@@ -6,6 +6,7 @@
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { placePrograms } from "../src/bpf/places.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import type { Attachment } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CODE } from "./errors.ts";
@@ -15,7 +16,7 @@ import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
 import { type Ground, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
-import { type Attachment, State } from "./state.ts";
+import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
 /** The steps of ADD in their order. */

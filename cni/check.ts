@@ -1,12 +1,13 @@
 /** CHECK: is what ADD set up still there? Everything that is not is told at once. */
 import { isInPlace, placePrograms } from "../src/bpf/places.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import type { Attachment, PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
 import { openInstalled } from "./installed.ts";
-import { needPrevResult, type PodAddress, podAddresses } from "./result.ts";
-import { type Attachment, State } from "./state.ts";
+import { needPrevResult, podAddresses } from "./result.ts";
+import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
 /** @throws {CniError} as ADD; code 100 naming what is not right */

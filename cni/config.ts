@@ -3,9 +3,10 @@
  *
  * A key that nobody knows is an error: a slip of the pen in `stateDir` must not lead to a second state.
  */
-import type { AttachmentId } from "./env.ts";
+import type { AttachmentId } from "../src/node/attachments.ts";
+import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE, show } from "./errors.ts";
-import { isObject, type JsonObject, objects, optionalText, parseJson, wrong } from "./json.ts";
+import { objects, optionalText, parseJson, wrong } from "./json.ts";
 
 /** Newest last. 0.2.0 and older have another result format and no chaining. */
 export const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;

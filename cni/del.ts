@@ -1,11 +1,12 @@
 /** DEL: takes a pod out. It succeeds whatever is gone already: namespace, veth, prevResult, record, pins. */
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import type { PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
 import { type Ground, release, releasePrograms } from "./release.ts";
-import { nodeInterfaces, type PodAddress, podAddresses } from "./result.ts";
+import { nodeInterfaces, podAddresses } from "./result.ts";
 import { State, type Stored } from "./state.ts";
 import { findVeth } from "./veth.ts";
 

@@ -3,16 +3,15 @@
  *
  * They come from outside and end up in paths, so each is held against the spec's grammar before anything else happens.
  */
+import {
+  type AttachmentId,
+  containerIdFault,
+  interfaceNameFault,
+} from "../src/node/attachments.ts";
 import { CniError, CODE, show } from "./errors.ts";
 
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
 export type Verb = typeof VERBS[number];
-
-/** A CNI attachment: the pair that names everything pcnk keeps of it. */
-export interface AttachmentId {
-  containerID: string;
-  ifname: string;
-}
 
 /** What ADD, CHECK and DEL are about. */
 export interface Container extends AttachmentId {
@@ -24,9 +23,6 @@ export interface Container extends AttachmentId {
 
 /** Reads a variable; undefined when it is not set. */
 export type Environment = (name: string) => string | undefined;
-
-/** Leaves room for `@`, an interface and a suffix in a file name, which has 255 bytes. */
-const LONGEST_ID = 200;
 
 /** @throws {CniError} code 4 when CNI_COMMAND is none of the verbs */
 export function readVerb(env: Environment): Verb {
@@ -68,26 +64,6 @@ export function readContainer(env: Environment, verb: "ADD" | "CHECK" | "DEL"): 
     );
   }
   return { containerID, ifname, netns, pod };
-}
-
-/**
- * What is wrong with a container ID: SPEC, section 2 "must start with an alphanumeric character, optionally followed by any
- * combination of alphanumerics, underscore, dot, hyphen". Its length is bounded, because it names a file.
- */
-export function containerIdFault(value: string): string | undefined {
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(value)) {
-    return "it must start with a letter or digit and have only letters, digits, '_', '.' and '-'";
-  }
-  return value.length > LONGEST_ID ? `it is longer than ${LONGEST_ID}` : undefined;
-}
-
-/** What is wrong with an interface name: libcni's ValidateInterfaceName, as the kernel's dev_valid_name(). */
-export function interfaceNameFault(value: string): string | undefined {
-  // deno-lint-ignore no-control-regex -- control characters are what is looked for
-  const hostile = /[\s/:\x00-\x1f\x7f-\xa0]/.test(value);
-  const length = new TextEncoder().encode(value).length;
-  if (value !== "." && value !== ".." && length >= 1 && length <= 15 && !hostile) return undefined;
-  return "it must be 1 to 15 bytes without '/', ':' or white space, and neither '.' nor '..'";
 }
 
 function netnsFault(value: string): string | undefined {

@@ -1,5 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
-import { containerIdFault, interfaceNameFault, readContainer, readVerb } from "./env.ts";
+import { containerIdFault, interfaceNameFault } from "../src/node/attachments.ts";
+import { readContainer, readVerb } from "./env.ts";
 
 const good = { CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/x", CNI_IFNAME: "eth0" };
 

@@ -5,13 +5,13 @@
  */
 import { listAttachments, removeStaleLinks } from "../src/bpf/attach.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import type { Attachment, AttachmentId } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
-import type { AttachmentId } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
 import { type Ground, owns, release, releasePrograms } from "./release.ts";
-import { type Attachment, State, type Stored } from "./state.ts";
+import { State, type Stored } from "./state.ts";
 
 /**
  * @throws {CniError} code 7 without the list of valid attachments: reaping everything is nothing to guess; code 101 when

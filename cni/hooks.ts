@@ -3,8 +3,7 @@ import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/at
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import type { PlacedProgram } from "../src/bpf/places.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
-import { readIfThere } from "./files.ts";
-import { isObject } from "./json.ts";
+import { parseObject, readIfThere } from "../src/node/files.ts";
 
 /**
  * Puts a program on its hook, unless it is there. Where nothing says otherwise it is a clsact filter: a TCX link would let a
@@ -28,8 +27,7 @@ export function putInPlace(
 export function attachMode(stateDir: string): AttachMode {
   try {
     const text = readIfThere(`${stateDir}/datapath.json`);
-    const value: unknown = text === undefined ? undefined : JSON.parse(text);
-    const mode = isObject(value) ? value["attach"] : undefined;
+    const mode = text === undefined ? undefined : parseObject(text)?.attach;
     return mode === "tcx" || mode === "clsact" ? mode : "auto";
   } catch {
     return "auto";

@@ -1,7 +1,6 @@
 /** Reading JSON without losing anything, and looking into it with errors that name the place. */
+import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE, show } from "./errors.ts";
-
-export type JsonObject = Record<string, unknown>;
 
 type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown;
 const parse = JSON.parse as (text: string, reviver?: Reviver) => unknown;
@@ -43,11 +42,6 @@ export function stringifyJson(value: unknown): string {
     if (!(error instanceof RangeError)) throw error;
     throw new CniError(CODE.DECODE_FAILURE, "the network configuration is nested too deeply");
   }
-}
-
-/** Whether it is a JSON object, and neither null nor an array. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The error for a bad value; `where` names the key, e.g. `prevResult.ips[0].address`. */

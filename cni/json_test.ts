@@ -1,6 +1,7 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import type { CniError } from "./errors.ts";
-import { isObject, objects, optionalText, parseJson, stringifyJson } from "./json.ts";
+import { isObject } from "../src/node/files.ts";
+import { objects, optionalText, parseJson, stringifyJson } from "./json.ts";
 
 Deno.test("parseJson() and stringifyJson() keep every number as it came", () => {
   for (

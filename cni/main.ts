@@ -8,6 +8,7 @@
 import { AttachError } from "../src/bpf/attach.ts";
 import { type CniCall, pushCall } from "../src/bpf/cni_calls.ts";
 import { SyscallError } from "../src/linux/libc.ts";
+import type { JsonObject } from "../src/node/files.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import {
@@ -22,7 +23,6 @@ import { del } from "./del.ts";
 import { type Container, type Environment, readContainer, readVerb, type Verb } from "./env.ts";
 import { CniError, CODE, errorResult } from "./errors.ts";
 import { gc } from "./gc.ts";
-import type { JsonObject } from "./json.ts";
 import { Log } from "./log.ts";
 import { status } from "./status.ts";
 

@@ -1,8 +1,8 @@
 /** Gives back what an attachment holds in the kernel. What is gone, or somebody else's by now, is left alone. */
 import { detach } from "../src/bpf/attach.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
+import type { Attachment } from "../src/node/attachments.ts";
 import type { Endpoints } from "./installed.ts";
-import type { Attachment } from "./state.ts";
 
 /** Where programs and entries are. */
 export interface Ground {

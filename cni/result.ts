@@ -3,17 +3,10 @@
  * CNI SPEC 1.1, section 5, "Success". There are two shapes: before 1.0.0 every address told its version, now none does.
  */
 import { type CniVersion, type Config, readVersion } from "./config.ts";
-import type { AttachmentId } from "./env.ts";
+import type { AttachmentId, PodAddress } from "../src/node/attachments.ts";
+import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE } from "./errors.ts";
-import { isObject, type JsonObject, objects, optionalText, wrong } from "./json.ts";
-
-/** An IPv4 address of the container's interface. */
-export interface PodAddress {
-  /** Dotted, without the prefix length. */
-  address: string;
-  /** Dotted; 0.0.0.0 when the plugin named none. */
-  gateway: string;
-}
+import { objects, optionalText, wrong } from "./json.ts";
 
 /** @throws {CniError} code 7 when there is none: pcnk is a chained plugin */
 export function needPrevResult({ prevResult }: Config): JsonObject {

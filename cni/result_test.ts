@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { readConfig, VERSIONS } from "./config.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "../src/node/files.ts";
 import { needPrevResult, nodeInterfaces, ownResult, podAddresses } from "./result.ts";
 
 const eth0 = { containerID: "c1", ifname: "eth0" };

@@ -1,42 +1,27 @@
 /**
- * Attachments on disk: `<stateDir>/attachments/<containerID>@<ifname>.json`, one file an attachment. They tell DEL and
- * GC what an ADD made, when the namespace and the runtime's own memory of it are gone.
+ * The attachment records (src/node/attachments.ts) as the verbs use them: under a lock, for root only.
  *
  * A record is written before anything it tells of, and removed after: whatever moment a process is killed at, what it
  * left in the kernel has a record. Files appear whole (written beside, synced, renamed, the folder synced).
  */
-import { type AttachmentId, containerIdFault, interfaceNameFault } from "./env.ts";
+import {
+  type Attachment,
+  type AttachmentId,
+  attachmentPath,
+  attachmentsDir,
+  encodeAttachment,
+  listAttachmentIds,
+  openLock,
+  readAttachment,
+} from "../src/node/attachments.ts";
+import { removeFile, replaceFile } from "../src/node/files.ts";
 import { CniError, CODE } from "./errors.ts";
-import { readIfThere } from "./files.ts";
-import { isObject } from "./json.ts";
-import type { PodAddress } from "./result.ts";
 
-/** What an ADD installed, or was about to. */
-export interface Attachment extends AttachmentId {
-  /** Name of the network: GC speaks of one network only. */
-  network: string;
-  /** Path of the pod's namespace at the time. */
-  netns: string;
-  /** `namespace/name` of the pod, if known; for people only. */
-  pod?: string;
-  /** Host end of the veth pair. */
-  hostIfindex: number;
-  /** Its name: an index alone is given out again after the node started anew. */
-  hostIfname: string;
-  /** MAC address of the pod's interface. */
-  mac: string;
-  addresses: PodAddress[];
-}
-
-/** A file of the directory: a record, or one that is damaged. */
+/** A record, or the file of one that is damaged. */
 export interface Stored {
   id: AttachmentId;
-  attachment?: Attachment;
+  attachment: Attachment | undefined;
 }
-
-const SUFFIX = ".json";
-/** Begins the name of a file that is not whole yet. */
-const FRESH = ".";
 
 /**
  * The state directory, locked from `open` to `close`. All verbs exclude each other: an address may go from one pod to the
@@ -44,10 +29,8 @@ const FRESH = ".";
  */
 export class State {
   readonly #lock: Deno.FsFile;
-  readonly #dir: string;
 
   private constructor(readonly stateDir: string, lock: Deno.FsFile) {
-    this.#dir = `${stateDir}/attachments`;
     this.#lock = lock;
   }
 
@@ -57,7 +40,7 @@ export class State {
    */
   static open(stateDir: string): State {
     try {
-      Deno.mkdirSync(`${stateDir}/attachments`, { recursive: true, mode: 0o700 });
+      Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
     } catch (error) {
       throw failure(`cannot use the state directory ${stateDir}`, error);
     }
@@ -70,7 +53,7 @@ export class State {
    */
   static openIfThere(stateDir: string): State | undefined {
     try {
-      Deno.lstatSync(`${stateDir}/attachments`);
+      Deno.lstatSync(attachmentsDir(stateDir));
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return undefined;
       throw failure(`cannot use the state directory ${stateDir}`, error);
@@ -82,9 +65,8 @@ export class State {
     let lock: Deno.FsFile | undefined;
     try {
       checkOwner(stateDir);
-      checkOwner(`${stateDir}/attachments`);
-      const options = { read: true, write: true, create: true, mode: 0o600 };
-      lock = Deno.openSync(`${stateDir}/lock`, options);
+      checkOwner(attachmentsDir(stateDir));
+      lock = openLock(stateDir);
       lock.lockSync(true);
       return new State(stateDir, lock);
     } catch (error) {
@@ -102,59 +84,35 @@ export class State {
 
   /** The record of an attachment; undefined when there is none or it is damaged. */
   read(id: AttachmentId): Attachment | undefined {
-    try {
-      const text = readIfThere(this.#path(id));
-      return text === undefined ? undefined : decode(text, id);
-    } catch (error) {
-      throw failure(`cannot read ${this.#path(id)}`, error);
-    }
+    return this.#attempt("read", id, () => readAttachment(this.stateDir, id));
   }
 
   /** Writes a record; it is on disk when this returns. @throws {CniError} code 5 */
   write(attachment: Attachment): void {
-    const path = this.#path(attachment);
-    const fresh = `${this.#dir}/${FRESH}${fileName(attachment)}`;
-    try {
-      writeDurably(fresh, new TextEncoder().encode(JSON.stringify(attachment) + "\n"));
-      Deno.renameSync(fresh, path);
-      this.#sync();
-    } catch (error) {
-      throw failure(`cannot write ${path}`, error);
-    }
+    const path = attachmentPath(this.stateDir, attachment);
+    this.#attempt("write", attachment, () => replaceFile(path, encodeAttachment(attachment)));
   }
 
   /** Removes a record; false when there was none. @throws {CniError} code 5 */
   remove(id: AttachmentId): boolean {
-    try {
-      Deno.removeSync(this.#path(id));
-      this.#sync();
-      return true;
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return false;
-      throw failure(`cannot remove ${this.#path(id)}`, error);
-    }
+    return this.#attempt("remove", id, () => removeFile(attachmentPath(this.stateDir, id)));
   }
 
   /** Every record, damaged ones too. Remains of interrupted writes are removed. */
   list(): Stored[] {
-    const found: Stored[] = [];
-    for (const { name } of Array.from(Deno.readDirSync(this.#dir))) {
-      if (name.startsWith(FRESH)) Deno.removeSync(`${this.#dir}/${name}`);
-      const id = parseFileName(name);
-      if (!id) continue;
-      const attachment = this.read(id);
-      found.push(attachment ? { id, attachment } : { id });
+    const dir = attachmentsDir(this.stateDir);
+    for (const { name } of Array.from(Deno.readDirSync(dir))) {
+      if (name.startsWith(".")) Deno.removeSync(`${dir}/${name}`);
     }
-    return found;
+    return listAttachmentIds(this.stateDir).map((id) => ({ id, attachment: this.read(id) }));
   }
 
-  #path(id: AttachmentId): string {
-    return `${this.#dir}/${fileName(id)}`;
-  }
-
-  #sync(): void {
-    using dir = Deno.openSync(this.#dir, { read: true });
-    dir.syncSync();
+  #attempt<T>(verb: string, id: AttachmentId, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw failure(`cannot ${verb} ${attachmentPath(this.stateDir, id)}`, error);
+    }
   }
 }
 
@@ -163,44 +121,6 @@ function checkOwner(path: string): void {
   if (!isDirectory) throw new Error(`${path} is not a directory`);
   if (uid !== Deno.uid()) throw new Error(`${path} belongs to another user`);
   if ((mode ?? 0) & 0o022) throw new Error(`others may write to ${path}`);
-}
-
-function writeDurably(path: string, bytes: Uint8Array): void {
-  using file = Deno.openSync(path, { write: true, create: true, truncate: true, mode: 0o600 });
-  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-  file.syncSync();
-}
-
-function fileName({ containerID, ifname }: AttachmentId): string {
-  return `${containerID}@${ifname}${SUFFIX}`;
-}
-
-/** A container ID has no `@`, so the first one ends it. */
-function parseFileName(name: string): AttachmentId | undefined {
-  const at = name.indexOf("@");
-  if (at < 0 || !name.endsWith(SUFFIX)) return undefined;
-  const id = { containerID: name.slice(0, at), ifname: name.slice(at + 1, -SUFFIX.length) };
-  const fault = containerIdFault(id.containerID) ?? interfaceNameFault(id.ifname);
-  return fault === undefined ? id : undefined;
-}
-
-/** A record is only believed when it is whole and its own. */
-function decode(text: string, id: AttachmentId): Attachment | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (!isObject(value)) return undefined;
-  const { containerID, ifname, network, netns, hostIfindex, hostIfname, mac, addresses } = value;
-  const own = containerID === id.containerID && ifname === id.ifname;
-  const texts = [network, netns, hostIfname, mac].every((text) => typeof text === "string");
-  const whole = own && texts && Number.isInteger(hostIfindex) && Array.isArray(addresses) &&
-    addresses.every((one) =>
-      isObject(one) && typeof one.address === "string" && typeof one.gateway === "string"
-    );
-  return whole ? value as unknown as Attachment : undefined;
 }
 
 function failure(message: string, error: unknown): CniError {

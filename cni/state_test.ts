@@ -1,6 +1,7 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import "../tests/support/libraries.ts";
-import { type Attachment, State } from "./state.ts";
+import type { Attachment } from "../src/node/attachments.ts";
+import { State } from "./state.ts";
 
 const attachment: Attachment = {
   containerID: "c1",

@@ -5,13 +5,15 @@
  * attachments whose data plane is not what it was.
  */
 import { dataPlaneReady } from "../src/bpf/pins.ts";
+import { listAttachmentIds } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import { CniError, CODE } from "./errors.ts";
 import { openInstalled } from "./installed.ts";
 
 /** @throws {CniError} code 50 or 51 when no data plane is installed, one of another version, or a part of one */
 export function status({ bpffs, stateDir }: Config): void {
-  const code = hasPods(stateDir) ? CODE.LIMITED_CONNECTIVITY : CODE.NOT_AVAILABLE;
+  const hasPods = listAttachmentIds(stateDir).length > 0;
+  const code = hasPods ? CODE.LIMITED_CONNECTIVITY : CODE.NOT_AVAILABLE;
   openInstalled(bpffs, code).close();
   if (dataPlaneReady(bpffs)) return;
   throw new CniError(
@@ -19,16 +21,4 @@ export function status({ bpffs, stateDir }: Config): void {
     `pcnk's data plane at ${bpffs} is not whole`,
     "an agent that starts on this node repairs it",
   );
-}
-
-/** Whether any pod is on record. A look without the lock: what comes or goes meanwhile does not matter. */
-function hasPods(stateDir: string): boolean {
-  try {
-    for (const { name } of Deno.readDirSync(`${stateDir}/attachments`)) {
-      if (name.endsWith(".json") && !name.startsWith(".")) return true;
-    }
-  } catch {
-    // No directory, no pods.
-  }
-  return false;
 }

@@ -1,7 +1,7 @@
 /** Keeps agents away while a node is being cleaned up: ends the one that runs, and holds the lock that another would want. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { LockedError, lockFile } from "../src/agent/lock.ts";
+import { LockedError, lockFile } from "../src/node/lock.ts";
 import { InstallError } from "./problems.ts";
 
 /** Milliseconds that an agent has for its end, and between looks. */

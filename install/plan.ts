@@ -5,7 +5,7 @@
 import { Builder, parent } from "./builder.ts";
 import { cleanSteps } from "./clean.ts";
 import { configText } from "./config_file.ts";
-import { PLUGIN_FOLDERS } from "./conflist.ts";
+import { PLUGIN_FOLDERS } from "../src/node/conflist.ts";
 import { parseConfig, type Values } from "../src/config/load.ts";
 import { foreignNetworks } from "./foreign.ts";
 import { hashText, type Machine } from "./machine.ts";

@@ -1,5 +1,5 @@
 /** The reference CNI plugins that pcnk's conflist needs, and `loopback`, which runtimes call by themselves. */
-import { REFERENCE_PLUGINS } from "./conflist.ts";
+import { REFERENCE_PLUGINS } from "../src/node/conflist.ts";
 
 /** Names of all plugins that must be where the runtime looks for them. */
 export const SHIPPED_PLUGINS = [...REFERENCE_PLUGINS, "loopback"] as const;

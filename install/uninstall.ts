@@ -7,14 +7,14 @@
 import { releasePorts, reservedByPcnk } from "../src/agent/network/reserved_ports.ts";
 import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
 import { removeVpcRoute, vpcRoute } from "../src/agent/network/vpc.ts";
-import { isStateFile } from "../src/agent/state_files.ts";
-import { readRecords } from "../src/agent/devices/attachments.ts";
+import { isStateFile } from "../src/node/state_files.ts";
 import { detach } from "../src/bpf/attach.ts";
 import { detachCgroup } from "../src/bpf/cgroup.ts";
 import { removePin } from "../src/bpf/pins.ts";
 import { Routing } from "../src/agent/routing/routing.ts";
 import { umount } from "../src/linux/mount.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import { listAttachmentIds } from "../src/node/attachments.ts";
 import type { Step as RoutingStep } from "../src/routing/steps.ts";
 import { holdOffAgent } from "./agent_lock.ts";
 import { carryOut } from "./apply.ts";
@@ -51,7 +51,7 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
   if (live && Deno.uid() !== 0) {
     throw new InstallError("it takes devices and files away: run it as root");
   }
-  const pods = live ? readRecords(options.stateDir).length : 0;
+  const pods = live ? listAttachmentIds(options.stateDir).length : 0;
   const before = planRemoval(options);
   if (dryRun) return tell(before, pods, say);
   const failures: string[] = [];

@@ -22,7 +22,7 @@ import { RtNetlink } from "../linux/rtnetlink.ts";
 import { ApiReporter } from "./node/api_reporter.ts";
 import { chooseSource } from "./sources/object_source.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
-import { LockedError, lockFile } from "./lock.ts";
+import { LockedError, lockFile } from "../node/lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { mapCapacities } from "./maps/sizes.ts";
 import { Memory } from "./memory.ts";
@@ -30,7 +30,7 @@ import type { Network } from "./network/network.ts";
 import type { PageMaker } from "./http/page.ts";
 import { Parts } from "./parts.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
-import { removeStateFile, writeStateFile } from "./state_files.ts";
+import { removeStateFile, writeStateFile } from "../node/state_files.ts";
 import { checkUplinks } from "./network/uplinks.ts";
 
 export interface AgentOptions {

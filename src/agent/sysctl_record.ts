@@ -3,7 +3,7 @@
  * Like the parameters themselves the file does not outlive a reboot (with the default state directory).
  */
 import { join } from "node:path";
-import { writeStateFile } from "./state_files.ts";
+import { writeStateFile } from "../node/state_files.ts";
 
 /** A parameter's value before the first change, and after the last one. */
 export interface SysctlChange {

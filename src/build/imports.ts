@@ -9,18 +9,20 @@ import { dirname, join, normalize } from "node:path";
 /** A part of the tree, and what it may import beside itself. `*`: everything but tests. */
 export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["cni", "src/cli"],
-  cni: ["src/bpf", "src/linux"],
+  cni: ["src/bpf", "src/linux", "src/node"],
   install: ["*"],
   "src/cli": ["*"],
   "src/lab": ["*"],
-  "src/view": ["src/bpf", "src/linux", "src/model", "src/routing", "src/services"],
-  "src/ui": ["src/agent", "src/bpf", "src/linux", "src/view"],
+  "src/view": [
+    ...["src/bpf", "src/linux", "src/model", "src/node", "src/routing", "src/services"],
+  ],
+  "src/ui": ["src/bpf", "src/linux", "src/node", "src/view"],
   "src/build": ["src/measure"], // the pictures in docs/ share the plots' SVG
   "src/measure": [
     ...["src/agent", "src/bpf", "src/lab", "src/linux", "src/model", "src/services"],
   ],
   "src/agent": [
-    ...["install", "src/bpf", "src/cluster", "src/config", "src/linux", "src/model"],
+    ...["src/bpf", "src/cluster", "src/config", "src/linux", "src/model", "src/node"],
     ...["src/routing", "src/services", "src/vpc"],
   ],
   // What I/O they do is not with this kernel: files, the Kubernetes API, etcd, a cloud.
@@ -32,6 +34,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "src/routing": ["src/model"],
   "src/model": [],
   "src/bpf": ["src/linux"],
+  // A node's files, for plugin, agent, installer and the inspecting commands alike.
+  "src/node": ["src/linux"],
   "src/linux": [],
   // Addresses: imports nothing, and every part may import it.
   "src/net": [],

@@ -154,7 +154,7 @@ function names(call: Call, kind: string): Candidate[] {
 }
 
 function podNames(call: Call): Candidate[] {
-  const named = reading(call, (node) => [...node.pods.values()].map(({ pod }) => plain(pod)));
+  const named = reading(call, (node) => [...node.pods.values()].map(({ pod }) => plain(pod ?? "")));
   return named.filter(({ value }) => value !== "");
 }
 

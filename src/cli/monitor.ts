@@ -1,7 +1,7 @@
 /** `pcnk monitor`: what becomes of packets, as it happens. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { join } from "node:path";
-import { LockedError, lockFile } from "../agent/lock.ts";
+import { LockedError, lockFile } from "../node/lock.ts";
 import { giveWay } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
 import { parseIpv4 } from "../model/ipv4.ts";

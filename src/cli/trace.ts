@@ -117,7 +117,7 @@ function sourceOf(node: NodeReader, text: string): string {
   if (parseIpv4(text) !== undefined) return checkAddress(node, text);
   const wanted = text.includes("/") ? text : `default/${text}`;
   for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
-  const names = [...node.pods.values()].map(({ pod }) => pod);
+  const names = [...node.pods.values()].map(({ pod }) => pod ?? "");
   throw new UsageError(
     `there is no pod ${wanted} on this node (${meantOr("pcnk get endpoints", wanted, names)})`,
   );

@@ -1,6 +1,6 @@
 /** What a lab needs of the machine, asked before anything is made. */
 import { existsSync } from "node:fs";
-import { PLUGIN_FOLDERS, REFERENCE_PLUGINS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS, REFERENCE_PLUGINS } from "../node/conflist.ts";
 import { namespacesOf } from "./leftovers.ts";
 import { LabExistsError, nameOption } from "./state.ts";
 

@@ -1,5 +1,5 @@
 /** `lab up`: from nothing to a lab whose services answer. */
-import { conflist } from "../../install/conflist.ts";
+import { conflist } from "../node/conflist.ts";
 import { prepareNode, startAgent } from "./agents.ts";
 import { downLab } from "./down.ts";
 import { installSelf, selfCommand } from "./executable.ts";

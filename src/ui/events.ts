@@ -1,6 +1,6 @@
 /** Packets as they happen, as Server-Sent Events (HTML, 9.2): `pcnk monitor` for a page. */
 import { join } from "node:path";
-import { LockedError, lockFile } from "../agent/lock.ts";
+import { LockedError, lockFile } from "../node/lock.ts";
 import { reasons } from "../bpf/reasons.ts";
 import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
 import { type NodePlace, NodeReader } from "../view/node.ts";

@@ -2,7 +2,6 @@
  * A node as the kernel shows it: pinned maps, devices, routes, and the records of CNI calls. Nothing here asks the agent, so
  * all of it works while none runs.
  */
-import { join } from "node:path";
 import { type Attachment, listAttachments } from "../bpf/attach.ts";
 import { type DataPlane, openDataPlane } from "../bpf/dataplane.ts";
 import { NAME_KIND } from "../bpf/layout.ts";
@@ -10,20 +9,13 @@ import { mapPin } from "../bpf/pins.ts";
 import { tryObjGet } from "../bpf/syscall.ts";
 import { closeFd } from "../linux/libc.ts";
 import { type Link, RtNetlink } from "../linux/rtnetlink.ts";
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { formatIpv4 } from "../model/ipv4.ts";
+import { type Attachment as Pod, readAttachments } from "../node/attachments.ts";
 
 /** Where a node has its things. */
 export interface NodePlace {
   bpffs: string;
   stateDir: string;
-}
-
-/** A pod as the record of its ADD knows it. */
-export interface PodRecord {
-  /** `namespace/name`; empty when the runtime did not tell. */
-  pod: string;
-  containerID: string;
-  netns: string;
 }
 
 /** Reads a node; what is asked for twice is read once. `close()` when done. */
@@ -32,7 +24,7 @@ export class NodeReader implements Disposable {
   readonly nl: RtNetlink;
   #names: { ports: Map<number, string>; nodes: Map<string, string> } | undefined;
   #links: Map<number, Link> | undefined;
-  #pods: Map<string, PodRecord> | undefined;
+  #pods: Map<string, Pod> | undefined;
   #attachments: (Attachment & { name: string })[] | undefined;
 
   /** @throws {NotInstalledError} when no data plane is installed there */
@@ -70,7 +62,7 @@ export class NodeReader implements Disposable {
   }
 
   /** Pods of this node by their address. */
-  get pods(): ReadonlyMap<string, PodRecord> {
+  get pods(): ReadonlyMap<string, Pod> {
     return this.#pods ??= readPods(this.place.stateDir);
   }
 
@@ -101,34 +93,7 @@ function readNames({ dataPlane, place }: NodeReader) {
   return { ports, nodes };
 }
 
-/** The records that cni/state.ts writes, as far as a person wants to see them; damaged ones are left out. */
-function readPods(stateDir: string): Map<string, PodRecord> {
-  const found = new Map<string, PodRecord>();
-  for (const name of namesIn(join(stateDir, "attachments"))) {
-    if (name.startsWith(".") || !name.endsWith(".json")) continue;
-    try {
-      const record = JSON.parse(Deno.readTextFileSync(join(stateDir, "attachments", name)));
-      const { containerID, netns, pod, addresses } = record;
-      for (const { address } of addresses) {
-        if (parseIpv4(address) === undefined) continue;
-        found.set(address, {
-          pod: String(pod ?? ""),
-          containerID: String(containerID),
-          netns: String(netns),
-        });
-      }
-    } catch {
-      // Removed meanwhile, or damaged: CNI's GC sees to it.
-    }
-  }
-  return found;
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return Array.from(Deno.readDirSync(directory), ({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
+function readPods(stateDir: string): Map<string, Pod> {
+  const pods = readAttachments(stateDir);
+  return new Map(pods.flatMap((pod) => pod.addresses.map(({ address }) => [address, pod])));
 }

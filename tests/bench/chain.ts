@@ -1,7 +1,7 @@
 /** A conflist run as a container runtime does, each plugin's process timed by load.c. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Conflist, PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { type Conflist, PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { timeProcess } from "./load.ts";
 import { pcnk } from "./subject.ts";
 

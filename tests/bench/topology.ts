@@ -2,7 +2,7 @@
  * One node with two pods, wired by the reference plugins: a bridge, a client, a server. What differs between the
  * variants that are compared is put on and taken off again (variants.ts); pods, bridge and processes stay the same.
  */
-import { conflist } from "../../install/conflist.ts";
+import { conflist } from "../../src/node/conflist.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { writeSysctl } from "../../src/linux/sysctl.ts";
 import { tuneForManyConnections } from "../../src/measure/tune.ts";

@@ -5,6 +5,7 @@ import { isAttached } from "../../src/bpf/attach.ts";
 import { SESSION_FLAG, SESSION_STATE } from "../../src/bpf/layout.ts";
 import type { Session, SessionKey } from "../../src/bpf/layout.ts";
 import type { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import { AgentPlace, serviceYaml } from "./support/agent.ts";
 
@@ -73,16 +74,8 @@ agentTest(
       dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, { ...endpoint, ifindex: host.index });
       dataPlane.maps.endpoints.set({ addr: "10.244.0.3" }, { ...endpoint, ifindex: 9999 });
     }
-    const records = join(place.stateDir, "attachments");
-    Deno.mkdirSync(records);
-    const record = {
-      containerID: "c1",
-      ifname: "eth0",
-      hostIfindex: host.index,
-      hostIfname: "veth1",
-    };
-    Deno.writeTextFileSync(join(records, "c1@eth0.json"), JSON.stringify(record));
-    Deno.writeTextFileSync(join(records, "c2@eth0.json"), "{half a rec");
+    writeAttachment(place.stateDir, { hostIfindex: host.index, hostIfname: "veth1" });
+    Deno.writeTextFileSync(join(place.stateDir, "attachments/c2@eth0.json"), "{half a rec");
     await first.end("SIGTERM");
     await place.start();
     assert.notEqual(modeOf(place, nl, "veth1", "ingress", "lbrp_from_pod"), undefined);

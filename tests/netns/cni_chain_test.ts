@@ -3,7 +3,7 @@
  * run a conflist. Debian 12's plugins speak CNI up to 1.0.0; pcnk alone is asked what came with 1.1.0.
  */
 import assert from "node:assert/strict";
-import { type Conflist, conflist, PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { type Conflist, conflist, PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { CniError, type CniResult, type ConflistCall, runConflist } from "../../src/lab/runtime.ts";
 import { deleteNetns } from "../../src/linux/netns.ts";

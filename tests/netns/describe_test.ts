@@ -1,6 +1,6 @@
 /** `pcnk describe service` in a lab: right, altered behind the agent's back, and Services that serve nobody. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";

@@ -15,6 +15,7 @@ import {
 } from "../../src/bpf/layout.ts";
 import { monotonicNow } from "../../src/linux/clock.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
+import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -37,7 +38,7 @@ function test(name: string, fn: (scene: Scene) => Promise<void>): void {
       const stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
       sandbox.defer(() => Deno.removeSync(stateDir, { recursive: true }));
       using plane = installDataPlane({ bpffs, nl: netns.nl, mapSizes: { sessions: 1024 } });
-      writePod(stateDir);
+      writeAttachment(stateDir, { pod: "default/web-1" });
       fill(plane);
       const command = (...args: string[]) =>
         new Deno.Command("ip", {
@@ -54,19 +55,6 @@ function test(name: string, fn: (scene: Scene) => Promise<void>): void {
       await fn({ plane, command, get });
     },
   });
-}
-
-/** The record of a pod, as CNI ADD writes it. */
-function writePod(stateDir: string): void {
-  Deno.mkdirSync(`${stateDir}/attachments`);
-  const record = {
-    containerID: "c1",
-    ifname: "eth0",
-    netns: "/run/netns/c1",
-    pod: "default/web-1",
-    addresses: [{ address: "10.1.0.2", gateway: "10.1.0.1" }],
-  };
-  Deno.writeTextFileSync(`${stateDir}/attachments/c1@eth0.json`, JSON.stringify(record));
 }
 
 /** Two Services, three backends on two nodes, a session of each kind. */

@@ -4,6 +4,7 @@ import type { SocketLb } from "../../src/bpf/hostlb.ts";
 import { AFFINITY_KIND, emptyNodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import { endStaleInPods } from "../../src/agent/services/pod_sockets.ts";
 import { packMaglev } from "../../src/services/maglev.ts";
+import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import {
   A,
@@ -484,11 +485,8 @@ test("Maglev: the table decides", async (node) => {
 test("socketLb all: endStaleInPods() ends sockets in pods' namespaces", async (node) => {
   const stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
   try {
-    Deno.mkdirSync(`${stateDir}/attachments`);
     const paths = ["/run/netns/pcnk-t-gone", node.pods.b.path];
-    paths.forEach((netns, i) =>
-      Deno.writeTextFileSync(`${stateDir}/attachments/c${i}@eth0.json`, JSON.stringify({ netns }))
-    );
+    paths.forEach((netns, i) => writeAttachment(stateDir, { containerID: `c${i}`, netns }));
     node.service("udp", VIP, 53, [ON_A]);
     const process = node.process({ netns: node.pods.b });
     const { socket } = await talk(process, "udp4", VIP, 53);

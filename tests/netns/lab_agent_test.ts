@@ -1,7 +1,7 @@
 /** The agent dies and comes back while traffic flows through a service: the data plane does not notice. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";

@@ -6,7 +6,7 @@ import { LabHandle } from "../../src/lab/lab.ts";
 import type { TestReport } from "../../src/lab/report.ts";
 import type { LabStatus } from "../../src/lab/status.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { file, root } from "../support/needs.ts";
 import { Listener, runPcnk, startPcnk } from "../support/pcnk.ts";
 

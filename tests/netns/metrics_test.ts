@@ -1,6 +1,6 @@
 /** What the agent tells Prometheus, on a node of a lab: figures follow the traffic, and the format is one that can be read. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";

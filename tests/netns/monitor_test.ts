@@ -1,6 +1,6 @@
 /** `pcnk monitor` in a lab: what it tells, what the kernel filters for it, and that nothing stays when it is killed. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";

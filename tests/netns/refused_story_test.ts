@@ -3,7 +3,7 @@
  * why: whichever command comes to mind first, it says so in words, or names the command that does.
  */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";

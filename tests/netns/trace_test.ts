@@ -1,6 +1,6 @@
 /** `pcnk trace` in a lab: it says what the node's programs do, also after the maps were altered behind the agent's back. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { type DataPlane, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";

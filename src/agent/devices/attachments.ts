@@ -2,19 +2,12 @@
  * What CNI calls have made on this node, looked after: programs that are missing from their devices are put back, and
  * endpoints of devices that are gone are dropped.
  */
-import { join } from "node:path";
 import { type AttachMode, attachPinned, removeStaleLinks } from "../../bpf/attach.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
 import { isInPlace, type PlacedProgram, placePrograms } from "../../bpf/places.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
+import { openLock, readAttachments } from "../../node/attachments.ts";
 import type { Log } from "../log.ts";
-
-/** The part of an attachment's record (cni/state.ts) that tells its device. */
-export interface DeviceRecord {
-  containerID: string;
-  hostIfindex: number;
-  hostIfname: string;
-}
 
 export interface AttachmentContext {
   dataPlane: DataPlane;
@@ -24,50 +17,10 @@ export interface AttachmentContext {
   log: Log;
 }
 
-/** Reads the records; those that are half written or strange are left to the plugin's GC. */
-export function readRecords(stateDir: string): DeviceRecord[] {
-  return readValues(stateDir).flatMap(({ containerID, hostIfindex, hostIfname }) =>
-    typeof hostIfindex === "number" && typeof hostIfname === "string"
-      ? [{ containerID: String(containerID), hostIfindex, hostIfname }]
-      : []
-  );
-}
-
-/** Paths of the pods' network namespaces, as the runtime called them at the ADD; they may be gone. */
-export function readNetnsPaths(stateDir: string): string[] {
-  const paths = readValues(stateDir).flatMap(({ netns }) =>
-    typeof netns === "string" && netns.startsWith("/") ? [netns] : []
-  );
-  return [...new Set(paths)];
-}
-
-function readValues(stateDir: string): Record<string, unknown>[] {
-  const directory = join(stateDir, "attachments");
-  const values: Record<string, unknown>[] = [];
-  for (const name of listNames(directory)) {
-    if (name.startsWith(".") || !name.endsWith(".json")) continue;
-    try {
-      values.push(JSON.parse(Deno.readTextFileSync(join(directory, name))) ?? {});
-    } catch {
-      // Removed meanwhile, or no JSON.
-    }
-  }
-  return values;
-}
-
-function listNames(directory: string): string[] {
-  try {
-    return [...Deno.readDirSync(directory)].map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-}
-
 /** Puts programs back onto the devices of recorded pods. */
 export function restorePrograms(context: AttachmentContext) {
   const { nl, stateDir, log } = context;
-  for (const record of readRecords(stateDir)) {
+  for (const record of readAttachments(stateDir)) {
     const host = nl.link(record.hostIfindex);
     if (host?.name !== record.hostIfname) continue; // gone; its index may be another's by now
     for (const placed of placePrograms(context.dataPlane.bpffs, nl, host)) {
@@ -103,11 +56,7 @@ export async function dropVanished({ dataPlane, nl, stateDir, log }: AttachmentC
     return dataPlane.maps.endpoints.entries().filter(([, { ifindex }]) => !present.has(ifindex));
   };
   if (gone().length > 0) {
-    using lock = await Deno.open(join(stateDir, "lock"), {
-      create: true,
-      write: true,
-      mode: 0o600,
-    });
+    using lock = openLock(stateDir);
     await lock.lock(true);
     for (const [{ addr }, { ifindex }] of gone()) {
       dataPlane.maps.endpoints.delete({ addr });

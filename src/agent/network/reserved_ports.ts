@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
-import { isStateFile, removeStateFile, writeStateFile } from "../state_files.ts";
+import { isStateFile, removeStateFile, writeStateFile } from "../../node/state_files.ts";
 
 const RANGE = "net.ipv4.ip_local_port_range";
 const RESERVED = "net.ipv4.ip_local_reserved_ports";

@@ -10,7 +10,7 @@ import { routingAnnotations } from "../../routing/annotations.ts";
 import type { Aws, AwsOptions, VpcRoute } from "../../vpc/aws.ts";
 import type { ObjectHandler } from "../sources/object_source.ts";
 import type { Log } from "../log.ts";
-import { removeStateFile, writeStateFile } from "../state_files.ts";
+import { removeStateFile, writeStateFile } from "../../node/state_files.ts";
 
 export interface VpcOptions {
   nodeName: string;

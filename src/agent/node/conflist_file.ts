@@ -5,7 +5,7 @@
  * It is never removed here: pods can be added while no agent runs.
  */
 import { join } from "node:path";
-import type { Conflist } from "../../../install/conflist.ts";
+import type { Conflist } from "../../node/conflist.ts";
 import type { Log } from "../log.ts";
 
 export const CONFLIST_NAME = "10-pcnk.conflist";

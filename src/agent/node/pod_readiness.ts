@@ -3,7 +3,7 @@
  * that the network is there. What an operator must know becomes Events (node_events.ts).
  */
 import { join } from "node:path";
-import { type Conflist, conflist } from "../../../install/conflist.ts";
+import { type Conflist, conflist } from "../../node/conflist.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { Node } from "../../model/objects.ts";
 import type { Change } from "../../model/state.ts";

@@ -8,7 +8,7 @@
 import { countStale, endStaleUdpSockets } from "../../bpf/hostlb_sockets.ts";
 import { SyscallError } from "../../linux/libc.ts";
 import { SockDiag } from "../../linux/sock_diag.ts";
-import { readNetnsPaths } from "../devices/attachments.ts";
+import { readAttachments } from "../../node/attachments.ts";
 
 /** What was done. */
 export interface EndedInPods {
@@ -27,7 +27,8 @@ export function endStaleInPods(
 ): EndedInPods {
   let left = countStale(search);
   let ended = 0;
-  for (const path of left > 0 ? readNetnsPaths(stateDir) : []) {
+  const paths = new Set(left > 0 ? readAttachments(stateDir).map(({ netns }) => netns) : []);
+  for (const path of paths) {
     using diag = openIfThere(path);
     if (diag === undefined) continue;
     const here = endStaleUdpSockets(diag, search);

@@ -13,7 +13,7 @@ import { nodeSetting, nodeSettings } from "../../model/node_settings.ts";
 import type { Change } from "../../model/state.ts";
 import type { ObjectHandler } from "./object_source.ts";
 import type { Log } from "../log.ts";
-import { writeStateFile } from "../state_files.ts";
+import { writeStateFile } from "../../node/state_files.ts";
 
 type Settings = Pick<AgentConfig, "nodeName" | "stateDir" | "etcd_url" | "etcd">;
 

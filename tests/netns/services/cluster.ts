@@ -1,7 +1,7 @@
 /** A lab of three nodes for tests of services: its objects, clients in its places, and waiting for its maps. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { PLUGIN_FOLDERS } from "../../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../../src/node/conflist.ts";
 import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
 import { SCOPE } from "../../../src/bpf/layout.ts";
 import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";

@@ -1,6 +1,6 @@
 /** A lab with `pcnk ui` on its first node, and a browser beside it. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../../install/conflist.ts";
+import { PLUGIN_FOLDERS } from "../../../src/node/conflist.ts";
 import { downLab } from "../../../src/lab/down.ts";
 import type { LabHandle } from "../../../src/lab/lab.ts";
 import { isThere } from "../../../src/lab/leftovers.ts";

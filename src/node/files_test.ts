@@ -1,5 +1,5 @@
 import { equal, throws } from "node:assert/strict";
-import "../tests/support/libraries.ts";
+import "../../tests/support/libraries.ts";
 import { readIfThere } from "./files.ts";
 
 Deno.test("readIfThere() reads whole files of any length, and knows when there is none", () => {

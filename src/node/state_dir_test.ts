@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readRecords } from "./devices/attachments.ts";
+import { readAttachments } from "./attachments.ts";
 import { closeFd } from "../linux/libc.ts";
 import { LockedError, lockFile } from "./lock.ts";
+import { attachment } from "./attachments_support.ts";
 import { removeStateFile, writeStateFile } from "./state_files.ts";
 
 closeFd(-1); // loads libc, which stays for all tests
@@ -36,15 +37,16 @@ inDirectory("writeStateFile() writes whole files for root only", (dir) => {
   removeStateFile(dir, "x.json");
 });
 
-inDirectory("readRecords() passes over what is half written, strange or none", (dir) => {
-  assert.deepEqual(readRecords(dir), []);
+inDirectory("readAttachments() passes over what is half written, damaged or none", (dir) => {
+  assert.deepEqual(readAttachments(dir), []);
   const records = join(dir, "attachments");
   Deno.mkdirSync(records);
-  const good = { containerID: "c1", ifname: "eth0", hostIfindex: 7, hostIfname: "veth7" };
+  const good = attachment({ hostIfindex: 7, hostIfname: "veth7" });
   Deno.writeTextFileSync(join(records, "c1@eth0.json"), JSON.stringify(good));
   Deno.writeTextFileSync(join(records, "c2@eth0.json"), '{"hostIfindex": 7');
   Deno.writeTextFileSync(join(records, "c3@eth0.json"), "null");
   Deno.writeTextFileSync(join(records, "c4@eth0.json"), '{"hostIfindex": "7"}');
   Deno.writeTextFileSync(join(records, ".c5@eth0.json"), JSON.stringify(good));
-  assert.deepEqual(readRecords(dir), [{ containerID: "c1", hostIfindex: 7, hostIfname: "veth7" }]);
+  Deno.mkdirSync(join(records, "c6@eth0.json"));
+  assert.deepEqual(readAttachments(dir), [good]);
 });
