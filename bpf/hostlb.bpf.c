@@ -60,7 +60,7 @@ static __always_inline bool is_device_bound(struct bpf_sock_addr *ctx)
 
 static __always_inline void count_refusal(const struct frontend *found)
 {
-	hostlb_count(found->refused ? HOSTLB_REFUSED_NO_PORT : HOSTLB_REFUSED_NO_BACKEND);
+	hostlb_count(found->refused ? HOSTLB_REJECTED_NO_PORT : HOSTLB_REJECTED_NO_BACKEND);
 }
 
 /* Replaces `peer` by whom the socket is to be connected to. */

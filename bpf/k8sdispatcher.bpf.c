@@ -77,7 +77,7 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 	if (is_tunnel(config, &pkt))
 		return pass(skb, PASS_TUNNEL);
 	if (is_own_pod(config, pkt.key.src))
-		return pass(skb, PASS_OWN_SOURCE);
+		return pass(skb, PASS_LOCAL_SOURCE);
 	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
 		return icmp_error_inbound(skb, &pkt);
 	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
@@ -99,7 +99,7 @@ static __always_inline enum reason tunnel_check(const struct node_config *config
 	struct vtep_key key = { .addr = bpf_htonl(tunnel->remote) };
 
 	if (tunnel->vni != config->overlay_vni)
-		return DROP_FOREIGN_OVERLAY;
+		return DROP_UNKNOWN_VNI;
 	if (config->flags & NODE_KNOWN_VTEPS && !bpf_map_lookup_elem(&vteps, &key))
 		return DROP_UNKNOWN_VTEP;
 	return REASON_NONE;
@@ -117,7 +117,7 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 
 	if (config && config->overlay_vni) {
 		if (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0))
-			return drop(skb, DROP_FOREIGN_OVERLAY);
+			return drop(skb, DROP_UNKNOWN_VNI);
 		reason = tunnel_check(config, &tunnel);
 		if (reason)
 			return drop(skb, reason);
@@ -126,7 +126,7 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	if (reason || !config)
 		return pass(skb, reason);
 	if (is_own_pod(config, pkt.key.src))
-		return pass(skb, PASS_OWN_SOURCE);
+		return pass(skb, PASS_LOCAL_SOURCE);
 	if (icmp_is_error(pkt.icmp_type) && !pkt.fragment)
 		return icmp_error_inbound(skb, &pkt);
 	if (pkt.fragment == FRAGMENT_LATER && !fragment_recall(&pkt))
@@ -151,7 +151,7 @@ static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *
 		pkt->key.zone = ZONE_MASQUERADE;
 		failed = icmp_error_translate(skb, pkt, &ifindex);
 	}
-	if (failed == DROP_REWRITE)
+	if (failed == DROP_REWRITE_FAILED)
 		return drop(skb, failed);
 	if (failed)
 		return leave_as_is(skb, pkt, config, failed);
@@ -171,7 +171,7 @@ static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *p
 	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
 		fragment_remember(pkt);
 	if (nat_rewrite(skb, pkt, session, NULL, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	if (ifindex == skb->ifindex)
 		return pass(skb, REPLY_ROUTED);
 	count(skb, REPLY_SENT);

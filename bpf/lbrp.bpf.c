@@ -14,7 +14,7 @@
  * Limitations. A pod that talks to a service and, from the same source port and at the
  * same time, to the chosen backend itself has two flows of one 5-tuple at the backend:
  * the one that was opened last gets the replies of both. A packet that the kernel
- * cannot rewrite is dropped (DROP_REWRITE).
+ * cannot rewrite is dropped (DROP_REWRITE_FAILED).
  *
  * A packet that neither has anything to say about leaves as TC_ACT_UNSPEC, so that
  * other filters of the device go on with it.
@@ -74,11 +74,11 @@ static __noinline int translate_away(struct __sk_buff *skb, const struct packet 
 	remote = remote_find(session->dst);
 	if (!remote || !remote_has_way(remote) || path_check(skb, pkt, remote->mtu)) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
-			return drop(skb, DROP_REWRITE);
+			return drop(skb, DROP_REWRITE_FAILED);
 		return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
 	}
 	if (nat_rewrite(skb, pkt, session, remote->mac, true))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	return remote_send(skb, remote, reply ? REPLY_SENT : FORWARD_SENT);
 }
 
@@ -93,7 +93,7 @@ static __always_inline int translate(struct __sk_buff *skb, const struct packet 
 	if (!endpoint)
 		return translate_away(skb, pkt, session);
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, session->flags & SESSION_REPLY ? REPLY_DELIVERED : FORWARD_DELIVERED);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }
@@ -117,14 +117,14 @@ static __noinline int service_flow(struct __sk_buff *skb, const struct packet *p
 
 	/* A reset would only make a session for a connection that is gone. */
 	if (pkt->tcp_flags & TCP_RST)
-		return drop(skb, DROP_RESET);
+		return drop(skb, DROP_RST_NO_SESSION);
 	if (!source_allowed(service, pkt->key.src))
 		return drop(skb, DROP_SOURCE_RANGE);
 	session.service_id = service->id;
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
 		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
-							     refuse(skb, pkt, REFUSED_NO_BACKEND);
+							     refuse(skb, pkt, REJECTED_NO_BACKEND);
 	session.src = pkt->key.src;
 	session.sport = pkt->key.sport;
 	session.dst = backend->addr;
@@ -186,7 +186,7 @@ static __noinline int other_flow(struct __sk_buff *skb, const struct packet *pkt
 	if (service)
 		return service_flow(skb, pkt, service);
 	if (service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
-		return refuse(skb, pkt, REFUSED_NO_PORT);
+		return refuse(skb, pkt, REJECTED_NO_PORT);
 	return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 }
 
@@ -197,7 +197,7 @@ static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *
 	struct endpoint *endpoint;
 	struct remote *remote;
 
-	if (failed == DROP_REWRITE)
+	if (failed == DROP_REWRITE_FAILED)
 		return drop(skb, failed);
 	if (ifindex)
 		return uplink_error(skb, pkt, ifindex);
@@ -219,7 +219,7 @@ static __noinline int echo_from_pod(struct __sk_buff *skb, const struct packet *
 		fragment_remember(pkt);
 	reason = icmp_echo_answer(skb, pkt);
 	count(skb, reason);
-	return reason == ECHO_ANSWERED ? send_back(skb) : TC_ACT_SHOT;
+	return reason == ECHO_REPLIED ? send_back(skb) : TC_ACT_SHOT;
 }
 
 static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
@@ -272,7 +272,7 @@ static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
 	if (!icmp_is_error(pkt->icmp_type) || pkt->fragment)
 		return pass(skb, PASS_ICMP);
 	failed = icmp_error_translate(skb, pkt, &ifindex);
-	if (failed == DROP_REWRITE)
+	if (failed == DROP_REWRITE_FAILED)
 		return drop(skb, failed);
 	return pass(skb, failed ? failed : ICMP_ERROR_ROUTED);
 }
@@ -298,7 +298,7 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	if (pkt.fragment == FRAGMENT_FIRST)
 		fragment_remember(&pkt);
 	if (nat_rewrite(skb, &pkt, session, NULL, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	return pass(skb, REPLY_ROUTED);
 }
 

@@ -41,7 +41,7 @@ static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt, en
 	enum reason failed;
 
 	if (pkt->key.proto != IPPROTO_TCP && !answer_allowed())
-		return drop(skb, DROP_TOO_MANY_ANSWERS);
+		return drop(skb, DROP_RATE_LIMITED);
 	failed = reject(skb, pkt);
 	count_packet(skb, failed ? failed : reason, bytes);
 	return failed ? TC_ACT_SHOT : answer_send(skb);
@@ -56,7 +56,7 @@ static __always_inline bool may_be_cut(struct __sk_buff *skb)
 	       !(flags & bpf_htons(IP_DF));
 }
 
-/* Tells the sender why a packet does not go on: `refused` is PASS_TTL or PASS_TOO_BIG.
+/* Tells the sender why a packet does not go on: `refused` is PASS_TTL_EXPIRED or PASS_TOO_BIG.
  * What may be cut up gets no answer, and is lost: only the stack can cut, and this
  * packet is none that it would take. */
 static __noinline int answer_sender(struct __sk_buff *skb, const struct packet *pkt,
@@ -68,17 +68,17 @@ static __noinline int answer_sender(struct __sk_buff *skb, const struct packet *
 	if (refused == PASS_TOO_BIG && may_be_cut(skb))
 		return drop(skb, DROP_TOO_BIG);
 	if (!answerable(pkt))
-		return drop(skb, DROP_UNANSWERABLE);
+		return drop(skb, DROP_INVALID_SOURCE);
 	if (!answer_allowed())
-		return drop(skb, DROP_TOO_MANY_ANSWERS);
-	if (refused == PASS_TTL)
+		return drop(skb, DROP_RATE_LIMITED);
+	if (refused == PASS_TTL_EXPIRED)
 		failed = answer_icmp(skb, ICMP_TIME_EXCEEDED, 0, 0);
 	else
 		failed = answer_icmp(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, bpf_htonl(mtu));
 	if (failed)
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	remote = remote_find(pkt->key.src);
-	refused = refused == PASS_TTL ? ANSWERED_TTL : ANSWERED_TOO_BIG;
+	refused = refused == PASS_TTL_EXPIRED ? REPLIED_TTL_EXPIRED : REPLIED_TOO_BIG;
 	if (remote && remote_has_way(remote))
 		return remote_forward(skb, remote, refused);
 	count(skb, refused);

@@ -52,7 +52,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint 
 	struct ethhdr *eth = packet_data(skb);
 
 	if ((void *)(eth + 1) > packet_end(skb))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	frame_address(eth, endpoint->mac);
 	count(skb, reason);
 	return redirect_into_pod(skb, endpoint->ifindex);

@@ -112,11 +112,11 @@ static __always_inline bool is_denied(struct bpf_sock_addr *ctx, enum home home,
 				      const struct service *service)
 {
 	if (!service->count && service->flags & SERVICE_LOCAL_ONLY) {
-		hostlb_count(HOSTLB_DENIED_NO_LOCAL);
+		hostlb_count(HOSTLB_DENIED_NO_LOCAL_BACKEND);
 		return true;
 	}
 	if (source_allowed(service, client_addr(ctx, home)))
 		return false;
-	hostlb_count(HOSTLB_DENIED_SOURCE);
+	hostlb_count(HOSTLB_DENIED_SOURCE_RANGE);
 	return true;
 }

@@ -47,7 +47,7 @@ static __noinline void flow_record(struct bpf_sock_addr *ctx, const struct peer 
 	__u32 at;
 
 	if (!record) {
-		hostlb_count(HOSTLB_NOT_RECORDED);
+		hostlb_count(HOSTLB_FLOW_NOT_RECORDED);
 		return;
 	}
 	at = flow_place(record, asked);

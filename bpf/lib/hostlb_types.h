@@ -56,10 +56,10 @@ enum hostlb_event {
 	HOSTLB_CONNECTED, /* sockets connected to a backend */
 	HOSTLB_FLOW_CREATED, /* backends chosen for unconnected UDP sockets */
 	HOSTLB_FLOW_MOVED, /* the same, because the one before was gone */
-	HOSTLB_REFUSED_NO_BACKEND, /* refused: the service has no backends */
-	HOSTLB_REFUSED_NO_PORT, /* refused: the service address has no such port */
-	HOSTLB_NOT_RECORDED, /* no memory: the process sees the backend's address */
-	HOSTLB_DENIED_NO_LOCAL, /* denied: traffic policy Local, and no backend here */
-	HOSTLB_DENIED_SOURCE, /* denied: the service is not for this node's address */
+	HOSTLB_REJECTED_NO_BACKEND, /* rejected: the service has no backends */
+	HOSTLB_REJECTED_NO_PORT, /* rejected: the service address has no such port */
+	HOSTLB_FLOW_NOT_RECORDED, /* no memory: the process sees the backend's address */
+	HOSTLB_DENIED_NO_LOCAL_BACKEND, /* denied: traffic policy Local, and no backend on this node */
+	HOSTLB_DENIED_SOURCE_RANGE, /* denied: client outside the service's loadBalancerSourceRanges */
 	HOSTLB_EVENTS,
 };

@@ -162,7 +162,7 @@ static __always_inline long quote_rewrite(struct __sk_buff *skb, const struct pa
 
 /* Translates an error about a translated flow. On success the packet's new
  * destination is in pkt->key.dst, and the uplink that the flow's client is behind in
- * `ifindex`, or 0. REASON_NONE, PASS_ICMP_ERROR or DROP_REWRITE. */
+ * `ifindex`, or 0. REASON_NONE, PASS_ICMP_ERROR or DROP_REWRITE_FAILED. */
 static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct packet *pkt,
 						   __u32 *ifindex)
 {
@@ -177,11 +177,11 @@ static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct
 	if (!session)
 		return PASS_ICMP_ERROR;
 	if (quote_rewrite(skb, pkt, &quote, session))
-		return DROP_REWRITE;
+		return DROP_REWRITE_FAILED;
 	/* From the end of the flow itself, or from a router on the way? */
 	src = pkt->key.src == quote.key.src ? session->src : pkt->key.src;
 	if (ip_readdress(skb, ETH_HLEN, src, session->dst, &addr_diff, &diff))
-		return DROP_REWRITE;
+		return DROP_REWRITE_FAILED;
 	pkt->key.dst = session->dst;
 	*ifindex = session->flags & SESSION_REPLY ? session->ifindex : 0;
 	return REASON_NONE;
@@ -197,7 +197,7 @@ static __noinline enum reason icmp_echo_answer(struct __sk_buff *skb, const stru
 	__be32 addr;
 
 	if ((void *)(ip + 1) > packet_end(skb))
-		return DROP_REWRITE;
+		return DROP_REWRITE_FAILED;
 	frame_turn(eth);
 	addr = ip->saddr;
 	ip->saddr = ip->daddr;
@@ -208,7 +208,7 @@ static __noinline enum reason icmp_echo_answer(struct __sk_buff *skb, const stru
 		if (bpf_skb_store_bytes(skb, pkt->l4, &type, sizeof(type), 0) ||
 		    bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), request,
 					reply, sizeof(request)))
-			return DROP_REWRITE;
+			return DROP_REWRITE_FAILED;
 	}
-	return ECHO_ANSWERED;
+	return ECHO_REPLIED;
 }

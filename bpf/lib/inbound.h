@@ -55,11 +55,11 @@ static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 	endpoint = endpoint_find(session->dst);
 	if (!endpoint) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
-			return drop(skb, DROP_REWRITE);
+			return drop(skb, DROP_REWRITE_FAILED);
 		return pass(skb, REPLY_ROUTED);
 	}
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, REPLY_DELIVERED);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }
@@ -82,13 +82,13 @@ static __noinline int icmp_error_inbound(struct __sk_buff *skb, struct packet *p
 	struct endpoint *endpoint;
 	struct remote *remote;
 
-	if (failed == DROP_REWRITE)
+	if (failed == DROP_REWRITE_FAILED)
 		return drop(skb, failed);
 	if (ifindex)
 		return uplink_error(skb, pkt, ifindex);
 	/* Of a flow that was translated twice: see reply_inbound(). */
-	if (!failed && icmp_error_translate(skb, pkt, &ifindex) == DROP_REWRITE)
-		return drop(skb, DROP_REWRITE);
+	if (!failed && icmp_error_translate(skb, pkt, &ifindex) == DROP_REWRITE_FAILED)
+		return drop(skb, DROP_REWRITE_FAILED);
 	endpoint = endpoint_find(pkt->key.dst);
 	if (endpoint)
 		return deliver(skb, endpoint, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
@@ -109,7 +109,7 @@ static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *p
 		fragment_remember(pkt);
 	reason = icmp_echo_answer(skb, pkt);
 	count(skb, reason);
-	return reason == ECHO_ANSWERED ? answer_send(skb) : TC_ACT_SHOT;
+	return reason == ECHO_REPLIED ? answer_send(skb) : TC_ACT_SHOT;
 }
 
 /* To an address that is no pod's of this node, by no session. `local`: it is the node's,
@@ -129,7 +129,7 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
 		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 	if (pkt->key.proto != IPPROTO_ICMP)
-		return refuse(skb, pkt, REFUSED_NO_PORT);
+		return refuse(skb, pkt, REJECTED_NO_PORT);
 	return pkt->icmp_type == ICMP_ECHO ? echo_inbound(skb, pkt) : pass(skb, PASS_ICMP);
 }
 

@@ -37,7 +37,7 @@ static __noinline int leave_as_is(struct __sk_buff *skb, const struct packet *pk
 		return pass(skb, reason);
 	if (reason == PASS_FRAGMENT)
 		return drop(skb, DROP_FRAGMENT);
-	if (reason == PASS_PROTOCOL || reason == PASS_RUNT)
+	if (reason == PASS_PROTOCOL || reason == PASS_TRUNCATED)
 		return drop(skb, DROP_PROTOCOL);
 	return drop(skb, DROP_ICMP);
 }
@@ -48,9 +48,9 @@ static __always_inline int masquerade_packet(struct __sk_buff *skb, const struct
 	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
 		fragment_remember(pkt);
 	if (session->src == pkt->key.src)
-		return pass(skb, PASS_PRIVATE);
+		return pass(skb, PASS_NOT_MASQUERADED);
 	if (nat_rewrite(skb, pkt, session, NULL, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	return pass(skb, MASQUERADED);
 }
 
@@ -63,9 +63,9 @@ static __noinline int masquerade_flow(struct __sk_buff *skb, const struct packet
 	enum reason failed;
 
 	if (pkt->tcp_flags & TCP_RST)
-		return drop(skb, DROP_RESET);
+		return drop(skb, DROP_RST_NO_SESSION);
 	if (!uplink || !uplink->addr)
-		return drop(skb, DROP_NO_ADDRESS);
+		return drop(skb, DROP_NO_SNAT_ADDRESS);
 	session.src = uplink->addr;
 	session.sport = pkt->key.sport;
 	session.dst = pkt->key.dst;
@@ -84,7 +84,7 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	struct session *session;
 
 	if (is_private(config, pkt->key.dst))
-		return pass(skb, PASS_PRIVATE);
+		return pass(skb, PASS_NOT_MASQUERADED);
 	pkt->key.zone = ZONE_MASQUERADE;
 	session = session_find(pkt);
 	if (session)

@@ -48,7 +48,7 @@ static __always_inline int forward_routed(struct __sk_buff *skb, const struct pa
 	if (refused)
 		return answer_sender(skb, pkt, refused, uplink->mtu);
 	if (nat_rewrite(skb, pkt, session, NULL, true))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, FORWARD_SENT);
 	return uplink_send(ifindex);
 }
@@ -69,7 +69,7 @@ static __noinline int forward_away(struct __sk_buff *skb, const struct packet *p
 	if (refused)
 		return answer_sender(skb, pkt, refused, remote->mtu);
 	if (nat_rewrite(skb, pkt, session, remote->mac, true))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	return remote_send(skb, remote, FORWARD_SENT);
 }
 
@@ -86,11 +86,11 @@ static __always_inline int forward_inbound(struct __sk_buff *skb, const struct p
 	endpoint = endpoint_find(session->dst);
 	if (!endpoint) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
-			return drop(skb, DROP_REWRITE);
+			return drop(skb, DROP_REWRITE_FAILED);
 		return pass(skb, FORWARD_ROUTED);
 	}
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, FORWARD_DELIVERED);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }
@@ -128,13 +128,13 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 	bool snat;
 
 	if (pkt->tcp_flags & TCP_RST)
-		return drop(skb, DROP_RESET);
+		return drop(skb, DROP_RST_NO_SESSION);
 	if (!source_allowed(service, pkt->key.src))
 		return drop(skb, DROP_SOURCE_RANGE);
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
 		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
-							     refuse(skb, pkt, REFUSED_NO_BACKEND);
+							     refuse(skb, pkt, REJECTED_NO_BACKEND);
 	session.service_id = service->id;
 	session.ifindex = skb->ifindex;
 	session.sport = pkt->key.sport;
@@ -142,7 +142,7 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 	session.dport = backend->port;
 	session.src = stand_in(skb, config, session.dst, &snat);
 	if (snat && !session.src)
-		return drop(skb, DROP_NO_ADDRESS);
+		return drop(skb, DROP_NO_SNAT_ADDRESS);
 	if (snat) {
 		session.flags = SESSION_SNAT;
 		failed = snat_create(skb, pkt, config, &session);

@@ -112,11 +112,11 @@ static __always_inline enum reason packet_parse_l4(struct __sk_buff *skb, struct
 
 	if (unlikely((void *)l4 + size > packet_end(skb))) {
 		if (bpf_skb_pull_data(skb, pkt->l4 + size))
-			return PASS_RUNT;
+			return PASS_TRUNCATED;
 		l4 = packet_data(skb) + bounded(pkt->l4, 127);
 	}
 	if ((void *)l4 + sizeof(struct udphdr) > packet_end(skb))
-		return PASS_RUNT;
+		return PASS_TRUNCATED;
 	if (pkt->key.proto == IPPROTO_ICMP) {
 		pkt->icmp_type = l4[0];
 		if (pkt->icmp_type == ICMP_ECHO)
@@ -129,7 +129,7 @@ static __always_inline enum reason packet_parse_l4(struct __sk_buff *skb, struct
 	pkt->key.dport = *(__be16 *)(l4 + 2);
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if ((void *)l4 + sizeof(struct tcphdr) > packet_end(skb))
-			return PASS_RUNT;
+			return PASS_TRUNCATED;
 		pkt->tcp_flags = l4[13];
 	}
 	return REASON_NONE;
@@ -152,7 +152,7 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 	__u32 header;
 
 	if ((void *)(eth + 1) > packet_end(skb))
-		return PASS_RUNT;
+		return PASS_TRUNCATED;
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return ethertype_reason(eth->h_proto);
 	if (unlikely(skb->vlan_present)) /* the tag was taken out of the frame */
@@ -160,10 +160,10 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 	ip = (void *)(eth + 1);
 	if (unlikely((void *)(ip + 1) > packet_end(skb))) {
 		if (bpf_skb_pull_data(skb, ETH_HLEN + sizeof(*ip)))
-			return PASS_RUNT;
+			return PASS_TRUNCATED;
 		ip = packet_data(skb) + ETH_HLEN;
 		if ((void *)(ip + 1) > packet_end(skb))
-			return PASS_RUNT;
+			return PASS_TRUNCATED;
 	}
 
 	header = ip->ihl * 4;
@@ -197,6 +197,6 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 		pkt->fragment = FRAGMENT_FIRST;
 	}
 	if (pkt->ip_len < header + l4_size(ip->protocol))
-		return PASS_RUNT;
+		return PASS_TRUNCATED;
 	return packet_parse_l4(skb, pkt);
 }

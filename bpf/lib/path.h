@@ -26,11 +26,11 @@ static __always_inline bool too_big(struct __sk_buff *skb, const struct packet *
 	return !skb->gso_size || segment_len(skb, pkt) > mtu;
 }
 
-/* REASON_NONE, PASS_TTL or PASS_TOO_BIG. */
+/* REASON_NONE, PASS_TTL_EXPIRED or PASS_TOO_BIG. */
 static __always_inline enum reason path_check(struct __sk_buff *skb, const struct packet *pkt,
 					      __u32 mtu)
 {
 	if (unlikely(pkt->ttl <= 1))
-		return PASS_TTL;
+		return PASS_TTL_EXPIRED;
 	return unlikely(too_big(skb, pkt, mtu)) ? PASS_TOO_BIG : REASON_NONE;
 }

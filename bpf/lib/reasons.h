@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Why a packet ended as it did, and how often. Every packet is counted once, under
- * its verdict; EVENT_* are counted besides. Append only: dashboards know the numbers.
+/* Reasons for verdicts. Every packet is counted once, under the reason for its verdict;
+ * EVENT_* are counted besides. Append only: the numbers are indices of pinned counters.
  * Comments are the help texts of metrics, `pcnk monitor` and docs/reasons.md.
  */
 #pragma once
@@ -12,31 +12,31 @@ enum reason {
 	REASON_NONE = 0, /* not counted */
 
 	/* Passed on untouched. */
-	PASS_RUNT, /* shorter than the headers it must have */
+	PASS_TRUNCATED, /* shorter than the headers it must have */
 	PASS_ARP, /* ARP */
 	PASS_IPV6, /* IPv6 */
 	PASS_VLAN, /* VLAN tagged */
 	PASS_ETHERTYPE, /* an unknown ethertype */
 	PASS_MALFORMED, /* an IPv4 header that contradicts itself or the frame */
 	PASS_PROTOCOL, /* neither TCP nor UDP nor ICMP */
-	PASS_FRAGMENT, /* a fragment of no known flow, or ahead of the first */
-	PASS_ICMP, /* ICMP that concerns no service and no local pod */
+	PASS_FRAGMENT, /* a fragment of no session, or ahead of the first fragment */
+	PASS_ICMP, /* ICMP to neither a service nor a local pod */
 	PASS_ICMP_ERROR, /* an ICMP error about no translated flow */
 	PASS_NO_SERVICE, /* to neither a service nor a local pod */
 	PASS_NO_SESSION, /* of no session: into a pod, or out of the node from no pod */
 	PASS_TUNNEL, /* the overlay's own packets */
 	PASS_OTHER_HOST, /* a frame for another host */
-	PASS_OWN_SOURCE, /* from outside, with the address of a pod of this node */
-	PASS_PRIVATE, /* from a pod to a destination that is exempt from masquerade */
-	PASS_TTL, /* TTL expired: the stack reports it to the sender */
-	PASS_TOO_BIG, /* larger than the MTU of its path: the stack reports it or fragments it */
+	PASS_LOCAL_SOURCE, /* from outside, with the address of a local pod */
+	PASS_NOT_MASQUERADED, /* from a pod to a masquerade-exempt destination or client */
+	PASS_TTL_EXPIRED, /* TTL expired: the stack sends ICMP time exceeded */
+	PASS_TOO_BIG, /* larger than the path's MTU: the stack fragments or rejects it */
 
-	/* Handled. "Delivered" went straight into a pod of this node, "sent" straight
-	 * to another node or out by an uplink, "routed" goes on to the stack. */
+	/* Handled. "Delivered": redirected into a local pod; "sent": redirected to another
+	 * node or out of an uplink; "routed": left to the stack. */
 	FORWARD_DELIVERED, /* client to a local backend */
 	FORWARD_SENT, /* client to a backend elsewhere, past the stack */
 	FORWARD_ROUTED, /* client to a backend, by the node's stack */
-	REPLY_DELIVERED, /* backend to a local client, or the world to a local pod */
+	REPLY_DELIVERED, /* backend to a local client, or the world to a masqueraded pod */
 	REPLY_SENT, /* backend to a client elsewhere, past the stack */
 	REPLY_ROUTED, /* backend to a client, by the node's stack */
 	DIRECT_DELIVERED, /* to a local pod without a service */
@@ -45,41 +45,41 @@ enum reason {
 	ICMP_ERROR_DELIVERED, /* an ICMP error translated, to a local pod */
 	ICMP_ERROR_SENT, /* an ICMP error translated, past the stack */
 	ICMP_ERROR_ROUTED, /* an ICMP error translated, by the node's stack */
-	ECHO_ANSWERED, /* a ping of a service address */
-	REFUSED_NO_BACKEND, /* refused: the service has no backends */
-	REFUSED_NO_PORT, /* refused: the service address has no such port */
-	ANSWERED_TTL, /* ICMP time exceeded sent back */
-	ANSWERED_TOO_BIG, /* ICMP fragmentation needed sent back */
+	ECHO_REPLIED, /* a ping of a service address */
+	REJECTED_NO_BACKEND, /* rejected: the service has no backends */
+	REJECTED_NO_PORT, /* rejected: the service address has no such port */
+	REPLIED_TTL_EXPIRED, /* replied with ICMP time exceeded: TTL expired */
+	REPLIED_TOO_BIG, /* replied with ICMP fragmentation needed: larger than the path's MTU */
 
 	/* Dropped. */
-	DROP_RESET, /* a TCP reset that finds nothing to reset (RFC 9293, 3.10.7.1) */
-	DROP_UNANSWERABLE, /* to be refused, but its source must get no reply */
+	DROP_RST_NO_SESSION, /* a TCP reset of no session */
+	DROP_INVALID_SOURCE, /* no reply may go to its source: no unicast address of a host */
 	DROP_SESSIONS_FULL, /* no room for a session */
-	DROP_PORTS_EXHAUSTED, /* every source port tried was taken */
-	DROP_REWRITE, /* the kernel refused to change the packet */
+	DROP_PORTS_EXHAUSTED, /* every source port tried was in use */
+	DROP_REWRITE_FAILED, /* the kernel refused to change the packet */
 	DROP_NO_LOCAL_BACKEND, /* traffic policy Local, and no backend on this node */
-	DROP_SOURCE_RANGE, /* a service that is not for this client */
-	DROP_NO_ADDRESS, /* the node's own address, needed as source, is unknown */
-	DROP_TTL, /* an ICMP error whose TTL expired */
+	DROP_SOURCE_RANGE, /* client outside the service's loadBalancerSourceRanges */
+	DROP_NO_SNAT_ADDRESS, /* the node's own source address is not known */
+	DROP_TTL_EXPIRED, /* an ICMP error, TTL expired */
 	DROP_NO_ROUTE, /* to a backend that no uplink leads to */
-	DROP_TOO_BIG, /* larger than the MTU of its path, and not to be fragmented here */
-	DROP_TOO_MANY_ANSWERS, /* more refusals or ICMP errors than may leave the node */
-	DROP_FOREIGN_OVERLAY, /* of another overlay's network identifier */
+	DROP_TOO_BIG, /* larger than the path's MTU, and would have to be fragmented here */
+	DROP_RATE_LIMITED, /* a rejection or ICMP error above the node's rate limit */
+	DROP_UNKNOWN_VNI, /* out of the overlay, of another VXLAN network identifier */
 
 	/* Events. */
 	EVENT_SESSION_CREATED, /* sessions created */
-	EVENT_SESSION_REPAIRED, /* session entries lost and made again */
-	EVENT_SESSION_WITHOUT_SYN, /* TCP sessions made in the middle of a connection */
+	EVENT_SESSION_REPAIRED, /* session entries lost and created again */
+	EVENT_SESSION_WITHOUT_SYN, /* TCP sessions created in the middle of a connection */
 	EVENT_PORT_CHANGED, /* flows that got another source port */
 	EVENT_BACKEND_MISSING, /* services that point behind the backends */
-	EVENT_SESSION_YIELDED, /* sessions evicted by a direct flow of the same ports */
+	EVENT_SESSION_REPLACED, /* sessions that a direct flow with the same 5-tuple replaced */
 
-	/* Dropped, too: a pod's, to the world, that cannot be masqueraded. */
+	/* Dropped, from a pod to the world: cannot be masqueraded. */
 	DROP_FRAGMENT, /* pod to the world: a fragment ahead of the first */
 	DROP_ICMP, /* pod to the world: neither an echo nor an error of a known flow */
 	DROP_PROTOCOL, /* pod to the world: neither TCP nor UDP nor ICMP */
 
-	EVENT_MONITOR_LOST, /* packets not reported to pcnk monitor: too many at once */
+	EVENT_MONITOR_LOST, /* packets that pcnk monitor lost: too many at once */
 	DROP_UNKNOWN_VTEP, /* out of the overlay, from no node of the cluster */
 
 	REASON_COUNT,

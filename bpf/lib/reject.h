@@ -233,12 +233,12 @@ static __noinline enum reason reject(struct __sk_buff *skb, const struct packet 
 	long failed;
 
 	if (pkt->tcp_flags & TCP_RST)
-		return DROP_RESET;
+		return DROP_RST_NO_SESSION;
 	if (!answerable(pkt))
-		return DROP_UNANSWERABLE;
+		return DROP_INVALID_SOURCE;
 	if (pkt->key.proto == IPPROTO_TCP)
 		failed = reject_tcp(skb);
 	else
 		failed = answer_icmp(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
-	return failed ? DROP_REWRITE : REASON_NONE;
+	return failed ? DROP_REWRITE_FAILED : REASON_NONE;
 }

@@ -43,7 +43,7 @@ static __always_inline int remote_send(struct __sk_buff *skb, const struct remot
 	if (remote->mode == REMOTE_OVERLAY &&
 	    bpf_skb_set_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel),
 				   BPF_F_ZERO_CSUM_TX))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, reason);
 	if (remote->mode == REMOTE_OVERLAY)
 		return bpf_redirect(remote->ifindex, 0);
@@ -58,7 +58,7 @@ static __always_inline int remote_forward(struct __sk_buff *skb, const struct re
 	struct iphdr *ip = (void *)(eth + 1);
 
 	if ((void *)(ip + 1) > packet_end(skb))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	frame_address(eth, remote->mac);
 	ttl_step(ip);
 	return remote_send(skb, remote, reason);

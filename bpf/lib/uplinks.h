@@ -16,7 +16,7 @@ static __always_inline struct uplink *uplink_find(__u32 ifindex)
 	return bpf_map_lookup_elem(&uplinks, &key);
 }
 
-/* May the packet leave there? REASON_NONE, PASS_TTL or PASS_TOO_BIG. */
+/* May the packet leave there? REASON_NONE, PASS_TTL_EXPIRED or PASS_TOO_BIG. */
 static __always_inline enum reason uplink_check(struct __sk_buff *skb, const struct packet *pkt,
 						__u32 ifindex)
 {
@@ -38,7 +38,7 @@ static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *p
 	__u32 ifindex = session->ifindex;
 
 	if (nat_rewrite(skb, pkt, session, NULL, true))
-		return drop(skb, DROP_REWRITE);
+		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, REPLY_SENT);
 	return uplink_send(ifindex);
 }
@@ -49,7 +49,7 @@ static __noinline int uplink_error(struct __sk_buff *skb, const struct packet *p
 	struct iphdr *ip = packet_data(skb) + ETH_HLEN;
 
 	if ((void *)(ip + 1) > packet_end(skb) || pkt->ttl <= 1)
-		return drop(skb, DROP_TTL);
+		return drop(skb, DROP_TTL_EXPIRED);
 	ttl_step(ip);
 	count(skb, ICMP_ERROR_SENT);
 	return uplink_send(ifindex);

@@ -41,5 +41,5 @@ static __noinline void session_yield(const struct packet *pkt)
 		return;
 	session_remove(&forward_key);
 	session_remove(&reply_key);
-	event(EVENT_SESSION_YIELDED);
+	event(EVENT_SESSION_REPLACED);
 }

@@ -78,11 +78,17 @@ export const hostlbEvents = [
   { name: "hostlb_connected", help: "sockets connected to a backend" },
   { name: "hostlb_flow_created", help: "backends chosen for unconnected UDP sockets" },
   { name: "hostlb_flow_moved", help: "the same, because the one before was gone" },
-  { name: "hostlb_refused_no_backend", help: "refused: the service has no backends" },
-  { name: "hostlb_refused_no_port", help: "refused: the service address has no such port" },
-  { name: "hostlb_not_recorded", help: "no memory: the process sees the backend's address" },
-  { name: "hostlb_denied_no_local", help: "denied: traffic policy Local, and no backend here" },
-  { name: "hostlb_denied_source", help: "denied: the service is not for this node's address" },
+  { name: "hostlb_rejected_no_backend", help: "rejected: the service has no backends" },
+  { name: "hostlb_rejected_no_port", help: "rejected: the service address has no such port" },
+  { name: "hostlb_flow_not_recorded", help: "no memory: the process sees the backend's address" },
+  {
+    name: "hostlb_denied_no_local_backend",
+    help: "denied: traffic policy Local, and no backend on this node",
+  },
+  {
+    name: "hostlb_denied_source_range",
+    help: "denied: client outside the service's loadBalancerSourceRanges",
+  },
 ] as const;
 
 /** Name of an event. */

@@ -19,7 +19,7 @@ Deno.test("reasons has each name once, with its kind in front", () => {
 });
 
 Deno.test("reasonIndex() finds a reason's place in the counters map", () => {
-  assert.equal(reasonIndex("pass_runt"), 1);
+  assert.equal(reasonIndex("pass_truncated"), 1);
   assert(reasonIndex("event_backend_missing") < 64, `${maps.counters.name} has 64 elements`);
 });
 

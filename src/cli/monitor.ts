@@ -131,7 +131,7 @@ function explanation(
   explained: Set<string>,
 ): string | undefined {
   const { reason, flow } = observation;
-  const refused = reason.name.startsWith("refused_");
+  const refused = reason.name.startsWith("rejected_");
   const about = refused && flow !== undefined
     ? `${reason.name} ${flow.src}:${flow.sport}`
     : reason.name;
@@ -156,7 +156,7 @@ function filterOf(
   node: NodeReader,
   { reason, pod, service, flows, oneIn, rate }: MonitorOptions,
 ): MonitorFilter {
-  const bad = ({ name, kind }: ReasonInfo) => kind === "drop" || name.startsWith("refused_");
+  const bad = ({ name, kind }: ReasonInfo) => kind === "drop" || name.startsWith("rejected_");
   const wanted = reason ??
     reasons.filter((one) => one.kind !== "none" && one.kind !== "event" && (flows || bad(one)));
   return {
@@ -212,7 +212,7 @@ function line(
 ): string {
   const style = reason.kind === "drop"
     ? "red"
-    : reason.name.startsWith("refused_")
+    : reason.name.startsWith("rejected_")
     ? "yellow"
     : "green";
   const clock = new Date(time).toISOString().slice(11, 23);

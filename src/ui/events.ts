@@ -21,7 +21,7 @@ export class BusyError extends Error {
 export function eventFilter(params: URLSearchParams): MonitorFilter {
   const wanted = params.get("reason");
   const known = reasons.filter(({ kind }) => kind !== "none" && kind !== "event");
-  const bad = known.filter(({ name, kind }) => kind === "drop" || name.startsWith("refused_"));
+  const bad = known.filter(({ name, kind }) => kind === "drop" || name.startsWith("rejected_"));
   const named = known.filter(({ name }) => name === wanted);
   if (wanted !== null && named.length === 0) throw new BadQuery("reason must be one of counters'");
   const service = params.get("service");

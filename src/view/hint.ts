@@ -20,7 +20,7 @@ export function hintOf(
 
 /** What a drop or refusal means, and where to read on; undefined: the packet went its way. */
 export function reasonHint(node: NodeReader, { reason, flow }: Observation): string | undefined {
-  const refused = reason.name.startsWith("refused_");
+  const refused = reason.name.startsWith("rejected_");
   if (!refused && reason.kind !== "drop") return undefined;
   const text = `${reason.name}: ${reason.help}`;
   if (!refused || flow === undefined) return text;

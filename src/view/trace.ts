@@ -188,9 +188,9 @@ function nextStep(node: NodeReader, { dst, dport }: Flow): string {
 
 /** Whether the packet's reason means that an answer went back to its sender. */
 function answered({ name, help }: ReasonInfo): [Trace["outcome"], string] | undefined {
-  if (name.startsWith("refused_")) return ["refused", help];
-  if (name === "echo_answered") return ["answered", `answered by this node: ${help}`];
-  if (name.startsWith("answered_")) return ["answered", help];
+  if (name.startsWith("rejected_")) return ["refused", help];
+  if (name === "echo_replied") return ["answered", `answered by this node: ${help}`];
+  if (name.startsWith("replied_")) return ["answered", help];
   return undefined;
 }
 

@@ -363,13 +363,13 @@ const overlayOnly = new Map<string, Step>([
         ok: true,
         mtu: 1450,
       });
-      assert(cluster.node(1).counter("answered_too_big") > 0);
+      assert(cluster.node(1).counter("replied_too_big") > 0);
     },
   ],
   ["another overlay's packets are not let in", async (cluster) => {
     const inner = udp({ src: "10.244.2.2:1", dst: `${POD}:9` });
     const vxlan = (vni: number) => `08000000${vni.toString(16).padStart(6, "0")}00${inner.toHex()}`;
-    const foreign = await counting(cluster.node(1), "drop_foreign_overlay", async () => {
+    const foreign = await counting(cluster.node(1), "drop_unknown_vni", async () => {
       fine(await cluster.run(cluster.node(2).self, "datagram", NODE1, 4789, vxlan(43)));
     });
     assert.equal(foreign, 1);

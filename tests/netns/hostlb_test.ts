@@ -149,8 +149,8 @@ test("a service without backends refuses at once", async (node) => {
     const sent = await process.try("sendto", datagram, "x", VIP, port);
     assert.deepEqual(sent, { error: "EPERM" });
   }
-  assert.equal(node.counter("hostlb_refused_no_backend"), 3 + 2);
-  assert.equal(node.counter("hostlb_refused_no_port"), 1 + 2);
+  assert.equal(node.counter("hostlb_rejected_no_backend"), 3 + 2);
+  assert.equal(node.counter("hostlb_rejected_no_port"), 1 + 2);
 });
 
 test("a socket bound to a device is refused, too, and not sent to loopback", async (node) => {
@@ -207,7 +207,7 @@ test("socketLb all: pods are served, but loopback is their own", async (node) =>
     const socket = await process.call("open", "tcp4");
     assert.deepEqual(await process.try("connect", socket, addr, 30080), { error: "ECONNREFUSED" });
   }
-  assert.equal(node.counter("hostlb_refused_no_backend"), 0);
+  assert.equal(node.counter("hostlb_rejected_no_backend"), 0);
   assert.equal((await talk(node.process(), "tcp4", VIP, 80)).server, "a");
 }, "all");
 
@@ -380,7 +380,7 @@ test("a service that is local only and has no backend here is denied, not refuse
   }
   const socket = await process.call("open", "udp4");
   assert.deepEqual(await process.try("sendto", socket, "x", VIP, 80), { error: "EPERM" });
-  assert.equal(node.counter("hostlb_denied_no_local"), 3);
+  assert.equal(node.counter("hostlb_denied_no_local_backend"), 3);
 });
 
 /** The node's own address is configured, and ranges of clients of every service. */
@@ -409,7 +409,7 @@ test("loadBalancerSourceRanges hold for the node's processes, by the node's addr
   }
   const socket = await process.call("open", "udp4");
   assert.deepEqual(await process.try("sendto", socket, "x", VIP, 80), { error: "EPERM" });
-  assert.equal(node.counter("hostlb_denied_source"), 3);
+  assert.equal(node.counter("hostlb_denied_source_range"), 3);
   // A socket that is bound has the address that it is bound to.
   ranges(node, `${GATEWAY}/32`);
   const bound = await process.call("open", "tcp4");

@@ -136,7 +136,7 @@ function tuple(of: { src: string; sport: number; dst: string; dport: number }): 
 test("pings of a service address, whole and in fragments", async ({ node, client, server }) => {
   node.service(VIP, 80, "tcp", []);
   for (const size of [0, 56, 1400, 5000]) fine(await node.run(client, "ping", VIP, size));
-  assert(node.counter("echo_answered") >= 4);
+  assert(node.counter("echo_replied") >= 4);
   fine(await node.run(client, "ping", server.addr, 56));
   fine(await node.run(client, "ping", GATEWAY, 56));
 });
@@ -264,12 +264,12 @@ test("headers in a page of their own", async ({ node, client, server }) => {
     tcp({ ...flow, dst: `${VIP}:80`, flags: "S", payload: pattern(99) }),
   );
   await ring(
-    "refused_no_port",
+    "rejected_no_port",
     tcp({ ...flow, dst: `${VIP}:81`, flags: "S", payload: pattern(99) }),
   );
-  await ring("refused_no_backend", udp({ ...flow, dst: `${VIP}:53`, payload: pattern(900) }));
+  await ring("rejected_no_backend", udp({ ...flow, dst: `${VIP}:53`, payload: pattern(900) }));
   await ring(
-    "echo_answered",
+    "echo_replied",
     icmp({ ...flow, dst: VIP, type: ICMP.ECHO, rest: 1, payload: pattern(99) }),
   );
   await ring("pass_no_service", udp({ ...flow, dst: "192.0.2.99:9" }));
@@ -286,9 +286,9 @@ test("frames that are too short, tagged, or no IPv4 pass", async ({ node, client
     56,
   );
   const frames: [Reason, Uint8Array][] = [
-    ["pass_runt", syn.slice(0, 14)],
-    ["pass_runt", syn.slice(0, 24)],
-    ["pass_runt", syn.slice(0, 33)],
+    ["pass_truncated", syn.slice(0, 14)],
+    ["pass_truncated", syn.slice(0, 24)],
+    ["pass_truncated", syn.slice(0, 33)],
     ["pass_vlan", tagged],
     ["pass_fragment", later!],
     ["pass_ipv6", new Uint8Array([...syn.slice(0, 12), 0x86, 0xdd, ...text("not IPv6 either")])],

@@ -86,7 +86,7 @@ Deno.test({
       await lint(answer);
       const after = parse(answer);
       const grown = (sample: string) => after.get(sample)! - before.get(sample)!;
-      assert.equal(grown('pcnk_packets_total{reason="refused_no_backend",result="handled"}'), 5);
+      assert.equal(grown('pcnk_packets_total{reason="rejected_no_backend",result="handled"}'), 5);
       assert.equal(grown('pcnk_events_total{event="session_created"}'), 1);
       assert.equal(grown('pcnk_map_entries{map="sessions"}'), 2);
       assert.equal(after.get('pcnk_map_entries{map="endpoints"}'), 2);

@@ -63,7 +63,7 @@ Deno.test({
         await connect(lab, "pod1-1", other, 8080);
         await connect(lab, "pod1-1", "10.96.0.11", 80);
       });
-      assert.deepEqual([refused!.reason, refused!.kind], ["refused_no_backend", "handled"]);
+      assert.deepEqual([refused!.reason, refused!.kind], ["rejected_no_backend", "handled"]);
       assert.deepEqual([refused!.flow.src, refused!.to], ["10.96.0.11", "default/pod1-1"]);
 
       // A pod's and a Service's packets together: others' go by unseen.

@@ -60,8 +60,11 @@ Deno.test({
       watching.finally(() => told = true);
       while (!told) await types(lab, "pod1-1", "curl", "-s", "-m", "2", "http://10.96.0.11/");
       const monitored = await watching;
-      assert.match(monitored.screen, /refused_no_backend +veth\w+ +TCP 10\.96\.0\.11:80/);
-      assert.match(monitored.screen, /→ refused_no_backend: .*no backends; pcnk describe service /);
+      assert.match(monitored.screen, /rejected_no_backend +veth\w+ +TCP 10\.96\.0\.11:80/);
+      assert.match(
+        monitored.screen,
+        /→ rejected_no_backend: .*no backends; pcnk describe service /,
+      );
 
       const why = await on("describe", "service", "default/empty");
       assert.equal(why.code, 1);

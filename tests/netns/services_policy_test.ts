@@ -202,10 +202,10 @@ onClusters("policy", async (cluster, step) => {
     );
     await cluster.answered("pod1-2", VIP, { kind: "tcp" });
     // Deno does not tell of an ICMP error on a UDP socket; the counter does.
-    const before = cluster.counted("node1", "refused_no_port");
+    const before = cluster.counted("node1", "rejected_no_port");
     const { answers } = await cluster.ask("pod1-2", VIP, { kind: "udp" });
     assert.deepEqual(answers, []);
-    assert.ok(cluster.counted("node1", "refused_no_port") > before);
+    assert.ok(cluster.counted("node1", "rejected_no_port") > before);
   });
 
   await step("a Service changes its type: entries come and go with it", async () => {

@@ -87,9 +87,9 @@ Deno.test({
             "forward_delivered",
           ]],
           [[own, `${other}:8080`], "sent", /on node node2/, ["direct_sent"]],
-          [[own, "empty"], "refused", /no backends/, ["refused_no_backend"]],
-          [[own, "10.96.0.10:81"], "refused", /no such port/, ["refused_no_port"]],
-          [[own, "10.96.0.10"], "answered", /ping/, ["echo_answered"]],
+          [[own, "empty"], "refused", /no backends/, ["rejected_no_backend"]],
+          [[own, "10.96.0.10:81"], "refused", /no such port/, ["rejected_no_port"]],
+          [[own, "10.96.0.10"], "answered", /ping/, ["echo_replied"]],
           [[own, `${outside}:53`, "-p", "udp"], "sent", /by eth0, as 192\.168\.50\.11:\d+/, [
             "pass_no_service",
             "masqueraded",

@@ -61,7 +61,7 @@ async function show(chrome: Chrome, view: string): Promise<void> {
   await chrome.click(`document.querySelector("#flows")`);
   await chrome.eval(`document.querySelector("select").value = "10"`);
   await chrome.press("l");
-  await chrome.shows(/refused_/);
+  await chrome.shows(/rejected_/);
   await chrome.eval("new Promise((done) => setTimeout(done, 2000))");
 }
 

@@ -151,11 +151,11 @@ async function drops(stage: Stage) {
     `Number(${row(reason)}?.cells[2].innerText.replaceAll(",", "") ?? 0)`;
   await chrome.shows(/Dropped/);
   const before = await chrome.eval<number>(packets("drop_no_local_backend"));
-  const refused = await chrome.eval<number>(packets("refused_no_backend"));
+  const refused = await chrome.eval<number>(packets("rejected_no_backend"));
   assert.notEqual(await curl(lab, "outside", "http://192.168.50.11:30091/"), 0);
   await chrome.until(`${packets("drop_no_local_backend")} > ${before}`);
   assert.equal(await curl(lab, "pod1-1", "http://10.96.0.11/"), 7);
-  await chrome.until(`${packets("refused_no_backend")} > ${refused}`);
+  await chrome.until(`${packets("rejected_no_backend")} > ${refused}`);
 }
 
 async function events(stage: Stage) {
@@ -164,9 +164,9 @@ async function events(stage: Stage) {
   await chrome.click(button("Listen"));
   await chrome.shows(/Listening/);
   await curl(lab, "pod1-1", "http://10.96.0.11/");
-  await chrome.until(row("refused_no_backend"));
+  await chrome.until(row("rejected_no_backend"));
   assert.match(
-    await chrome.eval<string>(`${row("refused_no_backend")}.innerText`),
+    await chrome.eval<string>(`${row("rejected_no_backend")}.innerText`),
     /TCP 10\.96\.0\.11:80 → 10\.244\.1\.\d+:\d+[^]*to default\/pod1-1/,
   );
   // Every flow of one Service, and none of another.

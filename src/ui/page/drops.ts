@@ -7,7 +7,7 @@ import { type Column, table } from "./table.ts";
 import type { MakeView } from "./view.ts";
 
 /** Refused is answered, not dropped, but a client does not get what it wants either. */
-export const isRefusal = ({ name }: Pick<CounterRate, "name">) => name.startsWith("refused_");
+export const isRefusal = ({ name }: Pick<CounterRate, "name">) => name.startsWith("rejected_");
 
 const COLUMNS: readonly Column<CounterRate>[] = [
   {

@@ -9,7 +9,13 @@ import type { MakeView } from "./view.ts";
 const KEPT = 500;
 
 const styleOf = ({ kind, reason }: PacketEvent) =>
-  kind === "drop" ? "bad" : reason.startsWith("refused_") ? "warn" : kind === "handled" ? "ok" : "";
+  kind === "drop"
+    ? "bad"
+    : reason.startsWith("rejected_")
+    ? "warn"
+    : kind === "handled"
+    ? "ok"
+    : "";
 
 const named = ({ from, to, service }: PacketEvent) =>
   [from && `from ${from}`, to && `to ${to}`, service && `for ${service}`].filter(Boolean).join(

@@ -113,6 +113,6 @@ packetTest("lbrp_from_pod() translates fragments of TCP", (w) => {
 packetTest("lbrp_from_pod() passes a first fragment too short for its ports' checksum", (w) => {
   w.service(`${VIP}:80`, [`${REMOTE}:8080`]);
   const tiny = fragments(tcp({ src: client, dst: `${VIP}:80`, flags: "S", df: false }), 8);
-  w.check({ packet: tiny[0]!, verdict: "pass", reason: "pass_runt" });
+  w.check({ packet: tiny[0]!, verdict: "pass", reason: "pass_truncated" });
   w.check({ packet: tiny[1]!, verdict: "pass", reason: "pass_fragment" });
 });

@@ -52,13 +52,21 @@ const untouched: [what: string, packet: Bytes, reason: Reason][] = [
     "pass_icmp",
   ],
   // BPF_PROG_TEST_RUN takes no IPv4 packet without a whole header; tests/netns sends some.
-  ["a TCP header cut short", ipv4({ src: client, dst: vip }, PROTO.TCP, pattern(19)), "pass_runt"],
-  ["TCP ports alone", ipv4({ src: client, dst: vip }, PROTO.TCP, pattern(4)), "pass_runt"],
-  ["a UDP header cut short", ipv4({ src: client, dst: vip }, PROTO.UDP, pattern(7)), "pass_runt"],
+  [
+    "a TCP header cut short",
+    ipv4({ src: client, dst: vip }, PROTO.TCP, pattern(19)),
+    "pass_truncated",
+  ],
+  ["TCP ports alone", ipv4({ src: client, dst: vip }, PROTO.TCP, pattern(4)), "pass_truncated"],
+  [
+    "a UDP header cut short",
+    ipv4({ src: client, dst: vip }, PROTO.UDP, pattern(7)),
+    "pass_truncated",
+  ],
   [
     "an ICMP header cut short",
     ipv4({ src: CLIENT, dst: VIP }, PROTO.ICMP, pattern(7)),
-    "pass_runt",
+    "pass_truncated",
   ],
   ["a frame cut short", syn.slice(0, 14 + 39), "pass_malformed"],
   ["IP version 5", broken(0, 0x55), "pass_malformed"],
@@ -70,7 +78,7 @@ const untouched: [what: string, packet: Bytes, reason: Reason][] = [
   [
     "padding that would pass for ports",
     ipv4({ src: client, dst: vip }, PROTO.TCP, new Uint8Array(), { padding: 40 }),
-    "pass_runt",
+    "pass_truncated",
   ],
 ];
 

@@ -69,7 +69,7 @@ for (const [what, segment, flags, numbers] of segments) {
       packet: tcp({ src: client, dst: vip, ...segment }),
       verdict: "redirect",
       out: reset(flags, numbers),
-      reason: "refused_no_backend",
+      reason: "rejected_no_backend",
       events: [],
     });
     assert.deepEqual(w.sessions(), []);
@@ -82,7 +82,7 @@ packetTest("reject_tcp() does not count Ethernet's padding as data", (w) => {
     packet: tcp({ src: client, dst: vip, flags: "P", seq: 9, padding: 6 }),
     verdict: "redirect",
     out: reset("RA", { seq: 0, ack: 9 }),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
   });
 });
 
@@ -94,7 +94,7 @@ packetTest("reject_tcp() survives a data offset beyond the segment", (w) => {
     packet: segment,
     verdict: "redirect",
     out: reset("RA", { seq: 0, ack: 9 }),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
   });
 });
 
@@ -105,7 +105,7 @@ packetTest("reject_tcp() clears IP options in its answer", (w) => {
     packet: tcp({ src: client, dst: vip, flags: "S", seq: 1, options, tos: 0xb8, ttl: 9 }),
     verdict: "redirect",
     out: reset("RA", { seq: 0, ack: 2 }, { options: new Uint8Array(8) }),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
   });
 });
 
@@ -115,12 +115,12 @@ for (const flags of ["R", "RA"]) {
     w.check({
       packet: tcp({ src: client, dst: vip, flags }),
       verdict: "drop",
-      reason: "drop_reset",
+      reason: "drop_rst_no_session",
     });
     w.check({
       packet: tcp({ src: client, dst: `${VIP}:81`, flags }),
       verdict: "drop",
-      reason: "drop_reset",
+      reason: "drop_rst_no_session",
     });
   });
 }
@@ -130,7 +130,7 @@ packetTest("reject() answers only a source that is one host", (w) => {
   for (
     const src of ["0.0.0.0:1", "127.0.0.1:1", "224.0.0.1:1", "255.255.255.255:1", "240.0.0.1:1"]
   ) {
-    w.check({ packet: udp({ src, dst: vip }), verdict: "drop", reason: "drop_unanswerable" });
+    w.check({ packet: udp({ src, dst: vip }), verdict: "drop", reason: "drop_invalid_source" });
   }
 });
 
@@ -155,7 +155,7 @@ for (const [what, payload, quote] of datagrams) {
       packet,
       verdict: "redirect",
       out: unreachable(packet, quote),
-      reason: "refused_no_backend",
+      reason: "rejected_no_backend",
       events: [],
     });
   });
@@ -170,7 +170,7 @@ packetTest("reject_udp() quotes IP options and leaves out Ethernet's padding", (
     packet,
     verdict: "redirect",
     out: unreachable(packet, 60 + 8 + 3),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
   });
 });
 
@@ -184,7 +184,7 @@ packetTest("reject_udp() answers a first fragment; later ones pass", (w) => {
     packet: first!,
     verdict: "redirect",
     out: unreachable(first!, 548),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
   });
   w.check({ packet: second!, verdict: "pass", reason: "pass_fragment" });
 });
@@ -195,14 +195,14 @@ packetTest("lbrp_from_pod() refuses ports of a service address that are no servi
     packet: tcp({ src: client, dst: `${VIP}:81`, flags: "S", seq: 1 }),
     verdict: "redirect",
     out: tcp({ src: `${VIP}:81`, dst: client, flags: "RA", seq: 0, ack: 2, window: 0, ...BACK }),
-    reason: "refused_no_port",
+    reason: "rejected_no_port",
   });
   const packet = udp({ src: client, dst: `${VIP}:80` });
   w.check({
     packet,
     verdict: "redirect",
     out: unreachable(packet, 33),
-    reason: "refused_no_port",
+    reason: "rejected_no_port",
   });
 });
 
@@ -240,7 +240,7 @@ packetTest("icmp_echo_answer() answers pings of a service address", (w) => {
         ethSrc: GATEWAY_MAC,
         ethDst: CLIENT_MAC,
       }),
-      reason: "echo_answered",
+      reason: "echo_replied",
     });
   }
 });
@@ -255,7 +255,7 @@ packetTest("icmp_echo_answer() answers a ping in fragments, fragment by fragment
   assert.equal(concat(...request).length, concat(...reply).length);
   w.check({ packet: request[1]!, verdict: "pass", reason: "pass_fragment" });
   request.forEach((packet, i) =>
-    w.check({ packet, verdict: "redirect", out: reply[i]!, reason: "echo_answered" })
+    w.check({ packet, verdict: "redirect", out: reply[i]!, reason: "echo_replied" })
   );
 });
 

@@ -112,7 +112,7 @@ for (const [name, set, onward] of ways) {
       });
     }
     w.check({ packet: udpTo(backend, big), verdict: "pass", reason: "pass_too_big" });
-    w.check({ packet: udpTo(backend, { ttl: 1 }), verdict: "pass", reason: "pass_ttl" });
+    w.check({ packet: udpTo(backend, { ttl: 1 }), verdict: "pass", reason: "pass_ttl_expired" });
     w.check({
       packet: udpTo(backend, { ttl: 2 }),
       verdict: "redirect",

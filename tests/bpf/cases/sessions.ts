@@ -160,7 +160,7 @@ packetTest("service_flow() makes no session for a reset", (w) => {
   w.check({
     packet: tcp({ ...flow, flags: "RA" }),
     verdict: "drop",
-    reason: "drop_reset",
+    reason: "drop_rst_no_session",
     events: [],
   });
   assert.deepEqual(w.sessions(), []);
@@ -316,9 +316,9 @@ packetTest(
     w.service(vip, [A]);
     send(w, "S");
     answeredAs(w, "tcp", vip);
-    const before = w.counter("event_session_yielded");
+    const before = w.counter("event_session_replaced");
     w.run(tcp({ src: client, dst: A, flags: "S" }));
-    assert.equal(w.counter("event_session_yielded"), before + 1n);
+    assert.equal(w.counter("event_session_replaced"), before + 1n);
     answeredAs(w, "tcp", A);
     assert.equal(send(w, "S"), A, "the service's turn again");
     answeredAs(w, "tcp", vip);
@@ -332,14 +332,14 @@ packetTest(
     send(w, "S");
     answeredAs(w, "tcp", vip);
     send(w, "A");
-    const before = w.counter("event_session_yielded");
+    const before = w.counter("event_session_replaced");
     w.run(tcp({ src: client, dst: A, flags: "S" }));
     answeredAs(w, "tcp", vip);
-    assert.equal(w.counter("event_session_yielded"), before);
+    assert.equal(w.counter("event_session_replaced"), before);
     send(w, "FA");
     w.run(tcp({ src: client, dst: A, flags: "S" }));
     answeredAs(w, "tcp", A);
-    assert.equal(w.counter("event_session_yielded"), before + 1n);
+    assert.equal(w.counter("event_session_replaced"), before + 1n);
   },
 );
 

@@ -253,7 +253,7 @@ packetTest("uplink_error() drops an error whose own time is up", (w) => {
       ethSrc: LOCAL_MAC,
     }),
     verdict: "drop",
-    reason: "drop_ttl",
+    reason: "drop_ttl_expired",
   });
 });
 

@@ -59,7 +59,7 @@ const packets: [what: string, make: (src: string, dst: string) => Bytes, Reason,
   [
     "half a TCP header",
     (src, dst) => ipv4({ src, dst }, PROTO.TCP, be([2, 40000], [2, 443])),
-    "pass_runt",
+    "pass_truncated",
     "drop_protocol",
   ],
 ];
@@ -72,7 +72,7 @@ for (const [what, make, passed, dropped] of packets) {
 
   packetTest(`leave_as_is() lets ${what} go to where pods are known, and of others`, (w) => {
     // A later fragment, or an echo's answer, looks like a flow's: then that is said.
-    const known = passed === "pass_icmp" ? "pass_private" : passed;
+    const known = passed === "pass_icmp" ? "pass_not_masqueraded" : passed;
     const elsewhere = passed === "pass_icmp" ? "pass_no_session" : passed;
     w.check({ program, packet: make(CLIENT, REMOTE), verdict: "pass", reason: known, events: [] });
     for (const src of [NODE, REMOTE]) {

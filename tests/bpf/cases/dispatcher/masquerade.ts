@@ -126,15 +126,21 @@ packetTest("masquerade() carries pings, each with an identifier of its own", (w)
 packetTest("is_private() lets pods be themselves where they are known", (w) => {
   w.maps.no_masquerade.set({ prefixlen: 24, addr: "198.51.100.0" }, 0);
   const packet = tcp({ src: pod, dst: world, flags: "S" });
-  w.check({ program: out, packet, verdict: "pass", reason: "pass_private", events: [] });
+  w.check({ program: out, packet, verdict: "pass", reason: "pass_not_masqueraded", events: [] });
   const remote = tcp({ src: pod, dst: `${REMOTE}:80`, flags: "S" });
-  w.check({ program: out, packet: remote, verdict: "pass", reason: "pass_private", events: [] });
+  w.check({
+    program: out,
+    packet: remote,
+    verdict: "pass",
+    reason: "pass_not_masqueraded",
+    events: [],
+  });
 });
 
 packetTest("is_private() lets pods be themselves when masquerade is off", (w) => {
   w.configure({ flags: 0 });
   const packet = tcp({ src: pod, dst: world, flags: "S" });
-  w.check({ program: out, packet, verdict: "pass", reason: "pass_private", events: [] });
+  w.check({ program: out, packet, verdict: "pass", reason: "pass_not_masqueraded", events: [] });
 });
 
 packetTest("masquerade() concerns pods of this node only", (w) => {
@@ -150,14 +156,14 @@ packetTest("masquerade() concerns pods of this node only", (w) => {
 packetTest("masquerade_flow() drops while the uplink's address is not known", (w) => {
   const packet = tcp({ src: pod, dst: world, flags: "S" });
   w.maps.uplinks.set({ ifindex: UPLINK }, { addr: "0.0.0.0", mtu: 1500 });
-  w.check({ program: out, packet, verdict: "drop", reason: "drop_no_address", events: [] });
+  w.check({ program: out, packet, verdict: "drop", reason: "drop_no_snat_address", events: [] });
   w.maps.uplinks.deleteBatch([{ ifindex: UPLINK }]);
-  w.check({ program: out, packet, verdict: "drop", reason: "drop_no_address", events: [] });
+  w.check({ program: out, packet, verdict: "drop", reason: "drop_no_snat_address", events: [] });
 });
 
 packetTest("masquerade_flow() makes no session for a reset", (w) => {
   const packet = tcp({ src: pod, dst: world, flags: "R" });
-  w.check({ program: out, packet, verdict: "drop", reason: "drop_reset", events: [] });
+  w.check({ program: out, packet, verdict: "drop", reason: "drop_rst_no_session", events: [] });
 });
 
 packetTest("masquerade() follows a connection to its end", (w) => {
@@ -241,7 +247,7 @@ packetTest("masquerade_except() leaves flows alone that the world began with a p
           out: delivered,
           reason: "direct_delivered",
         });
-        w.check({ program: out, packet: reply, verdict: "pass", reason: "pass_private" });
+        w.check({ program: out, packet: reply, verdict: "pass", reason: "pass_not_masqueraded" });
       }
     }
   }
@@ -274,7 +280,7 @@ packetTest("masquerade_except() takes the place of a masqueraded flow that is ov
     program: out,
     packet: udp({ src: pod, dst: world }),
     verdict: "pass",
-    reason: "pass_private",
+    reason: "pass_not_masqueraded",
   });
 });
 

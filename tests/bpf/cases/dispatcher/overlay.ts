@@ -77,6 +77,6 @@ packetTest("k8sd_from_overlay() takes one network identifier, when it knows it",
     program,
     packet: tcp({ src: `${REMOTE}:1000`, dst: `${LOCAL}:80`, flags: "S", ...IN }),
     verdict: "drop",
-    reason: "drop_foreign_overlay",
+    reason: "drop_unknown_vni",
   });
 });

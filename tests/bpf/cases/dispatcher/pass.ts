@@ -23,7 +23,7 @@ const frames: [what: string, frame: Uint8Array<ArrayBuffer>, reason: Reason][] =
   ["a VLAN's frame", ethernet(0x8100, pattern(40), IN), "pass_vlan"],
   ["LLDP", ethernet(0x88cc, pattern(40), IN), "pass_ethertype"],
   ["SCTP", ipv4(flow, PROTO.SCTP, pattern(40), IN), "pass_protocol"],
-  ["half a TCP header", ipv4(flow, PROTO.TCP, pattern(12), IN), "pass_runt"],
+  ["half a TCP header", ipv4(flow, PROTO.TCP, pattern(12), IN), "pass_truncated"],
   [
     "IP in a wrong version",
     new Uint8Array([...syn.slice(0, 14), 0x65, ...syn.slice(15)]),
@@ -62,7 +62,7 @@ for (const program of ["k8sd_from_uplink", "k8sd_from_overlay"] as const) {
           program,
           packet: tcp({ src: `${CLIENT}:5000`, dst, flags: "S", ...IN }),
           verdict: "pass",
-          reason: "pass_own_source",
+          reason: "pass_local_source",
         });
       }
     },

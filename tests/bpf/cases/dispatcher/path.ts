@@ -58,7 +58,7 @@ packetTest("answer_sender() tells a client what the overlay's MTU is", (w) => {
       id: 0,
       ...BACK,
     }),
-    reason: "answered_too_big",
+    reason: "replied_too_big",
     events: [],
   });
 });
@@ -103,7 +103,7 @@ packetTest("answer_sender() tells a client that its packet's time is up", (w) =>
       id: 0,
       ...BACK,
     }),
-    reason: "answered_ttl",
+    reason: "replied_ttl_expired",
   });
 });
 
@@ -131,7 +131,7 @@ packetTest("answer_sender() tells another node's pod what the uplink's MTU is", 
       ethSrc: IN.ethSrc!,
       ethDst: PEER_MAC,
     }),
-    reason: "answered_too_big",
+    reason: "replied_too_big",
   });
   w.check({
     program: "k8sd_from_overlay",
@@ -161,7 +161,7 @@ packetTest("lbrp_from_pod() leaves a reply that is too big for the uplink to the
   const flow = { src: `${LOCAL}:5353`, dst: client, ...FROM_LOCAL };
   const big = pattern(1400 - HEADERS + 1);
   w.check({ packet: udp({ ...flow, payload: big }), verdict: "pass", reason: "pass_too_big" });
-  w.check({ packet: udp({ ...flow, ttl: 1 }), verdict: "pass", reason: "pass_ttl" });
+  w.check({ packet: udp({ ...flow, ttl: 1 }), verdict: "pass", reason: "pass_ttl_expired" });
 });
 
 packetTest("segment_len() lets a pod's client far away have whole segments", (w) => {

@@ -24,7 +24,7 @@ packetTest("refuse() resets a client's connection to a service without backends"
       id: 0,
       ...BACK,
     }),
-    reason: "refused_no_backend",
+    reason: "rejected_no_backend",
     events: [],
   });
   assert.deepEqual(w.sessions(), []);
@@ -32,7 +32,7 @@ packetTest("refuse() resets a client's connection to a service without backends"
 
 packetTest("refuse() tells a client that nobody has its datagram", (w) => {
   external(w, `${VIP}:53`, [], { proto: PROTO.UDP, addressEntry: true });
-  for (const [port, reason] of [[53, "refused_no_backend"], [54, "refused_no_port"]] as const) {
+  for (const [port, reason] of [[53, "rejected_no_backend"], [54, "rejected_no_port"]] as const) {
     const about = udp({ src: client, dst: `${VIP}:${port}`, ...IN });
     const answer = { src: VIP, dst: OUTSIDE, type: ICMP.UNREACHABLE, code: CODE.PORT };
     w.check({
@@ -70,7 +70,7 @@ packetTest("echo_inbound() answers pings of an address that only services have",
     packet: icmp({ src: OUTSIDE, dst: VIP, type: ICMP.ECHO, rest: 0x00070001, ...IN }),
     verdict: "redirect",
     out: icmp({ src: VIP, dst: OUTSIDE, type: ICMP.ECHO_REPLY, rest: 0x00070001, ...BACK }),
-    reason: "echo_answered",
+    reason: "echo_replied",
   });
   for (const type of [ICMP.ECHO_REPLY, 13]) {
     w.check({
@@ -85,7 +85,7 @@ packetTest("echo_inbound() answers pings of an address that only services have",
 packetTest("reject() never answers a reset or who must not be answered", (w) => {
   external(w, "0.0.0.0:30080", []);
   external(w, `${VIP}:80`, [], { addressEntry: true });
-  const reset = { program, verdict: "drop", reason: "drop_reset", events: [] } as const;
+  const reset = { program, verdict: "drop", reason: "drop_rst_no_session", events: [] } as const;
   for (const dst of [`${NODE}:30080`, `${VIP}:81`]) {
     w.check({ ...reset, packet: tcp({ src: client, dst, flags: "R", ...IN }) });
   }
@@ -94,7 +94,7 @@ packetTest("reject() never answers a reset or who must not be answered", (w) => 
       program,
       packet: tcp({ src, dst: `${NODE}:30080`, flags: "S", ...IN }),
       verdict: "drop",
-      reason: "drop_unanswerable",
+      reason: "drop_invalid_source",
     });
   }
 });
@@ -102,18 +102,18 @@ packetTest("reject() never answers a reset or who must not be answered", (w) => 
 packetTest("answer_allowed() limits ICMP errors that leave the node, and no resets", (w) => {
   external(w, "0.0.0.0:30080", []);
   external(w, "0.0.0.0:30053", [], { proto: PROTO.UDP });
-  const names = ["refused_no_backend", "drop_too_many_answers"] as const;
+  const names = ["rejected_no_backend", "drop_rate_limited"] as const;
   const [refused, dropped] = names.map((name) => w.counter(name)) as [bigint, bigint];
   const datagram = udp({ src: client, dst: `${NODE}:30053`, ...IN });
   const begun = performance.now();
   for (let i = 0; i < 400; i++) w.run(datagram, program);
   const allowed = 50 + Math.ceil(performance.now() - begun) + 1;
-  const answers = Number(w.counter("refused_no_backend") - refused);
+  const answers = Number(w.counter("rejected_no_backend") - refused);
   assert(answers >= 1 && answers <= allowed, `${answers} answers, ${allowed} allowed`);
-  assert.equal(Number(w.counter("drop_too_many_answers") - dropped), 400 - answers);
-  const before = w.counter("refused_no_backend");
+  assert.equal(Number(w.counter("drop_rate_limited") - dropped), 400 - answers);
+  const before = w.counter("rejected_no_backend");
   for (let i = 0; i < 400; i++) {
     w.run(tcp({ src: client, dst: `${NODE}:30080`, flags: "S", ...IN }), program);
   }
-  assert.equal(w.counter("refused_no_backend") - before, 400n);
+  assert.equal(w.counter("rejected_no_backend") - before, 400n);
 });

@@ -113,7 +113,7 @@ packetTest("service_inbound() drops when this node has no address on the pod net
     program,
     packet: tcp({ src: client, dst: nodePort, flags: "S", ...IN }),
     verdict: "drop",
-    reason: "drop_no_address",
+    reason: "drop_no_snat_address",
     events: [],
   });
   assert.deepEqual(w.sessions(), []);
