@@ -6,6 +6,10 @@ import { type CniVersion, type Config, readVersion } from "./config.ts";
 import type { AttachmentId, PodAddress } from "../src/node/attachments.ts";
 import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE } from "./errors.ts";
+import { isAddress } from "../src/net/address.ts";
+import { AddressError } from "../src/net/error.ts";
+import { isIpv4 } from "../src/net/ipv4.ts";
+import { parseInterface } from "../src/net/prefix.ts";
 import { objects, optionalText, wrong } from "./json.ts";
 
 /** @throws {CniError} code 7 when there is none: pcnk is a chained plugin */
@@ -35,11 +39,9 @@ export function podAddresses(prevResult: JsonObject, { ifname }: AttachmentId): 
   const found: PodAddress[] = [];
   objects(prevResult["ips"], "prevResult.ips").forEach((ip, index) => {
     const where = `prevResult.ips[${index}]`;
-    const address = cidr(ip["address"], `${where}.address`);
+    const address = interfaceAddress(ip["address"], `${where}.address`);
     const gateway = optionalText(ip["gateway"], `${where}.gateway`) || "0.0.0.0";
-    if (!isIpv4(gateway) && !isIpv6(gateway)) {
-      throw wrong(`${where}.gateway`, gateway, "is not an address");
-    }
+    if (!isAddress(gateway)) throw wrong(`${where}.gateway`, gateway, "is not an IP address");
     const owner = ip["interface"];
     if (owner !== undefined && owner !== null) {
       const device = Number.isInteger(owner) ? interfaces[owner as number] : undefined;
@@ -88,23 +90,12 @@ function readInterface(value: JsonObject, index: number) {
 }
 
 /** The address of an "address/length". */
-function cidr(value: unknown, where: string): string {
-  const text = optionalText(value, where) ?? "";
-  const [address = "", length = "", more] = text.split("/");
-  const longest = isIpv4(address) ? 32 : isIpv6(address) ? 128 : -1;
-  if (more !== undefined || !/^\d{1,3}$/.test(length) || Number(length) > longest) {
-    throw wrong(where, value, 'must be an address with its prefix length, like "10.1.2.3/24"');
+function interfaceAddress(value: unknown, where: string): string {
+  try {
+    return parseInterface(optionalText(value, where) ?? "").address;
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error;
+    const rule = `must be an address with its prefix length, like "10.1.2.3/24": ${error.reason}`;
+    throw wrong(where, value, rule);
   }
-  return address;
-}
-
-function isIpv4(text: string): boolean {
-  const parts = text.split(".");
-  return parts.length === 4 &&
-    parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
-}
-
-/** Loosely: enough to tell it from a mistake. */
-function isIpv6(text: string): boolean {
-  return /^[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:.]*$/.test(text);
 }

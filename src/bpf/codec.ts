@@ -2,7 +2,8 @@
  * Typed codecs for keys and values of maps: TypeScript values to and from the bytes of C structs. A struct's codec
  * computes its layout by C's rules (natural alignment), and btf.ts compares that with what the compiler did.
  */
-import { formatIpv4, formatMac, macBytes, parseIpv4 } from "../linux/address.ts";
+import { formatIpv4, parseIpv4 } from "../net/ipv4.ts";
+import { formatMac, macBytes } from "../net/mac.ts";
 
 /** Turns a value of type T into `size` bytes and back. */
 export interface Codec<T> {

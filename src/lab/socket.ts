@@ -2,6 +2,7 @@
  * IPv4 sockets for probes, straight from the kernel: Deno's own do not tell a UDP port unreachable and hide the
  * error's number. All sockets are non-blocking, close-on-exec and connected.
  */
+import { addressBytes } from "../net/address.ts";
 import { closeFd, SyscallError, trySyscall } from "../linux/libc.ts";
 import { pollfd, POLLIN, pollInThread, POLLOUT } from "./poll.ts";
 
@@ -100,8 +101,9 @@ function must(call: string, result: number): number {
 
 /** struct sockaddr_in */
 function sockaddr(address: string, port: number): Uint8Array<ArrayBuffer> {
-  const bytes = address.split(".").map(Number);
-  return new Uint8Array([AF_INET, 0, port >> 8, port & 255, ...bytes, 0, 0, 0, 0, 0, 0, 0, 0]);
+  const bytes = new Uint8Array(16);
+  bytes.set([AF_INET, 0, port >> 8, port & 255, ...addressBytes(address)]);
+  return bytes;
 }
 
 function isReady(fd: number, events: number, deadline: number): boolean {

@@ -2,7 +2,7 @@
  * One ICMP echo (RFC 792) from a network namespace, with the reason when no answer comes. By a raw socket, because a
  * ping socket does not see the ICMP errors of others and depends on a kernel parameter.
  */
-import { parseIpv4 } from "./address.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 import { closeFd, errnoText, syscall, trySyscall } from "./libc.ts";
 import { withNetns } from "./netns.ts";
 import { Poller } from "./poll.ts";

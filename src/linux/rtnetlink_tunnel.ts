@@ -3,7 +3,7 @@
  * (include/uapi/linux/if_link.h, include/uapi/linux/ethtool.h).
  */
 import { address, syscall } from "./libc.ts";
-import { formatAddress } from "./address.ts";
+import { formatAddress } from "../net/address.ts";
 import { Message, NetlinkSocket, type Reader } from "./netlink.ts";
 import { type Link, parseLink } from "./rtnl_link.ts";
 

@@ -1,5 +1,5 @@
 /** IPv4 addresses of devices, by rtnetlink (include/uapi/linux/if_addr.h). */
-import { formatAddress, ipv4Bytes } from "./address.ts";
+import { addressBytes, formatAddress } from "../net/address.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 
@@ -29,9 +29,9 @@ export interface Address {
 
 function message({ ifindex, address, prefixLength, scope, peer, broadcast }: Address): Message {
   const built = new Message().u8(AF_INET).u8(prefixLength).u8(0).u8(scope ?? 0).u32(ifindex)
-    .attr(IFA.LOCAL, ipv4Bytes(address))
-    .attr(IFA.ADDRESS, ipv4Bytes(peer ?? address));
-  if (broadcast !== undefined) built.attr(IFA.BROADCAST, ipv4Bytes(broadcast));
+    .attr(IFA.LOCAL, addressBytes(address))
+    .attr(IFA.ADDRESS, addressBytes(peer ?? address));
+  if (broadcast !== undefined) built.attr(IFA.BROADCAST, addressBytes(broadcast));
   return built;
 }
 

@@ -1,5 +1,6 @@
 /** Network devices by rtnetlink: RTM_GETLINK and its relatives (rtnetlink(7), include/uapi/linux/if_link.h). */
-import { formatMac, ipv4Bytes, macBytes } from "./address.ts";
+import { addressBytes } from "../net/address.ts";
+import { formatMac, macBytes } from "../net/mac.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 
@@ -187,7 +188,7 @@ function addVxlan(data: Message, options: VxlanOptions): void {
   if (!options.external) data.attrU32(IFLA_VXLAN.ID, options.id ?? 0);
   else data.attrU8(IFLA_VXLAN.COLLECT_METADATA, 1);
   if (options.link !== undefined) data.attrU32(IFLA_VXLAN.LINK, options.link);
-  if (options.local !== undefined) data.attr(IFLA_VXLAN.LOCAL, ipv4Bytes(options.local));
+  if (options.local !== undefined) data.attr(IFLA_VXLAN.LOCAL, addressBytes(options.local));
   data.attrU8(IFLA_VXLAN.LEARNING, options.learning ? 1 : 0);
   data.attrBe16(IFLA_VXLAN.PORT, options.port ?? 4789);
 }

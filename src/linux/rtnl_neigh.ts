@@ -1,5 +1,6 @@
 /** Neighbours (ARP entries) and bridges' forwarding databases, by rtnetlink (include/uapi/linux/neighbour.h). */
-import { formatAddress, formatMac, ipv4Bytes, macBytes } from "./address.ts";
+import { addressBytes, formatAddress } from "../net/address.ts";
+import { formatMac, macBytes } from "../net/mac.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET } from "./rtnl_addr.ts";
@@ -54,7 +55,7 @@ function header(family: number, ifindex: number, state: number, flags: number): 
 
 function neighbourMessage({ ifindex, address, mac, state }: Neighbour): Message {
   const built = header(AF_INET, ifindex, state ?? NEIGH_STATE.PERMANENT, 0)
-    .attr(NDA.DST, ipv4Bytes(address));
+    .attr(NDA.DST, addressBytes(address));
   if (mac !== undefined) built.attr(NDA.LLADDR, macBytes(mac));
   return built;
 }
@@ -63,7 +64,7 @@ function fdbMessage({ ifindex, mac, destination, master, state }: FdbEntry): Mes
   const flags = master ? NTF_MASTER : NTF_SELF;
   const built = header(AF_BRIDGE, ifindex, state ?? NEIGH_STATE.PERMANENT, flags)
     .attr(NDA.LLADDR, macBytes(mac));
-  if (destination !== undefined) built.attr(NDA.DST, ipv4Bytes(destination));
+  if (destination !== undefined) built.attr(NDA.DST, addressBytes(destination));
   return built;
 }
 

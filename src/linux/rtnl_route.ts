@@ -1,5 +1,6 @@
 /** IPv4 routes, by rtnetlink (include/uapi/linux/rtnetlink.h). */
-import { formatAddress, ipv4Bytes } from "./address.ts";
+import { addressBytes, formatAddress } from "../net/address.ts";
+import { parseInterface } from "../net/prefix.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET, SCOPE } from "./rtnl_addr.ts";
@@ -67,24 +68,16 @@ export interface Route {
   readonly encap?: { readonly id: number; readonly destination: string };
 }
 
-/** Splits `10.0.0.0/24`; a bare address is a /32. */
-function parsePrefix(text: string): { address: Uint8Array<ArrayBuffer>; length: number } {
-  const [address = "", length = "32", ...rest] = text.split("/");
-  const bits = /^\d{1,2}$/.test(length) ? Number(length) : 33;
-  if (bits > 32 || rest.length > 0) throw new TypeError(`not a prefix: ${JSON.stringify(text)}`);
-  return { address: ipv4Bytes(address), length: bits };
-}
-
 function message(route: Route): Message {
-  const { address, length } = parsePrefix(route.destination);
+  const { address, length } = parseInterface(route.destination, 4);
   const type = TYPE[route.type ?? "unicast"];
   const table = route.table ?? TABLE_MAIN;
   const built = header(length, table, route.protocol ?? PROTOCOL_STATIC, scopeOf(route), type)
     .u32(route.onlink ? RTNH_F_ONLINK : 0);
-  if (length > 0) built.attr(RTA.DST, address);
-  if (route.gateway !== undefined) built.attr(RTA.GATEWAY, ipv4Bytes(route.gateway));
+  if (length > 0) built.attr(RTA.DST, addressBytes(address));
+  if (route.gateway !== undefined) built.attr(RTA.GATEWAY, addressBytes(route.gateway));
   if (route.ifindex !== undefined) built.attrU32(RTA.OIF, route.ifindex);
-  if (route.source !== undefined) built.attr(RTA.PREFSRC, ipv4Bytes(route.source));
+  if (route.source !== undefined) built.attr(RTA.PREFSRC, addressBytes(route.source));
   if (route.metric !== undefined) built.attrU32(RTA.PRIORITY, route.metric);
   built.attrU32(RTA.TABLE, table);
   const { mtu, encap } = route;
@@ -92,7 +85,10 @@ function message(route: Route): Message {
   if (encap) {
     built.attr(RTA.ENCAP_TYPE, new Uint8Array(new Uint16Array([LWTUNNEL_ENCAP_IP]).buffer));
     built.nest(RTA.ENCAP, (ip) => {
-      ip.attr(LWTUNNEL_IP.ID, be64(encap.id)).attr(LWTUNNEL_IP.DST, ipv4Bytes(encap.destination));
+      ip.attr(LWTUNNEL_IP.ID, be64(encap.id)).attr(
+        LWTUNNEL_IP.DST,
+        addressBytes(encap.destination),
+      );
     });
   }
   return built;
@@ -185,7 +181,7 @@ export function listRoutes(socket: NetlinkSocket, table: number = TABLE_MAIN): R
  * @throws {SyscallError} ENETUNREACH, EHOSTUNREACH
  */
 export function routeTo(socket: NetlinkSocket, destination: string): Route {
-  const request = header(32, 0, 0, 0, 0).u32(0).attr(RTA.DST, ipv4Bytes(destination));
+  const request = header(32, 0, 0, 0, 0).u32(0).attr(RTA.DST, addressBytes(destination));
   const [answer] = socket.request("RTM_GETROUTE", RTM_GETROUTE, 0, request);
   const route = answer && parseRoute(answer.body);
   if (!route) throw new Error(`no answer for the route to ${destination}`);

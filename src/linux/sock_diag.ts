@@ -2,7 +2,7 @@
  * Looking at sockets and ending them by sock_diag(7), as far as hostlb needs it: connected UDP sockets with their
  * cookies, and the destruction of one (SOCK_DESTROY; CONFIG_INET_DIAG_DESTROY, CONFIG_INET_UDP_DIAG).
  */
-import { formatIpv4 } from "./address.ts";
+import { formatIpv4 } from "../net/ipv4.ts";
 import { SyscallError } from "./libc.ts";
 import { NetlinkSocket } from "./netlink.ts";
 import { LITTLE, Message, type Received } from "./netlink_message.ts";

@@ -2,6 +2,7 @@
  * The tool of its own that the benchmark has: a server that takes one connection after the other, and a client that times
  * connect(2). Both are plain blocking calls in a process of their own, since an event loop would cost more than what is measured.
  */
+import { addressBytes } from "../net/address.ts";
 import { closeFd, syscall, SyscallError, trySyscall } from "../linux/libc.ts";
 
 const AF_INET = 2, SOCK_STREAM = 1, SOCK_CLOEXEC = 0o2000000;
@@ -77,6 +78,7 @@ function setOption(fd: number, option: number, value: Int32Array | BigInt64Array
 
 /** struct sockaddr_in */
 function sockaddr(address: string, port: number): Uint8Array<ArrayBuffer> {
-  const bytes = address.split(".").map(Number);
-  return new Uint8Array([AF_INET, 0, port >> 8, port & 255, ...bytes, 0, 0, 0, 0, 0, 0, 0, 0]);
+  const bytes = new Uint8Array(16);
+  bytes.set([AF_INET, 0, port >> 8, port & 255, ...addressBytes(address)]);
+  return bytes;
 }

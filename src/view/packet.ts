@@ -1,6 +1,6 @@
 /** A packet as `pcnk trace` sends it through the programs: an Ethernet frame with IPv4 and the beginning of a flow. */
-import { macBytes, parseIpv4 } from "../linux/address.ts";
-import { formatIpv4 } from "../model/ipv4.ts";
+import { formatIpv4, parseIpv4 } from "../net/ipv4.ts";
+import { macBytes } from "../net/mac.ts";
 
 /** A flow's first packet: TCP SYN, UDP datagram or ICMP echo. */
 export interface Flow {

@@ -4,7 +4,7 @@ import { perCpu, possibleCpus, struct, u32, u64 } from "../../src/bpf/codec.ts";
 import { type Backend, maps, type Service, type ServiceKey } from "../../src/bpf/layout.ts";
 import { BpfMap, MapMismatchError, openMap } from "../../src/bpf/map.ts";
 import { MAP_TYPE, mapCreate, objPin, UPDATE } from "../../src/bpf/syscall.ts";
-import { formatIpv4 } from "../../src/linux/address.ts";
+import { formatIpv4 } from "../../src/net/ipv4.ts";
 import { closeFd, SyscallError } from "../../src/linux/libc.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";

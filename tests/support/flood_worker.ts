@@ -3,7 +3,7 @@
  * In: {netnsPath, address, stop: SharedArrayBuffer of one Int32}. Out: "started", then the number of packets.
  */
 /// <reference lib="deno.worker" />
-import { parseIpv4 } from "../../src/linux/address.ts";
+import { parseIpv4 } from "../../src/net/ipv4.ts";
 import { address, closeFd, rawSyscall, SYS, syscall } from "../../src/linux/libc.ts";
 import { withNetns } from "../../src/linux/netns.ts";
 

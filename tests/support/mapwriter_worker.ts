@@ -2,7 +2,7 @@
 /// <reference lib="deno.worker" />
 import { maps } from "../../src/bpf/layout.ts";
 import { BpfMap } from "../../src/bpf/map.ts";
-import { formatIpv4 } from "../../src/linux/address.ts";
+import { formatIpv4 } from "../../src/net/ipv4.ts";
 
 interface Order {
   path: string;

@@ -1,5 +1,6 @@
 /** One line about a frame, for messages of tests that fail. Reads only as far as the frame goes. */
-import { formatIpv4, formatMac } from "../../../src/linux/address.ts";
+import { formatIpv4 } from "../../../src/net/ipv4.ts";
+import { formatMac } from "../../../src/net/mac.ts";
 import type { Bytes } from "./packet.ts";
 
 const LETTERS = ["F", "S", "R", "P", "A"];

@@ -2,7 +2,8 @@
  * Builds Ethernet frames for packet tests. Checksums are computed from scratch over the finished packet, in another way
  * than the programs' incremental one, so a frame built here is what a right translation must equal byte for byte.
  */
-import { macBytes, parseIpv4 } from "../../../src/linux/address.ts";
+import { parseIpv4 } from "../../../src/net/ipv4.ts";
+import { macBytes } from "../../../src/net/mac.ts";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 

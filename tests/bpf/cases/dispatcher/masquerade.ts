@@ -1,7 +1,7 @@
 /** Pods and the world. */
 import assert from "node:assert/strict";
 import { SESSION_FLAG, SESSION_STATE } from "../../../../src/bpf/layout.ts";
-import { macBytes } from "../../../../src/linux/address.ts";
+import { macBytes } from "../../../../src/net/mac.ts";
 import { ICMP, icmp, PROTO, tcp, text, udp } from "../../support/packet.ts";
 import {
   IN,
