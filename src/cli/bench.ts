@@ -18,7 +18,7 @@ import { type LocalPod, POD_PORTS, podSite, servePod } from "../measure/pod_site
 import { summarize } from "../measure/summary.ts";
 import { reportRows } from "../measure/text.ts";
 import { findTools, type Tool } from "../measure/tools.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { isIpv4, whyNotIpv4 } from "../net/ipv4.ts";
 import { NodeReader } from "../view/node.ts";
 import { columns } from "../view/terminal.ts";
 import { placeOption } from "./options.ts";
@@ -156,8 +156,10 @@ function checkPods({ from, to, service, at }: Options): void {
     throw new UsageError("--at runs servers only, and --from a client: give one of them");
   }
   for (const [flag, value] of [["--to", isAddress(to) ? to : undefined], ["--service", service]]) {
-    if (value !== undefined && parseIpv4(value) === undefined) {
-      throw new UsageError(`${flag} ${JSON.stringify(value)} is no IPv4 address`);
+    if (value !== undefined && !isIpv4(value)) {
+      throw new UsageError(
+        `${flag} ${JSON.stringify(value)} is not an IPv4 address: ${whyNotIpv4(value)}`,
+      );
     }
   }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { LockedError, lockFile } from "../node/lock.ts";
 import { giveWay } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { isIpv4 } from "../net/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
 import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
 import { reasonHint } from "../view/hint.ts";
@@ -171,7 +171,7 @@ function filterOf(
 }
 
 function podAddress(node: NodeReader, text: string): string {
-  if (parseIpv4(text) !== undefined) return text;
+  if (isIpv4(text)) return text;
   const wanted = text.includes("/") ? text : `default/${text}`;
   for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
   throw new UsageError(`there is no pod ${wanted} on this node (pcnk get endpoints)`);

@@ -2,7 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { nearest } from "../model/nearest.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { isIpv4 } from "../net/ipv4.ts";
 import { NodeReader } from "../view/node.ts";
 import { type Flow, formatEnd } from "../view/packet.ts";
 import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
@@ -82,7 +82,7 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
   const from = sourceOf(node, src);
   const outside = node.maps.endpoints.get({ addr: from }) === undefined;
   const [, address = "", text] = /^([\d.]+)(?::(\d+))?$/.exec(dst) ?? [];
-  if (parseIpv4(address) !== undefined) {
+  if (isIpv4(address)) {
     const chosen = given ?? (text === undefined ? "ICMP" : "TCP");
     if (chosen !== "ICMP" && text === undefined) {
       throw new UsageError(`${dst} needs a port for ${chosen}: ${dst}:80`);
@@ -114,7 +114,7 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
 
 /** The address of a pod by its name, or the address itself. */
 function sourceOf(node: NodeReader, text: string): string {
-  if (parseIpv4(text) !== undefined) return checkAddress(node, text);
+  if (isIpv4(text)) return checkAddress(node, text);
   const wanted = text.includes("/") ? text : `default/${text}`;
   for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
   const names = [...node.pods.values()].map(({ pod }) => pod ?? "");

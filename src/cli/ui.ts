@@ -1,7 +1,8 @@
 /** `pcnk ui`: what the other commands show, as a page in a browser. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { existsSync } from "node:fs";
-import { parseListen, serveUi } from "../ui/serve.ts";
+import { splitHostPort } from "../net/host_port.ts";
+import { serveUi } from "../ui/serve.ts";
 import { concludeService } from "./describe.ts";
 import { placeOption } from "./options.ts";
 import { SignalError, untilSignal } from "./signals.ts";
@@ -68,7 +69,7 @@ Examples:
 `;
 
 function listen(text: string): string {
-  parseListen(text);
+  splitHostPort(text);
   return text;
 }
 

@@ -1,8 +1,7 @@
 /** How a core/v1 Service is reached from outside the cluster: addresses, policy, who may come in. */
 import type { Service } from "../model/objects.ts";
-import { formatIpv4, looksLikeIpv6, parseIpv4 } from "../model/ipv4.ts";
-import { DecodeError, type Fields, fields, integer, ipv4, list } from "./reader.ts";
-import { oneOf, type Path, show, text } from "./reader.ts";
+import { type Fields, fields, integer, ipv4, ipv4Prefix, list } from "./reader.ts";
+import { oneOf, type Path, text } from "./reader.ts";
 
 type External = Pick<
   Service,
@@ -61,7 +60,8 @@ function addresses(values: readonly unknown[], pathOf: (i: number) => Path): str
   const found = new Set<string>();
   values.forEach((value, i) => {
     if (value === undefined || value === null || value === "") return;
-    if (typeof value !== "string" || !looksLikeIpv6(value)) found.add(ipv4(value, pathOf(i)));
+    const address = ipv4(value, pathOf(i));
+    if (address !== undefined) found.add(address);
   });
   return [...found];
 }
@@ -71,14 +71,8 @@ function sourceRanges(values: unknown[], at: Path): string[] {
   values.forEach((value, i) => {
     const here = [...at, "loadBalancerSourceRanges", i];
     // The API takes blanks around a prefix.
-    const range = text(value, here)?.trim() ?? "";
-    const [address = "", bits = "", ...rest] = range.split("/");
-    if (looksLikeIpv6(address)) return;
-    const number = parseIpv4(address);
-    if (number === undefined || !/^(\d|[12]\d|3[0-2])$/.test(bits) || rest.length > 0) {
-      throw new DecodeError(here, `${show(value)} is not an IPv4 prefix`);
-    }
-    found.add(`${formatIpv4(number - number % 2 ** (32 - Number(bits)))}/${bits}`);
+    const range = ipv4Prefix(text(value, here)?.trim(), here);
+    if (range !== undefined) found.add(range);
   });
   return [...found];
 }

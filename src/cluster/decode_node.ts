@@ -1,8 +1,7 @@
 /** core/v1 Node. */
 import type { Node } from "../model/objects.ts";
-import { looksLikeIpv6, parseIpv4 } from "../model/ipv4.ts";
 import { metadata } from "./metadata.ts";
-import { DecodeError, type Fields, fields, ipv4, list, type Path, show, text } from "./reader.ts";
+import { type Fields, fields, ipv4, ipv4Prefix, list, type Path, text } from "./reader.ts";
 
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodeNode(object: Fields, path: Path): Node {
@@ -43,8 +42,9 @@ function internalIPs(object: Fields, path: Path): string[] {
   addresses.forEach((value, i) => {
     const here = [...at, "addresses", i];
     const { type, address } = fields(value, here);
-    if (type !== "InternalIP" || (typeof address === "string" && looksLikeIpv6(address))) return;
-    found.push(ipv4(address, [...here, "address"]));
+    if (type !== "InternalIP") return;
+    const ip = ipv4(address, [...here, "address"]);
+    if (ip !== undefined) found.push(ip);
   });
   return found;
 }
@@ -56,18 +56,11 @@ function podCIDRs(object: Fields, path: Path): string[] {
   const many = list(spec.podCIDRs, [...at, "podCIDRs"]);
   const found: string[] = [];
   const add = (value: unknown, here: Path) => {
-    const prefix = text(value, here);
-    if (prefix === undefined || prefix === "" || looksLikeIpv6(prefix.split("/")[0] ?? "")) return;
-    if (!isPrefix(prefix)) throw new DecodeError(here, `${show(prefix)} is not an IPv4 prefix`);
-    found.push(prefix);
+    if (value === undefined || value === null || value === "") return;
+    const prefix = ipv4Prefix(value, here);
+    if (prefix !== undefined) found.push(prefix);
   };
   if (many.length === 0) add(spec.podCIDR, [...at, "podCIDR"]);
   many.forEach((value, i) => add(value, [...at, "podCIDRs", i]));
   return found;
-}
-
-function isPrefix(text: string): boolean {
-  const [address = "", length = "", ...rest] = text.split("/");
-  return rest.length === 0 && parseIpv4(address) !== undefined &&
-    /^(\d|[12]\d|3[0-2])$/.test(length);
 }

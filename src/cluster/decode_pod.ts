@@ -1,6 +1,5 @@
 /** core/v1 Pod: only what makes it a backend of some weight. */
 import type { Pod } from "../model/objects.ts";
-import { looksLikeIpv6 } from "../model/ipv4.ts";
 import { metadata, weight } from "./metadata.ts";
 import { type Fields, fields, ipv4, list, type Path } from "./reader.ts";
 
@@ -24,7 +23,8 @@ function podIPs(object: Fields, path: Path): string[] {
   const found: string[] = [];
   const add = (value: unknown, here: Path) => {
     if (value === undefined || value === null || value === "") return;
-    if (typeof value !== "string" || !looksLikeIpv6(value)) found.push(ipv4(value, here));
+    const ip = ipv4(value, here);
+    if (ip !== undefined) found.push(ip);
   };
   if (many.length === 0) add(status.podIP, [...at, "podIP"]);
   many.forEach((value, i) => {

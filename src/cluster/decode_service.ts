@@ -1,6 +1,5 @@
 /** core/v1 Service. */
 import type { Service, ServicePort } from "../model/objects.ts";
-import { looksLikeIpv6 } from "../model/ipv4.ts";
 import { decodeExternal } from "./decode_external.ts";
 import { lbAlgorithm, metadata, weight } from "./metadata.ts";
 import { DecodeError, type Fields, fields, flag, integer, ipv4, list } from "./reader.ts";
@@ -62,10 +61,10 @@ function clusterIPs(spec: Fields, at: Path): string[] {
   const found: string[] = [];
   values.forEach((value, i) => {
     if (value === undefined || value === null || value === "") return;
-    if (value === "None") found.push(value);
-    else if (typeof value !== "string" || !looksLikeIpv6(value)) {
-      found.push(ipv4(value, key === "clusterIP" ? [...at, key] : [...at, key, i]));
-    }
+    const address = value === "None"
+      ? value
+      : ipv4(value, key === "clusterIP" ? [...at, key] : [...at, key, i]);
+    if (address !== undefined) found.push(address);
   });
   return found;
 }

@@ -1,6 +1,5 @@
 /** discovery.k8s.io EndpointSlice, v1 and v1beta1, and core/v1 Endpoints. */
 import type { Endpoint, EndpointPort, Endpoints, EndpointSlice } from "../model/objects.ts";
-import { looksLikeIpv6 } from "../model/ipv4.ts";
 import { metadata, weight } from "./metadata.ts";
 import { DecodeError, type Fields, fields, flag, integer, ipv4, list } from "./reader.ts";
 import { oneOf, type Path, text } from "./reader.ts";
@@ -56,8 +55,8 @@ function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
     const addresses = list(given.addresses, [...here, "addresses"]);
     if (addresses.length === 0) throw new DecodeError([...here, "addresses"], "is missing");
     addresses.forEach((address, j) => {
-      if (typeof address === "string" && looksLikeIpv6(address)) return;
-      endpoints.push({ address: ipv4(address, [...here, "addresses", j]), ...common });
+      const ip = ipv4(address, [...here, "addresses", j]);
+      if (ip !== undefined) endpoints.push({ address: ip, ...common });
     });
   });
   return endpoints;
@@ -128,11 +127,12 @@ function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
   list(value, at).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
-    if (typeof given.ip === "string" && looksLikeIpv6(given.ip)) return;
+    const address = ipv4(given.ip, [...here, "ip"]);
+    if (address === undefined) return;
     const nodeName = text(given.nodeName, [...here, "nodeName"]);
     const pod = targetPod(given, here);
     endpoints.push({
-      address: ipv4(given.ip, [...here, "ip"]),
+      address,
       ready,
       serving: ready,
       terminating: false,

@@ -290,7 +290,7 @@ const failures: Record<string, [string, string]> = {
   ],
   "a wrong address": [
     service("clusterIP: 10.96.0.256"),
-    'Service shop/web: spec.clusterIP: "10.96.0.256" is not an IPv4 address',
+    'Service shop/web: spec.clusterIP: "10.96.0.256" is not an IP address: 256 is more than 255',
   ],
   "a mapping for a list": [
     service("ports: {port: 80}"),
@@ -311,11 +311,11 @@ const failures: Record<string, [string, string]> = {
   ],
   "a wrong externalIP": [
     service("externalIPs: [192.0.2.1, 192.0.2.1.1]"),
-    'Service shop/web: spec.externalIPs[1]: "192.0.2.1.1" is not an IPv4 address',
+    'Service shop/web: spec.externalIPs[1]: "192.0.2.1.1" is not an IP address: it has 5 numbers instead of 4',
   ],
   "a wrong source range": [
     service("loadBalancerSourceRanges: [10.0.0.0/8, 10.0.0.1]"),
-    'Service shop/web: spec.loadBalancerSourceRanges[1]: "10.0.0.1" is not an IPv4 prefix',
+    'Service shop/web: spec.loadBalancerSourceRanges[1]: "10.0.0.1" is not an IP prefix: it has no /LENGTH',
   ],
   "an unknown externalTrafficPolicy": [
     service("externalTrafficPolicy: Near"),
@@ -328,7 +328,7 @@ const failures: Record<string, [string, string]> = {
   ],
   "a wrong endpoint": [
     slice("addressType: IPv4, endpoints: [{addresses: [10.1.0]}]"),
-    'EndpointSlice web-1: endpoints[0].addresses[0]: "10.1.0" is not an IPv4 address',
+    'EndpointSlice web-1: endpoints[0].addresses[0]: "10.1.0" is not an IP address: it has 3 numbers instead of 4',
   ],
   "a wrong condition": [
     slice("addressType: IPv4, endpoints: [{addresses: [10.1.0.1], conditions: {ready: 'yes'}}]"),
@@ -336,7 +336,7 @@ const failures: Record<string, [string, string]> = {
   ],
   "a wrong prefix": [
     "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.0.0.0/33}}",
-    'Node n: spec.podCIDR: "10.0.0.0/33" is not an IPv4 prefix',
+    'Node n: spec.podCIDR: "10.0.0.0/33" is not an IP prefix: its length must be a number from 0 to 32',
   ],
 };
 

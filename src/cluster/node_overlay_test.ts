@@ -61,7 +61,7 @@ Deno.test("NodeOverlay reports a bad value once and goes on with the last good o
   it.changes([node("n", { "pcnk.io/public-ip": "192.0.2.8" })]);
   deepEqual(told.get("n")?.["pcnk.io/public-ip"], "192.0.2.8");
   deepEqual(said, [
-    'n annotation pcnk.io/public-ip: "nowhere" must be an IPv4 address of a host; ignored, "192.0.2.7" stays',
+    'n annotation pcnk.io/public-ip: "nowhere" must be an IPv4 address of a host ("n" is neither a digit nor a dot); ignored, "192.0.2.7" stays',
     'n etcd key /nodes/n/directRouting: "yes" must be true or false; ignored',
     "n etcd key /nodes/n/directRouting: good",
     'n etcd key /nodes/n/directRouting: "TRUE" must be true or false; ignored, "true" stays',

@@ -27,7 +27,7 @@ const problems: Record<string, [string, number, RegExp]> = {
   "a wrong value, in its line": [
     `${node("a")}spec:\n  podCIDRs:\n  - 10.0.0.0/24\n  - 10.0.0.0/99\n`,
     7,
-    /^spec\.podCIDRs\[1\]: "10\.0\.0\.0\/99" is not an IPv4 prefix$/,
+    /^spec\.podCIDRs\[1\]: "10\.0\.0\.0\/99" is not an IP prefix: its length must be a number from 0 to 32$/,
   ],
   "a missing value, in the line of what it is missing from": [
     "apiVersion: v1\nkind: Node\nmetadata:\n  labels: {}\n",

@@ -1,7 +1,9 @@
 /**
  * Reading untyped YAML or JSON values into typed ones, with errors that say where.
  */
-import { parseIpv4 } from "../model/ipv4.ts";
+import { familyOf, parseAddress } from "../net/address.ts";
+import { AddressError } from "../net/error.ts";
+import { parseNetwork } from "../net/prefix.ts";
 
 export type Path = readonly (string | number)[];
 
@@ -107,13 +109,37 @@ export function objectName(value: unknown, path: Path): string {
   return name;
 }
 
-/** A dotted quad. */
-export function ipv4(value: unknown, path: Path): string {
-  const address = text(value, path);
-  if (address === undefined || parseIpv4(address) === undefined) {
-    throw new DecodeError(path, `${show(value)} is not an IPv4 address`);
+/** An IPv4 address; undefined for an IPv6 address, which pcnk leaves to others. */
+export function ipv4(value: unknown, path: Path): string | undefined {
+  return ofIpv4(path, () => {
+    const address = parseAddress(required(value, path));
+    return familyOf(address) === 4 ? address : undefined;
+  });
+}
+
+/** An IPv4 prefix, its host bits cleared; undefined for an IPv6 prefix. */
+export function ipv4Prefix(value: unknown, path: Path): string | undefined {
+  return ofIpv4(path, () => {
+    const prefix = parseNetwork(required(value, path));
+    return prefix.family === 4 ? prefix.text : undefined;
+  });
+}
+
+function required(value: unknown, path: Path): string {
+  const given = text(value, path);
+  if (given === undefined) throw new DecodeError(path, "is missing");
+  return given;
+}
+
+/** What `parse` returns; undefined for IPv6 addresses that src/net refuses: with a zone, or IPv4-mapped. */
+function ofIpv4(path: Path, parse: () => string | undefined): string | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error;
+    if (error.family === 6) return undefined;
+    throw new DecodeError(path, error.message);
   }
-  return address;
 }
 
 const known = new Map<string, string>();

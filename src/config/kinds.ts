@@ -1,6 +1,8 @@
 /** How settings are written and checked: one Kind for each sort of value. */
-import { parseIpv4 } from "../model/ipv4.ts";
-import { parsePrefix } from "../model/prefix.ts";
+import { parseAddress } from "../net/address.ts";
+import { AddressError } from "../net/error.ts";
+import { joinHostPort, splitHostPort } from "../net/host_port.ts";
+import { parsePrefix } from "../net/prefix.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 
 /** How a setting is written and checked. */
@@ -47,11 +49,27 @@ export const name = text(
   "a node name: lower case letters, digits, - and .",
 );
 
-export const listenAddress = text(
-  "HOST:PORT",
-  /^(off|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5})$/,
-  "an address and a port, e.g. 127.0.0.1:9879, or off",
-);
+/** The result of a parser of src/net; its reason behind what is expected. */
+function parsed<T>(expected: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    const reason = error instanceof AddressError ? ` (${error.reason})` : "";
+    throw new Error(`must be ${expected}${reason}`);
+  }
+}
+
+export const listenAddress: Kind<string> = {
+  placeholder: "HOST:PORT",
+  parse(value) {
+    if (value === "off") return value;
+    return parsed("an address and a port, e.g. 127.0.0.1:9879, or off", () => {
+      const { address, port } = splitHostPort(String(value));
+      return joinHostPort(address, port);
+    });
+  },
+  format: (value) => value,
+};
 
 export function choice<const T extends string>(...allowed: T[]): Kind<T> {
   return {
@@ -124,10 +142,10 @@ export const prefixes: Kind<string[]> = {
   placeholder: "CIDR,…",
   parse(value) {
     const given = typeof value === "string" ? value.split(",").filter((one) => one !== "") : value;
-    const good = Array.isArray(given) &&
-      given.every((one) => typeof one === "string" && parsePrefix(one.trim()) !== undefined);
-    if (!good) throw new Error("must be IPv4 prefixes, e.g. 10.0.0.0/8,192.168.0.0/16");
-    return (given as string[]).map((one) => one.trim());
+    return parsed("IPv4 prefixes, e.g. 10.0.0.0/8,192.168.0.0/16", () => {
+      if (!Array.isArray(given)) throw new TypeError();
+      return given.map((one) => parsePrefix(String(one).trim(), 4).text);
+    });
   },
   format: (value) => value.length === 0 ? "none" : value.join(","),
 };
@@ -142,12 +160,8 @@ export const logLevels = choice(...levels);
 /** One IPv4 prefix. */
 export const prefix: Kind<string> = {
   placeholder: "CIDR",
-  parse(value) {
-    if (typeof value !== "string" || parsePrefix(value) === undefined) {
-      throw new Error("must be an IPv4 prefix, e.g. 10.96.0.0/12");
-    }
-    return value;
-  },
+  parse: (value) =>
+    parsed("an IPv4 prefix, e.g. 10.96.0.0/12", () => parsePrefix(String(value), 4).text),
   format: (value) => value,
 };
 
@@ -176,11 +190,6 @@ function isServer(text: string): boolean {
 /** An IPv4 address. */
 export const address: Kind<string> = {
   placeholder: "ADDRESS",
-  parse(value) {
-    if (typeof value !== "string" || parseIpv4(value) === undefined) {
-      throw new Error("must be an IPv4 address");
-    }
-    return value;
-  },
+  parse: (value) => parsed("an IPv4 address", () => parseAddress(String(value), 4)),
   format: (value) => value,
 };

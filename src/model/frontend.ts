@@ -1,6 +1,6 @@
 /** What the data plane is told: service addresses and the backends behind them. */
 
-import { parseIpv4 } from "./ipv4.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 
 /** IP protocol numbers as the maps carry them; 0 stands in an address entry. */
 export const PROTO = { none: 0, tcp: 6, udp: 17 } as const;
@@ -24,7 +24,7 @@ export interface Backend {
 
 /** Address (a number in host order, or dotted) and port as one number below 2^48. */
 export function backendKey(addr: string | number, port: number): number {
-  return (typeof addr === "string" ? parseIpv4(addr) ?? 0 : addr) * 65536 + port;
+  return (typeof addr === "string" ? parseIpv4(addr) : addr) * 65536 + port;
 }
 
 /**

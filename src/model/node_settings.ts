@@ -2,8 +2,8 @@
  * Settings of one node that may change while agents run: one table of their names, keys and checks. They come from
  * annotations of the Node object or from etcd; every agent follows those of all nodes.
  */
-import { isUnicast } from "./prefix.ts";
-import { parseIpv4 } from "./ipv4.ts";
+import { isIpv4, whyNotIpv4 } from "../net/ipv4.ts";
+import { isUnicast } from "../net/scope.ts";
 
 /** Of one node; undefined: not given. Values are as they were written, and checked. */
 export interface NodeSettings {
@@ -53,10 +53,8 @@ export const nodeSettings: readonly NodeSetting[] = [
     name: "publicIP",
     annotation: "pcnk.io/public-ip",
     problem(value) {
-      const address = parseIpv4(value);
-      return address !== undefined && isUnicast(address)
-        ? undefined
-        : "must be an IPv4 address of a host";
+      if (!isIpv4(value)) return `must be an IPv4 address of a host (${whyNotIpv4(value)})`;
+      return isUnicast(value) ? undefined : "must be an IPv4 address of a host";
     },
     values: "an IPv4 address",
     help: "where the tunnel to a node behind NAT ends",

@@ -1,5 +1,5 @@
 /** An address and a port in one text: `10.0.0.1:80`, `[fd00::1]:80` (RFC 5952, 6). */
-import { familyOf, parseAddress } from "./address.ts";
+import { familyOf, isAddress, parseAddress } from "./address.ts";
 import { AddressError } from "./error.ts";
 
 export interface HostPort {
@@ -18,7 +18,8 @@ export function joinHostPort(address: string, port: number): string {
  * @throws {AddressError}
  */
 export function splitHostPort(text: string): HostPort {
-  const refuse = (reason: string) => new AddressError(text, "an ADDRESS:PORT", reason);
+  const refuse = (reason: string) =>
+    new AddressError(text, "an ADDRESS:PORT like 127.0.0.1:80", reason);
   const colon = text.lastIndexOf(":");
   if (colon < 0) throw refuse("it has no port");
   const digits = text.slice(colon + 1);
@@ -35,4 +36,11 @@ export function splitHostPort(text: string): HostPort {
     if (!(error instanceof AddressError)) throw error;
     throw refuse(error.reason);
   }
+}
+
+/** The address in a URL's `hostname`, where an IPv6 address has brackets; undefined for a name. */
+export function hostAddress(hostname: string): string | undefined {
+  const bracketed = hostname.startsWith("[") && hostname.endsWith("]");
+  const address = bracketed ? hostname.slice(1, -1) : hostname;
+  return isAddress(address, bracketed ? 6 : 4) ? address : undefined;
 }

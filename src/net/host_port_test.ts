@@ -1,5 +1,5 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
-import { joinHostPort, splitHostPort } from "./host_port.ts";
+import { hostAddress, joinHostPort, splitHostPort } from "./host_port.ts";
 
 Deno.test("splitHostPort() and joinHostPort() are each other's reverse", () => {
   for (const text of ["10.0.0.1:80", "0.0.0.0:0", "[::1]:65535", "[fd00::1]:443"]) {
@@ -11,7 +11,7 @@ Deno.test("splitHostPort() and joinHostPort() are each other's reverse", () => {
 
 Deno.test("splitHostPort() refuses with a reason", () => {
   const cases: [text: string, reason: RegExp][] = [
-    ["", /^"" is not an ADDRESS:PORT: it has no port$/],
+    ["", /^"" is not an ADDRESS:PORT like 127.0.0.1:80: it has no port$/],
     ["9880", /it has no port$/],
     ["127.0.0.1", /it has no port$/],
     ["127.0.0.1:", /its port must be a number from 0 to 65535$/],
@@ -26,4 +26,9 @@ Deno.test("splitHostPort() refuses with a reason", () => {
   for (const [text, message] of cases) {
     throws(() => splitHostPort(text), { name: "AddressError", message }, text);
   }
+});
+
+Deno.test("hostAddress() tells addresses from names", () => {
+  const hosts = ["10.0.0.1", "[fd00::1]", "localhost", "fd00::1", "[10.0.0.1]", "[::1", "10.0.0"];
+  deepEqual(hosts.map(hostAddress), ["10.0.0.1", "fd00::1", ...new Array(5).fill(undefined)]);
 });

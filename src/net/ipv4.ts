@@ -52,7 +52,7 @@ export function whyNotIpv4(text: string): string {
     const stranger = /[^0-9]/u.exec(octet);
     if (stranger !== null) return `${quote(stranger[0])} is neither a digit nor a dot`;
   }
-  if (octets.length !== 4) return `it has ${octets.length} of 4 numbers`;
+  if (octets.length !== 4) return `it has ${octets.length} numbers instead of 4`;
   if (octets.includes("")) return "a number is missing";
   const padded = octets.find((octet) => octet.length > 1 && octet.startsWith("0"));
   if (padded !== undefined) {

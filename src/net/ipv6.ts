@@ -103,7 +103,7 @@ function read(text: string, bytes: Uint8Array): string | undefined {
 }
 
 function tooFew(text: string, groups: number): string {
-  return text === "" ? "it is empty" : `it has ${groups} of 8 groups, and no ::`;
+  return text === "" ? "it is empty" : `it has ${groups} groups instead of 8, and no ::`;
 }
 
 /** The whole character at `i`, which may be two code units. */

@@ -25,7 +25,7 @@ Deno.test("parsePrefix() refuses with a reason", () => {
   const cases: [text: string, reason: RegExp][] = [
     ["", /^"" is not an IP prefix: it has no \/LENGTH$/],
     ["10.0.0.0", /it has no \/LENGTH$/],
-    ["10.0.0/8", /it has 3 of 4 numbers$/],
+    ["10.0.0/8", /it has 3 numbers instead of 4$/],
     ["10.0.0.0/", /its length must be a number from 0 to 32$/],
     ["10.0.0.0/33", /from 0 to 32$/],
     ["10.0.0.0/08", /from 0 to 32$/],

@@ -5,25 +5,20 @@
  * Who wins a dispute: this node's own podCIDR is never given away; of two others the older Node keeps what it has, so that
  * a newcomer's mistake (or ill will) cannot draw a running node's traffic to itself.
  */
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
-import {
-  firstAtLeast,
-  formatPrefix,
-  holds,
-  isUnicast,
-  parsePrefix,
-  type Prefix,
-  prefixOf,
-  RangeSet,
-} from "../model/prefix.ts";
+import { addressOf, addressValue } from "../net/address.ts";
+import { AddressError, quote } from "../net/error.ts";
+import { isIpv4 } from "../net/ipv4.ts";
+import { parseNetwork, Prefix } from "../net/prefix.ts";
+import { isUnicast } from "../net/scope.ts";
+import { firstAtLeast, PrefixMap } from "./prefix_map.ts";
 import type { Problem, ProblemCode, RoutingNode, Uplink } from "./types.ts";
 
 /** A Node whose addresses can be used. */
 export interface CheckedNode {
   name: string;
   /** The first InternalIP: what all others know this node by. */
-  address: number;
-  publicIP?: number;
+  address: string;
+  publicIP?: string;
   podCIDRs: Prefix[];
   directRouting?: boolean;
   vpcMode?: "aws";
@@ -49,12 +44,12 @@ export function checkNodes(
 
 class Checker {
   readonly #problems: Problem[] = [];
-  readonly #subnets: (Prefix & { device: string })[];
+  readonly #subnets: { subnet: Prefix; device: string }[];
 
   constructor(private readonly own: string, uplinks: readonly Uplink[]) {
     this.#subnets = uplinks.flatMap(({ name, addresses }) =>
       addresses.map(({ address, prefixLength }) => ({
-        ...prefixOf(parseIpv4(address) ?? 0, prefixLength),
+        subnet: new Prefix(address, prefixLength),
         device: name,
       }))
     );
@@ -84,7 +79,7 @@ class Checker {
 
   /** The Node alone, without a look at the others. */
   #read({ name, internalIPs, podCIDRs, publicIP, directRouting, vpcMode }: RoutingNode) {
-    const address = internalIPs.map(parseIpv4).find((ip) => ip !== undefined && isUnicast(ip));
+    const address = internalIPs.find(isHost);
     if (address === undefined) {
       const given = internalIPs.length > 0 ? `, only ${internalIPs.join(", ")}` : "";
       this.#report("no-address", name, `node ${name} has no usable IPv4 InternalIP${given}`);
@@ -94,16 +89,11 @@ class Checker {
     if (directRouting !== undefined) node.directRouting = directRouting;
     if (vpcMode !== undefined) node.vpcMode = vpcMode;
     if (publicIP !== undefined) {
-      const parsed = parseIpv4(publicIP);
-      if (parsed !== undefined && isUnicast(parsed)) node.publicIP = parsed;
+      if (isHost(publicIP)) node.publicIP = publicIP;
       else {
-        const text = JSON.stringify(publicIP.slice(0, 64));
-        this.#report(
-          "bad-public-ip",
-          name,
-          `node ${name}: pcnk.io/public-ip ${text} is no IPv4 address of a host; ` +
-            `its InternalIP ${formatIpv4(address)} is used`,
-        );
+        const message = `node ${name}: pcnk.io/public-ip ${quote(publicIP)} is no IPv4 address ` +
+          `of a host; its InternalIP ${address} is used`;
+        this.#report("bad-public-ip", name, message);
       }
     }
     return node;
@@ -114,36 +104,30 @@ class Checker {
       this.#report("no-pod-cidr", name, `node ${name} has no podCIDR yet`);
     }
     return podCIDRs.flatMap((text) => {
-      const prefix = parsePrefix(text);
-      // A prefix that ends beyond unicast begins there or spans it; 0.0.0.0/0 does both.
-      if (prefix && isUnicast(prefix.first) && isUnicast(prefix.last) && prefix.length >= 8) {
-        return [prefix];
+      try {
+        return [podPrefix(text)];
+      } catch (error) {
+        if (!(error instanceof AddressError)) throw error;
+        this.#report("bad-pod-cidr", name, `node ${name}: podCIDR ${error.message}`);
+        return [];
       }
-      const shown = JSON.stringify(text.slice(0, 64));
-      this.#report(
-        "bad-pod-cidr",
-        name,
-        `node ${name}: podCIDR ${shown} cannot be pods' addresses`,
-      );
-      return [];
     });
   }
 
   /** Says which addresses occur twice. Another node with this node's address is left out: packets would come back. */
   #disputedAddresses(nodes: CheckedNode[], own: CheckedNode | undefined): CheckedNode[] {
-    const addresses = new Map<number, string>();
-    const publics = new Map<number, string>();
+    const addresses = new Map<string, string>();
+    const publics = new Map<string, string>();
     return nodes.filter((node) => {
       const { name, address, publicIP } = node;
       const first = addresses.get(address);
-      const text = formatIpv4(address);
       if (first !== undefined && address === own?.address) {
-        const message = `node ${name} claims ${text}, the address of this node; not routed to`;
+        const message = `node ${name} claims ${address}, the address of this node; not routed to`;
         this.#report("own-address-taken", name, message);
         return false;
       }
       if (first !== undefined) {
-        const message = `nodes ${first} and ${name} have the same InternalIP ${text}; ` +
+        const message = `nodes ${first} and ${name} have the same InternalIP ${address}; ` +
           "if one of them is gone, delete its Node object";
         this.#report("address-twice", name, message);
       } else addresses.set(address, name);
@@ -151,7 +135,7 @@ class Checker {
       const other = publics.get(publicIP);
       if (other !== undefined) {
         const message = `nodes ${other} and ${name} have the same pcnk.io/public-ip ` +
-          `${formatIpv4(publicIP)}: the NAT can forward the tunnel's port to one of them only`;
+          `${publicIP}: the NAT can forward the tunnel's port to one of them only`;
         this.#report("public-ip-twice", name, message);
       } else publics.set(publicIP, name);
       return true;
@@ -161,23 +145,24 @@ class Checker {
   /** Takes away podCIDRs that meet another node's, or that would swallow the tunnels themselves. */
   #disputedPrefixes(nodes: CheckedNode[]) {
     const ends = nodes.flatMap(({ name, address, publicIP }) =>
-      [address, publicIP].flatMap((end) => end === undefined ? [] : [{ end, name }])
-    ).sort((a, b) => a.end - b.end);
-    const taken = new RangeSet<string>();
+      [address, publicIP].flatMap((end) =>
+        end === undefined ? [] : [{ end, value: addressValue(end), name }]
+      )
+    ).sort((a, b) => compare(a.value, b.value));
+    const taken = new PrefixMap<string>();
     for (const node of nodes) {
       node.podCIDRs = node.podCIDRs.filter((prefix) => {
-        const text = formatPrefix(prefix);
-        const inside = ends[firstAtLeast(ends, prefix.first, ({ end }) => end)];
-        if (inside !== undefined && holds(prefix, inside.end)) {
-          const message = `node ${node.name}: podCIDR ${text} holds ${formatIpv4(inside.end)}, ` +
+        const { text } = prefix;
+        const inside = ends[firstAtLeast(ends, prefix.first, ({ value }) => value)];
+        if (inside !== undefined && prefix.contains(inside.end)) {
+          const message = `node ${node.name}: podCIDR ${text} holds ${inside.end}, ` +
             `an address of node ${inside.name}; not routed`;
           this.#report("pod-cidr-holds-node", node.name, message);
           return false;
         }
         const met = taken.add(prefix, node.name);
         if (met !== undefined) {
-          const message =
-            `node ${node.name}: podCIDR ${text} overlaps ${formatPrefix(met.range)} ` +
+          const message = `node ${node.name}: podCIDR ${text} overlaps ${met.prefix.text} ` +
             `of node ${met.owner}, which keeps it`;
           this.#report("pod-cidr-taken", node.name, message);
           return false;
@@ -189,16 +174,28 @@ class Checker {
   }
 
   #inUplink(name: string, prefix: Prefix) {
-    const subnet = this.#subnets.find(({ first, last }) =>
-      first <= prefix.last && prefix.first <= last
-    );
-    if (subnet === undefined) return;
-    const message = `node ${name}: podCIDR ${formatPrefix(prefix)} overlaps ` +
-      `${formatPrefix(subnet)}, the network of ${subnet.device}; hosts there are hidden`;
+    const met = this.#subnets.find(({ subnet }) => subnet.overlaps(prefix));
+    if (met === undefined) return;
+    const message = `node ${name}: podCIDR ${prefix.text} overlaps ` +
+      `${met.subnet.text}, the network of ${met.device}; hosts there are hidden`;
     this.#report("pod-cidr-in-uplink", name, message);
   }
 }
 
-function compare<T extends string | number>(a: T, b: T): number {
+/** An address that other nodes can send to. */
+function isHost(address: string): boolean {
+  return isIpv4(address) && isUnicast(address);
+}
+
+/** @throws {AddressError} also for a prefix that spans what no host may have */
+function podPrefix(text: string): Prefix {
+  const prefix = parseNetwork(text, 4);
+  // One that ends beyond unicast begins there or spans it; 0.0.0.0/0 does both.
+  const unicast = isUnicast(prefix.address) && isUnicast(addressOf(prefix.last, 4));
+  if (unicast && prefix.length >= 8) return prefix;
+  throw new AddressError(text, "a prefix for pods", "it holds addresses that no host may have");
+}
+
+function compare<T extends string | number | bigint>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

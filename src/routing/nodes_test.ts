@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { formatIpv4 } from "../model/ipv4.ts";
 import { checkNodes } from "./nodes.ts";
-import { formatPrefix } from "../model/prefix.ts";
 import { node, uplink } from "./test_support.ts";
 import type { RoutingNode } from "./types.ts";
 
@@ -11,7 +9,7 @@ function check(nodes: RoutingNode[], own = "n1") {
   return {
     own: checked.own?.name,
     peers: checked.peers.map(({ name, address, podCIDRs }) =>
-      [name, formatIpv4(address), ...podCIDRs.map(formatPrefix)].join(" ")
+      [name, address, ...podCIDRs.map(({ text }) => text)].join(" ")
     ),
     problems: checked.problems.map(({ code, node }) => `${code} ${node}`),
     messages: checked.problems.map(({ message }) => message),

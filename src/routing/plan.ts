@@ -44,9 +44,10 @@
  * - TTL: 0 in the route means the kernel's default for the outer packet. DF stays clear on the outside: the inner
  *   packet has been measured against the device's MTU, and behind a smaller link fragments are better than silence.
  */
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { addressBytes } from "../net/address.ts";
+import { formatMac } from "../net/mac.ts";
+import { Prefix } from "../net/prefix.ts";
 import { type CheckedNode, checkNodes } from "./nodes.ts";
-import { formatPrefix, holds, type Prefix, prefixOf } from "../model/prefix.ts";
 import type {
   Peer,
   PlannedNeighbour,
@@ -69,9 +70,8 @@ const ETHERNET_MTU = 1500;
 const NO_MAC = "00:00:00:00:00:00";
 
 /** MAC address of a node's overlay device: locally administered, from the four bytes of its InternalIP. */
-export function overlayMac(address: number): string {
-  const bytes = [0x02, 0x70, address >>> 24, address >>> 16, address >>> 8, address];
-  return bytes.map((byte) => (byte & 255).toString(16).padStart(2, "0")).join(":");
+export function overlayMac(address: string): string {
+  return formatMac(Uint8Array.of(0x02, 0x70, ...addressBytes(address)));
 }
 
 /**
@@ -92,20 +92,20 @@ export function planRouting(
     problems.push({ code: "no-uplink", node: name, message });
   }
   const { device, port, checksumOffload } = settings.overlay;
-  const base = own.podCIDRs[0]?.first;
   plan.device = {
     name: device,
     port,
     mac: overlayMac(own.address),
     mtu,
     checksumOffload,
-    ...(base === undefined ? {} : { address: formatIpv4(base) }),
+    address: own.podCIDRs[0]?.address,
   };
   for (const prefix of own.podCIDRs) {
-    plan.routes.push({ type: "guard", destination: formatPrefix(prefix) });
+    plan.routes.push({ type: "guard", destination: prefix.text });
   }
+  const around = { subnets: uplinks.flatMap(subnetsOf), vpcRoutes };
   for (const peer of peers) {
-    addPeer(plan, peer, choose(own, peer, settings, { uplinks, vpcRoutes }));
+    addPeer(plan, peer, choose(own, peer, settings, around));
   }
   plan.sysctls = planSysctls(device, uplinks);
   return plan;
@@ -163,11 +163,26 @@ function planMtu(
 type Way =
   & { reason: string }
   & (
-    | { mode: "direct" | "vpc"; nextHop: number; ifindex: number }
-    | { mode: "overlay"; farEnd: number }
+    | { mode: "direct" | "vpc"; nextHop: string; ifindex: number }
+    | { mode: "overlay"; farEnd: string }
   );
 
-type Around = Pick<RoutingInput, "uplinks" | "vpcRoutes">;
+/** A network that an uplink is on. */
+interface Subnet {
+  prefix: Prefix;
+  ifindex: number;
+}
+
+interface Around extends Pick<RoutingInput, "vpcRoutes"> {
+  subnets: readonly Subnet[];
+}
+
+function subnetsOf({ ifindex, addresses }: Uplink): Subnet[] {
+  return addresses.map(({ address, prefixLength }) => ({
+    prefix: new Prefix(address, prefixLength),
+    ifindex,
+  }));
+}
 
 function choose(
   own: CheckedNode,
@@ -177,7 +192,7 @@ function choose(
 ): Way {
   const vpc = throughVpc(own, peer, around);
   if (typeof vpc === "object") return vpc;
-  const way = directOrOverlay(own, peer, settings, around.uplinks);
+  const way = directOrOverlay(own, peer, settings, around.subnets);
   return vpc === undefined ? way : { ...way, reason: `${vpc}; ${way.reason}` };
 }
 
@@ -189,24 +204,23 @@ function choose(
 function throughVpc(
   own: CheckedNode,
   peer: CheckedNode,
-  { uplinks, vpcRoutes }: Around,
+  { subnets, vpcRoutes }: Around,
 ): Way | string | undefined {
   if (own.vpcMode === undefined || own.vpcMode !== peer.vpcMode) return undefined;
-  if (!peer.podCIDRs.every((prefix) => vpcRoutes?.has(formatPrefix(prefix)))) {
+  if (!peer.podCIDRs.every(({ text }) => vpcRoutes?.has(text))) {
     return `the VPC has no route to the podCIDR of ${peer.name} (yet)`;
   }
-  const shared = sharedSubnet(own, own, uplinks);
+  const shared = sharedSubnet(own, own, subnets);
   if (shared === undefined) return "no uplink has the InternalIP of this node";
-  const { uplink, subnet } = shared;
-  const reason = "the VPC routes to both nodes";
-  return { mode: "vpc", nextHop: subnet.first + 1, ifindex: uplink.ifindex, reason };
+  const { prefix, ifindex } = shared;
+  return { mode: "vpc", nextHop: prefix.at(1), ifindex, reason: "the VPC routes to both nodes" };
 }
 
 function directOrOverlay(
   own: CheckedNode,
   peer: CheckedNode,
   settings: RoutingSettings,
-  uplinks: readonly Uplink[],
+  subnets: readonly Subnet[],
 ): Way {
   const asks = (node: CheckedNode) => node.directRouting ?? settings.routing === "direct";
   // Behind one NAT its outer address leads nowhere as a rule, and the inner one does.
@@ -218,28 +232,24 @@ function directOrOverlay(
   if (own.publicIP !== undefined && peer.publicIP !== undefined && !sameSite) {
     return overlay("the nodes are behind different public addresses");
   }
-  const shared = sharedSubnet(own, peer, uplinks);
+  const shared = sharedSubnet(own, peer, subnets);
   if (shared === undefined) return overlay("the nodes share no subnet");
-  const { uplink, subnet } = shared;
-  const reason = `both are on ${formatPrefix(subnet)} and ask for direct routing`;
-  return { mode: "direct", nextHop: peer.address, ifindex: uplink.ifindex, reason };
+  const { prefix, ifindex } = shared;
+  const reason = `both are on ${prefix.text} and ask for direct routing`;
+  return { mode: "direct", nextHop: peer.address, ifindex, reason };
 }
 
 /** The subnet of an uplink that holds both nodes' addresses, so that both ends come to the same answer. */
-function sharedSubnet(own: CheckedNode, peer: CheckedNode, uplinks: readonly Uplink[]) {
-  for (const uplink of uplinks) {
-    for (const { address, prefixLength } of uplink.addresses) {
-      const subnet = prefixOf(parseIpv4(address) ?? 0, prefixLength);
-      if (holds(subnet, own.address) && holds(subnet, peer.address)) return { uplink, subnet };
-    }
-  }
-  return undefined;
+function sharedSubnet(own: CheckedNode, peer: CheckedNode, subnets: readonly Subnet[]) {
+  return subnets.find(({ prefix }) =>
+    prefix.contains(own.address) && prefix.contains(peer.address)
+  );
 }
 
 function addPeer(plan: RoutingPlan, peer: CheckedNode, way: Way) {
-  const nodeAddr = formatIpv4(way.mode === "overlay" ? way.farEnd : way.nextHop);
+  const nodeAddr = way.mode === "overlay" ? way.farEnd : way.nextHop;
   const mac = overlayMac(peer.address);
-  const prefixes = peer.podCIDRs.map(formatPrefix);
+  const prefixes = peer.podCIDRs.map(({ text }) => text);
   peer.podCIDRs.forEach((prefix, i) => {
     const { route, neighbour } = way.mode === "overlay"
       ? overlayRoute(prefixes[i]!, prefix, nodeAddr, mac, plan.vni)
@@ -282,7 +292,7 @@ function overlayRoute(
   mac: string,
   vni: number,
 ): Entries {
-  const gateway = formatIpv4(prefix.first);
+  const gateway = prefix.address;
   return {
     route: { type: "overlay", destination, gateway, encap: { id: vni, destination: farEnd } },
     neighbour: { address: gateway, mac },

@@ -1,5 +1,5 @@
 /** Whose tunnel packets this node takes in. Pure. */
-import { formatIpv4, parseIpv4 } from "../model/ipv4.ts";
+import { isIpv4 } from "../net/ipv4.ts";
 import type { RoutingNode } from "./types.ts";
 
 /**
@@ -10,9 +10,8 @@ export function tunnelSources(nodes: Iterable<RoutingNode>, own: string): Set<st
   const sources = new Set<string>();
   for (const { name, internalIPs, publicIP } of nodes) {
     if (name === own) continue;
-    for (const text of [...internalIPs, publicIP ?? ""]) {
-      const address = parseIpv4(text);
-      if (address !== undefined) sources.add(formatIpv4(address));
+    for (const address of [...internalIPs, publicIP ?? ""]) {
+      if (isIpv4(address)) sources.add(address);
     }
   }
   return sources;

@@ -8,7 +8,8 @@
  */
 import { PROTO } from "../model/frontend.ts";
 import type { Protocol, Service } from "../model/objects.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { isIpv4 } from "../net/ipv4.ts";
+import { isLinkLocal, isUnicast } from "../net/scope.ts";
 
 /** What a Service asks for. */
 export interface Claims {
@@ -37,9 +38,7 @@ export function portClaim(addr: string, port: number, proto: number): string {
 
 /** Not 0/8, loopback, link-local, multicast or reserved: as Kubernetes' validation of externalIPs has it. */
 export function isServable(address: string): boolean {
-  const number = parseIpv4(address) ?? 0;
-  const top = number >>> 24;
-  return top !== 0 && top !== 127 && top < 224 && number >>> 16 !== 0xa9fe;
+  return isIpv4(address) && isUnicast(address) && !isLinkLocal(address);
 }
 
 /** ClusterIPs, each once, as far as they may be served. */

@@ -3,7 +3,7 @@
  * resync, and kept up as changes are applied.
  */
 import { type Backend, backendKey } from "../model/frontend.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 import { RangeTable } from "./ranges.ts";
 import { type Run, RunAllocator } from "./runs.ts";
 import { TableRegister } from "./tables.ts";

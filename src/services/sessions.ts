@@ -1,6 +1,6 @@
 /** Which sessions must go. Pure: who scans the `sessions` map brings each session in this form. */
 import { backendKey, frontendKey, parseFrontendKey, PROTO, SCOPE } from "../model/frontend.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 import type { KernelState } from "./kernel.ts";
 import type { StaleSessions } from "./changes.ts";
 import type { Run } from "./runs.ts";

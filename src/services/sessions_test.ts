@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { backendKey } from "../model/frontend.ts";
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 import { KernelState } from "./kernel.ts";
 import { judgeOrphans, judgeStale, type SessionView } from "./sessions.ts";
 

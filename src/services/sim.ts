@@ -1,5 +1,5 @@
 /** For tests: maps that are filled one element at a time. */
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv4 } from "../net/ipv4.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
 import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";

@@ -9,6 +9,8 @@
  *   the method     GET or HEAD; nothing here changes anything
  */
 import { timingSafeEqual } from "node:crypto";
+import { hostAddress } from "../net/host_port.ts";
+import { isLoopback } from "../net/scope.ts";
 
 /** Headers of every answer. Nothing but the page's own files is ever loaded, and nobody may frame it. */
 export const HEADERS: Readonly<Record<string, string>> = {
@@ -38,7 +40,8 @@ export function refusal(
 ): { status: number; text: string } | undefined {
   const url = new URL(request.url);
   if (!remote && !isLoopback(from)) return { status: 403, text: "only from this node" };
-  if (!isAddress(url.hostname) || (!remote && !isLoopbackName(url.hostname))) {
+  const address = addressOf(url.hostname);
+  if (address === undefined || (!remote && !isLoopback(address))) {
     return { status: 403, text: "ask for it by its address, e.g. http://127.0.0.1/" };
   }
   const origin = request.headers.get("origin");
@@ -77,15 +80,7 @@ function same(one: string, other: string): boolean {
   return a!.length === b!.length && timingSafeEqual(a!, b!);
 }
 
-function isLoopbackName(hostname: string): boolean {
-  return hostname === "localhost" || /^127(\.\d+){3}$/.test(hostname) || hostname === "[::1]";
-}
-
-function isAddress(hostname: string): boolean {
-  return hostname === "localhost" || /^\d+(\.\d+){3}$/.test(hostname) || hostname.startsWith("[");
-}
-
-/** Of a client's address. */
-export function isLoopback(address: string): boolean {
-  return /^(::ffff:)?127\./.test(address) || address === "::1";
+/** Names can be made to point anywhere (DNS rebinding), except localhost. */
+function addressOf(hostname: string): string | undefined {
+  return hostname === "localhost" ? "127.0.0.1" : hostAddress(hostname);
 }

@@ -1,6 +1,7 @@
 /** `pcnk ui`: the page's own small server, until the signal. */
+import { joinHostPort, splitHostPort } from "../net/host_port.ts";
 import { Ui, UI_PATH, type UiOptions } from "./answer.ts";
-import { isLoopback } from "./guard.ts";
+import { isLoopback } from "../net/scope.ts";
 
 export interface ServeOptions extends Omit<UiOptions, "key" | "signal"> {
   /** `127.0.0.1:9880`; port 0: any. */
@@ -9,18 +10,9 @@ export interface ServeOptions extends Omit<UiOptions, "key" | "signal"> {
   ready: (url: string) => void;
 }
 
-/** `127.0.0.1:9880` taken apart. @throws Error telling what is expected */
-export function parseListen(text: string): { hostname: string; port: number } {
-  const [, hostname = "", digits = ""] = /^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$/
-    .exec(text) ?? [];
-  const port = Number(digits);
-  if (hostname === "" || port > 65535) throw new Error("It must be like 127.0.0.1:9880");
-  return { hostname: hostname.replace(/^\[|\]$/g, ""), port };
-}
-
 /** @throws Error with a message for the user: the address is taken, or not a loopback one and that was not asked for */
 export async function serveUi(options: ServeOptions, signal: AbortSignal): Promise<void> {
-  const { hostname, port } = parseListen(options.listen);
+  const { address: hostname, port } = splitHostPort(options.listen);
   if (!options.remote && !isLoopback(hostname)) {
     throw new Error(
       `${options.listen} is not a loopback address; --allow-remote is for those who mean it, ssh -L is better`,
@@ -38,8 +30,7 @@ export async function serveUi(options: ServeOptions, signal: AbortSignal): Promi
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     throw new Error(`another process listens at ${options.listen}; give another --listen`);
   }
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-  options.ready(`http://${host}:${server.addr.port}${UI_PATH}?key=${key}`);
+  options.ready(`http://${joinHostPort(hostname, server.addr.port)}${UI_PATH}?key=${key}`);
   await new Promise<void>((done) => {
     if (signal.aborted) done();
     signal.addEventListener("abort", () => done(), { once: true });

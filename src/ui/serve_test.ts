@@ -1,5 +1,5 @@
-import { deepEqual, equal, match, rejects, throws } from "node:assert/strict";
-import { parseListen, type ServeOptions, serveUi } from "./serve.ts";
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import { type ServeOptions, serveUi } from "./serve.ts";
 
 function options(listen: string, ready: (url: string) => void = () => {}): ServeOptions {
   return {
@@ -13,14 +13,6 @@ function options(listen: string, ready: (url: string) => void = () => {}): Serve
     asset: (name) => new TextEncoder().encode(name),
   };
 }
-
-Deno.test("parseListen() takes an address and a port, and no names", () => {
-  deepEqual(parseListen("127.0.0.1:80"), { hostname: "127.0.0.1", port: 80 });
-  deepEqual(parseListen("[::1]:0"), { hostname: "::1", port: 0 });
-  for (const bad of ["", "9880", "localhost:80", "127.0.0.1", "127.0.0.1:65536", "::1:80"]) {
-    throws(() => parseListen(bad), /127\.0\.0\.1:9880/, bad);
-  }
-});
 
 Deno.test("serveUi() refuses an address that others can reach, unless that is said", async () => {
   const signal = AbortSignal.timeout(5000);

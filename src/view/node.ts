@@ -9,7 +9,7 @@ import { mapPin } from "../bpf/pins.ts";
 import { tryObjGet } from "../bpf/syscall.ts";
 import { closeFd } from "../linux/libc.ts";
 import { type Link, RtNetlink } from "../linux/rtnetlink.ts";
-import { formatIpv4 } from "../model/ipv4.ts";
+import { formatIpv4 } from "../net/ipv4.ts";
 import { type Attachment as Pod, readAttachments } from "../node/attachments.ts";
 
 /** Where a node has its things. */

@@ -14,7 +14,7 @@ import {
   SESSION_STATE,
 } from "../../src/bpf/layout.ts";
 import { monotonicNow } from "../../src/linux/clock.ts";
-import { parseIpv4 } from "../../src/model/ipv4.ts";
+import { parseIpv4 } from "../../src/net/ipv4.ts";
 import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
@@ -62,7 +62,7 @@ function fill({ maps }: DataPlane): void {
   const name = (kind: number, id: number, text: string) => maps.names.set({ kind, id }, { text });
   name(NAME_KIND.SERVICE_PORT, 1, "default/web:80/TCP");
   name(NAME_KIND.SERVICE_PORT, 2, "kube-system/dns:53/UDP");
-  name(NAME_KIND.NODE, parseIpv4("192.168.0.12")!, "node2");
+  name(NAME_KIND.NODE, parseIpv4("192.168.0.12"), "node2");
   const backend = (at: number, addr: string, weight_end: number, flags = 0) =>
     maps.backends.set(at, { addr, port: 8080, flags, weight_end });
   backend(0, "10.1.0.2", 3);

@@ -11,6 +11,8 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { logLevelWords } from "../../config/kinds.ts";
+import { hostAddress } from "../../net/host_port.ts";
+import { isLoopback } from "../../net/scope.ts";
 
 export interface ControlOptions {
   /** The word that PUT must know. */
@@ -77,11 +79,7 @@ function knows(given: string | null, token: string): boolean {
 
 /** No name but localhost: names can be made to point anywhere (DNS rebinding). */
 function isLiteral(hostname: string): boolean {
-  return hostname === "localhost" || /^\d+(\.\d+){3}$/.test(hostname) || hostname.startsWith("[");
-}
-
-function isLoopback(address: string): boolean {
-  return /^(::ffff:)?127\./.test(address) || address === "::1";
+  return hostname === "localhost" || hostAddress(hostname) !== undefined;
 }
 
 const headers = { "x-content-type-options": "nosniff", "cache-control": "no-store" };

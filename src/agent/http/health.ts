@@ -13,6 +13,7 @@
 import type { Peer } from "./control.ts";
 import type { Log } from "../log.ts";
 import { type Clock, systemClock } from "../runner.ts";
+import { splitHostPort } from "../../net/host_port.ts";
 
 /** One thing that is as it should be, or not. */
 export interface Check {
@@ -63,10 +64,10 @@ export class HealthServer {
   start() {
     const { address, log } = this.#options;
     if (address === "off") return;
-    const [, hostname = "", port = ""] = /^(.*):(\d+)$/.exec(address) ?? [];
+    const { address: hostname, port } = splitHostPort(address);
     try {
       this.#server = Deno.serve(
-        { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port), onListen: () => {} },
+        { hostname, port, onListen: () => {} },
         (request, { remoteAddr }) => this.#answer(request, remoteAddr.hostname),
       );
     } catch (error) {

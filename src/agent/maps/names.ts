@@ -4,7 +4,7 @@
  */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { type Name, NAME_KIND, type NameKey } from "../../bpf/layout.ts";
-import { parseIpv4 } from "../../model/ipv4.ts";
+import { parseIpv4 } from "../../net/ipv4.ts";
 import type { Change } from "../../model/state.ts";
 import { syncMap } from "./sync.ts";
 import type { Log } from "../log.ts";
@@ -96,8 +96,9 @@ export class NodeNames {
     const fresh = new Map<number, string>();
     for (const { type, object } of changes) {
       if (object.kind !== "Node") continue;
-      const { name, internalIPs: [address = ""] } = object;
-      const [old, id] = [this.#ids.get(name), type === "delete" ? undefined : parseIpv4(address)];
+      const { name, internalIPs: [address] } = object;
+      const old = this.#ids.get(name);
+      const id = type === "delete" || address === undefined ? undefined : parseIpv4(address);
       if (id !== undefined) fresh.set(id, name);
       if (id === undefined) this.#ids.delete(name);
       else this.#ids.set(name, id);

@@ -1,7 +1,8 @@
 /** The settings that programs read live, as the `config` map holds them. */
 import { emptyNodeConfig, NODE_FLAG, type NodeConfig } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
-import { formatIpv4, parseIpv4 } from "../../model/ipv4.ts";
+import { formatIpv4 } from "../../net/ipv4.ts";
+import { parseNetwork } from "../../net/prefix.ts";
 import type { RoutingPlan } from "../../routing/types.ts";
 import { MAGLEV_SIZE } from "../../services/maglev.ts";
 
@@ -45,16 +46,10 @@ export function nodeConfigOf(
 function podNetwork(
   podCIDR: string | undefined,
 ): Pick<NodeConfig, "pod_cidr" | "pod_mask" | "snat_addr"> {
-  const [base = "", length = ""] = podCIDR?.split("/") ?? [];
-  const first = parseIpv4(base);
-  if (first === undefined) {
+  if (podCIDR === undefined) {
     return { pod_cidr: "0.0.0.0", pod_mask: "0.0.0.0", snat_addr: "0.0.0.0" };
   }
-  const mask = Number(length) === 0 ? 0 : (0xffffffff << (32 - Number(length))) >>> 0;
-  const network = (first & mask) >>> 0;
-  return {
-    pod_cidr: formatIpv4(network),
-    pod_mask: formatIpv4(mask),
-    snat_addr: formatIpv4(network + 1),
-  };
+  const prefix = parseNetwork(podCIDR, 4);
+  const mask = formatIpv4(prefix.length === 0 ? 0 : (-1 << (32 - prefix.length)) >>> 0);
+  return { pod_cidr: prefix.address, pod_mask: mask, snat_addr: prefix.at(1) };
 }

@@ -7,9 +7,8 @@ import type { DataPlane } from "../../bpf/dataplane.ts";
 import { overlayProgram, uplinkPrograms } from "../../bpf/places.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
-import { parseIpv4 } from "../../model/ipv4.ts";
 import type { Node } from "../../model/objects.ts";
-import { holds, prefixOf } from "../../model/prefix.ts";
+import { Prefix } from "../../net/prefix.ts";
 import type { Change } from "../../model/state.ts";
 import { routingAnnotations } from "../../routing/annotations.ts";
 import { planRouting } from "../../routing/plan.ts";
@@ -266,12 +265,8 @@ export class Network {
 
 /** The uplink on whose network an address is. */
 function uplinkTo(uplinks: readonly Uplink[], address: string): Uplink | undefined {
-  const target = parseIpv4(address);
-  if (target === undefined) return undefined;
   return uplinks.find(({ addresses }) =>
-    addresses.some(({ address, prefixLength }) =>
-      holds(prefixOf(parseIpv4(address) ?? 0, prefixLength), target)
-    )
+    addresses.some((one) => new Prefix(one.address, one.prefixLength).contains(address))
   );
 }
 

@@ -4,6 +4,7 @@ import { type CidrKey, type Remote as Entry, REMOTE_MODE } from "../../bpf/layou
 import type { Link, RtNetlink } from "../../linux/rtnetlink.ts";
 import type { RemotesMap } from "../routing/read_kernel.ts";
 import type { Remote } from "../../routing/types.ts";
+import { parseInterface } from "../../net/prefix.ts";
 
 export interface RemotesOptions {
   map: DataPlaneMaps["remotes"];
@@ -74,6 +75,6 @@ function linksOnce(nl: Pick<RtNetlink, "link">): Links {
 
 /** `10.244.1.0/24` as a key of a longest-prefix map. */
 export function keyOf(prefix: string): CidrKey {
-  const [addr = "", length = "32"] = prefix.split("/");
-  return { addr, prefixlen: Number(length) };
+  const { address, length } = parseInterface(prefix, 4);
+  return { addr: address, prefixlen: length };
 }

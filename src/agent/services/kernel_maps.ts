@@ -16,6 +16,7 @@ import { MAGLEV_SIZE, maglevElements, packMaglev } from "../../services/maglev.t
 import type { RunWrite, ServiceWrite } from "../../services/changes.ts";
 import type { SourceRange } from "../../services/ranges.ts";
 import type { TableWrite } from "../../services/tables.ts";
+import { parseInterface } from "../../net/prefix.ts";
 
 type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev">;
 
@@ -77,8 +78,8 @@ export class KernelWriter implements MapWriter {
 
 /** The id is the first 32 bits of the prefix. */
 function rangeKey({ id, prefix }: SourceRange): SourceRangeKey {
-  const [addr = "", length] = prefix.split("/");
-  return { prefixlen: 32 + Number(length), service_id: id, addr };
+  const { address, length } = parseInterface(prefix, 4);
+  return { prefixlen: 32 + length, service_id: id, addr: address };
 }
 
 function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {

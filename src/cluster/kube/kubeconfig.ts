@@ -9,6 +9,7 @@ import { isAbsolute, join } from "node:path";
 import { DecodeError, type Fields, fields, flag, list, type Path, text } from "../reader.ts";
 import { type Access, AccessError, type ExecPlugin, type Identity, type Pem } from "./access.ts";
 import { readText } from "./access.ts";
+import { joinHostPort } from "../../net/host_port.ts";
 
 /** Where a pod finds its token and CA. */
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -166,7 +167,7 @@ export function inCluster(
     );
   }
   return {
-    server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    server: `https://${joinHostPort(host, Number(port))}`,
     from: folder,
     insecure: false,
     ca: { file: join(folder, "ca.crt") },
