@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers whose bounds the verifier of Linux 5.10 shall believe. */
+/* Numbers whose bounds, and loops whose shape, the verifier of Linux 5.10 accepts. */
 #pragma once
 
 #include <linux/types.h>
@@ -12,3 +12,8 @@
 		asm volatile("" : "+r"(__value));                                          \
 		__value & (mask);                                                          \
 	})
+
+/* On a function with a loop: clang may otherwise lay the end of the loop's body out
+ * ahead of its first instruction, to save a jump, and 5.10 refuses whatever comes back
+ * to the start of a loop by anything but a jump ("back-edge from insn"). */
+#define __loop __attribute__((minsize))

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "bounded.h"
 #include "session.h"
 
 /* How long the port of a closed connection rests, in nanoseconds, before another flow
@@ -98,7 +99,7 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
  * one backend from one source port, where the flows could not be told apart: then
  * the later one gets another source port. Another backend would break affinity.
  * 0, DROP_SESSIONS_FULL or DROP_PORTS_EXHAUSTED. */
-static __noinline enum reason reply_claim(const struct session_key *forward_key,
+static __noinline __loop enum reason reply_claim(const struct session_key *forward_key,
 					  struct session *forward)
 {
 	struct session_key key;
