@@ -8,8 +8,8 @@ import { commandAt, type Place } from "./spawn.ts";
 import { type LabStore, writeAtomically } from "./state.ts";
 import { within } from "./wait.ts";
 
-/** Loading and verifying all programs takes a second on a slow machine, and several agents start at once. */
-const READY_MS = 30_000;
+/** Loading and verifying all programs takes a second, in an emulated machine half a minute; several agents start at once. */
+const READY_MS = 180_000;
 
 /** What an agent that has the time does between SIGTERM and its end takes far less. */
 const GRACE_MS = 5000;

@@ -18,7 +18,7 @@ import { inParallel, within } from "./wait.ts";
 const PARALLEL = 2;
 
 /** A probe process ends by itself long before: each probe has its own time limit. */
-const PROBE_PROCESS_MS = 60_000;
+const PROBE_PROCESS_MS = 180_000;
 
 /** Nodes and pods of a lab and the machine outside as columns of the table. */
 export function sourcesOf(store: LabStore): Sources {

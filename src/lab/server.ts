@@ -5,7 +5,7 @@ import { identify, type ProcessId } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
 import { within } from "./wait.ts";
 
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 
 /** A server to start. */
 export interface ServerOptions {

@@ -46,7 +46,7 @@ export function writeManifest(store: LabStore, name: string, objects: Manifest[]
   writeAtomically(`${store.plan.manifests}/${name}.yaml`, text);
 }
 
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 60_000;
 
 /** Maps have no event to wait for; a look costs some microseconds. */
 const LOOK_EVERY_MS = 5;
