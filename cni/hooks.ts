@@ -3,7 +3,7 @@ import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/at
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import type { PlacedProgram } from "../src/bpf/places.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
-import { parseObject, readIfThere } from "../src/node/files.ts";
+import { readState } from "../src/node/state_files.ts";
 
 /**
  * Puts a program on its hook, unless it is there. Where nothing says otherwise it is a clsact filter: a TCX link would let a
@@ -23,13 +23,8 @@ export function putInPlace(
   return () => void (present ?? detach(hook));
 }
 
-/** How the agent was told to attach (`<stateDir>/datapath.json`); `auto` when no agent has run. */
+/** The mode that the agent attaches by (`<stateDir>/datapath.json`); `auto` when no agent has run. */
 export function attachMode(stateDir: string): AttachMode {
-  try {
-    const text = readIfThere(`${stateDir}/datapath.json`);
-    const mode = text === undefined ? undefined : parseObject(text)?.attach;
-    return mode === "tcx" || mode === "clsact" ? mode : "auto";
-  } catch {
-    return "auto";
-  }
+  const mode = readState(stateDir, "datapath")?.attach;
+  return mode === "tcx" || mode === "clsact" ? mode : "auto";
 }

@@ -7,14 +7,13 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  renameSync,
   rmdirSync,
   rmSync,
   symlinkSync,
-  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { writeSysctl } from "../src/linux/sysctl.ts";
+import { replaceFile, replaceWith } from "../src/node/files.ts";
 import { hashFile, hashText } from "./machine.ts";
 import { type InstallRecord, RECORD, renderRecord } from "./record.ts";
 import { describeStep, type Step } from "./steps.ts";
@@ -77,13 +76,15 @@ function perform(step: Step, at: (path: string) => string): void {
     case "make-directory":
       return void mkdirSync(at(step.path), { recursive: true, mode: 0o755 });
     case "write-file":
-      return replace(at(step.path), step.mode, (fresh) => writeFileSync(fresh, step.text));
+      return replaceFile(at(step.path), step.text, step.mode);
     case "copy-file":
-      return replace(at(step.path), step.mode, (fresh) => {
+      return replaceWith(at(step.path), (fresh) => {
         copyFileSync(step.inside ? at(step.from) : step.from, fresh);
+        chmodSync(fresh, step.mode);
+        sync(fresh);
       });
     case "make-link":
-      return replace(at(step.path), undefined, (fresh) => symlinkSync(step.target, fresh));
+      return replaceWith(at(step.path), (fresh) => symlinkSync(step.target, fresh));
     case "remove-file":
       return rmSync(at(step.path), { force: true });
     case "remove-directory":
@@ -92,23 +93,6 @@ function perform(step: Step, at: (path: string) => string): void {
       return writeSysctl(step.name, step.value);
     case "run":
       return run(step.command, step.input);
-  }
-}
-
-/** Makes a file beside the old one and renames it: who opens the path meets the old one or the new one, whole. */
-function replace(path: string, mode: number | undefined, make: (fresh: string) => void): void {
-  const fresh = join(dirname(path), `.pcnk-new-${path.split("/").at(-1)}`);
-  rmSync(fresh, { force: true }); // of an installation that was killed
-  try {
-    make(fresh);
-    if (mode !== undefined) {
-      chmodSync(fresh, mode);
-      sync(fresh);
-    }
-    renameSync(fresh, path);
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
   }
 }
 
@@ -175,5 +159,5 @@ function enter(step: Step, { record, root }: Ground): boolean {
 function writeRecord({ root, record }: Ground): void {
   const path = root === "" ? RECORD : join(root, RECORD);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  replace(path, 0o600, (fresh) => writeFileSync(fresh, renderRecord(record)));
+  replaceFile(path, renderRecord(record));
 }

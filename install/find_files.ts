@@ -2,8 +2,9 @@
  * What of pcnk is on the machine's disks, as steps that take it away. Own is what the record of the installation says, as
  * long as it still is what was written then; what carries pcnk's mark; and files that only pcnk makes.
  */
-import { CONFLIST_NAME } from "../src/agent/node/conflist_file.ts";
-import type { SysctlChange } from "../src/agent/sysctl_record.ts";
+import { CONFLIST_NAME } from "../src/node/conflist.ts";
+import { freshName } from "../src/node/files.ts";
+import { type StateName, stateNames, type SysctlChange } from "../src/node/state_files.ts";
 import { parent } from "./builder.ts";
 import type { Machine } from "./machine.ts";
 import { COMMAND_LINK } from "./plan.ts";
@@ -60,10 +61,10 @@ function planService(machine: Machine, { first }: FileSteps): void {
 function planConflist(machine: Machine, folder: string, { first, notes }: FileSteps): void {
   for (const name of machine.list(folder)) {
     const path = `${folder}/${name}`;
-    const rest = name.slice(CONFLIST_NAME.length);
-    const own = name.startsWith(CONFLIST_NAME) && /^(\.\d+)?$/.test(rest);
+    const half = name === freshName(CONFLIST_NAME) || /^10-pcnk\.conflist\.\d+$/.test(name);
+    const own = half || name === CONFLIST_NAME;
     const named = namesPcnk(machine.text(path) ?? "");
-    if (own && (named || rest !== "")) {
+    if (own && (named || half)) {
       first.push({ do: "remove-file", path, why: "the network is not pcnk's any more" });
     } else if (named) notes.push(`${path} still names pcnk: it is not pcnk's own file; remove it`);
   }
@@ -79,16 +80,17 @@ function namesPcnk(text: string): boolean {
   }
 }
 
-const STATE_FILES = ["agent", "datapath", "sysctls", "node-settings"];
+/** Records of things that are removed with them. */
+const RECORDS: StateName[] = ["vpc", "reserved-ports"];
 
-/** What they tell of has to be undone first: they go with that. */
-const RECORDS = ["vpc", "reserved-ports"];
-
+/** Also what an agent that was killed had written by half, by this release or the one before. */
 function isStateFile(name: string): boolean {
   if (name === "lock" || name === "agent.lock") return true;
-  const [, base = "", half] = /^([\w-]+)\.json(\.\d+)?$/.exec(name) ?? [];
-  // With a number behind it: half written by an agent that was killed.
-  return STATE_FILES.includes(base) || half !== undefined && RECORDS.includes(base);
+  return stateNames.some((known) => {
+    const file = `${known}.json`;
+    if (name === file) return !RECORDS.includes(known);
+    return name === freshName(file) || name.startsWith(file) && /\.json\.\d+$/.test(name);
+  });
 }
 
 /** Names that pcnk gives; a state directory that is somebody else's too loses nothing else. */

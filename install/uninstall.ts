@@ -5,9 +5,8 @@
  * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
  */
 import { releasePorts, reservedByPcnk } from "../src/agent/network/reserved_ports.ts";
-import { readSysctlRecord } from "../src/agent/sysctl_record.ts";
 import { removeVpcRoute, vpcRoute } from "../src/agent/network/vpc.ts";
-import { isStateFile } from "../src/node/state_files.ts";
+import { hasState, readState, statePath } from "../src/node/state_files.ts";
 import { detach } from "../src/bpf/attach.ts";
 import { detachCgroup } from "../src/bpf/cgroup.ts";
 import { removePin } from "../src/bpf/pins.ts";
@@ -89,7 +88,7 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
       ...findElsewhere(stateDir),
       ...findInKernel(options),
       // The overlay's device takes its own with it.
-      ...findSysctls(machine, record.sysctls, readSysctlRecord(stateDir))
+      ...findSysctls(machine, record.sysctls, readState(stateDir, "sysctls") ?? {})
         .filter((step) => !("name" in step && step.name.includes(`/${options.device}/`))),
       ...steps,
       ...outer,
@@ -102,11 +101,11 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
 function findElsewhere(stateDir: string): RemovalStep[] {
   const route = vpcRoute(stateDir);
   const ports = reservedByPcnk(stateDir);
-  const damaged = route === undefined && isStateFile(stateDir, "vpc.json");
+  const damaged = route === undefined && hasState(stateDir, "vpc");
   const why = "damaged, so it tells of nothing";
   return [
     ...(route === undefined ? [] : [{ do: "remove-vpc-route", route } as const]),
-    ...(damaged ? [{ do: "remove-file", path: `${stateDir}/vpc.json`, why } as const] : []),
+    ...(damaged ? [{ do: "remove-file", path: statePath(stateDir, "vpc"), why } as const] : []),
     ...(ports === undefined ? [] : [{ do: "release-ports", ports } as const]),
   ];
 }

@@ -30,7 +30,7 @@ import type { Network } from "./network/network.ts";
 import type { PageMaker } from "./http/page.ts";
 import { Parts } from "./parts.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
-import { removeStateFile, writeStateFile } from "../node/state_files.ts";
+import { removeState, writeState } from "../node/state_files.ts";
 import { checkUplinks } from "./network/uplinks.ts";
 
 export interface AgentOptions {
@@ -61,7 +61,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
   checkSnatPorts(config.snatPorts, stateDir);
   const dataPlane = stack.use(install(config, nl, log));
-  writeStateFile(stateDir, "datapath.json", { attach: config.attach, pid: Deno.pid });
+  writeState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid });
   const token = crypto.randomUUID();
   const known = { config, choice, link, log, nl, dataPlane, ...(page && { page }) };
   const ground = { ...known, startedAt: Date.parse(startedAt), token };
@@ -97,8 +97,8 @@ async function start(parts: Parts, signal: AbortSignal): Promise<void> {
 function tellReady(config: AgentConfig, startedAt: string, token: string): Disposable {
   const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
   const told = { healthAddress, nodeName, manifests, kubeconfig, token };
-  writeStateFile(stateDir, "agent.json", { pid: Deno.pid, startedAt, ready: true, ...told });
-  return { [Symbol.dispose]: () => removeStateFile(stateDir, "agent.json") };
+  writeState(stateDir, "agent", { pid: Deno.pid, startedAt, ready: true, ...told });
+  return { [Symbol.dispose]: () => removeState(stateDir, "agent") };
 }
 
 /** Makes the state directory, for root only, and locks it for one agent. */
@@ -107,7 +107,7 @@ function lockStateDir(stateDir: string): Disposable {
   Deno.chmodSync(stateDir, 0o700);
   try {
     const lock = lockFile(join(stateDir, "agent.lock"));
-    removeStateFile(stateDir, "agent.json"); // of an agent that was killed
+    removeState(stateDir, "agent"); // of an agent that was killed
     return { [Symbol.dispose]: () => lock.close() };
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;

@@ -8,6 +8,7 @@ import { loadConfig } from "../config/load.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Service } from "../model/objects.ts";
 import { applyChange, type ClusterState, emptyState } from "../model/state.ts";
+import { readState, type StateFiles } from "../node/state_files.ts";
 import { describeService, type Description, isSame, type Origin } from "../view/describe.ts";
 import { selectPods } from "../view/selected.ts";
 import { NodeReader } from "../view/node.ts";
@@ -80,13 +81,6 @@ Examples:
   pcnk describe service default/web --kubeconfig /etc/kubernetes/admin.conf
 `;
 
-/** What the agent tells of itself in agent.json, as far as this wants to know. */
-interface AgentSource {
-  nodeName?: string;
-  manifests?: string;
-  kubeconfig?: string;
-}
-
 export interface Where {
   stateDir: string;
   config?: string;
@@ -112,7 +106,7 @@ export async function concludeService(
 async function readCluster(
   where: Where,
 ): Promise<{ state: ClusterState; nodeName: string; choice: SourceChoice }> {
-  const agent = readAgent(where.stateDir);
+  const agent: Partial<StateFiles["agent"]> = readState(where.stateDir, "agent") ?? {};
   const given = new Map<string, unknown>();
   const nodeName = where.nodeName ?? (where.config === undefined ? agent.nodeName : undefined);
   if (nodeName !== undefined) given.set("nodeName", nodeName);
@@ -153,14 +147,6 @@ async function originOf(choice: SourceChoice, service: Service | undefined): Pro
     return { selected: selectPods(service.selector, pods, more) };
   } catch {
     return { selected: undefined };
-  }
-}
-
-function readAgent(stateDir: string): AgentSource {
-  try {
-    return JSON.parse(Deno.readTextFileSync(`${stateDir}/agent.json`));
-  } catch {
-    return {}; // it does not run
   }
 }
 

@@ -2,6 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { existsSync } from "node:fs";
 import { splitHostPort } from "../net/host_port.ts";
+import { readState } from "../node/state_files.ts";
 import { serveUi } from "../ui/serve.ts";
 import { concludeService } from "./describe.ts";
 import { placeOption } from "./options.ts";
@@ -47,7 +48,7 @@ export function uiCommand() {
         stateDir,
         listen,
         remote: allowRemote === true,
-        node: () => nodeName(stateDir),
+        node: () => readState(stateDir, "agent")?.nodeName ?? Deno.hostname(),
         why: async (name: string) => ({ findings: await concludeService(where, name) }),
         ready: (url: string) => console.log(`open ${url}   (Ctrl-C ends it)`),
       };
@@ -71,14 +72,4 @@ Examples:
 function listen(text: string): string {
   splitHostPort(text);
   return text;
-}
-
-/** As the agent told, else the host's. */
-function nodeName(stateDir: string): string {
-  try {
-    const { nodeName } = JSON.parse(Deno.readTextFileSync(`${stateDir}/agent.json`));
-    return String(nodeName);
-  } catch {
-    return Deno.hostname();
-  }
 }

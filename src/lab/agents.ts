@@ -1,11 +1,13 @@
 /** The agents of a lab: one `pcnk agent` in each node's namespace. */
 import { stringify } from "yaml";
 import { mountBpffs } from "../linux/mount.ts";
+import { replaceFile } from "../node/files.ts";
+import { readState, removeState } from "../node/state_files.ts";
 import { UPLINK } from "./network.ts";
 import type { LabOptions, NodePlan } from "./plan.ts";
 import { type Ending, endProcess, identify, isAlive } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
-import { type LabStore, writeAtomically } from "./state.ts";
+import type { LabStore } from "./state.ts";
 import { within } from "./wait.ts";
 
 /** Loading and verifying all programs takes a second, in an emulated machine half a minute; several agents start at once. */
@@ -25,7 +27,7 @@ export function prepareNode(store: LabStore, node: NodePlan): void {
   mountBpffs(node.bpffs);
   const cgroup = store.cgroup(node.cgroup);
   if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
-  writeAtomically(
+  replaceFile(
     node.agentConfig,
     stringify(agentConfig(node, store.plan.options, cgroup)),
   );
@@ -56,7 +58,7 @@ export function agentConfig(
 export async function startAgent(store: LabStore, node: NodePlan, signal?: AbortSignal) {
   const { manifests } = store.plan;
   const command = [...store.state.command, "agent", "--manifests", manifests];
-  removeIfThere(`${node.dir}/agent.json`);
+  removeState(node.dir, "agent");
   using watcher = Deno.watchFs(node.dir, { recursive: false });
   const child = commandAt(nodePlace(store, node), [...command, "--config", node.agentConfig], {
     log: node.agentLog,
@@ -90,24 +92,9 @@ async function becomesReady(events: AsyncIterable<unknown>, node: NodePlan, pid:
   }
 }
 
-/** What an agent writes about itself when it is ready. */
-export interface AgentWord {
-  pid: number;
-  ready: boolean;
-}
-
-/** Reads agent.json; undefined when there is none, or half of one. */
-export function readAgentWord(node: NodePlan): AgentWord | undefined {
-  try {
-    return JSON.parse(Deno.readTextFileSync(`${node.dir}/agent.json`));
-  } catch {
-    return undefined;
-  }
-}
-
 function isReady(node: NodePlan, pid: number): boolean {
-  const word = readAgentWord(node);
-  return word?.ready === true && word.pid === pid;
+  const agent = readState(node.dir, "agent");
+  return agent?.ready === true && agent.pid === pid;
 }
 
 /** Ends a node's agent and waits until it is gone: by SIGTERM, by SIGKILL when it does not obey or when `kill` is set. */
@@ -132,13 +119,5 @@ export function tail(path: string, lines = 15): string {
     return Deno.readTextFileSync(path).trimEnd().split("\n").slice(-lines).join("\n");
   } catch {
     return "";
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

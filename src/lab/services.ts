@@ -3,6 +3,7 @@ import { stringify } from "yaml";
 import { backend, maps, SCOPE, service, serviceKey } from "../bpf/layout.ts";
 import { BpfMap } from "../bpf/map.ts";
 import { mapPin } from "../bpf/pins.ts";
+import { replaceFile } from "../node/files.ts";
 import {
   endpointSliceManifests,
   type LabService,
@@ -16,7 +17,7 @@ import {
 import { tail } from "./agents.ts";
 import { type NodePlan, SERVER_PORT } from "./plan.ts";
 import { isAlive } from "./process.ts";
-import { type LabStore, writeAtomically } from "./state.ts";
+import type { LabStore } from "./state.ts";
 import { within } from "./wait.ts";
 
 /** Pods that have an address and a server that runs: what a readiness probe would find. */
@@ -43,7 +44,7 @@ export function writeManifests(store: LabStore, pods: PodAddress[]): LabService[
 export function writeManifest(store: LabStore, name: string, objects: Manifest[]): void {
   Deno.mkdirSync(store.plan.manifests, { recursive: true, mode: 0o700 });
   const text = objects.map((object) => stringify(object)).join("---\n");
-  writeAtomically(`${store.plan.manifests}/${name}.yaml`, text);
+  replaceFile(`${store.plan.manifests}/${name}.yaml`, text);
 }
 
 const SETTLE_MS = 60_000;

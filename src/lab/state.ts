@@ -2,6 +2,7 @@
  * The lab's state on disk: what was started under which pid, which pod got which address. Written step by step, each time
  * whole and by rename, so that a reader never sees half of it and a crash loses one step at most.
  */
+import { replaceFile } from "../node/files.ts";
 import type { PortMapping, Wiring } from "./attachment.ts";
 import type { LabOptions, LabPlan } from "./plan.ts";
 import { DEFAULT_OPTIONS, LAB_ROOT, labDir, planLab } from "./plan.ts";
@@ -110,7 +111,7 @@ export class LabStore {
   /** Changes the state and writes it. */
   update(change: (state: LabState) => void): void {
     change(this.state);
-    writeAtomically(this.plan.stateFile, JSON.stringify(this.state, null, 2) + "\n");
+    replaceFile(this.plan.stateFile, JSON.stringify(this.state, null, 2) + "\n");
   }
 
   /** Whether `lab up` is still at work, in another process than this one. */
@@ -156,12 +157,4 @@ function parseState(path: string, text: string): LabState {
     throw new Error(`${path} is of another version of pcnk; remove that lab: pcnk lab down`);
   }
   return state;
-}
-
-/** Writes a file of mode 0600 in one go; the temporary name begins with a dot, which watchers of a folder pass over. */
-export function writeAtomically(path: string, text: string): void {
-  const slash = path.lastIndexOf("/");
-  const temporary = `${path.slice(0, slash)}/.${path.slice(slash + 1)}.tmp`;
-  Deno.writeTextFileSync(temporary, text, { mode: 0o600 });
-  Deno.renameSync(temporary, path);
 }

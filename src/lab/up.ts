@@ -1,5 +1,6 @@
 /** `lab up`: from nothing to a lab whose services answer. */
 import { conflist } from "../node/conflist.ts";
+import { replaceFile } from "../node/files.ts";
 import { prepareNode, startAgent } from "./agents.ts";
 import { downLab } from "./down.ts";
 import { installSelf, selfCommand } from "./executable.ts";
@@ -13,7 +14,7 @@ import { addPod, startServer } from "./pods.ts";
 import { findPlugins, findPrograms, refuseLeftovers, requireRoot } from "./preflight.ts";
 import { type Progress, silent } from "./progress.ts";
 import { readyPods, settle, writeManifests } from "./services.ts";
-import { LabStore, writeAtomically } from "./state.ts";
+import { LabStore } from "./state.ts";
 import { inParallel } from "./wait.ts";
 
 /** Options of `upLab`; what is left out has its default (DEFAULT_OPTIONS). */
@@ -100,7 +101,7 @@ function writeConflist({ podMtu }: LabPlan, node: NodePlan): void {
     ipamDataDir: ipam,
     ...(podMtu !== undefined && { mtu: podMtu }),
   });
-  writeAtomically(node.conflist, JSON.stringify(list, null, 2) + "\n");
+  replaceFile(node.conflist, JSON.stringify(list, null, 2) + "\n");
 }
 
 function addPods(store: LabStore, progress: Progress, signal?: AbortSignal): Promise<void> {

@@ -35,6 +35,9 @@ export interface Conflist {
   plugins: ({ type: string } & Record<string, unknown>)[];
 }
 
+/** The name of pcnk's file in the runtime's folder; libcni takes the first by name. */
+export const CONFLIST_NAME = "10-pcnk.conflist";
+
 /** Where distributions and Kubernetes packages put the reference plugins, the customary place first. */
 export const PLUGIN_FOLDERS = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
 
@@ -42,8 +45,8 @@ export const PLUGIN_FOLDERS = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni
 export const REFERENCE_PLUGINS = ["bridge", "host-local", "portmap"];
 
 /**
- * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are left out, so that each
- * plugin's own default holds.
+ * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are undefined: JSON
+ * leaves them out, so that each plugin's own default holds.
  */
 export function conflist(options: ConflistOptions): Conflist {
   const plugins: Conflist["plugins"] = [bridgePlugin(options), {
@@ -64,24 +67,29 @@ function bridgePlugin(options: ConflistOptions) {
     type: "bridge",
     bridge: options.bridge ?? "pcnk0",
     isDefaultGateway: true,
-    ...optional("mtu", options.mtu),
+    mtu: options.mtu,
     ipam: {
       type: "host-local",
       ranges: [[{ subnet: options.podCIDR }]],
-      ...optional("dataDir", options.ipamDataDir),
+      dataDir: options.ipamDataDir,
     },
   };
 }
 
 function pcnkPlugin({ bpffs, stateDir, logLevel }: ConflistOptions) {
-  return {
-    type: "pcnk",
-    ...optional("bpffs", bpffs),
-    ...optional("stateDir", stateDir),
-    ...optional("logLevel", logLevel),
-  };
+  return { type: "pcnk", bpffs, stateDir, logLevel };
 }
 
-function optional(key: string, value: string | number | undefined): Record<string, unknown> {
-  return value === undefined ? {} : { [key]: value };
+/** Configurations that a runtime would take before pcnk's (libcni's ConfFiles(): these endings, in order of name). */
+export function earlierFiles(dir: string): string[] {
+  try {
+    return [...Deno.readDirSync(dir)]
+      .filter(({ name, isDirectory }) => !isDirectory && /\.(conf|conflist|json)$/.test(name))
+      .map(({ name }) => name)
+      .filter((name) => name < CONFLIST_NAME)
+      .sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
 }

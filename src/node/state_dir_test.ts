@@ -4,7 +4,7 @@ import { readAttachments } from "./attachments.ts";
 import { closeFd } from "../linux/libc.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { attachment } from "./attachments_support.ts";
-import { removeStateFile, writeStateFile } from "./state_files.ts";
+import { hasState, readState, recordSysctl, removeState, writeState } from "./state_files.ts";
 
 closeFd(-1); // loads libc, which stays for all tests
 
@@ -27,14 +27,35 @@ inDirectory("lockFile() lets one in at a time and names who is in", (dir) => {
   lockFile(path).close();
 });
 
-inDirectory("writeStateFile() writes whole files for root only", (dir) => {
-  writeStateFile(dir, "x.json", { a: 1 });
-  writeStateFile(dir, "x.json", { a: 2 });
-  assert.equal(Deno.readTextFileSync(join(dir, "x.json")), '{"a":2}\n');
-  assert.equal(Deno.statSync(join(dir, "x.json")).mode! & 0o777, 0o600);
+inDirectory("writeState() writes whole files for root only", (dir) => {
+  const path = join(dir, "datapath.json");
+  Deno.writeTextFileSync(join(dir, ".datapath.json.new"), "half of wh"); // of an agent that was killed
+  writeState(dir, "datapath", { attach: "tcx", pid: 1 });
+  writeState(dir, "datapath", { attach: "auto", pid: 2 });
+  assert.equal(Deno.readTextFileSync(path), '{"attach":"auto","pid":2}\n');
+  assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
   assert.deepEqual([...Deno.readDirSync(dir)].length, 1);
-  removeStateFile(dir, "x.json");
-  removeStateFile(dir, "x.json");
+  removeState(dir, "datapath");
+  removeState(dir, "datapath");
+});
+
+inDirectory("readState() reads what is whole and of the right shape", (dir) => {
+  assert.equal(readState(dir, "vpc"), undefined);
+  for (const text of ["", "null", "[]", '{"ports": 5}', '{"ports": "1-2"']) {
+    Deno.writeTextFileSync(join(dir, "reserved-ports.json"), text);
+    assert.equal(readState(dir, "reserved-ports"), undefined);
+    assert.equal(hasState(dir, "reserved-ports"), true);
+  }
+  writeState(dir, "reserved-ports", { ports: "1-2" });
+  assert.deepEqual(readState(dir, "reserved-ports"), { ports: "1-2" });
+});
+
+inDirectory("recordSysctl() keeps the value before the first change", (dir) => {
+  recordSysctl(dir, "net/a", { before: "0", after: "1" });
+  recordSysctl(dir, "net/b", { before: "0", after: "1" });
+  recordSysctl(dir, "net/a", { before: "1", after: "2" });
+  const [a, b] = [{ before: "0", after: "2" }, { before: "0", after: "1" }];
+  assert.deepEqual(readState(dir, "sysctls"), { "net/a": a, "net/b": b });
 });
 
 inDirectory("readAttachments() passes over what is half written, damaged or none", (dir) => {

@@ -1,25 +1,123 @@
-/** What the agent tells others through files of its state directory. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+/**
+ * The files of the state directory beside the attachment records: JSON for root only, by which the agent informs the plugin,
+ * the inspecting commands, the uninstaller and the agent that runs next. With the default directory, below /run, they go
+ * with a reboot, as do the things in the kernel that they describe.
+ */
+import {
+  isObject,
+  type JsonObject,
+  parseObject,
+  readIfThere,
+  removeFile,
+  replaceFile,
+} from "./files.ts";
 
-/** Writes JSON for root only; readers see the old content or the new one, never half of it. */
-export function writeStateFile(stateDir: string, name: string, value: unknown) {
-  const path = join(stateDir, name);
-  const fresh = `${path}.${Deno.pid}`;
-  Deno.writeTextFileSync(fresh, JSON.stringify(value) + "\n", { mode: 0o600 });
-  Deno.renameSync(fresh, path);
+/** What each file, `<stateDir>/<name>.json`, holds. */
+export interface StateFiles {
+  /** The agent that runs and is ready, and how it was called. Absent: none is. */
+  agent: {
+    pid: number;
+    /** RFC 3339. */
+    startedAt: string;
+    ready: boolean;
+    /** `127.0.0.1:9879`, or off. */
+    healthAddress?: string;
+    /** Authorizes changes at that address. */
+    token?: string;
+    nodeName?: string;
+    manifests?: string;
+    kubeconfig?: string;
+  };
+  /** How programs are attached: `auto`, `tcx` or `clsact`. */
+  datapath: { attach: string; pid: number };
+  /** What etcd said last of each node: settings by name. */
+  "node-settings": { etcd_url: string[]; nodes: Record<string, object> };
+  /** Kernel parameters that were changed, by name with slashes. */
+  sysctls: Record<string, SysctlChange>;
+  /** What was set up in the cloud's network. */
+  vpc: VpcRecord;
+  /** What was added to net.ipv4.ip_local_reserved_ports, as the kernel writes it. */
+  "reserved-ports": { ports: string };
 }
 
-/** Whether there is such a file. */
-export function isStateFile(stateDir: string, name: string): boolean {
-  return existsSync(join(stateDir, name));
+/** A parameter's value before the first change, and after the last one. */
+export interface SysctlChange {
+  before: string;
+  after: string;
 }
 
-/** Removes a file if it is there. */
-export function removeStateFile(stateDir: string, name: string) {
+/** A route of a VPC to this instance, and what has to be known to remove it. */
+interface VpcRecord {
+  region: string;
+  routeTableId: string;
+  eni: string;
+  podCIDR: string;
+  checkTurnedOff?: { instanceId: string };
+  /** Destinations that the table leads to instances, this one's too. */
+  routes: string[];
+}
+
+export type StateName = keyof StateFiles;
+
+const text = (value: unknown) => typeof value === "string";
+
+/** Whether a file holds what it should. */
+const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
+  agent: ({ pid, startedAt }) => Number.isInteger(pid) && text(startedAt),
+  datapath: ({ attach }) => text(attach),
+  "node-settings": ({ etcd_url, nodes }) =>
+    Array.isArray(etcd_url) && isObject(nodes) && Object.values(nodes).every(isObject),
+  sysctls: (value) =>
+    Object.values(value).every((one) => isObject(one) && text(one.before) && text(one.after)),
+  vpc: ({ region, routeTableId, eni, podCIDR, routes }) =>
+    [region, routeTableId, eni, podCIDR].every(text) && Array.isArray(routes),
+  "reserved-ports": ({ ports }) => text(ports),
+};
+
+/** The names of all state files. */
+export const stateNames = Object.keys(CHECKS) as StateName[];
+
+/** The path of a state file. */
+export function statePath(stateDir: string, name: StateName): string {
+  return `${stateDir}/${name}.json`;
+}
+
+/** What a state file holds; undefined when there is none, or it cannot be read or is damaged. */
+export function readState<N extends StateName>(
+  stateDir: string,
+  name: N,
+): StateFiles[N] | undefined {
   try {
-    Deno.removeSync(join(stateDir, name));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const value = parseObject(readIfThere(statePath(stateDir, name)) ?? "");
+    return value && CHECKS[name](value) ? value as unknown as StateFiles[N] : undefined;
+  } catch {
+    return undefined;
   }
+}
+
+/** Whether there is such a file, damaged or not. */
+export function hasState(stateDir: string, name: StateName): boolean {
+  try {
+    Deno.lstatSync(statePath(stateDir, name));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes a state file; it is on disk when this returns. */
+export function writeState<N extends StateName>(stateDir: string, name: N, value: StateFiles[N]) {
+  replaceFile(statePath(stateDir, name), JSON.stringify(value) + "\n");
+}
+
+/** Removes a state file if it is there. */
+export function removeState(stateDir: string, name: StateName): void {
+  removeFile(statePath(stateDir, name));
+}
+
+/** Enters a change of a kernel parameter that is about to be made; of several the value before the first one counts. */
+export function recordSysctl(stateDir: string, name: string, change: SysctlChange): void {
+  const changes = readState(stateDir, "sysctls") ?? {};
+  const before = changes[name]?.before ?? change.before;
+  writeState(stateDir, "sysctls", { ...changes, [name]: { before, after: change.after } });
 }

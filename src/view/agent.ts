@@ -1,25 +1,12 @@
 /** What a running agent says of itself: its file in the state directory, and its answers over HTTP. */
-import { join } from "node:path";
+import { readState, type StateFiles, statePath } from "../node/state_files.ts";
 
-/** agent.json (src/agent/agent.ts). What is absent, an older agent did not tell. */
-export interface AgentFile {
-  pid: number;
-  /** RFC 3339. */
-  startedAt: string;
-  /** `127.0.0.1:9879`, or off. */
-  healthAddress?: string;
-  /** For whoever wants to change something at that address. */
-  token?: string;
-}
-
-/** @throws Error when no agent runs, or it has not come so far as to write the file */
-export function readAgentFile(stateDir: string): AgentFile {
-  const path = join(stateDir, "agent.json");
-  try {
-    return JSON.parse(Deno.readTextFileSync(path));
-  } catch {
-    throw new Error(`no agent runs on this node, or it is not ready yet: nothing in ${path}`);
-  }
+/** @throws Error when no agent runs, or none is ready yet */
+export function readAgentFile(stateDir: string): StateFiles["agent"] {
+  const agent = readState(stateDir, "agent");
+  if (agent !== undefined) return agent;
+  const path = statePath(stateDir, "agent");
+  throw new Error(`no agent runs on this node, or it is not ready yet: nothing in ${path}`);
 }
 
 /** Asks the agent. @throws Error when it does not answer */

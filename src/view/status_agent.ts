@@ -1,6 +1,7 @@
 /** The agent's part of a node's status: whether it runs, what it says of itself, and how what it follows goes. */
 import type { AgentState, WatchState } from "../model/agent_state.ts";
-import { type AgentFile, askAgent, readAgentFile } from "./agent.ts";
+import { readState } from "../node/state_files.ts";
+import { askAgent } from "./agent.ts";
 import { formatAge } from "./sessions.ts";
 import type { Finding } from "./status.ts";
 
@@ -9,10 +10,8 @@ const LOGS = "systemctl status pcnk, or the logs of its pod; services stay as th
 /** What is known of the agent in this state directory. */
 export async function agentFindings(stateDir: string, timeoutMs: number): Promise<Finding[]> {
   const part = "agent";
-  let file: AgentFile;
-  try {
-    file = readAgentFile(stateDir);
-  } catch {
+  const file = readState(stateDir, "agent");
+  if (file === undefined) {
     const text = `does not run (nothing in ${stateDir}/agent.json)`;
     const next = `${LOGS}; on a node that never had one: pcnk install, or pcnk manifest`;
     return [{ part, health: "warn", text, next }];

@@ -22,7 +22,7 @@ import { remotesMap } from "./remotes.ts";
 import { reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
 import { endMasqueraded } from "../services/stale_sessions.ts";
-import { rememberSysctl } from "../sysctl_record.ts";
+import { recordSysctl } from "../../node/state_files.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
 
 export interface NetworkOptions {
@@ -60,7 +60,7 @@ export class Network {
       node: config.nodeName,
       device: config.overlay.device,
       sysctlChanges: (name, before, after) =>
-        rememberSysctl(config.stateDir, name, { before, after }),
+        recordSysctl(config.stateDir, name, { before, after }),
       remotes: remotesMap({
         map: dataPlane.maps.remotes,
         nl,

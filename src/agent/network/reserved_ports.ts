@@ -3,14 +3,11 @@
  * net.ipv4.ip_local_port_range, the ports of both are added to net.ipv4.ip_local_reserved_ports. The default range does
  * not meet the kernel's, but a machine may be tuned (`ip_local_port_range = 1024 65535`).
  */
-import { join } from "node:path";
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
-import { isStateFile, removeStateFile, writeStateFile } from "../../node/state_files.ts";
+import { hasState, readState, removeState, writeState } from "../../node/state_files.ts";
 
 const RANGE = "net.ipv4.ip_local_port_range";
 const RESERVED = "net.ipv4.ip_local_reserved_ports";
-/** What pcnk has added, to be taken back. */
-const STATE_FILE = "reserved-ports.json";
 /** So many must be left. */
 const LEAST = 1024;
 
@@ -108,7 +105,7 @@ export function reservePorts(snatPorts: Ports, stateDir: string): string | undef
   const plan = planReservation(snatPorts, localRange(), before, ownPorts(stateDir));
   if (`${plan.reserved}` === `${before}`) return undefined;
   // On disk first: what is written here and not there is only not needed.
-  writeStateFile(stateDir, STATE_FILE, { ports: `${plan.own}` });
+  writeState(stateDir, "reserved-ports", { ports: `${plan.own}` });
   writeSysctl(RESERVED, `${plan.reserved}\n`);
   return `${plan.reserved.minus(before)}` || "none";
 }
@@ -123,7 +120,7 @@ export function checkSnatPorts(snatPorts: Ports, stateDir: string): void {
 
 /** The ports that `reservePorts()` added, as text; undefined when it has none on record. */
 export function reservedByPcnk(stateDir: string): string | undefined {
-  return isStateFile(stateDir, STATE_FILE) ? `${ownPorts(stateDir)}` : undefined;
+  return hasState(stateDir, "reserved-ports") ? `${ownPorts(stateDir)}` : undefined;
 }
 
 /** Takes back what `reservePorts()` added. */
@@ -132,7 +129,7 @@ export function releasePorts(stateDir: string): void {
   if (own.size > 0) {
     writeSysctl(RESERVED, `${PortSet.parse(readSysctl(RESERVED)).minus(own)}\n`);
   }
-  removeStateFile(stateDir, STATE_FILE);
+  removeState(stateDir, "reserved-ports");
 }
 
 function localRange(): Ports {
@@ -141,10 +138,5 @@ function localRange(): Ports {
 }
 
 function ownPorts(stateDir: string): PortSet {
-  try {
-    const { ports } = JSON.parse(Deno.readTextFileSync(join(stateDir, STATE_FILE)));
-    return PortSet.parse(String(ports));
-  } catch {
-    return PortSet.parse(""); // never written, or by half
-  }
+  return PortSet.parse(readState(stateDir, "reserved-ports")?.ports ?? "");
 }

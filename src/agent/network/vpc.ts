@@ -2,15 +2,14 @@
  * This node in its cloud's network, for as long as its setting vpcMode says so: the VPC leads the podCIDR here, and the
  * ways that it has to other nodes are told to routing. The SDK is loaded when it is needed and not before.
  */
-import { join } from "node:path";
 import { Backoff, pause } from "../../cluster/kube/backoff.ts";
 import type { Node } from "../../model/objects.ts";
 import type { Change } from "../../model/state.ts";
 import { routingAnnotations } from "../../routing/annotations.ts";
-import type { Aws, AwsOptions, VpcRoute } from "../../vpc/aws.ts";
+import type { Aws, AwsOptions } from "../../vpc/aws.ts";
 import type { ObjectHandler } from "../sources/object_source.ts";
 import type { Log } from "../log.ts";
-import { removeStateFile, writeStateFile } from "../../node/state_files.ts";
+import { readState, removeState, type StateFiles, writeState } from "../../node/state_files.ts";
 
 export interface VpcOptions {
   nodeName: string;
@@ -23,15 +22,10 @@ export interface VpcOptions {
   aws?: AwsOptions;
 }
 
-const stateFile = "vpc.json";
-
 /** Milliseconds that a stop waits for calls to the cloud under way. */
 const stopMs = 2000;
 
-/** What the state directory keeps. */
-interface Kept extends VpcRoute {
-  routes: string[];
-}
+type Kept = StateFiles["vpc"];
 
 export class Vpc implements ObjectHandler {
   #wanted: { podCIDR: string; address: string } | undefined;
@@ -46,7 +40,7 @@ export class Vpc implements ObjectHandler {
 
   constructor(options: VpcOptions) {
     this.#options = options;
-    this.#kept = readKept(options.stateDir);
+    this.#kept = readState(options.stateDir, "vpc");
   }
 
   /** For health. */
@@ -124,7 +118,7 @@ export class Vpc implements ObjectHandler {
         return changed(new Set(state.routes));
       }
       this.#kept = state;
-      writeStateFile(stateDir, stateFile, state);
+      writeState(stateDir, "vpc", state);
       changed(new Set(state.routes));
     } finally {
       aws.close();
@@ -139,7 +133,7 @@ export class Vpc implements ObjectHandler {
     }
     if (!all) return;
     this.#kept = undefined;
-    removeStateFile(this.#options.stateDir, stateFile);
+    removeState(this.#options.stateDir, "vpc");
   }
 
   #working() {
@@ -160,7 +154,7 @@ export class Vpc implements ObjectHandler {
 
 /** The route that leads to this node in the VPC, in words, while it is on record. */
 export function vpcRoute(stateDir: string): string | undefined {
-  const kept = readKept(stateDir);
+  const kept = readState(stateDir, "vpc");
   return kept && `${kept.podCIDR} in route table ${kept.routeTableId} (${kept.region})`;
 }
 
@@ -173,13 +167,13 @@ export async function removeVpcRoute(
   stateDir: string,
   options: AwsOptions = {},
 ): Promise<string[]> {
-  const kept = readKept(stateDir);
+  const kept = readState(stateDir, "vpc");
   if (kept === undefined) return [];
   const { Aws } = await import("../../vpc/aws.ts");
   const aws = new Aws(options);
   try {
     const done = await aws.remove(kept);
-    removeStateFile(stateDir, stateFile);
+    removeState(stateDir, "vpc");
     return done;
   } finally {
     aws.close();
@@ -189,17 +183,4 @@ export async function removeVpcRoute(
 function wish({ podCIDRs, internalIPs }: Node): { podCIDR: string; address: string } | undefined {
   const [podCIDR] = podCIDRs, [address] = internalIPs;
   return podCIDR === undefined || address === undefined ? undefined : { podCIDR, address };
-}
-
-/** Undefined when the file is not there, or is not as it should be. */
-function readKept(stateDir: string): Kept | undefined {
-  try {
-    const found = JSON.parse(Deno.readTextFileSync(join(stateDir, stateFile)));
-    const whole = ["region", "routeTableId", "eni", "podCIDR"].every((key) =>
-      typeof found[key] === "string"
-    );
-    return whole && Array.isArray(found.routes) ? found : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import { deepEqual, equal, match } from "node:assert/strict";
+import "../../../tests/support/libraries.ts";
 import { Ec2Double } from "../../../tests/support/ec2.ts";
 import { ImdsDouble } from "../../../tests/support/imds.ts";
 import type { Change } from "../../model/state.ts";

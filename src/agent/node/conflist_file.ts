@@ -5,10 +5,9 @@
  * It is never removed here: pods can be added while no agent runs.
  */
 import { join } from "node:path";
-import type { Conflist } from "../../node/conflist.ts";
+import { type Conflist, CONFLIST_NAME, earlierFiles } from "../../node/conflist.ts";
+import { replaceFile } from "../../node/files.ts";
 import type { Log } from "../log.ts";
-
-export const CONFLIST_NAME = "10-pcnk.conflist";
 
 export class ConflistFile {
   readonly #path: string;
@@ -56,39 +55,4 @@ export class ConflistFile {
     }
     this.#earlier = earlier;
   }
-}
-
-/** Configurations that a runtime would take before pcnk's (libcni's ConfFiles(): these endings, in order of name). */
-export function earlierFiles(dir: string): string[] {
-  try {
-    return [...Deno.readDirSync(dir)]
-      .filter(({ name, isDirectory }) => !isDirectory && /\.(conf|conflist|json)$/.test(name))
-      .map(({ name }) => name)
-      .filter((name) => name < CONFLIST_NAME)
-      .sort();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-}
-
-/** For root only; after a power cut there is the old content or the new one. */
-function replaceFile(path: string, content: string) {
-  // No ending that a runtime reads.
-  const fresh = `${path}.${Deno.pid}`;
-  try {
-    using file = Deno.openSync(fresh, { write: true, create: true, truncate: true, mode: 0o600 });
-    file.writeSync(new TextEncoder().encode(content));
-    file.syncSync();
-    Deno.renameSync(fresh, path);
-  } catch (error) {
-    try {
-      Deno.removeSync(fresh);
-    } catch {
-      // It was not even made.
-    }
-    throw error;
-  }
-  using dir = Deno.openSync(join(path, ".."));
-  dir.syncSync();
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Node } from "../../model/objects.ts";
 import { PodReadiness } from "./pod_readiness.ts";
-import { CONFLIST_NAME, earlierFiles } from "./conflist_file.ts";
+import { CONFLIST_NAME, earlierFiles } from "../../node/conflist.ts";
 import { createLog, type Log } from "../log.ts";
 
 /** A node whose clock is moved by hand. */

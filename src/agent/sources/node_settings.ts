@@ -2,7 +2,6 @@
  * Per-node settings of all nodes, from annotations and, where it is configured, from etcd. What etcd said last is kept in
  * the state directory: an agent that starts while etcd is away goes on with that.
  */
-import { join } from "node:path";
 import { EtcdClient, type EtcdTimes } from "../../cluster/etcd/client.ts";
 import { EtcdSettings } from "../../cluster/etcd/settings.ts";
 import type { SettingsByNode } from "../../cluster/last_good.ts";
@@ -13,11 +12,11 @@ import { nodeSetting, nodeSettings } from "../../model/node_settings.ts";
 import type { Change } from "../../model/state.ts";
 import type { ObjectHandler } from "./object_source.ts";
 import type { Log } from "../log.ts";
-import { writeStateFile } from "../../node/state_files.ts";
+import { hasState, readState, statePath, writeState } from "../../node/state_files.ts";
 
 type Settings = Pick<AgentConfig, "nodeName" | "stateDir" | "etcd_url" | "etcd">;
 
-const stateFile = "node-settings.json";
+const stateName = "node-settings";
 
 /** Milliseconds that a start waits for etcd. */
 const startMs = 2000;
@@ -80,9 +79,9 @@ export class NodeSettings implements ObjectHandler {
     const { stateDir, etcd_url } = this.#config;
     const nodes = Object.fromEntries(this.#overlay.storedValues);
     try {
-      writeStateFile(stateDir, stateFile, { etcd_url, nodes });
+      writeState(stateDir, stateName, { etcd_url: [...etcd_url!], nodes });
     } catch (error) {
-      this.#log.warn({ err: error }, `${join(stateDir, stateFile)} cannot be written`);
+      this.#log.warn({ err: error }, `${statePath(stateDir, stateName)} cannot be written`);
     }
   }
 
@@ -107,20 +106,19 @@ export class NodeSettings implements ObjectHandler {
 /** What the same etcd said before; nothing when the file is not there or not as it should be. */
 function recall(stateDir: string, servers: readonly string[], log: Log): SettingsByNode {
   const found: SettingsByNode = new Map();
-  try {
-    const { etcd_url, nodes } = JSON.parse(Deno.readTextFileSync(join(stateDir, stateFile)));
-    if (JSON.stringify(etcd_url) !== JSON.stringify(servers)) return found;
-    for (const [node, given] of Object.entries<Record<string, unknown>>(nodes)) {
-      const good = nodeSettings.map(({ name }) => [name, given[name]] as const)
-        .filter(([name, value]) =>
-          typeof value === "string" && nodeSetting(name).problem(value) === undefined
-        );
-      if (good.length > 0) found.set(node, Object.fromEntries(good));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) {
-      log.warn({ err: error }, `${join(stateDir, stateFile)} cannot be read`);
-    }
+  const record = readState(stateDir, stateName);
+  if (record === undefined && hasState(stateDir, stateName)) {
+    log.warn(`${statePath(stateDir, stateName)} is damaged: annotations count until etcd answers`);
+  }
+  if (JSON.stringify(record?.etcd_url) !== JSON.stringify(servers)) return found;
+  for (const [node, given] of Object.entries(record?.nodes ?? {})) {
+    const good = nodeSettings.map(({ name }) =>
+      [name, (given as Partial<Record<string, unknown>>)[name]] as const
+    )
+      .filter(([name, value]) =>
+        typeof value === "string" && nodeSetting(name).problem(value) === undefined
+      );
+    if (good.length > 0) found.set(node, Object.fromEntries(good));
   }
   return found;
 }
