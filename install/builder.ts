@@ -1,7 +1,15 @@
 /** Collects the steps of an installation: a method for each thing that should be there, no step where it is there already. */
 import { hashText, type Machine } from "./machine.ts";
-import type { SourceFile } from "./plan.ts";
 import type { Plan, Step } from "./steps.ts";
+
+/** A file of the running system, whatever `--root` says. */
+export interface SourceFile {
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** SHA-256. */
+  hash: string;
+}
 
 /** Each method tells whether there is something to do. */
 export class Builder {

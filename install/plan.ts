@@ -2,7 +2,7 @@
  * What `pcnk install` is going to do: the difference between the machine and what should be on it. Pure but for the questions to
  * `Machine`. A second installation finds nothing to do.
  */
-import { Builder, parent } from "./builder.ts";
+import { Builder, parent, type SourceFile } from "./builder.ts";
 import { cleanSteps } from "./clean.ts";
 import { configText } from "./config_file.ts";
 import { PLUGIN_FOLDERS } from "../src/node/conflist.ts";
@@ -21,15 +21,6 @@ import {
   UNIT_PATH,
   unitText,
 } from "./texts.ts";
-
-/** A file of the running system, whatever `--root` says. */
-export interface SourceFile {
-  path: string;
-  /** Bytes. */
-  size: number;
-  /** SHA-256. */
-  hash: string;
-}
 
 export interface InstallOptions {
   /** The executable that is to be installed. */

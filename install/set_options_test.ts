@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { UsageError } from "../src/cli/usage.ts";
+import { UsageError } from "../src/config/usage_error.ts";
 import { readSetOptions, settingsTree } from "./set_options.ts";
 
 const rules = {

@@ -8,8 +8,6 @@ import { type MapOf, openMap } from "./map.ts";
 import { dataPlaneReady, mapPin, programPin } from "./pins.ts";
 import { objGet } from "./syscall.ts";
 
-export type { InstallOptions } from "./install.ts";
-
 /** Every map, typed. Each is opened when it is first asked for. */
 export type DataPlaneMaps = { readonly [N in MapName]: MapOf<typeof maps[N]> };
 

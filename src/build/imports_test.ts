@@ -1,6 +1,18 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { importsOf, isAllowed, layerOf, projectImports } from "./imports.ts";
+import {
+  circles,
+  importsOf,
+  isAllowed,
+  layerOf,
+  partImports,
+  projectImports,
+  readSources,
+  unusedPermissions,
+} from "./imports.ts";
 import { root } from "./steps.ts";
+
+const sources = readSources(root);
+const imports = projectImports(sources);
 
 Deno.test("importsOf() finds static, type, side effect, dynamic and re-exporting imports", () => {
   const source = [
@@ -40,8 +52,26 @@ Deno.test("isAllowed() keeps the layers apart", () => {
 });
 
 Deno.test("every file of the project imports only what its layer may", () => {
-  const imports = projectImports(root);
   ok(imports.length > 500, `only ${imports.length} imports found`);
   const broken = imports.filter((one) => !isAllowed(one));
   deepEqual(broken.map(({ from, to }) => `${from} imports ${to}`), []);
+});
+
+Deno.test("every permission of the layers is used", () => {
+  deepEqual(unusedPermissions(imports), []);
+  const some = imports.filter(({ to }) => layerOf(to) !== "src/vpc");
+  deepEqual(unusedPermissions(some), ["src/agent → src/vpc"]);
+});
+
+Deno.test("circles() names one circle of those that import each other", () => {
+  const edges = (text: string) => text.split(" ").map((one) => ({ from: one[0]!, to: one[1]! }));
+  deepEqual(circles(edges("ab bc cd aa")), []);
+  deepEqual(circles(edges("ab bc cb xy yz zx zy")), ["b → c → b", "x → y → z → x"]);
+});
+
+Deno.test("no file and no part imports itself by way of others", () => {
+  deepEqual(circles(imports), []);
+  deepEqual(circles(partImports(imports)), []);
+  const back = { from: "src/model/ids.ts", to: "src/agent/agent.ts" };
+  ok(circles(partImports([...imports, back])).some((one) => one.includes("src/model → src/agent")));
 });

@@ -9,8 +9,7 @@ import { nodeSettings } from "../model/node_settings.ts";
 import { NodeReader } from "../view/node.ts";
 import { findResource, resources } from "../view/resources.ts";
 import { commands } from "./commands.ts";
-
-export type Shell = "bash" | "zsh" | "fish";
+import type { Shell } from "./completion.ts";
 
 /** A word that may come next. */
 export interface Candidate {

@@ -1,6 +1,8 @@
 /** `pcnk completion`: scripts that teach a shell what may come next. */
 import { Argument, Command } from "@commander-js/extra-typings";
-import type { Shell } from "./complete.ts";
+
+const shells = ["bash", "zsh", "fish"] as const;
+export type Shell = typeof shells[number];
 
 /** The `completion` subcommand. */
 export function completionCommand() {
@@ -8,7 +10,7 @@ export function completionCommand() {
     .description(
       "Print a script that completes pcnk's commands, options and names in a shell. Names of Services, pods and the like come from this node's kernel, so they need root.",
     )
-    .addArgument(new Argument("<shell>", "which one").choices(["bash", "zsh", "fish"] as const))
+    .addArgument(new Argument("<shell>", "which one").choices(shells))
     .addHelpText("after", help)
     .action((shell) => console.log(SCRIPTS[shell].trim()));
 }

@@ -1,7 +1,8 @@
 /** `pcnk status`: is this node well, and if not, what to do. */
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
-import { type Finding, type Health, nodeStatus } from "../view/status.ts";
+import type { Finding, Health } from "../view/finding.ts";
+import { nodeStatus } from "../view/status.ts";
 import { type Paint, streamLook, type Style, terminalWidth, wrap } from "../view/terminal.ts";
 import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";

@@ -5,8 +5,8 @@ import type { EndpointRow, NodeRow, RouteRow } from "../view/network.ts";
 import type { Row } from "../view/resource.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
 import type { SessionRow, SnatRow } from "../view/sessions.ts";
-import type { Finding } from "../view/status.ts";
-import type { Topology } from "../view/topology.ts";
+import type { Finding } from "../view/finding.ts";
+import type { Topology } from "../view/picture.ts";
 import type { Trace } from "../view/trace.ts";
 
 const web = { name: "default/web", namespace: "default", service: "web" };

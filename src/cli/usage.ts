@@ -1,10 +1,7 @@
 /** Wrong calls: what the parser of the command line cannot see by itself. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 
-/** The call itself is wrong: exit code 2. The message is one line and says what would be right. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+export { UsageError } from "../config/usage_error.ts";
 
 /**
  * Makes a check fit for an option's value: what it throws becomes a wrong call. commander's own words come first: "option

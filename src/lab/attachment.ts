@@ -2,22 +2,7 @@
 import type { NodePlan, PodPlan } from "./plan.ts";
 import { type CniResult, feed, type PluginCall, runConflist } from "./runtime.ts";
 import { commandAt } from "./spawn.ts";
-import type { LabStore } from "./state.ts";
-
-/** A port of the node that leads to the pod. */
-export interface PortMapping {
-  hostPort: number;
-  containerPort: number;
-  protocol: "tcp" | "udp";
-}
-
-/** What CNI ADD gave a pod. */
-export interface Wiring {
-  address: string;
-  /** The host end of its veth pair. */
-  veth: string;
-  result: CniResult;
-}
+import type { LabStore, PortMapping, Wiring } from "./state.ts";
 
 /**
  * CNI ADD.

@@ -11,7 +11,6 @@
  * ```
  */
 import { startAgent, stopAgent } from "./agents.ts";
-import type { PortMapping } from "./attachment.ts";
 import { placeOf, testLab } from "./connectivity.ts";
 import { type LabService, labServices, type Manifest } from "./manifests.ts";
 import { type NodePlan, planPod } from "./plan.ts";
@@ -20,7 +19,7 @@ import { type Progress, silent } from "./progress.ts";
 import type { TestReport } from "./report.ts";
 import { readyPods, settle, writeManifest, writeManifests } from "./services.ts";
 import { commandAt } from "./spawn.ts";
-import { LabStore, type PodState } from "./state.ts";
+import { LabStore, type PodState, type PortMapping } from "./state.ts";
 
 /** A lab that is up. Names of nodes are `node1`…, of pods `pod1-1`… or what `addPod` was told. */
 export class LabHandle {

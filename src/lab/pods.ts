@@ -1,13 +1,13 @@
 /** The pods of a lab: namespace, CNI ADD, a server inside; and the way back. */
 import { nodePlace } from "./agents.ts";
-import { attachPod, detachPod, type PortMapping } from "./attachment.ts";
+import { attachPod, detachPod } from "./attachment.ts";
 import { createPodNetns } from "./network.ts";
 import { deleteNetns } from "../linux/netns.ts";
 import { type NodePlan, planPod, type PodPlan } from "./plan.ts";
 import { endProcess, netnsKey, processesIn, type ProcessId } from "./process.ts";
 import { launchServer } from "./server.ts";
 import type { Place } from "./spawn.ts";
-import type { LabStore, PodState } from "./state.ts";
+import type { LabStore, PodState, PortMapping } from "./state.ts";
 
 /** What a process in a pod has between SIGTERM and SIGKILL. */
 const GRACE_MS = 1000;

@@ -3,10 +3,25 @@
  * whole and by rename, so that a reader never sees half of it and a crash loses one step at most.
  */
 import { replaceFile } from "../node/files.ts";
-import type { PortMapping, Wiring } from "./attachment.ts";
 import type { LabOptions, LabPlan } from "./plan.ts";
 import { DEFAULT_OPTIONS, LAB_ROOT, labDir, planLab } from "./plan.ts";
 import { identify, isAlive, type ProcessId } from "./process.ts";
+import type { CniResult } from "./runtime.ts";
+
+/** A port of the node that leads to the pod. */
+export interface PortMapping {
+  hostPort: number;
+  containerPort: number;
+  protocol: "tcp" | "udp";
+}
+
+/** What CNI ADD gave a pod. */
+export interface Wiring {
+  address: string;
+  /** The host end of its veth pair. */
+  veth: string;
+  result: CniResult;
+}
 
 /** A pod that CNI ADD has wired, or is about to. */
 export interface PodState extends Partial<Pick<Wiring, "result">> {

@@ -2,8 +2,8 @@
 import type { CounterRow } from "../view/counters.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
 import type { SessionRow } from "../view/sessions.ts";
-import type { Finding } from "../view/status.ts";
-import type { Topology } from "../view/topology.ts";
+import type { Finding } from "../view/finding.ts";
+import type { Topology } from "../view/picture.ts";
 
 /** A part of a long list. */
 export interface Part<R> {

@@ -2,7 +2,25 @@
  * The node's chain of services as a picture: where each shape is, and the same as an SVG that stands alone. No I/O and nothing
  * of this system's: the page in a browser draws the same shapes.
  */
-import type { Topology } from "./topology.ts";
+
+/** A device with what of pcnk is on it. */
+export interface TopologyDevice {
+  name: string;
+  /** Programs, `lbrp_from_pod` and the like; empty: none, which is wrong where one belongs. */
+  programs: string[];
+}
+
+/** Everything between the node's pods and the world. */
+export interface Topology {
+  pods: (TopologyDevice & { pod: string; address: string })[];
+  /** Where the node's stack reaches the pods. */
+  bridges: TopologyDevice[];
+  /** Ways to other nodes, and what is at their ends. */
+  tunnels: (TopologyDevice & { nodes: string[] })[];
+  uplinks: (TopologyDevice & { address: string; nodes: string[] })[];
+  /** Socket hooks of the node's own processes. */
+  hostHooks: number;
+}
 
 /** `bad`: a program is missing. */
 export type Tone = "good" | "bad" | "plain";

@@ -14,34 +14,11 @@ import {
 import { REMOTE_MODE } from "../bpf/layout.ts";
 import { ping } from "../linux/ping.ts";
 import { readCounters, readMaps } from "./counters.ts";
+import type { Finding } from "./finding.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
 import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
-
-/** `note`: worth knowing. `warn`: works, but not as it should. `bad`: does not work. */
-export type Health = "ok" | "note" | "warn" | "bad";
-
-/** What was found out about one thing. */
-export interface Finding {
-  part:
-    | "agent"
-    | "api"
-    | "etcd"
-    | "data plane"
-    | "pods"
-    | "services"
-    | "uplink"
-    | "peer"
-    | "host services"
-    | "maps"
-    | "drops";
-  health: Health;
-  /** One line. */
-  text: string;
-  /** What to do about it. */
-  next?: string;
-}
 
 /** How to look. */
 export interface StatusOptions extends NodePlace {

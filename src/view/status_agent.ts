@@ -3,7 +3,7 @@ import type { AgentState, WatchState } from "../model/agent_state.ts";
 import { readState } from "../node/state_files.ts";
 import { askAgent } from "./agent.ts";
 import { formatAge } from "./sessions.ts";
-import type { Finding } from "./status.ts";
+import type { Finding } from "./finding.ts";
 
 const LOGS = "systemctl status pcnk, or the logs of its pod; services stay as they are meanwhile";
 

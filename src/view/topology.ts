@@ -2,27 +2,8 @@
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import type { NodeReader } from "./node.ts";
 import { readEndpoints, readNodes } from "./network.ts";
-import { elements } from "./picture.ts";
+import { elements, type Topology } from "./picture.ts";
 import { type Paint, widthOf, wrap } from "./terminal.ts";
-
-/** A device with what of pcnk is on it. */
-export interface TopologyDevice {
-  name: string;
-  /** Programs, `lbrp_from_pod` and the like; empty: none, which is wrong where one belongs. */
-  programs: string[];
-}
-
-/** Everything between the node's pods and the world. */
-export interface Topology {
-  pods: (TopologyDevice & { pod: string; address: string })[];
-  /** Where the node's stack reaches the pods. */
-  bridges: TopologyDevice[];
-  /** Ways to other nodes, and what is at their ends. */
-  tunnels: (TopologyDevice & { nodes: string[] })[];
-  uplinks: (TopologyDevice & { address: string; nodes: string[] })[];
-  /** Socket hooks of the node's own processes. */
-  hostHooks: number;
-}
 
 export function readTopology(node: NodeReader): Topology {
   const on = (device: string) =>

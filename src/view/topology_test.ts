@@ -1,7 +1,7 @@
 import { equal, match, ok } from "node:assert/strict";
 import { painter } from "./terminal.ts";
-import { drawNarrow, drawTopology, topologySvg } from "./picture.ts";
-import { renderTopology, type Topology } from "./topology.ts";
+import { drawNarrow, drawTopology, type Topology, topologySvg } from "./picture.ts";
+import { renderTopology } from "./topology.ts";
 
 const plain = painter(false);
 

@@ -6,7 +6,7 @@ import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { upLab } from "../../src/lab/up.ts";
-import type { Finding } from "../../src/view/status.ts";
+import type { Finding } from "../../src/view/finding.ts";
 import { file, root } from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 

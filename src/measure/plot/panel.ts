@@ -1,10 +1,11 @@
 /** One panel of a picture over x: axes, bands, lines and marks (pure). */
 import { area, line } from "d3-shape";
-import { formatTick } from "../format.ts";
+import { formatTick, type Scaled } from "../format.ts";
+import type { Summary } from "../summary.ts";
 import { INK, SIZE } from "./frame.ts";
 import { drawMark } from "./marks.ts";
-import { spaced } from "./scales.ts";
-import type { Series, Shared } from "./series.ts";
+import { type Scale, spaced } from "./scales.ts";
+import type { Look } from "./sides.ts";
 import { element, escapeXml, fit, text, textWidth } from "./svg.ts";
 
 /** Pixels. */
@@ -13,6 +14,22 @@ export interface Box {
   y: number;
   width: number;
   height: number;
+}
+
+/** A line's values, in the order of x. */
+export interface Series {
+  side: string;
+  points: { x: number; summary: Summary | undefined }[];
+}
+
+/** What all panels of a picture share. */
+export interface Shared {
+  x: Scale;
+  y: Scale;
+  xTitle: string;
+  xLabel: (x: number) => string;
+  unit: Scaled;
+  looks: ReadonlyMap<string, Look>;
 }
 
 /** More points than this on a line and marks would hide it. */

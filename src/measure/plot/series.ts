@@ -3,33 +3,17 @@
  * through the medians, a band where half of the runs are.
  */
 import { extent, max } from "d3-array";
-import { formatX, type Scaled, scaledUnit } from "../format.ts";
+import { formatX, scaledUnit } from "../format.ts";
 import type { Line, Measure } from "../report.ts";
-import { summarize, type Summary } from "../summary.ts";
+import { summarize } from "../summary.ts";
 import { describe } from "./describe.ts";
 import { OWN } from "../summary.ts";
 import { gap, INNER, legend, MARGIN, nothing, type Part, picture } from "./frame.ts";
-import { panel } from "./panel.ts";
+import { panel, type Series, type Shared } from "./panel.ts";
 import { type Scale, xScale, yScale } from "./scales.ts";
 import type { Look } from "./sides.ts";
 import { drawMark } from "./marks.ts";
 import { element } from "./svg.ts";
-
-/** A line's values, in the order of x. */
-export interface Series {
-  side: string;
-  points: { x: number; summary: Summary | undefined }[];
-}
-
-/** What all panels of a picture share. */
-export interface Shared {
-  x: Scale;
-  y: Scale;
-  xTitle: string;
-  xLabel: (x: number) => string;
-  unit: Scaled;
-  looks: ReadonlyMap<string, Look>;
-}
 
 export function series(measure: Measure, looks: ReadonlyMap<string, Look>): string {
   const panels = [...new Set(measure.lines.map(({ path }) => path))].map((path) => ({

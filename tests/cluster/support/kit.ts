@@ -277,3 +277,15 @@ export class Kit {
     return { KUBE_KIT_DIR: dir, KUBE_KIT_PREFIX: prefix, KUBE_KIT_NET: net, NO_COLOR: "1" };
   }
 }
+
+/** What makes the network of the cluster (provider.ts). */
+export interface Provider {
+  name: string;
+  nodeOptions: NodeOptions;
+  /** Installs it on a cluster whose nodes are up, and waits until they are Ready. */
+  start(kit: Kit, nodes: readonly number[]): Promise<void>;
+  /** Waits until nodes that came later, or again, are Ready. */
+  join(kit: Kit, nodes: readonly number[]): Promise<void>;
+  /** What it has to say after a failure. */
+  report(kit: Kit): Promise<string>;
+}

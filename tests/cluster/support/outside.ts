@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { endProcess, netnsKey, processesIn } from "../../../src/lab/process.ts";
 import { createNetns, deleteNetns, netnsPath } from "../../../src/linux/netns.ts";
-import type { Kit } from "./kit.ts";
+import type { Place } from "./place.ts";
 import { until } from "./poll.ts";
 import { run, type Said } from "./run.ts";
 
@@ -14,6 +14,13 @@ const FAR = "203.0.113.10";
 const PORT = 8080;
 
 /** The world outside. Made after the nodes' bridge. */
+/** What of the kit it needs. */
+interface Ground {
+  place: Place;
+  bridge: string;
+  inNode(node: number, command: string[]): Promise<unknown>;
+}
+
 export class Outside {
   /** Its address on the nodes' wire. */
   readonly near: string;
@@ -23,12 +30,12 @@ export class Outside {
   readonly #name: string;
   #server?: Deno.ChildProcess;
 
-  private constructor(private readonly kit: Kit) {
+  private constructor(private readonly kit: Ground) {
     this.near = `${kit.place.net}.200`;
     this.#name = `${kit.place.prefix}out`;
   }
 
-  static async create(kit: Kit): Promise<Outside> {
+  static async create(kit: Ground): Promise<Outside> {
     const outside = new Outside(kit);
     try {
       await outside.#build();
@@ -41,7 +48,7 @@ export class Outside {
   }
 
   /** Takes it away, also what a killed run has left. */
-  static async remove(kit: Kit): Promise<void> {
+  static async remove(kit: Ground): Promise<void> {
     const name = `${kit.place.prefix}out`;
     const key = netnsKey(netnsPath(name));
     if (key !== undefined) {
@@ -115,4 +122,4 @@ export class Outside {
   }
 }
 
-const wireName = (kit: Kit) => `${kit.place.prefix}vo`;
+const wireName = (kit: Ground) => `${kit.place.prefix}vo`;

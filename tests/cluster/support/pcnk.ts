@@ -2,9 +2,8 @@
 import { join } from "node:path";
 import { root } from "../../../src/build/steps.ts";
 import { runPcnk } from "../../support/pcnk.ts";
-import { BARE, type Kit } from "./kit.ts";
+import { BARE, type Kit, type Provider } from "./kit.ts";
 import { until } from "./poll.ts";
-import type { Provider } from "./provider.ts";
 import { run } from "./run.ts";
 
 /** What the manifest is given unless a test wants another. */

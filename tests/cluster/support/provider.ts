@@ -6,19 +6,8 @@ import process from "node:process";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../../src/build/steps.ts";
-import { BARE, type Kit, type NodeOptions } from "./kit.ts";
+import { BARE, type Provider } from "./kit.ts";
 import { nodesReady, pcnk } from "./pcnk.ts";
-
-export interface Provider {
-  name: string;
-  nodeOptions: NodeOptions;
-  /** Installs it on a cluster whose nodes are up, and waits until they are Ready. */
-  start(kit: Kit, nodes: readonly number[]): Promise<void>;
-  /** Waits until nodes that came later, or again, are Ready. */
-  join(kit: Kit, nodes: readonly number[]): Promise<void>;
-  /** What it has to say after a failure. */
-  report(kit: Kit): Promise<string>;
-}
 
 const reference: Provider = {
   name: "reference",

@@ -2,12 +2,11 @@
  * The cluster that the tests share: two nodes, the world outside, and a namespace `t1` with a web server and an idle pod
  * on each node, for tests that change nothing. A test that changes something makes objects of its own.
  */
-import { Kit } from "./kit.ts";
+import { Kit, type Provider } from "./kit.ts";
 import { Load, loadCommand, type LoadTarget } from "./load.ts";
 import { Namespace, type Pod } from "./namespace.ts";
 import { Outside } from "./outside.ts";
 import { until } from "./poll.ts";
-import type { Provider } from "./provider.ts";
 import { snapshot } from "./snapshot.ts";
 import { Vantage } from "./vantage.ts";
 import { idlePod, service, web } from "./workload.ts";
