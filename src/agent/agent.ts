@@ -12,76 +12,79 @@
  *   node/      this node's Node object: conflist, condition, Events
  *   maps/      sizes, names and small maps that are written whole
  *   http/      health, metrics, control, the page
+ * parts.ts makes the parts; `connect()` there says which event leads where.
  */
 import { join } from "node:path";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import { installDataPlane } from "../bpf/install.ts";
 import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
+import { trimMemory } from "../linux/malloc.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
-import { ApiReporter } from "./node/api_reporter.ts";
-import { chooseSource } from "./sources/object_source.ts";
-import { ConfigWatch } from "./sources/config_watch.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
+import { removeState, writeState } from "../node/state_files.ts";
 import { createLog, type Log } from "./log.ts";
 import { mapCapacities } from "./maps/sizes.ts";
-import { Memory } from "./memory.ts";
-import type { Network } from "./network/network.ts";
-import type { PageMaker } from "./http/page.ts";
-import { Parts } from "./parts.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
-import { removeState, writeState } from "../node/state_files.ts";
 import { checkUplinks } from "./network/uplinks.ts";
+import { ApiReporter } from "./node/api_reporter.ts";
+import { type Context, makeParts, type Parts } from "./parts.ts";
+import { ConfigWatch } from "./sources/config_watch.ts";
+import { chooseSource } from "./sources/object_source.ts";
 
 export interface AgentOptions {
   /** Ends the agent. */
   signal: AbortSignal;
-  /** The configuration file that is followed, and how it is read again; undefined: there is none. */
+  /** The configuration file to follow, and how to read it again. */
   configFile?: { file: string; load: () => AgentConfig };
-  /** Makes what answers below /ui/, when that is wanted. */
-  page?: PageMaker;
+  /** Loads the page of the setting `ui`. */
+  page: Context["page"];
 }
 
 /**
  * Runs the agent until `signal` is aborted.
  *
- * @throws Error with a message for the user when it cannot start: what is wrong, and where
+ * @throws Error with a message for the user when it cannot start
  */
 export async function runAgent(config: AgentConfig, { signal, configFile, page }: AgentOptions) {
   const { stateDir } = config;
-  const choice = chooseSource(config); // like all that can be wrong with the call: before anything is changed
+  // Whatever can be wrong with the call comes before anything is changed.
+  const choice = chooseSource(config);
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
-  const startedAt = new Date().toISOString();
+  const startedAt = new Date();
   await using stack = new AsyncDisposableStack();
-  const link = stack.use(new ApiReporter(choice, config.nodeName));
-  const log = createLog(config.logLevel, config.nodeName, link.tell);
+  const reporter = stack.use(new ApiReporter(choice, config.nodeName));
+  const log = createLog(config.logLevel, config.nodeName, reporter.report);
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
-  checkUplinks(nl, config.uplink); // a wrong name ends it here, before anything is changed
+  checkUplinks(nl, config.uplink);
   checkSnatPorts(config.snatPorts, stateDir);
   const dataPlane = stack.use(install(config, nl, log));
   writeState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid });
   const token = crypto.randomUUID();
-  const known = { config, choice, link, log, nl, dataPlane, ...(page && { page }) };
-  const ground = { ...known, startedAt: Date.parse(startedAt), token };
-  const parts = stack.use(new Parts(ground));
+  const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
+  const parts = makeParts(context, stack);
   await start(parts, signal);
   if (signal.aborted) return;
-  if (configFile !== undefined) stack.use(followConfig(configFile, config, parts.network, log));
-  stack.use(tellReady(config, startedAt, token));
-  const memory = new Memory();
-  stack.defer(() => memory.stop());
-  memory.start();
+  if (configFile !== undefined) {
+    const changed = (keys: readonly string[]) => parts.events.emit("configFile", keys);
+    const watch = new ConfigWatch({ ...configFile, config, log, changed });
+    stack.defer(() => watch.stop());
+    watch.start();
+  }
+  stack.use(writeReady(config, startedAt, token));
+  stack.use(trimRegularly());
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);
-  log.info("ending; the data plane stays in place");
+  log.info("stopping; the data plane stays in place");
 }
 
-/** Starts the parts one after the other. Ends early when the signal is aborted. */
+/** Starts the parts one after the other. Returns early when the signal is aborted. */
 async function start(parts: Parts, signal: AbortSignal): Promise<void> {
   parts.health.start();
   await parts.devices.start();
+  parts.watchDevices();
   await parts.nodeSettings.start();
   await Promise.race([parts.source.start(), aborted(signal)]); // the API server may be away for long
   if (signal.aborted) return;
@@ -93,11 +96,15 @@ async function start(parts: Parts, signal: AbortSignal): Promise<void> {
   parts.podReadiness.start(); // from here on pods may come
 }
 
-/** Says in agent.json that the agent is ready, and how it was called, for other commands. */
-function tellReady(config: AgentConfig, startedAt: string, token: string): Disposable {
+/** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */
+function writeReady(config: AgentConfig, startedAt: Date, token: string): Disposable {
   const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
-  const told = { healthAddress, nodeName, manifests, kubeconfig, token };
-  writeState(stateDir, "agent", { pid: Deno.pid, startedAt, ready: true, ...told });
+  writeState(stateDir, "agent", {
+    pid: Deno.pid,
+    startedAt: startedAt.toISOString(),
+    ready: true,
+    ...{ healthAddress, nodeName, manifests, kubeconfig, token },
+  });
   return { [Symbol.dispose]: () => removeState(stateDir, "agent") };
 }
 
@@ -112,7 +119,7 @@ function lockStateDir(stateDir: string): Disposable {
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
     throw new Error(
-      `another agent runs on this node: ${error.message}; end it, or give --state-dir and --bpffs of its own`,
+      `another agent runs on this node: ${error.message}; stop it, or give --state-dir and --bpffs of its own`,
     );
   }
 }
@@ -125,20 +132,14 @@ function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
   return dataPlane;
 }
 
-/** Live settings take effect from now on when the file changes. */
-function followConfig(
-  configFile: NonNullable<AgentOptions["configFile"]>,
-  config: AgentConfig,
-  network: Network,
-  log: Log,
-): Disposable {
-  const changed = (keys: readonly string[]) => {
-    if (keys.includes("logLevel")) log.level = config.logLevel;
-    network.settingsChanged();
+/** Returns freed memory to the kernel: soon, when the first lists of objects are garbage, then every five minutes. */
+function trimRegularly(): Disposable {
+  let timer: ReturnType<typeof setTimeout>;
+  const trimIn = (ms: number) => {
+    timer = setTimeout(() => trimMemory() && trimIn(300_000), ms);
   };
-  const watch = new ConfigWatch({ ...configFile, config, log, changed });
-  watch.start();
-  return { [Symbol.dispose]: () => watch.stop() };
+  trimIn(3000);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

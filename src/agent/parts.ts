@@ -1,197 +1,232 @@
-/**
- * The parts of a running agent, and who tells whom: cluster objects go from the source through the node's settings to those that
- * follow them; what the network finds out goes to the node's object; everybody's health is told over HTTP.
- */
+/** The parts of a running agent, in the order in which data passes through them, and the events that connect them. */
 import { readBuild } from "../bpf/artifacts.ts";
 import { takeCalls } from "../bpf/cni_calls.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import type { Source } from "../cluster/source.ts";
-import type { WatchState } from "../model/agent_state.ts";
 import type { AgentConfig } from "../config/schema.ts";
+import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
-import { agentChecks } from "./http/checks.ts";
-import type { ApiReporter } from "./node/api_reporter.ts";
-import { PodReadiness } from "./node/pod_readiness.ts";
-import { openSource, type SourceChoice } from "./sources/object_source.ts";
-import { agentState } from "./http/debug_state.ts";
 import { Devices } from "./devices/devices.ts";
+import { type AgentEvents, Emitter } from "./events.ts";
+import { agentChecks, type CheckedParts } from "./http/checks.ts";
+import { agentState, controlReply } from "./http/control.ts";
 import { HealthServer } from "./http/health.ts";
-import { HealthCheckPorts } from "./services/health_check_ports.ts";
-import { SocketLb } from "./services/socket_lb.ts";
-import { controlAnswer } from "./http/control.ts";
-import type { Log } from "./log.ts";
 import { Metrics } from "./http/metrics.ts";
+import { type Page, UiPage } from "./http/ui_page.ts";
+import type { Log } from "./log.ts";
 import { NodeNames } from "./maps/names.ts";
 import { Network } from "./network/network.ts";
-import { NodeSettings } from "./sources/node_settings.ts";
-import { type PageMaker, PagePart } from "./http/page.ts";
-import { Reconciler } from "./services/reconciler.ts";
 import { Vpc } from "./network/vpc.ts";
+import type { ApiReporter } from "./node/api_reporter.ts";
+import { PodReadiness } from "./node/pod_readiness.ts";
+import { HealthCheckPorts } from "./services/health_check_ports.ts";
+import { Reconciler } from "./services/reconciler.ts";
+import { SocketLb } from "./services/socket_lb.ts";
+import { NodeSettingsSource } from "./sources/node_settings.ts";
+import { openSource, type SourceChoice } from "./sources/object_source.ts";
 
-/** What is there before the parts are. */
-export interface Ground {
+/** What exists before the parts. */
+export interface Context {
   config: AgentConfig;
   choice: SourceChoice;
-  link: ApiReporter;
+  reporter: ApiReporter;
   log: Log;
   nl: RtNetlink;
   dataPlane: DataPlane;
-  /** Milliseconds since the epoch. */
-  startedAt: number;
-  /** What somebody must know who wants to change something over HTTP. */
+  startedAt: Date;
+  /** Whoever changes something over HTTP must send it. */
   token: string;
-  page?: PageMaker;
+  page: (config: AgentConfig, token: string, signal: AbortSignal) => Promise<Page>;
 }
 
-/** Milliseconds between looks at all devices. */
-const deviceCheckMs = 30_000;
-
-/** Made, but not started; disposing ends all, the last one first. */
-export class Parts implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
-  readonly reconciler: Reconciler;
-  readonly healthChecks: HealthCheckPorts;
-  readonly socketLb: SocketLb;
-  readonly network: Network;
-  readonly podReadiness: PodReadiness;
-  readonly nodeNames: NodeNames;
-  readonly vpc: Vpc;
-  readonly nodeSettings: NodeSettings;
-  readonly source: Source;
-  readonly metrics: Metrics;
-  readonly health: HealthServer;
-  readonly devices: Devices;
-  readonly #ground: Ground;
-
-  constructor(ground: Ground) {
-    this.#ground = ground;
-    const { config, choice, dataPlane, log } = ground;
-    this.reconciler = this.#own(this.#makeReconciler());
-    this.healthChecks = this.#own(
-      new HealthCheckPorts({ log, healthy: () => this.reconciler.healthy }),
-    );
-    this.socketLb = this.#own(new SocketLb(dataPlane, config, log));
-    this.network = this.#own(this.#makeNetwork());
-    this.podReadiness = this.#own(this.#makePodReadiness());
-    this.nodeNames = new NodeNames(dataPlane.maps.names, log);
-    this.vpc = this.#own(this.#makeVpc());
-    const followers = [this.reconciler, this.network, this.nodeNames, this.podReadiness, this.vpc];
-    this.nodeSettings = this.#own(new NodeSettings(config, followers, log));
-    this.source = openSource(choice, [this.nodeSettings], log);
-    this.#stack.defer(() => this.source.close());
-    this.metrics = this.#makeMetrics();
-    this.health = this.#own(this.#makeHealth());
-    this.devices = this.#own(this.#makeDevices());
-  }
-
-  /** How following the API server, and etcd, goes. */
-  get #watches(): WatchState[] {
-    const { nodeSettings: { watch } } = this;
-    return [...this.source.watches ?? [], ...watch === undefined ? [] : [watch]];
-  }
-
-  #own<T extends { stop(): unknown }>(part: T): T {
-    this.#stack.defer(async () => void await part.stop());
-    return part;
-  }
-
-  #makeReconciler(): Reconciler {
-    const { config, dataPlane, log } = this.#ground;
-    return new Reconciler({
-      maps: dataPlane.maps,
-      nodeName: config.nodeName,
-      lbAlgorithm: config.lbAlgorithm,
-      log,
-      resyncMs: config.resync * 1000,
-      complete: () => this.source.complete,
-      changed: () => this.socketLb.changed(),
-      healthChecks: (checks) => this.healthChecks.update(checks),
-      measured: (round) => this.metrics.round(round),
-    });
-  }
-
-  #makeNetwork(): Network {
-    const { config, dataPlane, log, nl } = this.#ground;
-    const settled = () => this.podReadiness.networkChanged();
-    return new Network({ dataPlane, nl, config, log, settled });
-  }
-
-  #makePodReadiness(): PodReadiness {
-    const { config, choice, link, log } = this.#ground;
-    return new PodReadiness({
-      config: { ...config, cniConfDir: cniConfDir(config, choice) },
-      log,
-      mtu: () => this.network.podMtu,
-      condition: link.condition(log),
-    });
-  }
-
-  #makeVpc(): Vpc {
-    const { config: { nodeName, stateDir }, log } = this.#ground;
-    return new Vpc({
-      nodeName,
-      stateDir,
-      log,
-      changed: (routes) => this.network.vpcChanged(routes),
-    });
-  }
-
-  #makeMetrics(): Metrics {
-    const { config: { bpffs }, dataPlane: { maps }, startedAt } = this.#ground;
-    return new Metrics({
-      maps,
-      checks: () => agentChecks(this),
-      watches: () => this.#watches,
-      cniCalls: () => takeCalls(bpffs),
-      build: readBuild(),
-      startedAt,
-    });
-  }
-
-  #makeHealth(): HealthServer {
-    const { config, log, token, page: make } = this.#ground;
-    const level = {
-      get: () => log.level,
-      set: (wanted: string) => {
-        log.info({ level: wanted }, "the log level is changed");
-        log.level = wanted;
-      },
-    };
-    const state = () => agentState(this.#ground, this.#watches);
-    const page = make && config.ui ? new PagePart(make, config, token) : undefined;
-    return new HealthServer({
-      address: config.healthAddress,
-      checks: () => agentChecks(this),
-      metrics: () => this.metrics.collect(),
-      control: (request, peer) => controlAnswer(request, peer, { token, level, state }),
-      ...(page && {
-        page: (request, from) => page.answer(request, from),
-        endPage: () => page.stop(),
-      }),
-      log,
-    });
-  }
-
-  #makeDevices(): Devices {
-    const { config: { attach, bridge, stateDir }, dataPlane, log, nl } = this.#ground;
-    return new Devices({
-      dataPlane,
-      nl,
-      stateDir,
-      attach,
-      log,
-      bridge,
-      changed: () => this.network.devicesChanged(),
-      checkMs: deviceCheckMs,
-    });
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#stack.disposeAsync();
-  }
+export interface Parts {
+  events: Emitter<AgentEvents>;
+  source: Source;
+  nodeSettings: NodeSettingsSource;
+  reconciler: Reconciler;
+  healthCheckPorts: HealthCheckPorts;
+  socketLb: SocketLb;
+  network: Network;
+  podReadiness: PodReadiness;
+  nodeNames: NodeNames;
+  vpc: Vpc;
+  devices: Devices;
+  metrics: Metrics;
+  health: HealthServer;
+  /** Delivers rtnetlink events from now on. */
+  watchDevices(): void;
 }
 
-/** Where the CNI configuration goes; with manifests nowhere unless it is said. */
+/** Makes the parts and connects them. Nothing happens before they are started; `stack` stops them, the last one first. */
+export function makeParts(context: Context, stack: AsyncDisposableStack): Parts {
+  const { config, choice, log } = context;
+  const events = new Emitter<AgentEvents>();
+  const source = openSource(choice, (changes) => events.emit("objects", changes), log);
+  const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
+  const nodeSettings = new NodeSettingsSource(config, log, changed);
+  const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));
+  stack.defer(() => monitor.close());
+  const services = makeServices(context, events, () => source.complete, stack);
+  const node = makeNode(context, events, nodeSettings, monitor, stack);
+  stack.defer(() => nodeSettings.stop());
+  stack.defer(() => source.close());
+  const devices = makeDevices(context, events);
+  stack.defer(() => devices.stop());
+  const http = makeHttp(context, { source, nodeSettings, ...services, ...node });
+  stack.defer(() => http.health.stop());
+  const watchDevices = () =>
+    void monitor.run().catch((error) => {
+      log.error(
+        { err: error },
+        "cannot watch devices and routes any more; they are checked now and then",
+      );
+    });
+  const sources = { events, source, nodeSettings };
+  const parts = { ...sources, ...services, ...node, devices, ...http, watchDevices };
+  connect(parts, context);
+  return parts;
+}
+
+/** Services and their endpoints. */
+function makeServices(
+  { config, dataPlane, log }: Context,
+  events: Emitter<AgentEvents>,
+  complete: () => boolean,
+  stack: AsyncDisposableStack,
+) {
+  const { nodeName, lbAlgorithm, resync } = config;
+  const reconciler = new Reconciler({
+    maps: dataPlane.maps,
+    nodeName,
+    lbAlgorithm,
+    log,
+    resyncMs: resync * 1000,
+    complete,
+    synced: (sync) => events.emit("servicesSynced", sync),
+    failed: () => events.emit("servicesFailed", undefined),
+  });
+  stack.defer(() => reconciler.stop());
+  const healthCheckPorts = new HealthCheckPorts({ log, healthy: () => reconciler.healthy });
+  stack.defer(() => healthCheckPorts.stop());
+  const socketLb = new SocketLb(dataPlane, config, log);
+  stack.defer(() => socketLb.stop());
+  return { reconciler, healthCheckPorts, socketLb };
+}
+
+/** This node among the others, and towards Kubernetes. */
+function makeNode(
+  { config, choice, dataPlane, log, nl, reporter }: Context,
+  events: Emitter<AgentEvents>,
+  nodeSettings: NodeSettingsSource,
+  monitor: RtMonitor,
+  stack: AsyncDisposableStack,
+) {
+  const settingsOf = (node: string) => nodeSettings.of(node);
+  const network = new Network({
+    dataPlane,
+    nl,
+    config,
+    log,
+    settingsOf,
+    readEvents: () => monitor.read(),
+    synced: () => events.emit("networkSynced", undefined),
+  });
+  stack.defer(() => network.stop());
+  const podReadiness = new PodReadiness({
+    config: { ...config, cniConfDir: cniConfDir(config, choice) },
+    log,
+    mtu: () => network.podMtu,
+    condition: reporter.condition(log),
+  });
+  stack.defer(() => podReadiness.stop());
+  const nodeNames = new NodeNames(dataPlane.maps.names, log);
+  const { nodeName, stateDir } = config;
+  const vpc = new Vpc({
+    nodeName,
+    stateDir,
+    log,
+    settingsOf,
+    changed: (routes) => events.emit("vpcRoutes", routes),
+  });
+  stack.defer(() => vpc.stop());
+  return { network, podReadiness, nodeNames, vpc };
+}
+
+function makeDevices({ config, dataPlane, log, nl }: Context, events: Emitter<AgentEvents>) {
+  const { attach, bridge, stateDir } = config;
+  const changed = () => events.emit("devices", undefined);
+  return new Devices({ dataPlane, nl, stateDir, attach, log, bridge, changed });
+}
+
+function makeHttp(
+  { config, choice, dataPlane: { maps }, log, startedAt, token, page: load }: Context,
+  parts: CheckedParts & Pick<Parts, "source" | "nodeSettings">,
+) {
+  const checks = () => agentChecks(parts);
+  const { source, nodeSettings } = parts;
+  const watches =
+    () => [...source.watches ?? [], ...nodeSettings.watch ? [nodeSettings.watch] : []];
+  const metrics = new Metrics({
+    maps,
+    checks,
+    watches,
+    cniCalls: () => takeCalls(config.bpffs),
+    build: readBuild(),
+    startedAt: startedAt.getTime(),
+  });
+  const state = () => agentState(log.level, config, choice, watches());
+  const health = new HealthServer({
+    address: config.healthAddress,
+    checks,
+    metrics: () => metrics.collect(),
+    control: (request, peer) => controlReply(request, peer, { token, log, state }),
+    page: config.ui ? new UiPage((signal) => load(config, token, signal)) : undefined,
+    log,
+  });
+  return { metrics, health };
+}
+
+/** Which event leads where. The listeners of one event run in this order. */
+function connect(parts: Parts, { log, config }: Context) {
+  const { events, reconciler, healthCheckPorts, socketLb, metrics } = parts;
+  const { nodeSettings, network, nodeNames, podReadiness, vpc, devices } = parts;
+  events.on(
+    "objects",
+    (changes) => nodeSettings.changes(changes), // before those that ask it
+    (changes) => reconciler.changes(changes),
+    (changes) => network.changes(changes),
+    (changes) => nodeNames.changes(changes),
+    (changes) => podReadiness.changes(changes),
+    (changes) => vpc.changes(changes),
+  );
+  events.on(
+    "nodeSettings",
+    () => network.settingsChanged(),
+    (nodes) => vpc.settingsChanged(nodes),
+  );
+  events.on(
+    "configFile",
+    (keys) => keys.includes("logLevel") && (log.level = config.logLevel),
+    () => network.settingsChanged(),
+  );
+  events.on("vpcRoutes", (routes) => network.vpcChanged(routes));
+  events.on(
+    "rtnetlink",
+    (batch) => devices.handle(batch),
+    (batch) => network.handle(batch),
+  );
+  events.on("devices", () => network.devicesChanged());
+  events.on("networkSynced", () => podReadiness.networkChanged());
+  events.on(
+    "servicesSynced",
+    ({ healthChecks }) => healthCheckPorts.update(healthChecks),
+    ({ changed }) => changed && socketLb.changed(),
+    (sync) => metrics.synced(sync),
+  );
+  events.on("servicesFailed", () => metrics.syncFailed());
+}
+
+/** Where the CNI configuration goes; with manifests nowhere unless the setting says so. */
 function cniConfDir(config: AgentConfig, choice: SourceChoice): string | undefined {
   return config.cniConfDir ?? ("access" in choice ? "/etc/cni/net.d" : undefined);
 }

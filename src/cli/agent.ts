@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import { removeWithDaemonSet, watchRemoval } from "../../install/daemonset.ts";
 import { DAEMONSET_VARIABLE } from "../../install/places.ts";
 import { runAgent } from "../agent/agent.ts";
-import type { Page } from "../agent/http/page.ts";
+import type { Page } from "../agent/http/ui_page.ts";
 import { loadConfig, type Values } from "../config/load.ts";
 import {
   type AgentConfig,

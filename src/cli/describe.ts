@@ -126,9 +126,11 @@ async function readCluster(
   }
   const state = emptyState();
   const log = createLog("silent", config.nodeName);
-  const source = openSource(choice, [{
-    changes: (changes) => changes.forEach((change) => void applyChange(state, change)),
-  }], log);
+  const source = openSource(
+    choice,
+    (changes) => changes.forEach((change) => void applyChange(state, change)),
+    log,
+  );
   try {
     await within(source.start());
   } finally {

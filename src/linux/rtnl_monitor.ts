@@ -1,50 +1,88 @@
-/** Tells what happens to devices, addresses and routes of a network namespace (rtnetlink(7), multicast groups). */
+/**
+ * One rtnetlink(7) subscription to what happens in a network namespace: links, IPv4 addresses, IPv4 routes and IPv4 device
+ * parameters (RTM_NEWNETCONF), as typed events.
+ */
 import { SyscallError } from "./libc.ts";
 import { NetlinkSocket, type Received } from "./netlink.ts";
+import type { Reader } from "./netlink_message.ts";
 import { Poller } from "./poll.ts";
 import { type Address, parseAddress, RTM_DELADDR, RTM_NEWADDR } from "./rtnl_addr.ts";
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from "./rtnl_link.ts";
 import { parseRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from "./rtnl_route.ts";
 
-const GROUPS = { link: 0x1, address: 0x10, route: 0x40 } as const;
+/** RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, and RTNLGRP_IPV4_NETCONF, which has no legacy name. */
+const GROUPS = 0x1 | 0x10 | 0x40 | 0x800000;
 
-/** What can be watched. Addresses and routes are those of IPv4. */
-export type MonitorGroup = keyof typeof GROUPS;
+const RTM_NEWNETCONF = 80;
+const NETCONFA = { IFINDEX: 1, FORWARDING: 2, RP_FILTER: 3 } as const;
+/** NETCONFA_IFINDEX_ALL */
+const ALL_DEVICES = 0xffffffff;
 
-/** Something that happened. After `lost` events are missing: whoever keeps state has to read it anew. */
-export type MonitorEvent =
+/**
+ * Bytes that the kernel keeps for a reader that is busy: routes to 5,000 nodes make 4 MB of events. Allocated only as
+ * they are needed.
+ */
+const BUFFER = 8 << 20;
+
+/** What happened. `lost`: the kernel dropped events (ENOBUFS), so who keeps state must read it again. */
+export type RtEvent =
   | { readonly type: "link" | "link-gone"; readonly link: Link }
   | { readonly type: "address" | "address-gone"; readonly address: Address }
   | { readonly type: "route" | "route-gone"; readonly route: Route }
+  | { readonly type: "parameters"; readonly parameters: DeviceParameters }
   | { readonly type: "lost" };
 
-/** A running watch. It sees everything from `open` on; iterate it once, and close it. */
+/** net.ipv4.conf of a device, as far as the message has it. */
+export interface DeviceParameters {
+  ifindex: number | "all";
+  forwarding?: boolean;
+  /** 0: off, 1: strict, 2: loose. */
+  rpFilter?: number;
+}
+
+export interface MonitorOptions {
+  /** Path of a network namespace; left out: the present one. */
+  netnsPath?: string;
+  /** Bytes. */
+  buffer?: number;
+}
+
+/** Subscribes on construction, and delivers from `run()` or `read()` on. */
 export class RtMonitor {
   readonly #socket: NetlinkSocket;
   readonly #poller: Poller;
+  readonly #listener: (events: readonly RtEvent[]) => void;
+  #running: Promise<void> = Promise.resolve();
   #closed = false;
 
-  private constructor(socket: NetlinkSocket) {
-    this.#socket = socket;
-    this.#poller = new Poller(socket.fd);
+  /** @param listener called with all events that were pending, oldest first; never with none */
+  constructor(listener: (events: readonly RtEvent[]) => void, options: MonitorOptions = {}) {
+    const { netnsPath, buffer = BUFFER } = options;
+    this.#socket = NetlinkSocket.open(netnsPath, { groups: GROUPS, buffer });
+    this.#poller = new Poller(this.#socket.fd);
+    this.#listener = listener;
   }
 
-  /** Starts to watch, in the present network namespace or in the one at `netnsPath`. */
-  static open(groups: readonly MonitorGroup[], netnsPath?: string): RtMonitor {
-    const mask = groups.reduce((all, group) => all | GROUPS[group], 0);
-    return new RtMonitor(NetlinkSocket.open(netnsPath, { groups: mask }));
+  /** Delivers events until `close()`. @throws what reading or the listener throws */
+  run(): Promise<void> {
+    return this.#running = this.#deliver();
   }
 
-  /** The events, in order, until `close()`. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<MonitorEvent, void, void> {
+  /** Delivers the events that are pending now. */
+  read(): void {
+    const events = this.#receive();
+    if (events.length > 0) this.#listener(events);
+  }
+
+  async #deliver(): Promise<void> {
     while (!this.#closed) {
-      for (const event of this.#receive()) yield event;
+      this.read();
       await this.#poller.readable();
     }
   }
 
-  #receive(): MonitorEvent[] {
-    const events: MonitorEvent[] = [];
+  #receive(): RtEvent[] {
+    const events: RtEvent[] = [];
     while (!this.#closed) {
       try {
         const messages = this.#socket.receive("rtnetlink monitor");
@@ -61,11 +99,12 @@ export class RtMonitor {
     return events;
   }
 
-  /** Ends the iteration and closes the socket. */
+  /** Ends `run()`; resolves when the socket is closed. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.#poller.close();
+    await this.#running.catch(() => {}); // `run()` has reported it
     this.#socket.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
@@ -73,11 +112,11 @@ export class RtMonitor {
   }
 }
 
-function parseEvent({ type, body }: Received): MonitorEvent | undefined {
+function parseEvent({ type, body }: Received): RtEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
-      // A bridge tells of its ports in messages of family AF_BRIDGE, about which nobody asked.
+      // AF_BRIDGE: a bridge reports its ports to the same group.
       if (body.u8(0) !== 0) return undefined;
       return { type: type === RTM_NEWLINK ? "link" : "link-gone", link: parseLink(body) };
     case RTM_NEWADDR:
@@ -90,7 +129,20 @@ function parseEvent({ type, body }: Received): MonitorEvent | undefined {
       const route = parseRoute(body);
       return route && { type: type === RTM_NEWROUTE ? "route" : "route-gone", route };
     }
+    case RTM_NEWNETCONF:
+      return { type: "parameters", parameters: parseParameters(body) };
     default:
       return undefined;
   }
+}
+
+function parseParameters(body: Reader): DeviceParameters {
+  const attrs = body.attrs(4);
+  const ifindex = attrs.get(NETCONFA.IFINDEX)?.u32(0) ?? 0;
+  const forwarding = attrs.get(NETCONFA.FORWARDING)?.u32(0);
+  return {
+    ifindex: ifindex === ALL_DEVICES ? "all" : ifindex,
+    forwarding: forwarding === undefined ? undefined : forwarding !== 0,
+    rpFilter: attrs.get(NETCONFA.RP_FILTER)?.u32(0),
+  };
 }

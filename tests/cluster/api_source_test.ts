@@ -127,9 +127,9 @@ async function writes(admin: Admin) {
   try {
     node.networkIsAvailable();
     const notice = { reason: "no-podCIDR", message: "what to do", type: "Warning" } as const;
-    events.tell(notice);
+    events.report(notice);
     await poll(async () => (await eventsOf(admin, name)).length === 1);
-    events.tell(notice);
+    events.report(notice);
     await poll(async () => (await eventsOf(admin, name))[0]?.count === 2);
     const [event] = await eventsOf(admin, name);
     assert.deepEqual([event!.reason, event!.message], ["NoPodCIDR", "what to do"]);

@@ -1,63 +1,68 @@
-/** Who disturbs what was applied is noticed at once, and put right. */
+/** What another program disturbs is noticed at once, and put right. */
 import assert from "node:assert/strict";
-import { RoutingWatch } from "../../src/agent/routing/watch.ts";
-import { openFds } from "../support/fds.ts";
+import { Disturbances } from "../../src/agent/routing/disturbances.ts";
+import { RtMonitor } from "../../src/linux/rtnl_monitor.ts";
 import * as needs from "../support/needs.ts";
 import { DEVICE, settings, type TestNode, World } from "./routing/world.ts";
 
 const ignore = !needs.root();
 
-/** A watch on a node that has applied its plan, and a way to wait for what it tells. */
+/** A node that has applied its plan, its rtnetlink events, and a way to wait for a disturbance. */
 class Watching implements AsyncDisposable {
-  readonly watch: RoutingWatch;
-  #told: string[] = [];
+  readonly #monitor: RtMonitor;
+  readonly #running: Promise<void>;
+  readonly #disturbances = new Disturbances();
+  readonly #world: World;
+  readonly #node: TestNode;
+  #reasons: string[] = [];
   #wake = () => {};
 
-  constructor(private readonly world: World, private readonly node: TestNode) {
-    this.watch = RoutingWatch.open(
-      (why) => {
-        this.#told.push(...why);
-        this.#wake();
-      },
-      (error) => {
-        throw error;
-      },
-      node.netns.path,
-    );
+  constructor(world: World, node: TestNode) {
+    this.#world = world;
+    this.#node = node;
+    this.#monitor = new RtMonitor((events) => {
+      this.#reasons.push(...this.#disturbances.judge(events));
+      this.#wake();
+    }, { netnsPath: node.netns.path });
     this.apply();
+    this.#running = this.#monitor.run();
   }
 
   apply() {
-    const { node, world } = this;
-    const { overlay } = node.apply(world.objects());
-    const plan = node.plan(world.objects());
-    const uplinks = [node.netns.nl.link("eth0")!.index];
-    this.watch.update({ plan, device: DEVICE, uplinks }, overlay);
+    const { overlay } = this.#node.apply(this.#world.objects());
+    const plan = this.#node.plan(this.#world.objects());
+    const uplinks = [this.#node.netns.nl.link("eth0")!.index];
+    this.#disturbances.update({ plan, device: DEVICE, uplinks, overlay });
   }
 
-  /** Waits until it has been told what matches; applies again after each call, as the agent does. */
-  async until(pattern: RegExp, check: (told: string[]) => void = () => {}): Promise<void> {
+  /** Waits for a reason that matches; then applies again, as the agent does. */
+  async until(pattern: RegExp, check: (reasons: string[]) => void = () => {}): Promise<void> {
     const deadline = performance.now() + 5000;
-    while (!this.#told.some((why) => pattern.test(why))) {
+    while (!this.#reasons.some((why) => pattern.test(why))) {
       const left = deadline - performance.now();
-      assert.ok(left > 0, `never told of ${pattern}, but of: ${this.#told.join("; ")}`);
+      assert.ok(left > 0, `no ${pattern}, but: ${this.#reasons.join("; ")}`);
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       const timer = setTimeout(resolve, left);
       await promise;
       clearTimeout(timer);
     }
-    check(this.#told);
-    this.#told = [];
+    check(this.#reasons);
+    this.#reasons = [];
     this.apply();
   }
 
-  get told(): string[] {
-    return this.#told;
+  skip() {
+    this.#disturbances.skip(() => this.#monitor.read());
   }
 
-  [Symbol.asyncDispose]() {
-    return this.watch.close();
+  get reasons(): string[] {
+    return this.#reasons;
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.#monitor.close();
+    await this.#running;
   }
 }
 
@@ -79,7 +84,7 @@ function test(
   });
 }
 
-test("RoutingWatch tells when routes are removed", async (watching, n1, n2) => {
+test("Disturbances: routes are removed", async (watching, n1, n2) => {
   const { nl } = n1.netns;
   const route = nl.routes().find(({ destination }) => destination === n2.podCIDR)!;
   nl.delRoute(route);
@@ -88,7 +93,7 @@ test("RoutingWatch tells when routes are removed", async (watching, n1, n2) => {
 });
 
 test(
-  "RoutingWatch tells when the device is changed, set down or removed",
+  "Disturbances: the device is changed, set down or removed",
   async (watching, n1, n2) => {
     const { nl } = n1.netns;
     nl.setLink(n1.vxlan().index, { mac: "5e:89:db:49:c6:a4" });
@@ -103,7 +108,7 @@ test(
   },
 );
 
-test("RoutingWatch tells when an uplink went down and came back", async (watching, n1, n2) => {
+test("Disturbances: an uplink went down and came back", async (watching, n1, n2) => {
   const { nl } = n1.netns;
   const eth0 = nl.link("eth0")!.index;
   nl.setLink(eth0, { up: false });
@@ -113,7 +118,7 @@ test("RoutingWatch tells when an uplink went down and came back", async (watchin
   await n1.reaches(n2.gateway);
 }, "direct");
 
-test("RoutingWatch tells when addresses change", async (watching, n1) => {
+test("Disturbances: addresses change", async (watching, n1) => {
   const { nl } = n1.netns;
   nl.addAddr({ ifindex: nl.link("eth0")!.index, address: "10.7.7.7", prefixLength: 24 });
   await watching.until(/^address 10\.7\.7\.7 appeared/);
@@ -121,7 +126,7 @@ test("RoutingWatch tells when addresses change", async (watching, n1) => {
   await watching.until(/^address 10\.244\.1\.0 went/);
 });
 
-test("RoutingWatch tells when systemd sets strict filtering again", async (watching, n1, n2) => {
+test("Disturbances: systemd sets strict filtering again", async (watching, n1, n2) => {
   n1.sysctl(`net/ipv4/conf/${DEVICE}/rp_filter`, "1");
   await watching.until(/^reverse path filtering/);
   n1.sysctl("net/ipv4/conf/all/rp_filter", "1");
@@ -131,9 +136,9 @@ test("RoutingWatch tells when systemd sets strict filtering again", async (watch
   await watching.until(/^forwarding/);
 });
 
-test("RoutingWatch says nothing of what does not concern routing", async (watching, n1) => {
+test("Disturbances: not what does not concern routing", async (watching, n1) => {
   const { nl } = n1.netns;
-  // The device's own making is told of, rightly: it was not known yet. A marker ends that.
+  // The making of the overlay device counts, as its index was not known yet. A marker ends that.
   nl.addAddr({ ifindex: nl.link("eth0")!.index, address: "10.7.7.1", prefixLength: 24 });
   await watching.until(/10\.7\.7\.1/);
   watching.apply();
@@ -145,18 +150,21 @@ test("RoutingWatch says nothing of what does not concern routing", async (watchi
   nl.delLink(pod);
   nl.addAddr({ ifindex: nl.link("eth0")!.index, address: "10.7.7.2", prefixLength: 24 });
   await watching.until(/10\.7\.7\.2/);
-  assert.deepEqual(watching.told, []);
+  assert.deepEqual(watching.reasons, []);
 });
 
 test(
-  "RoutingWatch.forget() leaves out what came before it, and nothing after",
+  "Disturbances.skip() leaves out what came before it, and nothing after",
   async (watching, n1) => {
     const { nl } = n1.netns;
     const ifindex = nl.link("eth0")!.index;
     nl.addAddr({ ifindex, address: "10.7.7.1", prefixLength: 24 });
-    watching.watch.forget();
+    watching.skip();
     nl.addAddr({ ifindex, address: "10.7.7.2", prefixLength: 24 });
-    await watching.until(/10\.7\.7\.2/, (told) => assert.doesNotMatch(told.join(), /10\.7\.7\.1/));
+    await watching.until(
+      /10\.7\.7\.2/,
+      (reasons) => assert.doesNotMatch(reasons.join(), /10\.7\.7\.1/),
+    );
   },
 );
 
@@ -172,19 +180,6 @@ Deno.test({
       nl.addRoute({ destination: `10.${100 + (i >> 8)}.${i & 255}.0/24`, ifindex });
     }
     nl.addAddr({ ifindex, address: "10.7.7.1", prefixLength: 24 });
-    await watching.until(/10\.7\.7\.1/, (told) => assert.doesNotMatch(told.join(), /lost/));
-  },
-});
-
-Deno.test({
-  name: "RoutingWatch.close() leaves no descriptor",
-  ignore,
-  async fn() {
-    using world = new World(1);
-    const before = openFds();
-    const watch = RoutingWatch.open(() => {}, () => {}, world.nodes[0]!.netns.path);
-    await watch.close();
-    await watch.close();
-    assert.deepEqual(openFds(), before);
+    await watching.until(/10\.7\.7\.1/, (reasons) => assert.doesNotMatch(reasons.join(), /lost/));
   },
 });

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { SyscallError } from "../../src/linux/libc.ts";
 import { MOST_REQUESTS } from "../../src/linux/netlink.ts";
 import { NEIGH_STATE } from "../../src/linux/rtnl_neigh.ts";
-import { type MonitorEvent, RtMonitor } from "../../src/linux/rtnl_monitor.ts";
+import { type RtEvent, RtMonitor } from "../../src/linux/rtnl_monitor.ts";
 import { addRouteRequest, deleteRouteRequest } from "../../src/linux/rtnl_route.ts";
+import { writeSysctl } from "../../src/linux/sysctl.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -186,49 +187,68 @@ test("RtNetlink adds and removes neighbours", (sandbox) => {
   assert.equal(nl.delNeigh(entry), false);
 });
 
-test("RtMonitor tells of devices and addresses as they come and go", async (sandbox) => {
+test("RtMonitor reports links, addresses and device parameters as they change", async (sandbox) => {
   const { nl, path } = sandbox.netns();
-  await using monitor = RtMonitor.open(["link", "address"], path);
   const events: string[] = [];
-  const seen = collect(monitor, (event) => {
-    if (event.type === "link" || event.type === "link-gone") {
-      events.push(`${event.type} ${event.link.name}${event.link.up ? " up" : ""}`);
-    }
-    if (event.type === "address") events.push(`address ${event.address.address}`);
-    return event.type === "link-gone";
+  await using monitor = new RtMonitor((batch) => events.push(...batch.map(show)), {
+    netnsPath: path,
   });
   nl.addLink({ kind: "bridge", name: "br0" });
   const ifindex = nl.link("br0")!.index;
   nl.setLink(ifindex, { up: true });
   nl.addAddr({ ifindex, address: "10.0.0.1", prefixLength: 24 });
+  writeSysctl("net.ipv4.conf.br0.rp_filter", "1", path);
   nl.delLink(ifindex);
-  await seen;
-  assert.equal(events[0], "link br0");
+  monitor.read();
+  assert.ok(events.includes("link br0"));
   assert.ok(events.includes("link br0 up"));
   assert.ok(events.includes("address 10.0.0.1"));
+  assert.ok(events.includes(`rp_filter of ${ifindex} 1`), events.join());
   assert.match(events.at(-1)!, /^link-gone br0/);
 });
 
-test("RtMonitor tells when events were lost", async (sandbox) => {
+test("RtMonitor.run() delivers what happens later, in order, until close()", async (sandbox) => {
   const { nl, path } = sandbox.netns();
-  await using monitor = RtMonitor.open(["link"], path);
-  nl.addLink({ kind: "bridge", name: "br0" });
-  const ifindex = nl.link("br0")!.index;
-  for (let i = 0; i < 2000; i++) nl.setLink(ifindex, { mtu: 1400 + i % 2 });
-  await collect(monitor, (event) => event.type === "lost");
-});
-
-test("RtMonitor.close() ends the iteration and leaves no descriptor", async (sandbox) => {
-  const { path } = sandbox.netns();
   const before = openFds();
-  const monitor = RtMonitor.open(["link", "route"], path);
-  const ended = collect(monitor, () => false);
+  const gone = Promise.withResolvers<void>();
+  const monitor = new RtMonitor((batch) => {
+    if (batch.some(({ type }) => type === "link-gone")) gone.resolve();
+  }, { netnsPath: path });
+  const running = monitor.run();
+  nl.addLink({ kind: "bridge", name: "br0" });
+  nl.delLink(nl.link("br0")!.index);
+  await gone.promise;
   await monitor.close();
-  await ended;
+  await monitor.close();
+  await running;
   assert.deepEqual(openFds(), before);
 });
 
-/** Goes through events until one is the last. */
-async function collect(monitor: RtMonitor, last: (event: MonitorEvent) => boolean): Promise<void> {
-  for await (const event of monitor) if (last(event)) return;
+test("RtMonitor reports that events were lost", (sandbox) => {
+  const { nl, path } = sandbox.netns();
+  const types: string[] = [];
+  const monitor = new RtMonitor((batch) => types.push(...batch.map(({ type }) => type)), {
+    netnsPath: path,
+    buffer: 100_000,
+  });
+  sandbox.defer(() => monitor.close());
+  nl.addLink({ kind: "bridge", name: "br0" });
+  const ifindex = nl.link("br0")!.index;
+  for (let i = 0; i < 2000; i++) nl.setLink(ifindex, { mtu: 1400 + i % 2 });
+  monitor.read();
+  assert.ok(types.includes("lost"));
+});
+
+function show(event: RtEvent): string {
+  switch (event.type) {
+    case "link":
+    case "link-gone":
+      return `${event.type} ${event.link.name}${event.link.up ? " up" : ""}`;
+    case "address":
+      return `address ${event.address.address}`;
+    case "parameters":
+      return `rp_filter of ${event.parameters.ifindex} ${event.parameters.rpFilter}`;
+    default:
+      return event.type;
+  }
 }

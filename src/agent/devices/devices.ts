@@ -1,9 +1,9 @@
 /**
- * Watches the node's devices: puts `lbrp_to_pod` on the pods' bridge when it appears, looks after the pods'
- * attachments, and tells when something has changed that others go by.
+ * Looks after the programs on the node's devices: puts `lbrp_to_pod` on the pods' bridge when it appears, restores the
+ * programs of pods, and drops the endpoints of devices that are gone.
  */
 import { outletProgram } from "../../bpf/places.ts";
-import { RtMonitor } from "../../linux/rtnl_monitor.ts";
+import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { Route } from "../../linux/rtnetlink.ts";
 import {
   type AttachmentContext,
@@ -15,90 +15,83 @@ import {
 export interface DeviceOptions extends AttachmentContext {
   /** The pods' bridge. */
   bridge: string;
-  /** Told when a device, an address or a route may be another one than before. */
+  /** Called when a device, an address or the default route may have changed. */
   changed: () => void;
-  /** Milliseconds between looks at everything. */
-  checkMs: number;
 }
 
-/** How long after a device went its endpoints are looked for; the runtime's DEL mostly comes first. */
+/** Milliseconds between checks of all devices. */
+const checkMs = 30_000;
+/** Milliseconds from a device's end to the check of its endpoints; the runtime's DEL mostly comes first. */
 const vanishMs = 5000;
-/** Changes come in bursts: a pod's devices are told of a dozen times. */
+/** Milliseconds in which changes are collected: a pod's devices make a dozen events. */
 const burstMs = 50;
-/** How long after the bridge got its program it is looked at again. */
+/** Milliseconds until the bridge is checked again after it got its program. */
 const againMs = 1000;
 
 export class Devices {
-  readonly #monitor = RtMonitor.open(["link", "address", "route"]);
-  readonly #interval: ReturnType<typeof setInterval>;
+  readonly #options: DeviceOptions;
+  #interval: ReturnType<typeof setInterval> | undefined;
   #vanish: ReturnType<typeof setTimeout> | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
   #changed: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
-  #watching: Promise<void> = Promise.resolve();
-  readonly #options: DeviceOptions;
 
   constructor(options: DeviceOptions) {
     this.#options = options;
-    this.#interval = setInterval(() => this.#check(), options.checkMs);
   }
 
-  /** Looks at everything now and at what happens from now on. */
+  /** Checks all devices, now and from time to time. */
   async start() {
     this.#checkBridge();
     restorePrograms(this.#options);
     await dropVanished(this.#options);
-    this.#watching = this.#watch();
+    if (!this.#stopped) this.#interval = setInterval(() => this.#check(), checkMs);
   }
 
-  async stop() {
+  stop() {
     this.#stopped = true;
     clearInterval(this.#interval);
     clearTimeout(this.#vanish);
     clearTimeout(this.#again);
     clearTimeout(this.#changed);
-    await this.#monitor.close();
-    await this.#watching;
   }
 
-  async #watch() {
-    const { log, bridge } = this.#options;
-    try {
-      for await (const event of this.#monitor) {
-        if (this.#stopped) return;
-        if (event.type === "lost") this.#check();
-        else if (event.type !== "route" && event.type !== "route-gone" || isDefault(event.route)) {
-          this.#changed ??= setTimeout(() => this.#tellChange(), burstMs);
-        }
-        if (event.type === "link" && event.link.name === bridge) this.#checkBridge();
-        if (event.type === "link-gone") {
-          this.#vanish ??= setTimeout(() => this.#dropVanished(), vanishMs);
-        }
+  handle(events: readonly RtEvent[]) {
+    if (this.#stopped) return;
+    for (const event of events) {
+      if (event.type === "lost") this.#check();
+      else if (mayMoveUplinks(event)) {
+        this.#changed ??= setTimeout(() => this.#reportChange(), burstMs);
       }
-    } catch (error) {
-      // The checks from time to time go on.
-      if (!this.#stopped) log.error({ err: error }, "devices cannot be watched any more");
+      if (event.type === "link" && event.link.name === this.#options.bridge) {
+        this.#attempt(() => this.#checkBridge());
+      }
+      if (event.type === "link-gone") {
+        this.#vanish ??= setTimeout(() => this.#dropVanished(), vanishMs);
+      }
     }
   }
 
   #check() {
     this.#again = undefined;
-    try {
+    this.#attempt(() => {
       this.#checkBridge();
       this.#options.changed();
       restorePrograms(this.#options);
-    } catch (error) {
-      this.#options.log.error({ err: error }, "devices could not be looked at");
-    }
+    });
     this.#dropVanished();
   }
 
-  #tellChange() {
+  #reportChange() {
     this.#changed = undefined;
+    this.#attempt(this.#options.changed);
+  }
+
+  #attempt(work: () => void) {
     try {
-      this.#options.changed();
+      work();
     } catch (error) {
-      this.#options.log.error({ err: error }, "devices could not be looked at");
+      this.#options.log.error({ err: error }, "cannot check the node's devices");
     }
   }
 
@@ -109,7 +102,10 @@ export class Devices {
       await dropVanished(this.#options);
     } catch (error) {
       if (!this.#stopped) {
-        this.#options.log.error({ err: error }, "endpoints could not be looked at");
+        this.#options.log.error(
+          { err: error },
+          "cannot check the endpoints of devices that are gone",
+        );
       }
     }
   }
@@ -123,6 +119,11 @@ export class Devices {
       this.#again ??= setTimeout(() => this.#check(), againMs);
     }
   }
+}
+
+function mayMoveUplinks(event: RtEvent): boolean {
+  if (event.type === "route" || event.type === "route-gone") return isDefault(event.route);
+  return event.type !== "parameters" && event.type !== "lost";
 }
 
 function isDefault({ destination }: Route): boolean {

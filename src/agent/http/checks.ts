@@ -1,31 +1,31 @@
-/** What makes up the agent's health, for health.ts. */
+/** The checks of /healthz and /readyz. */
 import type { Source } from "../../cluster/source.ts";
 import type { PodReadiness } from "../node/pod_readiness.ts";
 import type { Check } from "./health.ts";
 import type { Network } from "../network/network.ts";
-import type { NodeSettings } from "../sources/node_settings.ts";
+import type { NodeSettingsSource } from "../sources/node_settings.ts";
 import type { Reconciler } from "../services/reconciler.ts";
 import type { Vpc } from "../network/vpc.ts";
 
-export interface Parts {
+export interface CheckedParts {
   reconciler: Pick<Reconciler, "healthy">;
   network: Pick<Network, "failing" | "podMtu">;
   source: Pick<Source, "trouble">;
   podReadiness: Pick<PodReadiness, "failure">;
-  nodeSettings: Pick<NodeSettings, "failing">;
+  nodeSettings: Pick<NodeSettingsSource, "failing">;
   vpc: Pick<Vpc, "failing">;
 }
 
-/** Milliseconds that the source may be without its server; restarts of API servers are everyday. */
+/** Milliseconds for which a source may be without its server: API servers restart. */
 const graceMs = 10_000;
 
-export function agentChecks(parts: Parts): Check[] {
+export function agentChecks(parts: CheckedParts): Check[] {
   const { reconciler, network, source, podReadiness, nodeSettings, vpc } = parts;
   return [
     {
       name: "maps",
       ready: true,
-      failure: reconciler.healthy ? undefined : "not what the cluster says (yet)",
+      failure: reconciler.healthy ? undefined : "not in sync with the cluster's objects",
     },
     {
       name: "network",
@@ -39,7 +39,7 @@ export function agentChecks(parts: Parts): Check[] {
   ];
 }
 
-/** A trouble that is not over by itself soon. */
+/** A failure that lasts longer than a restart. */
 function lasting(trouble: { reason: string; sinceMs: number } | undefined): string | undefined {
   if (trouble === undefined || trouble.sinceMs <= graceMs) return undefined;
   return `for ${Math.round(trouble.sinceMs / 1000)} s: ${trouble.reason}`;

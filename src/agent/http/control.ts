@@ -13,13 +13,16 @@ import { timingSafeEqual } from "node:crypto";
 import { logLevelWords } from "../../config/kinds.ts";
 import { hostAddress } from "../../net/host_port.ts";
 import { isLoopback } from "../../net/scope.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import type { AgentState, WatchState } from "../../model/agent_state.ts";
+import type { Log } from "../log.ts";
+import type { SourceChoice } from "../sources/object_source.ts";
 
 export interface ControlOptions {
   /** The word that PUT must know. */
   token: string;
-  level: { get(): string; set(level: string): void };
-  /** What JSON.stringify can write. */
-  state: () => unknown;
+  log: Pick<Log, "level" | "info">;
+  state: () => AgentState;
 }
 
 /** Where a request came from, and to. */
@@ -31,7 +34,7 @@ export interface Peer {
 }
 
 /** The answer to what is asked below /debug/; undefined: it is something else. */
-export async function controlAnswer(
+export async function controlReply(
   request: Request,
   peer: Peer,
   options: ControlOptions,
@@ -48,7 +51,7 @@ export async function controlAnswer(
   if (pathname !== "/debug/log-level") {
     return text(404, "there are /debug/state and /debug/log-level\n");
   }
-  if (reads) return text(200, `${options.level.get()}\n`);
+  if (reads) return text(200, `${options.log.level}\n`);
   if (request.method !== "PUT") return text(405, "GET, HEAD or PUT\n");
   return await changeLevel(request, peer, options);
 }
@@ -56,7 +59,7 @@ export async function controlAnswer(
 async function changeLevel(
   request: Request,
   { from, at }: Peer,
-  { token, level }: ControlOptions,
+  { token, log }: ControlOptions,
 ): Promise<Response> {
   if (!isLoopback(from) && from !== at) return text(403, "only from this node\n");
   if (!knows(request.headers.get("authorization"), token)) {
@@ -66,8 +69,25 @@ async function changeLevel(
   if (!logLevelWords.includes(wanted)) {
     return text(400, `it must be one of ${logLevelWords.join(", ")}\n`);
   }
-  level.set(wanted);
+  log.info({ level: wanted }, "the log level is changed");
+  log.level = wanted;
   return text(200, `${wanted}\n`);
+}
+
+/** What GET /debug/state gives. */
+export function agentState(
+  logLevel: string,
+  { etcd_url }: Pick<AgentConfig, "etcd_url">,
+  choice: SourceChoice,
+  watches: readonly WatchState[],
+): AgentState {
+  const source = "access" in choice ? { server: choice.access.server } : choice;
+  return { logLevel, source, etcd: etcd_url?.map(withoutPassword), watches };
+}
+
+/** A URL may carry a user and a password. */
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, "//");
 }
 
 function knows(given: string | null, token: string): boolean {

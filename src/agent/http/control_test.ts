@@ -1,5 +1,5 @@
 import { deepEqual, equal, match } from "node:assert/strict";
-import { controlAnswer } from "./control.ts";
+import { controlReply } from "./control.ts";
 
 const token = "7c9e";
 const own = { from: "127.0.0.1", at: "127.0.0.1" };
@@ -10,11 +10,11 @@ async function ask(
   init: RequestInit = {},
   { peer = own, host = "127.0.0.1:9879" } = {},
 ) {
-  let now = "info";
-  const level = { get: () => now, set: (wanted: string) => void (now = wanted) };
+  const log = { level: "info", info: () => {} };
+  const state = () => ({ logLevel: log.level, source: { manifests: "/m" }, watches: [] });
   const request = new Request(`http://${host}${path}`, init);
-  const answer = await controlAnswer(request, peer, { token, level, state: () => ({ a: 1 }) });
-  return answer && { status: answer.status, text: await answer.text(), now };
+  const answer = await controlReply(request, peer, { token, log, state });
+  return answer && { status: answer.status, text: await answer.text(), now: log.level };
 }
 
 const put = (body: string, headers: Record<string, string> = {}): RequestInit => ({
@@ -23,15 +23,19 @@ const put = (body: string, headers: Record<string, string> = {}): RequestInit =>
   headers: { authorization: `Bearer ${token}`, ...headers },
 });
 
-Deno.test("controlAnswer() tells the state and the level, and leaves other paths alone", async () => {
-  deepEqual(await ask("/debug/state"), { status: 200, text: '{"a":1}\n', now: "info" });
+Deno.test("controlReply() gives the state and the level, and leaves other paths alone", async () => {
+  deepEqual(await ask("/debug/state"), {
+    status: 200,
+    text: `{"logLevel":"info","source":{"manifests":"/m"},"watches":[]}\n`,
+    now: "info",
+  });
   deepEqual(await ask("/debug/log-level"), { status: 200, text: "info\n", now: "info" });
   equal(await ask("/healthz"), undefined);
   equal((await ask("/debug/nothing"))!.status, 404);
   equal((await ask("/debug/state", { method: "POST" }))!.status, 405);
 });
 
-Deno.test("controlAnswer() changes the level for who knows the token and is on this node", async () => {
+Deno.test("controlReply() changes the level for who knows the token and is on this node", async () => {
   deepEqual(await ask("/debug/log-level", put("debug\n")), {
     status: 200,
     text: "debug\n",
@@ -53,7 +57,7 @@ Deno.test("controlAnswer() changes the level for who knows the token and is on t
   }
 });
 
-Deno.test("controlAnswer() gives nothing to pages of a browser, whatever name they came by", async () => {
+Deno.test("controlReply() gives nothing to pages of a browser, whatever name they came by", async () => {
   for (const path of ["/debug/state", "/debug/log-level"]) {
     const rebound = await ask(path, {}, { host: "evil.example:9879" });
     deepEqual([rebound!.status, rebound!.now], [403, "info"]);

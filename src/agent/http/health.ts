@@ -6,12 +6,13 @@
  *   /healthz  everything is as it should be, the connection to the API server too; else which is not.
  *   /metrics  for Prometheus.
  *   /debug/   control.ts
- *   /ui/      page.ts, where the setting `ui` wants it
+ *   /ui/      ui_page.ts, where the setting `ui` wants it
  *
  * The answer is text, a line a check, as the Kubernetes components give it.
  */
 import type { Peer } from "./control.ts";
 import type { Log } from "../log.ts";
+import type { UiPage } from "./ui_page.ts";
 import { type Clock, systemClock } from "../runner.ts";
 import { splitHostPort } from "../../net/host_port.ts";
 
@@ -32,10 +33,8 @@ export interface HealthOptions {
   metrics?: () => Promise<{ text: string; type: string }>;
   /** What is answered before all that; undefined: not its business. */
   control?: (request: Request, peer: Peer) => Promise<Response | undefined>;
-  /** The page, where it is wanted; undefined: not its business. */
-  page?: (request: Request, from: string) => Promise<Response | undefined>;
-  /** Ends what the page has going: a server that shuts down waits for its streams. */
-  endPage?: () => void;
+  /** Below /ui/. */
+  page?: Pick<UiPage, "reply" | "stop">;
   log: Log;
   clock?: Clock;
 }
@@ -90,7 +89,7 @@ export class HealthServer {
       const answer = await control(request, { from, at: this.#server!.addr.hostname });
       if (answer !== undefined) return answer;
     }
-    const shown = await page?.(request, from);
+    const shown = await page?.reply(request, from);
     if (shown !== undefined) return shown;
     if (pathname !== "/metrics" || metrics === undefined) return healthAnswer(request, checks());
     if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
@@ -105,7 +104,7 @@ export class HealthServer {
 
   async stop() {
     this.#clock.clearTimeout(this.#timer);
-    this.#options.endPage?.();
+    this.#options.page?.stop(); // or its streams keep shutdown() waiting
     await this.#server?.shutdown();
     this.#server = undefined;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { agentChecks, type Parts } from "./checks.ts";
+import { agentChecks, type CheckedParts } from "./checks.ts";
 import { type Check, healthAnswer, HealthServer } from "./health.ts";
 import { createLog } from "../log.ts";
 
@@ -33,7 +33,7 @@ Deno.test("healthAnswer() has no other paths and methods", async () => {
 });
 
 Deno.test("agentChecks() names a source that is away for longer than a restart takes", () => {
-  const parts = (sinceMs: number): Parts => ({
+  const parts = (sinceMs: number): CheckedParts => ({
     reconciler: { healthy: true },
     network: { failing: undefined, podMtu: 1450 },
     source: { trouble: { reason: "https://x is away", sinceMs } },

@@ -11,7 +11,7 @@ import { MAP_TYPE } from "../../bpf/syscall.ts";
 import type { WatchState } from "../../model/agent_state.ts";
 import type { Check } from "./health.ts";
 import { addWatches } from "./metrics_watch.ts";
-import type { Round } from "../services/reconciler.ts";
+import type { ServiceSync } from "../services/reconciler.ts";
 
 export interface MetricsOptions {
   maps: DataPlaneMaps;
@@ -33,7 +33,7 @@ const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #rounds: Histogram<"kind">;
+  readonly #syncs: Histogram<"kind">;
   readonly #latency: Histogram;
   readonly #failures: Counter;
   readonly #cniDurations: Histogram<"verb">;
@@ -43,7 +43,7 @@ export class Metrics {
   constructor(options: MetricsOptions) {
     this.#options = options;
     const registers = [this.#registry];
-    this.#rounds = new Histogram({
+    this.#syncs = new Histogram({
       name: "pcnk_reconcile_duration_seconds",
       help:
         "What a round took that compared desired entries with the kernel's: all of them, or those that changed.",
@@ -85,11 +85,14 @@ export class Metrics {
     addWatches(registers, options.watches);
   }
 
-  /** A round of the reconciler is over. */
-  round({ full, failed, took, latency }: Round): void {
-    if (failed) return void this.#failures.inc();
-    this.#rounds.observe({ kind: full ? "full" : "update" }, took);
+  synced({ full, changed, seconds, latency }: ServiceSync): void {
+    if (!changed && !full) return;
+    this.#syncs.observe({ kind: full ? "full" : "update" }, seconds);
     if (latency !== undefined) this.#latency.observe(latency);
+  }
+
+  syncFailed(): void {
+    this.#failures.inc();
   }
 
   /** What the CNI plugin has told since the last time. */

@@ -1,21 +1,21 @@
 /**
- * The node's place among the others: routes and the tunnel to their pods (src/routing), and what the data plane must know
- * of nodes and uplinks. Follows Node objects, the node's devices, and whoever disturbs what was set up.
+ * This node among the others: routes and the tunnel to their pods (src/routing), and the data plane's maps of nodes and
+ * uplinks. A sync follows each change of Nodes, their settings, uplinks, the VPC's routes, and each disturbance of what was
+ * applied; and one comes from time to time.
  */
-import { detach, listAttachments } from "../../bpf/attach.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
-import { overlayProgram, uplinkPrograms } from "../../bpf/places.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import type { Node } from "../../model/objects.ts";
 import { Prefix } from "../../net/prefix.ts";
+import type { RtEvent } from "../../linux/rtnl_monitor.ts";
+import type { NodeSettings } from "../../model/node_settings.ts";
 import type { Change } from "../../model/state.ts";
-import { routingAnnotations } from "../../routing/annotations.ts";
 import { planRouting } from "../../routing/plan.ts";
 import { Routing, type RoutingReport } from "../routing/routing.ts";
-import type { RoutingNode, Uplink } from "../../routing/types.ts";
-import { RoutingWatch } from "../routing/watch.ts";
-import { ensureProgram } from "../devices/attachments.ts";
+import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
+import { routingSettings } from "../../routing/settings.ts";
+import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
 import { syncNodeMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
@@ -23,6 +23,7 @@ import { reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
 import { endMasqueraded } from "../services/stale_sessions.ts";
 import { recordSysctl } from "../../node/state_files.ts";
+import { dispatch } from "./uplink_programs.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
 
 export interface NetworkOptions {
@@ -30,21 +31,26 @@ export interface NetworkOptions {
   nl: RtNetlink;
   config: AgentConfig;
   log: Log;
-  /** Told after each round. */
-  settled?: () => void;
+  /** The settings of a node that are in effect. */
+  settingsOf: (node: string) => NodeSettings;
+  /** Delivers the rtnetlink events that are pending. */
+  readEvents: () => void;
+  /** Called after each sync. */
+  synced: () => void;
 }
 
 export class Network {
-  /** Bytes a pod's packet may have; undefined before the first round. */
+  /** Bytes a pod's packet may have; undefined before the first sync. */
   podMtu: number | undefined;
   readonly #nodes = new Map<string, Node>();
   readonly #routing: Routing;
   readonly #runner: Runner;
-  #watch: RoutingWatch | undefined;
+  readonly #disturbances = new Disturbances();
   #uplinks: readonly Uplink[] = [];
-  /** The node's devices, as they were when they were last looked at, in text. */
+  /** The node's devices at the last sync, as JSON. */
   #seen: string | undefined;
-  #told: string | undefined;
+  /** Those that were logged. */
+  #logged: string | undefined;
   #masqueradedAs: ReadonlySet<string> = new Set();
   #reported = new Set<string>();
   #unreserved: string | undefined;
@@ -80,12 +86,12 @@ export class Network {
     });
   }
 
-  /** Why the last round failed; undefined: it did not. */
+  /** Why the last sync failed; undefined: it did not. */
   get failing(): string | undefined {
     return this.#failure === undefined ? undefined : (this.#failure as Error).message;
   }
 
-  /** Nodes changed; other objects are none of its business. */
+  /** Nodes changed; other objects do not matter here. */
   changes(changes: readonly Change[]) {
     let any = false;
     for (const { type, object } of changes) {
@@ -94,23 +100,31 @@ export class Network {
       if (type === "delete") this.#nodes.delete(object.name);
       else this.#nodes.set(object.name, object);
     }
-    if (any && this.#started) this.#runner.request();
+    if (any) this.settingsChanged();
   }
 
-  /** A device, an address or a route may be another one: has anything changed that matters here? */
+  /** Settings of this agent or of nodes changed. */
+  settingsChanged() {
+    if (this.#started) this.#runner.request();
+  }
+
+  /** The VPC routes these podCIDRs to their nodes; undefined: none. */
+  vpcChanged(routes: ReadonlySet<string> | undefined) {
+    this.#vpcRoutes = routes;
+    this.settingsChanged();
+  }
+
+  /** Devices, addresses or the default route may have changed. */
   devicesChanged() {
     if (this.#started && JSON.stringify(this.#findDevices()) !== this.#seen) this.#runner.request();
   }
 
-  /** The cloud leads to these podCIDRs now; undefined: to none. */
-  vpcChanged(routes: ReadonlySet<string> | undefined) {
-    this.#vpcRoutes = routes;
-    if (this.#started) this.#runner.request();
-  }
-
-  /** Live settings changed in the configuration object. */
-  settingsChanged() {
-    if (this.#started) this.#runner.request();
+  /** Requests a sync when another program disturbed what was applied. */
+  handle(events: readonly RtEvent[]) {
+    const why = !this.#started ? [] : this.#disturbances.judge(events);
+    if (why.length === 0) return;
+    this.#options.log.debug({ why }, "routes were disturbed");
+    this.#runner.request();
   }
 
   /**
@@ -118,21 +132,13 @@ export class Network {
    * @throws {SyscallError} when that fails the first time
    */
   start() {
-    this.#watch = RoutingWatch.open(
-      (why) => {
-        this.#options.log.debug({ why }, "routes were disturbed");
-        this.#runner.request();
-      },
-      (error) => this.#options.log.error({ err: error }, "routes cannot be watched any more"),
-    );
     this.#started = true;
     this.#runner.request();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  async stop() {
+  stop() {
     this.#runner.stop();
-    await this.#watch?.close();
     this.#routing.close();
   }
 
@@ -143,77 +149,62 @@ export class Network {
   }
 
   #reconcile() {
-    const { config, log, dataPlane } = this.#options;
+    const { config, log, dataPlane, nl } = this.#options;
     const devices = this.#findDevices();
     const { uplinks, addresses } = devices;
     const seen = JSON.stringify(devices);
     this.#uplinks = uplinks;
-    const nodes = [...this.#nodes.values()].map(routingNode);
+    const nodes = [...this.#nodes.values()].map((node) => this.#routingNode(node));
+    const { routing, overlay, mtu } = config;
     const plan = planRouting({
       own: config.nodeName,
       nodes,
-      settings: {
-        routing: config.routing,
-        overlay: config.overlay,
-        ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
-      },
+      settings: { routing, overlay, mtu },
       uplinks,
-      ...(this.#vpcRoutes === undefined ? {} : { vpcRoutes: this.#vpcRoutes }),
+      vpcRoutes: this.#vpcRoutes,
     });
     this.podMtu = plan.mtu;
     this.#masquerade(
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, plan }),
     );
-    this.#tellUplinks(devices);
+    this.#logUplinks(devices);
     this.#reserve();
-    const first = this.#routing.reconcile(plan);
-    // Entries of `remotes` name the device: when it was made anew, a second look finds those that are out of date.
-    const remade = first.steps.some((step) => step.do === "create-device");
-    if (remade) this.#watch?.forget(); // mostly what this node did itself; the second look sees the rest
-    const report = remade ? this.#routing.reconcile(plan) : first;
+    const report = this.#applyRouting(plan);
     this.#report(report);
-    this.#dispatch(uplinks, report.overlay);
-    const steps = first.steps.length;
-    if (steps > 0) log.debug({ steps }, "routes are up to date");
+    dispatch({ dataPlane, nl, attach: config.attach, log }, uplinks, {
+      ifindex: report.overlay,
+      name: overlay.device,
+    });
     const indexes = uplinks.map(({ ifindex }) => ifindex);
-    this.#watch?.update(
-      { plan, device: config.overlay.device, uplinks: indexes },
-      report.overlay,
-    );
+    const applied = { plan, device: overlay.device, uplinks: indexes, overlay: report.overlay };
+    this.#disturbances.update(applied);
     if (seen !== this.#seen) log.debug({ addresses }, "followed the node's devices");
     this.#seen = seen;
     this.#failure = undefined;
-    this.#options.settled?.();
+    this.#options.synced();
   }
 
-  /** Puts k8sdispatcher on the uplinks and on the overlay's device, and takes it off what was one before. */
-  #dispatch(uplinks: readonly Uplink[], overlay: number | undefined) {
-    const { dataPlane, nl, config, log } = this.#options;
-    const { bpffs } = dataPlane;
-    const wanted = uplinks.flatMap(({ ifindex, name }) =>
-      uplinkPrograms(bpffs, nl, { index: ifindex, name })
-    );
-    if (overlay !== undefined) {
-      wanted.push(overlayProgram(bpffs, nl, { index: overlay, name: config.overlay.device }));
-    }
-    for (const placed of wanted) {
-      if (!ensureProgram({ dataPlane, attach: config.attach, log }, placed)) continue;
-      log.info({ device: placed.device }, `${placed.name} attached`);
-    }
-    const present = new Set(wanted.map(({ hook }) => hook.ifindex));
-    // Also those of an agent that ran before, with another uplink.
-    for (const { ifindex, direction, name } of listAttachments({ bpffs, nl })) {
-      if (!name.startsWith("k8sd_") || present.has(ifindex)) continue;
-      detach({ bpffs, nl, ifindex, direction });
-      log.info({ ifindex }, `${name} detached: no uplink any more`);
-    }
+  #applyRouting(plan: RoutingPlan): RoutingReport {
+    const report = this.#routing.reconcile(plan);
+    const { steps } = report;
+    if (steps.length > 0) this.#options.log.debug({ steps: steps.length }, "routes are up to date");
+    if (!steps.some((step) => step.do === "create-device")) return report;
+    // Entries of `remotes` hold the index of the former device: a second comparison finds them. Events so far are mostly
+    // this node's own; that comparison sees the rest.
+    this.#disturbances.skip(this.#options.readEvents);
+    return this.#routing.reconcile(plan);
   }
 
-  #tellUplinks({ uplinks, missing }: NodeDevices) {
+  #routingNode({ name, internalIPs, podCIDRs, createdAt }: Node): RoutingNode {
+    const settings = routingSettings(this.#options.settingsOf(name));
+    return { name, internalIPs, podCIDRs, createdAt, ...settings };
+  }
+
+  #logUplinks({ uplinks, missing }: NodeDevices) {
     const { log } = this.#options;
-    const words = JSON.stringify([uplinks, missing]);
-    if (words === this.#told) return;
-    this.#told = words;
+    const found = JSON.stringify([uplinks, missing]);
+    if (found === this.#logged) return;
+    this.#logged = found;
     for (const { name, addresses } of uplinks) {
       log.info({ device: name, address: addresses[0]?.address }, "uplink");
     }
@@ -225,7 +216,7 @@ export class Network {
     }
   }
 
-  /** The kernel shall not give masquerade's ports away. */
+  /** Keeps the kernel from giving masquerade's ports to sockets of the node. */
   #reserve() {
     const { config, log } = this.#options;
     try {
@@ -238,7 +229,7 @@ export class Network {
     }
   }
 
-  /** Flows that are masqueraded as an address that no uplink has any more end with it. */
+  /** Ends flows that are masqueraded as an address that no uplink has any more. */
   #masquerade(now: ReadonlySet<string>) {
     for (const address of this.#masqueradedAs) {
       if (!now.has(address)) endMasqueraded(this.#options.dataPlane.maps.sessions, address);
@@ -246,7 +237,7 @@ export class Network {
     this.#masqueradedAs = now;
   }
 
-  /** Tells each problem once, as long as it lasts. */
+  /** Logs each problem once while it lasts. */
   #report({ problems, failures }: RoutingReport) {
     const { log } = this.#options;
     const present = new Set<string>();
@@ -268,15 +259,4 @@ function uplinkTo(uplinks: readonly Uplink[], address: string): Uplink | undefin
   return uplinks.find(({ addresses }) =>
     addresses.some((one) => new Prefix(one.address, one.prefixLength).contains(address))
   );
-}
-
-function routingNode(node: Node): RoutingNode {
-  const { name, internalIPs, podCIDRs, annotations, createdAt } = node;
-  return {
-    name,
-    internalIPs,
-    podCIDRs,
-    ...routingAnnotations(annotations ?? {}),
-    ...(createdAt === undefined ? {} : { createdAt }),
-  };
 }

@@ -1,13 +1,12 @@
 /**
- * This node in its cloud's network, for as long as its setting vpcMode says so: the VPC leads the podCIDR here, and the
- * ways that it has to other nodes are told to routing. The SDK is loaded when it is needed and not before.
+ * VPC mode (setting vpcMode of this node): keeps the VPC's route to this node's podCIDR, and reports which podCIDRs the
+ * VPC routes to other nodes. The SDK is loaded when it is first needed.
  */
 import { Backoff, pause } from "../../cluster/kube/backoff.ts";
 import type { Node } from "../../model/objects.ts";
+import type { NodeSettings } from "../../model/node_settings.ts";
 import type { Change } from "../../model/state.ts";
-import { routingAnnotations } from "../../routing/annotations.ts";
 import type { Aws, AwsOptions } from "../../vpc/aws.ts";
-import type { ObjectHandler } from "../sources/object_source.ts";
 import type { Log } from "../log.ts";
 import { readState, removeState, type StateFiles, writeState } from "../../node/state_files.ts";
 
@@ -15,9 +14,11 @@ export interface VpcOptions {
   nodeName: string;
   stateDir: string;
   log: Log;
-  /** Told which podCIDRs the cloud leads to their nodes; undefined: none. */
+  /** The settings of a node that are in effect. */
+  settingsOf: (node: string) => NodeSettings;
+  /** Called with the podCIDRs that the VPC routes to their nodes; undefined: none. */
   changed: (routes: ReadonlySet<string> | undefined) => void;
-  /** Milliseconds between looks at the cloud. */
+  /** Milliseconds between two syncs with the cloud. */
   everyMs?: number;
   aws?: AwsOptions;
 }
@@ -25,12 +26,13 @@ export interface VpcOptions {
 /** Milliseconds that a stop waits for calls to the cloud under way. */
 const stopMs = 2000;
 
-type Kept = StateFiles["vpc"];
+type VpcRecord = StateFiles["vpc"];
 
-export class Vpc implements ObjectHandler {
+export class Vpc {
   #wanted: { podCIDR: string; address: string } | undefined;
-  #kept: Kept | undefined;
-  /** Nodes in the cloud's network: another one means a look soon. */
+  #record: VpcRecord | undefined;
+  readonly #nodes = new Map<string, Node>();
+  /** Nodes in VPC mode: another one means a sync soon. */
   readonly #members = new Set<string>();
   readonly #ending = new AbortController();
   #waking = new AbortController();
@@ -40,7 +42,7 @@ export class Vpc implements ObjectHandler {
 
   constructor(options: VpcOptions) {
     this.#options = options;
-    this.#kept = readState(options.stateDir, "vpc");
+    this.#record = readState(options.stateDir, "vpc");
   }
 
   /** For health. */
@@ -50,31 +52,43 @@ export class Vpc implements ObjectHandler {
   }
 
   changes(changes: readonly Change[]) {
-    let any = false;
+    const names: string[] = [];
     for (const { type, object } of changes) {
       if (object.kind !== "Node") continue;
-      const inVpc = type === "upsert" &&
-        routingAnnotations(object.annotations ?? {}).vpcMode !== undefined;
-      any = (inVpc ? !this.#members.has(object.name) : this.#members.has(object.name)) || any;
-      if (inVpc) this.#members.add(object.name);
-      else this.#members.delete(object.name);
-      if (object.name !== this.#options.nodeName) continue;
-      const wanted = inVpc ? wish(object) : undefined;
-      any = JSON.stringify(wanted) !== JSON.stringify(this.#wanted) || any;
-      this.#wanted = wanted;
+      names.push(object.name);
+      if (type === "delete") this.#nodes.delete(object.name);
+      else this.#nodes.set(object.name, object);
     }
-    if (any) this.#waking.abort();
+    this.settingsChanged(names);
   }
 
-  /** When the cluster's objects are known. What was there before is used at once. */
+  /** Nodes that may have entered VPC mode, or left it. */
+  settingsChanged(names: readonly string[]) {
+    const { nodeName, settingsOf } = this.#options;
+    let changed = false;
+    for (const name of names) {
+      const node = this.#nodes.get(name);
+      const member = node !== undefined && settingsOf(name).vpcMode === "aws";
+      if (member !== this.#members.has(name)) changed = true;
+      if (member) this.#members.add(name);
+      else this.#members.delete(name);
+      if (name !== nodeName) continue;
+      const wanted = member ? wish(node) : undefined;
+      if (JSON.stringify(wanted) !== JSON.stringify(this.#wanted)) changed = true;
+      this.#wanted = wanted;
+    }
+    if (changed) this.#waking.abort();
+  }
+
+  /** Call it when the cluster's objects are known. The routes on record count until the cloud answers. */
   start() {
-    if (this.#wanted !== undefined && this.#kept?.podCIDR === this.#wanted.podCIDR) {
-      this.#options.changed(new Set(this.#kept.routes));
+    if (this.#wanted !== undefined && this.#record?.podCIDR === this.#wanted.podCIDR) {
+      this.#options.changed(new Set(this.#record.routes));
     }
     this.#running = this.#run();
   }
 
-  /** The cloud goes on leading here. */
+  /** The VPC keeps its route to this node. */
   async stop() {
     this.#ending.abort();
     this.#waking.abort();
@@ -90,7 +104,7 @@ export class Vpc implements ObjectHandler {
       this.#waking = new AbortController();
       let ms = this.#options.everyMs ?? 30_000;
       try {
-        if (this.#wanted !== undefined || this.#kept !== undefined) await this.#round();
+        if (this.#wanted !== undefined || this.#record !== undefined) await this.#sync();
         backoff.reset();
         this.#working();
       } catch (error) {
@@ -101,12 +115,12 @@ export class Vpc implements ObjectHandler {
     }
   }
 
-  async #round() {
+  async #sync() {
     const { log, changed, stateDir, aws: options = {} } = this.#options;
     const { Aws } = await import("../../vpc/aws.ts");
     const aws = new Aws(options);
     try {
-      const wanted = this.#wanted, kept = this.#kept;
+      const wanted = this.#wanted, kept = this.#record;
       if (kept !== undefined && kept.podCIDR !== wanted?.podCIDR) {
         if (wanted === undefined) changed(undefined); // the tunnel first, then the cloud
         await this.#takeBack(aws, kept, wanted === undefined);
@@ -114,10 +128,10 @@ export class Vpc implements ObjectHandler {
       if (wanted === undefined || this.#ending.signal.aborted) return;
       const { done, ...state } = await aws.ensure(wanted.podCIDR, wanted.address, kept);
       for (const one of done) log.info({ event: "Vpc" }, one);
-      if (JSON.stringify(state) === JSON.stringify(this.#kept)) {
+      if (JSON.stringify(state) === JSON.stringify(this.#record)) {
         return changed(new Set(state.routes));
       }
-      this.#kept = state;
+      this.#record = state;
       writeState(stateDir, "vpc", state);
       changed(new Set(state.routes));
     } finally {
@@ -125,14 +139,14 @@ export class Vpc implements ObjectHandler {
     }
   }
 
-  /** Of a podCIDR that this node has no more only the route goes. */
-  async #takeBack(aws: Aws, kept: Kept, all: boolean) {
+  /** Removes what is on record; of a podCIDR that this node lost only the route. */
+  async #takeBack(aws: Aws, kept: VpcRecord, all: boolean) {
     const { checkTurnedOff: _, ...route } = kept;
     for (const done of await aws.remove(all ? kept : route)) {
       this.#options.log.info({ event: "Vpc" }, done);
     }
     if (!all) return;
-    this.#kept = undefined;
+    this.#record = undefined;
     removeState(this.#options.stateDir, "vpc");
   }
 

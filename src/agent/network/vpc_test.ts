@@ -8,13 +8,14 @@ import { removeVpcRoute, Vpc } from "./vpc.ts";
 
 const eni = { instance: "i-1", index: 0, address: "172.31.0.11", subnet: "subnet-1", vpc: "vpc-1" };
 
+const modes = new Map<string, string | undefined>();
+
+/** A Node, and its setting in effect. */
 function node(name: string, vpcMode: string | undefined, podCIDR = "10.244.1.0/24"): Change {
-  const annotations: Record<string, string> = vpcMode === undefined
-    ? {}
-    : { "pcnk.io/vpc-mode": vpcMode };
+  modes.set(name, vpcMode);
   return {
     type: "upsert",
-    object: { kind: "Node", name, internalIPs: [eni.address], podCIDRs: [podCIDR], annotations },
+    object: { kind: "Node", name, internalIPs: [eni.address], podCIDRs: [podCIDR] },
   };
 }
 
@@ -56,6 +57,7 @@ class World implements AsyncDisposable {
     const vpc = new Vpc({
       nodeName: "n1",
       stateDir: this.stateDir,
+      settingsOf: (name) => ({ vpcMode: modes.get(name) }),
       log: { info: say, warn: say } as unknown as Log,
       changed: (routes) => {
         this.told.push(routes && [...routes]);
@@ -108,7 +110,8 @@ Deno.test("Vpc sets the cloud up while vpcMode says so, tells its ways, and take
   vpc.changes([node("n1", "aws", "10.244.9.0/24")]);
   await world.until("another podCIDR", () => world.told.at(-1)?.includes("10.244.9.0/24") ?? false);
   equal(world.routes().includes("10.244.1.0/24 eni-1"), false);
-  vpc.changes([node("n1", "")]);
+  modes.set("n1", "");
+  vpc.settingsChanged(["n1"]);
   await world.until("taken back", () => world.said.some((text) => /turned on again/.test(text)));
   equal(world.told.at(-1), undefined);
   deepEqual(world.routes(), ["10.244.2.0/24 eni-2", "10.244.3.0/24 eni-2"]);

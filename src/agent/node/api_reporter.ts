@@ -1,4 +1,4 @@
-/** What the agent tells the cluster's API server; nothing, when objects come from manifests. */
+/** Reports to the API server: Events and the condition of this node's Node. Does nothing when objects come from manifests. */
 import { ApiClient } from "../../cluster/kube/client.ts";
 import type { SourceChoice } from "../sources/object_source.ts";
 import type { EventListener, Log } from "../log.ts";
@@ -18,8 +18,8 @@ export class ApiReporter implements AsyncDisposable {
     this.#events = new NodeEvents({ client, nodeName });
   }
 
-  /** Makes an Event of it, on this node's Node. */
-  readonly tell: EventListener = (event) => this.#events?.tell(event);
+  /** Makes an Event on this node's Node. */
+  readonly report: EventListener = (event) => this.#events?.report(event);
 
   /** The Node's NetworkUnavailable. */
   condition(log: Log): NodeCondition | undefined {

@@ -75,12 +75,12 @@ export class NodeEvents {
   }
 
   /** Never throws and never waits. */
-  tell(notice: Notice) {
-    const { key, notice: told } = this.#combine(tidy(notice));
+  report(notice: Notice) {
+    const { key, notice: reported } = this.#combine(tidy(notice));
     const now = this.#now();
     const entry = this.#entries.get(key) ??
-      { notice: told, count: 0, firstAt: now, lastAt: now, sent: 0, sentAt: -Infinity };
-    entry.notice = told;
+      { notice: reported, count: 0, firstAt: now, lastAt: now, sent: 0, sentAt: -Infinity };
+    entry.notice = reported;
     entry.count++;
     entry.lastAt = now;
     // In the order of what happened last.

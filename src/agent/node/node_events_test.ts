@@ -41,7 +41,7 @@ function setUp(limits: NonNullable<ConstructorParameters<typeof NodeEvents>[0]["
 
 Deno.test("NodeEvents makes an Event that kubectl describe node shows", async () => {
   await using place = setUp();
-  place.events.tell({ reason: "own-node-missing", message: "m".repeat(2000), type: "Warning" });
+  place.events.report({ reason: "own-node-missing", message: "m".repeat(2000), type: "Warning" });
   await place.api.until(1);
   const [body] = place.api.bodies;
   assert.deepEqual(body!.involvedObject, { kind: "Node", name: "node1", uid: "node1" });
@@ -53,17 +53,17 @@ Deno.test("NodeEvents makes an Event that kubectl describe node shows", async ()
 
 Deno.test("NodeEvents counts what repeats, and updates it now and then only", async () => {
   await using place = setUp({ repeatMs: 60 });
-  for (let i = 0; i < 5; i++) place.events.tell(notice("again"));
+  for (let i = 0; i < 5; i++) place.events.report(notice("again"));
   await place.api.until(2);
-  for (let i = 0; i < 3; i++) place.events.tell(notice("again"));
+  for (let i = 0; i < 3; i++) place.events.report(notice("again"));
   await place.api.until(3);
   assert.deepEqual(place.api.told, ["POST Bad: again", "PATCH count 5", "PATCH count 8"]);
 });
 
 Deno.test("NodeEvents makes one Event of many similar ones", async () => {
   await using place = setUp({ similar: 2, repeatMs: 30 });
-  for (let i = 0; i < 9; i++) place.events.tell(notice(`number ${i}`));
-  place.events.tell(notice("other", "Worse"));
+  for (let i = 0; i < 9; i++) place.events.report(notice(`number ${i}`));
+  place.events.report(notice("other", "Worse"));
   await place.api.until(4);
   assert.deepEqual(place.api.told.toSorted(), [
     "POST Bad: (combined from similar events): number 8",
@@ -76,7 +76,7 @@ Deno.test("NodeEvents makes one Event of many similar ones", async () => {
 Deno.test("NodeEvents waits when it has told too much", async () => {
   await using place = setUp({ burst: 2, refillMs: 80 });
   const start = performance.now();
-  for (const word of ["a", "b", "c"]) place.events.tell(notice(word, word));
+  for (const word of ["a", "b", "c"]) place.events.report(notice(word, word));
   await place.api.until(2);
   assert.ok(performance.now() - start < 60);
   await place.api.until(3);
@@ -87,14 +87,14 @@ Deno.test("NodeEvents tries again while the server is away, not when it refuses"
   await using place = setUp();
   const { api, events } = place;
   api.fail = () => api.told.length < 3 ? new ApiError(0, "cannot be reached") : undefined;
-  events.tell(notice("a"));
+  events.report(notice("a"));
   await api.until(4);
   assert.deepEqual(api.told.slice(2), ["refused Bad: a", "POST Bad: a"]);
   api.fail = () => new ApiError(403, "no");
-  events.tell(notice("b"));
+  events.report(notice("b"));
   await api.until(5);
   api.fail = () => undefined;
-  events.tell(notice("c"));
+  events.report(notice("c"));
   await api.until(6);
   assert.deepEqual(api.told.slice(4), ["refused Bad: b", "POST Bad: c"]);
 });
@@ -102,10 +102,10 @@ Deno.test("NodeEvents tries again while the server is away, not when it refuses"
 Deno.test("NodeEvents makes an Event anew that the server has forgotten", async () => {
   await using place = setUp({ repeatMs: 0 });
   const { api, events } = place;
-  events.tell(notice("a"));
+  events.report(notice("a"));
   await api.until(1);
   api.fail = () => api.told.length === 1 ? new ApiError(404, "not found") : undefined;
-  events.tell(notice("a"));
+  events.report(notice("a"));
   await api.until(3);
   assert.deepEqual(api.told, ["POST Bad: a", "refused count 2", "POST Bad: a"]);
   assert.equal(api.bodies[2]!.count, 2);

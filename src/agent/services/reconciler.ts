@@ -33,24 +33,22 @@ export interface ReconcilerOptions {
   resyncMs: number;
   /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
   complete: () => boolean;
-  /** Told after each round which health checks load balancers may ask for, by port. */
-  healthChecks?: (checks: ReadonlyMap<number, HealthCheck>) => void;
-  /** Told when entries of services or backends have changed. */
-  changed?: () => void;
-  /** Told of each round that did something, and of each that failed. */
-  measured?: (round: Round) => void;
+  synced?: (sync: ServiceSync) => void;
+  failed?: () => void;
   clock?: Clock;
 }
 
-/** What a round took. */
-export interface Round {
-  /** Everything was compared, not only what changed. */
+/** A sync that succeeded. */
+export interface ServiceSync {
+  /** All entries were compared with the maps, not only those of changed objects. */
   full: boolean;
-  failed: boolean;
-  /** Seconds. */
-  took: number;
-  /** Seconds from the oldest change in it until the maps held it; undefined: no change was the reason. */
+  /** Entries were written or deleted. */
+  changed: boolean;
+  seconds: number;
+  /** Seconds from the arrival of the oldest change until the maps held it; undefined: no change was the reason. */
   latency?: number;
+  /** By healthCheckNodePort. */
+  healthChecks: ReadonlyMap<number, HealthCheck>;
 }
 
 /** How long a run of backends rests before it is used again, in milliseconds. */
@@ -91,7 +89,7 @@ export class Reconciler {
       run: (full) => this.#reconcile(full),
       failed: (error, retryMs) => {
         this.#failure = error;
-        this.#options.measured?.({ full: false, failed: true, took: 0 });
+        this.#options.failed?.();
         this.#log.error({ err: error, retryMs }, "the maps could not be brought up to date");
       },
       // A change is written at once, what comes within this time of it together: a round of one Service takes 0.3 ms.
@@ -146,11 +144,10 @@ export class Reconciler {
     this.#kernel = kernel;
     this.#nameServices(changes, full);
     this.#desired.settled();
-    this.#options.healthChecks?.(this.#desired.healthChecks);
     for (const issue of issues) this.#report(issue);
     this.#cleaner.add(changes.stale, kernel);
     this.#settle(changes);
-    this.#tell(changes, full, start);
+    this.#finish(changes, full, start);
   }
 
   /** What is gone keeps its name till the next full round: sessions may speak of it yet. */
@@ -191,26 +188,27 @@ export class Reconciler {
     this.#log.warn({ event: reason, object: `Service ${service}` }, message);
   }
 
-  #tell(changes: Changes, full: boolean, start: number) {
+  #finish(changes: Changes, full: boolean, start: number) {
     const since = this.#since;
     this.#since = undefined;
-    if (!isEmpty(changes)) this.#options.changed?.();
-    if (isEmpty(changes) && !full) return;
     const now = this.#clock.now();
-    this.#options.measured?.({
+    const changed = !isEmpty(changes);
+    this.#options.synced?.({
       full,
-      failed: false,
-      took: (now - start) / 1000,
-      ...(since === undefined ? {} : { latency: (now - since) / 1000 }),
+      changed,
+      seconds: (now - start) / 1000,
+      latency: since === undefined ? undefined : (now - since) / 1000,
+      healthChecks: this.#desired.healthChecks,
     });
-    const round = (ms: number) => Math.round(ms * 100) / 100;
+    if (!changed && !full) return;
+    const rounded = (ms: number) => Math.round(ms * 100) / 100;
     this.#log.debug({
       full,
       services: changes.services.length,
       backends: changes.runs.reduce((sum, { backends }) => sum + backends.length, 0),
       deleted: changes.deletes.length,
-      tookMs: round(now - start),
-      ...(since === undefined ? {} : { sinceChangeMs: round(now - since) }),
+      tookMs: rounded(now - start),
+      sinceChangeMs: since === undefined ? undefined : rounded(now - since),
     }, "maps are up to date");
   }
 }

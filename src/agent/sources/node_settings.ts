@@ -1,59 +1,70 @@
 /**
- * Per-node settings of all nodes, from annotations and, where it is configured, from etcd. What etcd said last is kept in
- * the state directory: an agent that starts while etcd is away goes on with that.
+ * Per-node settings of all nodes, from the annotations of Nodes and, where it is configured, from etcd. The values of etcd
+ * are kept in the state directory, for an agent that starts while etcd is away.
  */
 import { EtcdClient, type EtcdTimes } from "../../cluster/etcd/client.ts";
 import { EtcdSettings } from "../../cluster/etcd/settings.ts";
 import type { SettingsByNode } from "../../cluster/last_good.ts";
 import type { WatchState } from "../../model/agent_state.ts";
-import { NodeOverlay } from "../../cluster/node_overlay.ts";
+import { EffectiveSettings } from "../../cluster/effective_settings.ts";
 import type { AgentConfig } from "../../config/schema.ts";
-import { nodeSetting, nodeSettings } from "../../model/node_settings.ts";
+import { nodeSetting, type NodeSettings, nodeSettings } from "../../model/node_settings.ts";
 import type { Change } from "../../model/state.ts";
-import type { ObjectHandler } from "./object_source.ts";
 import type { Log } from "../log.ts";
 import { hasState, readState, statePath, writeState } from "../../node/state_files.ts";
 
-type Settings = Pick<AgentConfig, "nodeName" | "stateDir" | "etcd_url" | "etcd">;
+type Config = Pick<AgentConfig, "nodeName" | "stateDir" | "etcd_url" | "etcd">;
 
 const stateName = "node-settings";
 
 /** Milliseconds that a start waits for etcd. */
 const startMs = 2000;
 
-export class NodeSettings implements ObjectHandler {
-  readonly #overlay: NodeOverlay;
+export class NodeSettingsSource {
+  readonly #settings: EffectiveSettings;
   readonly #etcd: EtcdSettings | undefined;
-  readonly #config: Settings;
+  readonly #config: Config;
   readonly #log: Log;
+  readonly #changed: (nodes: readonly string[]) => void;
 
+  /** @param changed called with the nodes whose values in etcd changed */
   constructor(
-    config: Settings,
-    followers: readonly ObjectHandler[],
+    config: Config,
     log: Log,
+    changed: (nodes: readonly string[]) => void,
     times: Partial<EtcdTimes> = {},
   ) {
     this.#config = config;
     this.#log = log;
+    this.#changed = changed;
     const { etcd_url, etcd = {}, stateDir } = config;
-    this.#overlay = new NodeOverlay({
-      changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
-      problem: (node, where, reason) => this.#problem(node, where, reason),
-      ...(etcd_url === undefined ? {} : { remembered: recall(stateDir, etcd_url, log) }),
-    });
+    this.#settings = new EffectiveSettings(
+      (node, where, reason) => this.#problem(node, where, reason),
+      etcd_url && recall(stateDir, etcd_url, log),
+    );
     if (etcd_url === undefined) return;
     this.#etcd = new EtcdSettings(new EtcdClient({ endpoints: etcd_url, ...etcd }, times), {
-      replace: (all) => this.#keep(this.#overlay.storeAll(all)),
-      set: (node, name, value) => this.#keep(this.#overlay.store(node, name, value)),
+      replace: (all) => this.#stored(this.#settings.storeAll(all)),
+      set: (node, name, value) =>
+        this.#stored(this.#settings.store(node, name, value) ? [node] : []),
       trouble: (reason) => this.#trouble(reason),
     });
   }
 
-  changes(changes: readonly Change[]) {
-    this.#overlay.changes(changes);
+  /** The settings of a node that are in effect. */
+  of(node: string): NodeSettings {
+    return this.#settings.of(node);
   }
 
-  /** Before the source starts, so that nodes are right from the first moment. */
+  /** Takes the annotations of Nodes. */
+  changes(changes: readonly Change[]) {
+    for (const { type, object } of changes) {
+      if (object.kind !== "Node") continue;
+      this.#settings.annotate(object.name, type === "delete" ? undefined : object.annotations);
+    }
+  }
+
+  /** Call it before the objects' source starts, so that the first sync has the settings. */
   async start() {
     if (this.#etcd === undefined) return;
     this.#log.info({ etcd: this.#config.etcd_url }, "following per-node settings in etcd");
@@ -64,20 +75,21 @@ export class NodeSettings implements ObjectHandler {
     await this.#etcd?.stop();
   }
 
-  /** For health: etcd is away. */
+  /** Why etcd cannot be followed. */
   get failing(): { reason: string; sinceMs: number } | undefined {
     return this.#etcd?.trouble;
   }
 
-  /** How following etcd goes; undefined: it is not asked. */
+  /** Undefined without etcd. */
   get watch(): WatchState | undefined {
     return this.#etcd?.state;
   }
 
-  #keep(changed: boolean) {
-    if (!changed) return;
+  #stored(nodesChanged: readonly string[]) {
+    if (nodesChanged.length === 0) return;
+    this.#changed(nodesChanged);
     const { stateDir, etcd_url } = this.#config;
-    const nodes = Object.fromEntries(this.#overlay.storedValues);
+    const nodes = Object.fromEntries(this.#settings.stored);
     try {
       writeState(stateDir, stateName, { etcd_url: [...etcd_url!], nodes });
     } catch (error) {
@@ -85,25 +97,25 @@ export class NodeSettings implements ObjectHandler {
     }
   }
 
-  /** An Event for this node's own settings; for others' their own agents make one. */
+  /** With an Event for this node's settings; the agents of other nodes report theirs. */
   #problem(node: string, where: string, reason: string | undefined) {
-    const own = node === this.#config.nodeName
-      ? { event: reason === undefined ? "SettingGood" : "BadSetting" }
-      : {};
-    const fields = { ...own, object: `Node ${node}` };
+    const fields: { object: string; event?: string } = { object: `Node ${node}` };
+    if (node === this.#config.nodeName) {
+      fields.event = reason === undefined ? "SettingGood" : "BadSetting";
+    }
     if (reason === undefined) this.#log.info(fields, `${where} is in order again`);
     else this.#log.warn(fields, `${where}: ${reason}`);
   }
 
   #trouble(reason: string | undefined) {
     if (reason === undefined) return this.#log.info({ event: "EtcdBack" }, "etcd answers again");
-    const known = this.#overlay.storedValues.size > 0;
-    const stays = known ? "what it said last stays in effect" : "annotations count meanwhile";
+    const known = this.#settings.stored.size > 0;
+    const stays = known ? "its last values stay in effect" : "annotations are in effect meanwhile";
     this.#log.warn({ event: "EtcdAway" }, `${reason}; ${stays}`);
   }
 }
 
-/** What the same etcd said before; nothing when the file is not there or not as it should be. */
+/** The values that the same etcd had; none without a readable file. */
 function recall(stateDir: string, servers: readonly string[], log: Log): SettingsByNode {
   const found: SettingsByNode = new Map();
   const record = readState(stateDir, stateName);

@@ -1,4 +1,4 @@
-/** Which source the cluster's objects come from, and what is said about it. */
+/** The source of cluster objects: the Kubernetes API or manifests. */
 import { type Access, AccessError } from "../../cluster/kube/access.ts";
 import { inCluster, loadKubeconfig } from "../../cluster/kube/kubeconfig.ts";
 import { KubeSource } from "../../cluster/kube/source.ts";
@@ -8,13 +8,8 @@ import type { AgentConfig } from "../../config/schema.ts";
 import type { Change } from "../../model/state.ts";
 import type { Log } from "../log.ts";
 
-/** Where to read from, checked as far as that goes without asking anybody. */
+/** Where to read objects from, checked without a request. */
 export type SourceChoice = { manifests: string } | { access: Access };
-
-/** Whoever follows cluster objects. */
-export interface ObjectHandler {
-  changes(changes: readonly Change[]): void;
-}
 
 /**
  * Manifests where a directory of them is given; else the API server of the kubeconfig; else, in a pod, that of its own
@@ -38,14 +33,14 @@ export function chooseSource({ manifests, kubeconfig }: AgentConfig): SourceChoi
   }
 }
 
-/** Cluster objects, for everybody who follows them. */
+/** @param changes called with objects that came, changed or went; never with none */
 export function openSource(
   choice: SourceChoice,
-  followers: readonly ObjectHandler[],
+  changes: (changes: readonly Change[]) => void,
   log: Log,
 ): Source {
   const sink: SourceSink = {
-    changes: (changes) => followers.forEach((follower) => follower.changes(changes)),
+    changes,
     problem: ({ reason, ...where }) =>
       log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
     recovered: (file) => log.info({ event: "SourceRecovered", file }, `${file}: in order again`),

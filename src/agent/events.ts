@@ -1,0 +1,36 @@
+/** What happens in a running agent. agent.ts says who emits each event and who listens. */
+import type { RtEvent } from "../linux/rtnl_monitor.ts";
+import type { Change } from "../model/state.ts";
+import type { ServiceSync } from "./services/reconciler.ts";
+
+/** Each event with its value. */
+export interface AgentEvents {
+  /** Cluster objects came, changed or went. */
+  objects: readonly Change[];
+  /** Nodes whose settings in etcd changed. */
+  nodeSettings: readonly string[];
+  /** Live settings in the configuration file changed; their keys. */
+  configFile: readonly string[];
+  /** Links, addresses, routes or device parameters of this node changed. */
+  rtnetlink: readonly RtEvent[];
+  /** Uplinks may have changed. */
+  devices: void;
+  /** The podCIDRs that the VPC routes to their nodes; undefined: none. */
+  vpcRoutes: ReadonlySet<string> | undefined;
+  servicesSynced: ServiceSync;
+  servicesFailed: void;
+  networkSynced: void;
+}
+
+/** Calls listeners at once, in the order in which they were added. */
+export class Emitter<Events> {
+  readonly #listeners = new Map<keyof Events, ((value: never) => unknown)[]>();
+
+  on<Name extends keyof Events>(name: Name, ...added: ((value: Events[Name]) => unknown)[]) {
+    this.#listeners.set(name, [...this.#listeners.get(name) ?? [], ...added]);
+  }
+
+  emit<Name extends keyof Events>(name: Name, value: Events[Name]) {
+    for (const listener of this.#listeners.get(name) ?? []) listener(value as never);
+  }
+}

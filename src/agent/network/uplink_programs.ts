@@ -1,0 +1,31 @@
+/** k8sdispatcher on the uplinks and on the overlay device. */
+import { detach, listAttachments } from "../../bpf/attach.ts";
+import { overlayProgram, uplinkPrograms } from "../../bpf/places.ts";
+import type { Uplink } from "../../routing/types.ts";
+import { type AttachmentContext, ensureProgram } from "../devices/attachments.ts";
+
+/** Attaches the programs, and detaches those of former uplinks. @param overlay `ifindex` undefined: there is none */
+export function dispatch(
+  context: Omit<AttachmentContext, "stateDir">,
+  uplinks: readonly Uplink[],
+  overlay: { ifindex?: number; name: string },
+) {
+  const { dataPlane: { bpffs }, nl, log } = context;
+  const wanted = uplinks.flatMap(({ ifindex, name }) =>
+    uplinkPrograms(bpffs, nl, { index: ifindex, name })
+  );
+  if (overlay.ifindex !== undefined) {
+    wanted.push(overlayProgram(bpffs, nl, { index: overlay.ifindex, name: overlay.name }));
+  }
+  for (const placed of wanted) {
+    if (!ensureProgram(context, placed)) continue;
+    log.info({ device: placed.device }, `${placed.name} attached`);
+  }
+  const present = new Set(wanted.map(({ hook }) => hook.ifindex));
+  // Also those of an agent that ran before, with another uplink.
+  for (const { ifindex, direction, name } of listAttachments({ bpffs, nl })) {
+    if (!name.startsWith("k8sd_") || present.has(ifindex)) continue;
+    detach({ bpffs, nl, ifindex, direction });
+    log.info({ ifindex }, `${name} detached: the device is no uplink any more`);
+  }
+}
