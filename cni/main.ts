@@ -36,7 +36,7 @@ const SINCE: Partial<Record<Verb, CniVersion>> = {
 };
 
 /** What a call reads and writes; tests give their own. */
-export interface Io {
+interface Io {
   env: Environment;
   /** Fills a buffer from standard input and returns how much, or null at the end. */
   read(buffer: Uint8Array): number | null;

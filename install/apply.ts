@@ -26,7 +26,7 @@ export class StepError extends Error {
   }
 }
 
-export interface Ground {
+interface Ground {
   /** Prefix of all paths; empty for this machine. */
   root: string;
   record: InstallRecord;

@@ -17,14 +17,14 @@ const retryMs = 2000;
 const watchMs = 300_000;
 const askMs = 3000;
 
-export interface RemovalWatch {
+interface RemovalWatch {
   /** Whether the DaemonSet is gone, or on its way. */
   wanted(): Promise<boolean>;
   stop(): void;
 }
 
 /** Requests that a watch needs; the API client, or a test's. */
-export type Client = Pick<ApiClient, "json" | "open" | "close">;
+type Client = Pick<ApiClient, "json" | "open" | "close">;
 
 /** Watches a DaemonSet of the cluster that this is a pod of. @param daemonSet `namespace/name` */
 export function watchRemoval(

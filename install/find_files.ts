@@ -22,7 +22,7 @@ export interface FileOptions {
 }
 
 /** Steps, and what stays though somebody might expect it to go. */
-export interface FileSteps {
+interface FileSteps {
   /** Before anything else. */
   first: RemovalStep[];
   steps: RemovalStep[];

@@ -9,7 +9,7 @@ import { InstallError } from "./problems.ts";
 import { readRecord } from "./record.ts";
 import { describeStep, type Plan } from "./steps.ts";
 
-export interface RunOptions extends Omit<InstallOptions, "executable"> {
+interface RunOptions extends Omit<InstallOptions, "executable"> {
   /** Prefix of all paths: a system that does not run. Empty for this machine. */
   root: string;
   dryRun: boolean;

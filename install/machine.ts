@@ -17,7 +17,7 @@ import {
 import { join } from "node:path";
 
 /** What is at a path. */
-export type Found =
+type Found =
   | { kind: "nothing" }
   | { kind: "file"; size: number; mode: number }
   | { kind: "link"; target: string }

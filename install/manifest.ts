@@ -20,7 +20,7 @@ import {
 export const NAME = "pcnk";
 
 /** The record of what was put onto a node lies here, beside what the reference plugins keep. */
-export const CNI_STATE = "/var/lib/cni";
+const CNI_STATE = "/var/lib/cni";
 
 const LABELS = { "app.kubernetes.io/name": NAME };
 

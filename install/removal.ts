@@ -5,7 +5,7 @@ import { describeStep as describeRouting, type Step as RoutingStep } from "../sr
 import { describeStep, type Step } from "./steps.ts";
 
 /** A device, as it is called and as the kernel counts it. */
-export interface Device {
+interface Device {
   ifindex: number;
   device: string;
 }

@@ -17,7 +17,7 @@ import { UNIT } from "./texts.ts";
 const WANTS = `/etc/systemd/system/multi-user.target.wants/${UNIT}`;
 
 /** Where a killed installation stops: before its nth step (from 0), or in it, when nothing but the record is there. */
-export interface Kill {
+interface Kill {
   at: number;
   when: "before" | "after";
 }

@@ -58,7 +58,7 @@ export const CAPABILITIES = [
 ];
 
 /** A file that keeps somebody away from pcnk's devices. */
-export interface DeviceFile {
+interface DeviceFile {
   path: string;
   text: string;
   /** Written only where this directory is. */

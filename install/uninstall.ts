@@ -24,7 +24,7 @@ import { InstallError } from "./problems.ts";
 import { readRecord } from "./record.ts";
 import { describeRemoval, type RemovalStep } from "./removal.ts";
 
-export interface UninstallOptions extends Places, FileOptions {
+interface UninstallOptions extends Places, FileOptions {
   /** Prefix of all paths: a system that does not run. Empty for this machine. */
   root: string;
   dryRun: boolean;

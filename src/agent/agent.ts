@@ -32,7 +32,7 @@ import { type Context, makeParts, type Parts } from "./parts.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
 import { chooseSource } from "./sources/object_source.ts";
 
-export interface AgentOptions {
+interface AgentOptions {
   /** Ends the agent. */
   signal: AbortSignal;
   /** The configuration file to follow, and how to read it again. */

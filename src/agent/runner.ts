@@ -17,7 +17,7 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as number),
 };
 
-export interface RunnerOptions {
+interface RunnerOptions {
   /** The work. `full`: everything, not only what changed. */
   run(full: boolean): void;
   /** Told of a run that threw and when it is tried again. */

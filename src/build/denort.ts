@@ -44,7 +44,7 @@ const packages = [
 ];
 
 /** Where a denort came from; `path` undefined: Deno finds its own. */
-export interface Denort {
+interface Denort {
   path?: string;
   origin: string;
 }

@@ -11,7 +11,7 @@ import { dirname, join, normalize } from "node:path";
  * A part of the tree, and what it may import beside itself and src/net. `*`: everything but tests. A test turns red where a
  * permission is not used. Tests beside their source may also use tests/support.
  */
-export const LAYERS: Readonly<Record<string, readonly string[]>> = {
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["cni", "src/cli"],
   cni: ["src/bpf", "src/linux", "src/node"],
   "src/cli": ["*"],
@@ -48,13 +48,13 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** One import: both paths relative to the root, with `/`. */
-export interface Import {
+interface Import {
   from: string;
   to: string;
 }
 
 /** The text of files by their paths, relative to the root, with `/`. */
-export type Sources = ReadonlyMap<string, string>;
+type Sources = ReadonlyMap<string, string>;
 
 /** Every TypeScript file of the project below `root`. */
 export function readSources(root: string): Sources {
@@ -145,9 +145,9 @@ function shortestWay(next: ReadonlyMap<string, Set<string>>, start: string): str
   return undefined;
 }
 
-/** A test, or what only tests use. */
+/** A test, or what only tests use, as this file. */
 function isTest(path: string): boolean {
-  return path.startsWith("tests/") || path.endsWith("_test.ts") || path.endsWith("_support.ts");
+  return path.startsWith("tests/") || /(_test|_support|build\/imports)\.ts$/.test(path);
 }
 
 /**

@@ -1,12 +1,15 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import {
   circles,
+  exportsOf,
+  importedNames,
   importsOf,
   isAllowed,
   layerOf,
   partImports,
   projectImports,
   readSources,
+  unusedExports,
   unusedPermissions,
 } from "./imports.ts";
 import { root } from "./steps.ts";
@@ -74,4 +77,47 @@ Deno.test("no file and no part imports itself by way of others", () => {
   deepEqual(circles(partImports(imports)), []);
   const back = { from: "src/model/ids.ts", to: "src/agent/agent.ts" };
   ok(circles(partImports([...imports, back])).some((one) => one.includes("src/model → src/agent")));
+});
+
+Deno.test("exportsOf() and importedNames() know what deno fmt writes", () => {
+  const exported = [
+    "export const a = 1;",
+    "export async function b() {}",
+    "export abstract class C {}",
+    "export type D = 1;",
+    "const e = 1, f = 2;\nexport { e, f as g };",
+    'export { type H } from "./h.ts";',
+    "const hidden = 1;",
+  ].join("\n");
+  deepEqual(exportsOf(exported), ["a", "b", "C", "D", "e", "g", "H"]);
+  const importing = [
+    'import { a, type B as C } from "./x.ts";',
+    'export { d } from "../y.ts";',
+    'import * as all from "./z.ts";\nall.e(all.f);',
+    'const { g, h: i } = await import("./x.ts");',
+    '(await import("./x.ts")).j();',
+    'export * from "./w.ts";',
+  ].join("\n");
+  deepEqual(importedNames("src/a/b.ts", importing), [
+    ...["src/a/x.ts: a", "src/a/x.ts: B", "src/y.ts: d", "src/a/x.ts: g", "src/a/x.ts: h"],
+    ...["src/a/x.ts: j", "src/a/z.ts: e", "src/a/z.ts: f", "src/a/w.ts: *"],
+  ]);
+});
+
+Deno.test("unusedExports() counts tests as users only of what the file itself uses", () => {
+  const unused = (test: string) =>
+    unusedExports(
+      new Map([
+        ["src/a/a.ts", "export const a = 1;\nexport const b = a;\nexport const c = 3;"],
+        ["src/a/b.ts", 'import { b } from "./a.ts";'],
+        ["src/a/a_test.ts", test],
+      ]),
+    );
+  deepEqual(unused(""), ["src/a/a.ts: a", "src/a/a.ts: c"]);
+  deepEqual(unused('import { a, c } from "./a.ts";'), ["src/a/a.ts: c"]);
+});
+
+Deno.test("every export has a user beside its file and its tests", () => {
+  const waits = /^(src\/bpf|src\/measure|tests\/bench|src\/net)\//; // others are at work there
+  deepEqual(unusedExports(sources).filter((one) => !waits.test(one)), []);
 });

@@ -25,7 +25,7 @@ export function sources(...paths: string[]): string[] {
 }
 
 /** What makes a step: the files and the values it depends on, the files it makes, and how. */
-export interface Step {
+interface Step {
   name: string;
   /** Relative to the root. */
   inputs: string[];

@@ -2,7 +2,7 @@
 import type { Command } from "@commander-js/extra-typings";
 
 /** A subcommand; its module is imported only when it is called. */
-export interface Entry {
+interface Entry {
   name: string;
   /** Heading in the help. */
   group: string;

@@ -12,14 +12,14 @@ import { commands } from "./commands.ts";
 import type { Shell } from "./completion.ts";
 
 /** A word that may come next. */
-export interface Candidate {
+interface Candidate {
   value: string;
   /** One line, or empty. */
   help: string;
 }
 
 /** What to offer: words, or paths of files or directories, which the shell knows better. */
-export type Offer = Candidate[] | "files" | "dirs";
+type Offer = Candidate[] | "files" | "dirs";
 
 /** More names than anybody reads. */
 const MOST = 1000;

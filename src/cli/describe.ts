@@ -81,7 +81,7 @@ Examples:
   pcnk describe service default/web --kubeconfig /etc/kubernetes/admin.conf
 `;
 
-export interface Where {
+interface Where {
   stateDir: string;
   config?: string;
   kubeconfig?: string;

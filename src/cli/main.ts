@@ -14,7 +14,7 @@ import { UsageError } from "./usage.ts";
 const plain = (command: any): Command => command as Command;
 
 /** Where help and complaints go. */
-export interface Output {
+interface Output {
   out(text: string): void;
   err(text: string): void;
   /** Columns of help; by default those of the terminal, else 80. */

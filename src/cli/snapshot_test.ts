@@ -11,7 +11,7 @@ import { renderTopology } from "../view/topology.ts";
 import { renderDescription } from "./describe.ts";
 import { runCli } from "./main.ts";
 import { renderStatus } from "./status.ts";
-import { description, findings, rows, topology, traced } from "./test_model.ts";
+import { description, findings, rows, topology, traced } from "./model_support.ts";
 import { renderTrace } from "./trace.ts";
 
 const plain = painter(false), colored = painter(true);

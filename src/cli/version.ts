@@ -3,7 +3,7 @@ import { Command } from "@commander-js/extra-typings";
 import { type Build, readBuild } from "../bpf/artifacts.ts";
 
 /** As the build wrote it, and the runtime the program finds itself in. */
-export interface Version extends Build {
+interface Version extends Build {
   deno: string;
   v8: string;
 }
@@ -15,7 +15,7 @@ export function readVersion(): Version {
 }
 
 /** The lines for a person; hashes and commit cut to twelve digits, as git does. */
-export function renderVersion(version: Version): string {
+function renderVersion(version: Version): string {
   const commit = version.commit.replace(/^([0-9a-f]{12})[0-9a-f]*/, "$1");
   const lines = [
     `pcnk ${version.version} (${commit})`,

@@ -10,7 +10,7 @@ import { decodeEndpoints, decodeSlice } from "./decode_slice.ts";
 import { DecodeError, type Fields, isFields, type Path, show } from "./reader.ts";
 
 /** What became of one object of a document. */
-export type Decoded =
+type Decoded =
   | { object: ClusterObject }
   | { ignored: string }
   | { error: DecodeError; title?: string };

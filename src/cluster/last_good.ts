@@ -10,7 +10,7 @@ import {
 export type SettingsByNode = Map<string, NodeSettings>;
 
 /** A value that cannot be used, told once; `reason` undefined: it is in order again. */
-export type ValueListener = (
+type ValueListener = (
   node: string,
   name: NodeSettingName,
   reason: string | undefined,

@@ -32,7 +32,7 @@ interface Known {
 
 type Reading = Parameters<WatchHandler["files"]>[1];
 
-export interface ManifestOptions {
+interface ManifestOptions {
   /** Milliseconds between scans of the whole directory. */
   rescanMs?: number;
   /** Milliseconds without an event after which a file that is written to in place is read. */

@@ -3,7 +3,7 @@ import { DecodeError, type Fields, fields, integer, objectName, type Path } from
 import type { LbAlgorithm } from "../model/objects.ts";
 import { oneOf, show, text } from "./reader.ts";
 
-export interface Metadata {
+interface Metadata {
   name: string;
   /** `default` when absent. */
   namespace: string;

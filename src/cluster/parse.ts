@@ -17,7 +17,7 @@ import { decodeDocument } from "./decode.ts";
 import { type Path } from "./reader.ts";
 
 /** Something wrong in a piece. */
-export interface PieceProblem {
+interface PieceProblem {
   /** Lines below the piece's first one. */
   offset: number;
   /** `Service default/web`, as far as known. */

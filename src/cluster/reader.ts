@@ -16,7 +16,7 @@ export class DecodeError extends Error {
 }
 
 /** `spec.ports[0].port`. */
-export function formatPath(path: Path): string {
+function formatPath(path: Path): string {
   let text = "";
   for (const step of path) {
     text += typeof step === "number" ? `[${step}]` : (text === "" ? step : `.${step}`);
@@ -148,7 +148,7 @@ const known = new Map<string, string>();
  * `value` cut loose from the document it was read from: V8 keeps a slice's whole parent alive. Strings that come up
  * again and again (node and zone names) are shared.
  */
-export function own(value: string): string {
+function own(value: string): string {
   if (value.length < 13) return value; // V8 copies these
   const shared = known.get(value);
   if (shared !== undefined) return shared;

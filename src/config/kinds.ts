@@ -1,5 +1,4 @@
 /** How settings are written and checked: one Kind for each sort of value. */
-import { parseAddress } from "../net/address.ts";
 import { AddressError } from "../net/error.ts";
 import { joinHostPort, splitHostPort } from "../net/host_port.ts";
 import { parsePrefix } from "../net/prefix.ts";
@@ -186,10 +185,3 @@ function isServer(text: string): boolean {
   const { protocol, pathname, search, hash, username } = new URL(text);
   return /^https?:$/.test(protocol) && pathname === "/" && search + hash + username === "";
 }
-
-/** An IPv4 address. */
-export const address: Kind<string> = {
-  placeholder: "ADDRESS",
-  parse: (value) => parsed("an IPv4 address", () => parseAddress(String(value), 4)),
-  format: (value) => value,
-};

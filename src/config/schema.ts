@@ -44,7 +44,7 @@ export interface Setting<T = unknown> {
 }
 
 /** How etcd is talked to; paths of files. */
-export interface EtcdConfig {
+interface EtcdConfig {
   ca?: string;
   cert?: string;
   key?: string;

@@ -34,7 +34,7 @@ export function prepareNode(store: LabStore, node: NodePlan): void {
 }
 
 /** The agent's configuration file (pcnk agent --help says the keys). */
-export function agentConfig(
+function agentConfig(
   node: NodePlan,
   { attach, routing }: Pick<LabOptions, "attach" | "routing">,
   cgroup: string | null,

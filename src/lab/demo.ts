@@ -12,7 +12,7 @@ import { columns, type Paint } from "../view/terminal.ts";
 import { upLab, type UpOptions } from "./up.ts";
 
 /** Where a demo shows what it found. */
-export interface DemoOutput {
+interface DemoOutput {
   write(text: string): void;
   paint: Paint;
   /** In columns. */

@@ -1,7 +1,7 @@
 /** What /proc/self/mounts tells (proc(5)). */
 
 /** A mounted file system. */
-export interface Mount {
+interface Mount {
   path: string;
   type: string;
 }
@@ -16,7 +16,7 @@ export function parseMounts(text: string): Mount[] {
 }
 
 /** All mounts. */
-export function listMounts(): Mount[] {
+function listMounts(): Mount[] {
   return parseMounts(Deno.readTextFileSync("/proc/self/mounts"));
 }
 

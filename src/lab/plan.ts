@@ -16,7 +16,7 @@ export const SERVER_PORT = 8080;
 export const ATTACH_MODES = ["auto", "tcx", "clsact"] as const;
 
 /** How the agents attach programs; see src/bpf/attach.ts. */
-export type AttachMode = typeof ATTACH_MODES[number];
+type AttachMode = typeof ATTACH_MODES[number];
 
 export const ROUTING_MODES = ["overlay", "direct"] as const;
 
@@ -152,7 +152,7 @@ export function checkCount(what: string, given: string | number, low: number, hi
 }
 
 /** @throws RangeError when any option is out of its range. */
-export function checkOptions(options: LabOptions): LabOptions {
+function checkOptions(options: LabOptions): LabOptions {
   checkLabName(options.name);
   checkCount("--nodes", options.nodes, 1, 16);
   checkCount("--pods", options.pods, 0, 32);

@@ -2,10 +2,10 @@
  * Progress on standard error: on a terminal a line that moves while a step is at work, elsewhere a plain line for each step
  * that has ended.
  */
-import { type Paint, painter, streamLook } from "../view/terminal.ts";
+import { type Paint, streamLook } from "../view/terminal.ts";
 
 /** Something that takes a while. */
-export interface Step {
+interface Step {
   /** Shows how far it is, e.g. `3/4`. */
   update(detail: string): void;
 }
@@ -29,7 +29,7 @@ export const silent: Progress = {
 };
 
 /** What progress is written to. */
-export interface Output {
+interface Output {
   write(text: string): void;
   terminal: boolean;
   paint: Paint;
@@ -85,14 +85,4 @@ export function textProgress(output: Output): Progress {
     },
     note: (text) => write(`${clear}${text}\n`),
   };
-}
-
-/** Progress without colours into an array of strings, for tests. */
-export function recordedProgress(lines: string[], terminal = false): Progress {
-  return textProgress({
-    write: (text) => lines.push(text),
-    terminal,
-    paint: painter(false),
-    now: () => 0,
-  });
 }

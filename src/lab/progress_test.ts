@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { recordedProgress } from "./progress.ts";
+import { painter } from "../view/terminal.ts";
+import { textProgress } from "./progress.ts";
+
+/** Progress without colours into an array of strings. */
+function recordedProgress(lines: string[], terminal = false) {
+  const write = (text: string) => lines.push(text);
+  return textProgress({ write, terminal, paint: painter(false), now: () => 0 });
+}
 
 Deno.test("step() writes one plain line at its end when nobody watches", async () => {
   const lines: string[] = [];

@@ -78,7 +78,7 @@ function findings(rows: RowResult[]): Finding[] {
 }
 
 /** `41 passed, 0 failed, 5 rows not yet` */
-export function summaryLine({ passed, failed, notYet }: TestReport, paint: Paint): string {
+function summaryLine({ passed, failed, notYet }: TestReport, paint: Paint): string {
   const parts = [
     failed === 0 ? paint("green", `${passed} passed`) : `${passed} passed`,
     failed > 0 ? paint("red", `${failed} failed`) : "0 failed",

@@ -139,7 +139,7 @@ function atLeast(version: string, major: number, minor: number): boolean {
 }
 
 /** The configuration of one plugin as it goes to its standard input (section 3, "Deriving execution configuration"). */
-export function pluginConfig(
+function pluginConfig(
   call: Pick<ConflistCall, "conflist" | "verb" | "capabilityArgs" | "validAttachments">,
   plugin: ConflistConfig["plugins"][number],
   prevResult: unknown,

@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer";
 const MAX_LINE = 64 * 1024;
 
 /** A running server. */
-export interface Server {
+interface Server {
   /** The TCP and UDP port it listens on. */
   port: number;
   close(): Promise<void>;

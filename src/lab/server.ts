@@ -8,7 +8,7 @@ import { within } from "./wait.ts";
 const READY_MS = 60_000;
 
 /** A server to start. */
-export interface ServerOptions {
+interface ServerOptions {
   /** Part of every answer. */
   name: string;
   place: Place;

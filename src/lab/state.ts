@@ -60,7 +60,7 @@ export interface LabState {
 }
 
 /** What a lab finds on the machine. */
-export type Machine = Pick<LabState, "command" | "plugins" | "cgroupRoot">;
+type Machine = Pick<LabState, "command" | "plugins" | "cgroupRoot">;
 
 /** There is a lab of that name already. */
 export class LabExistsError extends Error {

@@ -9,7 +9,7 @@ import type { LabState, LabStore, PodState } from "./state.ts";
 import { columns, type Paint } from "../view/terminal.ts";
 
 /** A node as it is now. */
-export interface NodeStatus {
+interface NodeStatus {
   name: string;
   address: string;
   podCIDR: string;
@@ -23,7 +23,7 @@ export interface NodeStatus {
 }
 
 /** A pod as it is now. */
-export interface PodStatus {
+interface PodStatus {
   name: string;
   node: string;
   /** Empty while CNI ADD is at work, or when it failed. */
@@ -36,7 +36,7 @@ export interface PodStatus {
 }
 
 /** The machine outside as it is now. */
-export interface OutsideStatus {
+interface OutsideStatus {
   name: string;
   address: string;
   /** The server's pid; null when it does not run. */

@@ -77,10 +77,10 @@ const NUMBERS = {
 export const SYS: Record<keyof typeof NUMBERS["x86_64"], number> = NUMBERS[Deno.build.arch];
 
 /** Name of a system call that `syscall` knows. */
-export type SyscallName = keyof typeof SYS;
+type SyscallName = keyof typeof SYS;
 
 /** An argument: a number (also an address, see `address`), a buffer whose address is passed, or null. */
-export type SyscallArg = number | Uint8Array<ArrayBuffer> | null;
+type SyscallArg = number | Uint8Array<ArrayBuffer> | null;
 
 /** A system call that failed: which one, with the error's number and name. */
 export class SyscallError extends Error {

@@ -1,5 +1,5 @@
-/** Mounting and unmounting the two file systems that pcnk needs: bpffs and cgroup2. */
-import { cstring, syscall, SyscallError, trySyscall } from "./libc.ts";
+/** Mounting and unmounting bpffs, and knowing it and cgroup2 when they are there. */
+import { cstring, SyscallError, trySyscall } from "./libc.ts";
 
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
@@ -26,22 +26,13 @@ export function isCgroup2(path: string): boolean {
   return magic(path) === CGROUP2_SUPER_MAGIC;
 }
 
-function mountAt(path: string, type: string, options: string): void {
+/** Mounts a new bpffs at `path`, which is made when missing. Only root may look inside. @throws {SyscallError} */
+export function mountBpffs(path: string): void {
   Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
   const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  const kind = cstring(type);
-  const error = trySyscall("mount", kind, cstring(path), kind, flags, cstring(options));
-  if (error < 0) throw new SyscallError("mount", -error, `${type} on ${path}`);
-}
-
-/** Mounts a new bpffs at `path`, which is made when missing. Only root may look inside. */
-export function mountBpffs(path: string): void {
-  mountAt(path, "bpf", "mode=0700");
-}
-
-/** Mounts the cgroup v2 hierarchy at `path`, which is made when missing. */
-export function mountCgroup2(path: string): void {
-  mountAt(path, "cgroup2", "");
+  const type = cstring("bpf");
+  const error = trySyscall("mount", type, cstring(path), type, flags, cstring("mode=0700"));
+  if (error < 0) throw new SyscallError("mount", -error, `bpf on ${path}`);
 }
 
 /**
@@ -54,10 +45,4 @@ export function umount(path: string, options: { lazy?: boolean } = {}): boolean 
   if (error === -22 || error === -2) return false;
   if (error < 0) throw new SyscallError("umount2", -error, path);
   return true;
-}
-
-/** Bind-mounts `source` at `target`, a file or a directory that exists. */
-export function bindMount(source: string, target: string): void {
-  const MS_BIND = 4096;
-  syscall("mount", cstring(source), cstring(target), cstring("none"), MS_BIND, null);
 }

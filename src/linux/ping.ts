@@ -33,7 +33,7 @@ const UNREACHABLE_REASONS: Record<number, string> = {
 };
 
 /** What to send. */
-export interface PingOptions {
+interface PingOptions {
   /** IPv4 address. */
   address: string;
   /** Network namespace to send from; the present one by default. */

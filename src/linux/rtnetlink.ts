@@ -7,12 +7,9 @@ import * as neigh from "./rtnl_neigh.ts";
 import * as route from "./rtnl_route.ts";
 import * as tc from "./rtnl_tc.ts";
 
-export type { Address } from "./rtnl_addr.ts";
-
-export type { Link, LinkChange, NewLink, VethPeer, VxlanOptions } from "./rtnl_link.ts";
-export type { FdbEntry, Neighbour } from "./rtnl_neigh.ts";
+export type { Link } from "./rtnl_link.ts";
 export type { Route } from "./rtnl_route.ts";
-export type { Direction, Filter, FilterPlace } from "./rtnl_tc.ts";
+export type { Direction, Filter } from "./rtnl_tc.ts";
 
 /**
  * A connection to the kernel's network configuration. It goes on belonging to the namespace it was opened in. Methods

@@ -102,7 +102,7 @@ export class TunnelNetlink {
 }
 
 /** Reads one RTM_NEWLINK; undefined when it is no VXLAN device. */
-export function parseVxlan(body: Reader): VxlanLink | undefined {
+function parseVxlan(body: Reader): VxlanLink | undefined {
   const info = body.attrs(16).get(IFLA_LINKINFO)?.attrs();
   if (info?.get(IFLA_INFO_KIND)?.text() !== "vxlan") return undefined;
   const data = info.get(IFLA_INFO_DATA)?.attrs();

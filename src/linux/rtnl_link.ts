@@ -76,10 +76,10 @@ export type NewLink =
   );
 
 /** The other end of a new veth pair. The kernel cannot set it up before the pair is made. */
-export type VethPeer = Omit<LinkChange, "up"> & { name: string };
+type VethPeer = Omit<LinkChange, "up"> & { name: string };
 
 /** Options of a VXLAN device (RFC 7348). */
-export interface VxlanOptions {
+interface VxlanOptions {
   /** VXLAN network identifier, 24 bits; ignored when `external`. */
   id?: number;
   /** UDP port; 4789 by default. */

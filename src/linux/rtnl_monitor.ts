@@ -40,7 +40,7 @@ export interface DeviceParameters {
   rpFilter?: number;
 }
 
-export interface MonitorOptions {
+interface MonitorOptions {
   /** Path of a network namespace; left out: the present one. */
   netnsPath?: string;
   /** Bytes. */

@@ -38,9 +38,9 @@ const TYPE = {
 } as const;
 
 /** The main routing table. */
-export const TABLE_MAIN = 254;
+const TABLE_MAIN = 254;
 /** Who made a route, when the caller does not say: RTPROT_STATIC. */
-export const PROTOCOL_STATIC = 4;
+const PROTOCOL_STATIC = 4;
 
 /** A route. */
 export interface Route {

@@ -60,7 +60,7 @@ export interface Frontend {
 }
 
 /** The part of a Frontend that is its key in the `services` map. */
-export type FrontendKey = Pick<Frontend, "addr" | "port" | "proto" | "scope">;
+type FrontendKey = Pick<Frontend, "addr" | "port" | "proto" | "scope">;
 
 /** `10.96.0.1:80/6/0`: a frontend's key as one string. */
 export function frontendKey({ addr, port, proto, scope }: FrontendKey): string {

@@ -14,7 +14,7 @@ export interface NodeSettings {
 
 export type NodeSettingName = keyof NodeSettings;
 
-export interface NodeSetting {
+interface NodeSetting {
   name: NodeSettingName;
   /** Annotation of the Node object. */
   annotation: string;

@@ -102,7 +102,7 @@ export interface EndpointSlice {
 }
 
 /** One subset of core/v1 Endpoints, with the addresses' readiness brought to the slices' form. */
-export interface EndpointSubset {
+interface EndpointSubset {
   ports: EndpointPort[];
   endpoints: Endpoint[];
 }

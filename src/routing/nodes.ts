@@ -25,7 +25,7 @@ export interface CheckedNode {
 }
 
 /** What became of the Nodes. */
-export interface CheckedNodes {
+interface CheckedNodes {
   /** Undefined: there is no usable Node object of this node. It may have no podCIDRs. */
   own?: CheckedNode;
   /** By name. */

@@ -62,7 +62,7 @@ import type {
 } from "./types.ts";
 
 /** What VXLAN over IPv4 puts around a packet: Ethernet 14, IP 20, UDP 8, VXLAN 8 bytes (RFC 7348, 5). */
-export const OVERLAY_BYTES = 50;
+const OVERLAY_BYTES = 50;
 
 /** The MTU of pods when no uplink is known. */
 const ETHERNET_MTU = 1500;

@@ -2,7 +2,7 @@
 import type { Prefix } from "../net/prefix.ts";
 
 /** A prefix and whose it is. */
-export interface Owned<T> {
+interface Owned<T> {
   prefix: Prefix;
   owner: T;
 }

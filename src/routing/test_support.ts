@@ -176,7 +176,7 @@ function sameKey(a: HeldRoute, b: HeldRoute): boolean {
 }
 
 /** A route as the kernel tells it once it has it. */
-export function toHeld(route: PlannedRoute, kernel: KernelRouting): HeldRoute {
+function toHeld(route: PlannedRoute, kernel: KernelRouting): HeldRoute {
   const { destination } = route;
   const common = { destination, protocol: ROUTE_PROTOCOL, scope: 0 };
   if (route.type === "guard") return { ...common, type: "unreachable", metric: GUARD_METRIC };

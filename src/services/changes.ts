@@ -24,7 +24,7 @@ export interface StaleSessions {
   backends: Map<number, boolean>;
 }
 
-export interface Shortage {
+interface Shortage {
   /** `namespace/name`. */
   service: string;
   map: "services" | "backends" | "source_ranges" | "maglev";

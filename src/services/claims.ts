@@ -12,7 +12,7 @@ import { isIpv4 } from "../net/ipv4.ts";
 import { isLinkLocal, isUnicast } from "../net/scope.ts";
 
 /** What a Service asks for. */
-export interface Claims {
+interface Claims {
   /** ClusterIPs. */
   addresses: readonly string[];
   /** externalIPs and load balancer IPs. */

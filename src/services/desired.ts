@@ -12,7 +12,7 @@ import { podWeights, servicesOfPods } from "./pods.ts";
 import type { Place } from "./topology.ts";
 
 /** What a sync found beside the frontends. */
-export interface DesiredChanges {
+interface DesiredChanges {
   /** Keys (`frontendKey()`) that have ceased to be desired since `settled()` was last called. */
   removed: ReadonlySet<string>;
   /** Issues that were not there before the sync. */
@@ -27,7 +27,7 @@ export interface HealthCheck {
   localEndpoints: number;
 }
 
-export interface DesiredOptions {
+interface DesiredOptions {
   /** Of Services that do not say; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
 }

@@ -13,7 +13,7 @@ export interface EndpointGroup {
 }
 
 /** What a port's connections go to. */
-export interface Selection {
+interface Selection {
   /** In order of address and port, each address and port once. */
   backends: readonly Backend[];
   /** Endpoints of the port that were not taken. */

@@ -43,7 +43,7 @@ export interface ServiceFrontends {
 }
 
 /** What a Service's frontends depend on beside itself. */
-export interface ServiceContext {
+interface ServiceContext {
   groups: readonly EndpointGroup[];
   /** This node. */
   place: Place;

@@ -26,7 +26,7 @@ export interface ServiceEntry {
 /** `enum service_flags` of bpf/lib/types.h. */
 export const SERVICE_FLAG = { address: 1, sourceRanges: 2, localOnly: 4, maglev: 8 } as const;
 /** `enum backend_flags`. */
-export const BACKEND_TERMINATING = 1;
+const BACKEND_TERMINATING = 1;
 
 /** An element of the `backends` array. */
 export interface BackendEntry {
@@ -62,7 +62,7 @@ export function totalWeight(backends: readonly Backend[]): number {
 }
 
 /** The array's elements in columns: a quarter of a million of them are 3 MB. */
-export class BackendTable {
+class BackendTable {
   private readonly addrs: Uint32Array;
   private readonly ports: Uint16Array;
   private readonly flags: Uint8Array;

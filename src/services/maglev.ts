@@ -14,7 +14,7 @@ export interface MaglevBackend {
 /** Places of a table unless configured; good to a percent for 10 backends, to ten percent for 100. */
 export const MAGLEV_SIZE = 1021;
 /** The largest prime that fits into the node's configuration. */
-export const MAGLEV_MAX_SIZE = 65521;
+const MAGLEV_MAX_SIZE = 65521;
 /** MAGLEV_SLOTS of bpf/lib/types.h: places in an element of the map. */
 const SLOTS = 4;
 

@@ -9,8 +9,8 @@ import { applyChanges, isEmpty } from "./apply.ts";
 import { DesiredState } from "./desired.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceEntry } from "./kernel.ts";
-import { naiveMaps, tableSize } from "./naive.ts";
-import { type Contents, SimulatedMaps } from "./sim.ts";
+import { naiveMaps, tableSize } from "./naive_support.ts";
+import { type Contents, SimulatedMaps } from "./sim_support.ts";
 import {
   generator,
   node as nodeObject,

@@ -4,7 +4,7 @@ import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
 import { type Capacity, KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
-import { SimulatedMaps } from "./sim.ts";
+import { SimulatedMaps } from "./sim_support.ts";
 import { backends, plan, type PlanInput } from "./test_support.ts";
 
 /** `10.96.0.1:80` with its backends, of the Service `web`. */

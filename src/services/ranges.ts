@@ -50,7 +50,7 @@ export class RangeTable {
 }
 
 /** Ids for which the ranges could not be planned: the map has no room for them. */
-export interface PlannedRanges extends RangeChanges {
+interface PlannedRanges extends RangeChanges {
   short: number[];
 }
 

@@ -45,7 +45,7 @@ export function service(name: string, rest: Partial<Service> = {}): Service {
  * `10.1.0.1` is ready; `10.1.0.1 terminating serving`, `10.1.0.1 notready`, `10.1.0.1 @node2` are not, or elsewhere.
  * `in:a` is its zone, `zone:a,b` and `node:node1` are hints, `pod:web-0` is its Pod.
  */
-export function endpoint(text: string): Endpoint {
+function endpoint(text: string): Endpoint {
   const [address = "", ...words] = text.split(" ");
   const ready = !words.includes("terminating") && !words.includes("notready");
   const nodeName = words.find((word) => word.startsWith("@"))?.slice(1);

@@ -12,7 +12,7 @@ export interface Place {
 }
 
 /** Tells whether an endpoint may be used from a place. */
-export type Nearness = (endpoint: Endpoint) => boolean;
+type Nearness = (endpoint: Endpoint) => boolean;
 
 type Hints = Pick<Endpoint, "forZones" | "forNodes">;
 

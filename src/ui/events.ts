@@ -98,7 +98,7 @@ function lockMonitor(stateDir: string): { close(): void } {
   }
 }
 
-export function eventOf(
+function eventOf(
   { time, reason, device, bytes, flow, service, from, to }: Observation,
 ): PacketEvent {
   const ends = flow &&

@@ -25,7 +25,7 @@ export const HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
 };
 
-export interface GuardOptions {
+interface GuardOptions {
   /** The word that opens the page. */
   key: string;
   /** Clients from elsewhere are answered too. */

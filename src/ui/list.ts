@@ -2,7 +2,7 @@
 import type { Part } from "./types.ts";
 
 /** What a page may ask for at once. */
-export const MOST_ROWS = 200;
+const MOST_ROWS = 200;
 
 /** A query that says nothing that can be answered. The message is one line. */
 export class BadQuery extends Error {
@@ -10,7 +10,7 @@ export class BadQuery extends Error {
 }
 
 /** How a list is asked for. */
-export interface ListQuery {
+interface ListQuery {
   /** Words that must all be somewhere in a row's text, whatever the case. */
   words: string[];
   /** A key of the row; undefined: as it comes. */

@@ -26,7 +26,7 @@ export class Rates {
 }
 
 /** Packets of devices: /proc/net/dev, of this process's network namespace. */
-export interface DeviceCounters {
+interface DeviceCounters {
   received: number;
   sent: number;
   dropped: number;

@@ -14,7 +14,7 @@ import type { NodeReader } from "./node.ts";
 import { describeSelected, type Selected } from "./selected.ts";
 
 /** An endpoint of the Service's slices, in any state. */
-export interface DescribedEndpoint {
+interface DescribedEndpoint {
   address: string;
   node?: string;
   pod?: string;
@@ -23,7 +23,7 @@ export interface DescribedEndpoint {
 }
 
 /** An address and port of the Service on this node. */
-export interface DescribedFrontend {
+interface DescribedFrontend {
   /** `10.96.0.1:80/TCP`, `*:30080/TCP`. */
   frontend: string;
   from: "inside" | "outside";

@@ -36,7 +36,7 @@ export interface MonitorFilter {
 }
 
 /** What a listener is called with, after each look at the ring buffer. */
-export interface Listener {
+interface Listener {
   /** In the order of their CPUs; of one CPU in the order of time. */
   seen(observations: Observation[]): void;
   /** How many packets more were asked for since it was called last, and not told of. At most once a second, never 0. */

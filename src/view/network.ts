@@ -127,7 +127,7 @@ export interface RouteRow extends Row {
   tunnel: string;
 }
 
-export function readRoutes(node: NodeReader, filter: Filter): RouteRow[] {
+function readRoutes(node: NodeReader, filter: Filter): RouteRow[] {
   const rows = node.nl.routes().filter(({ protocol }) => protocol === ROUTE_PROTOCOL)
     .map((route): RouteRow => ({
       name: route.destination,

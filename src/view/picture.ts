@@ -4,7 +4,7 @@
  */
 
 /** A device with what of pcnk is on it. */
-export interface TopologyDevice {
+interface TopologyDevice {
   name: string;
   /** Programs, `lbrp_from_pod` and the like; empty: none, which is wrong where one belongs. */
   programs: string[];
@@ -23,7 +23,7 @@ export interface Topology {
 }
 
 /** `bad`: a program is missing. */
-export type Tone = "good" | "bad" | "plain";
+type Tone = "good" | "bad" | "plain";
 
 /** Pixels; `y` is the middle. Shapes of a device know its name, so that somebody can write beside them. */
 export type Shape =
@@ -31,7 +31,7 @@ export type Shape =
   | { kind: "note"; x: number; y: number; text: string; device: string }
   | { kind: "wire"; path: string };
 
-export interface Picture {
+interface Picture {
   width: number;
   height: number;
   shapes: Shape[];

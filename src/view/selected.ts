@@ -2,7 +2,7 @@
 import { nearest } from "../model/nearest.ts";
 
 /** A Pod as far as selectors are concerned. */
-export interface LabelledPod {
+interface LabelledPod {
   labels: Readonly<Record<string, string>>;
   ready: boolean;
 }

@@ -144,7 +144,7 @@ export interface SnatRow extends Row {
 }
 
 /** Sessions whose source became an address of this node. */
-export function readSnat(node: NodeReader, filter: Filter): SnatRow[] {
+function readSnat(node: NodeReader, filter: Filter): SnatRow[] {
   const rows = readSessions(node, filter).filter(({ as, hairpin }) => as !== undefined && !hairpin)
     .map(({ protocol, client, as = "", kind, to, backend, idleSeconds }): SnatRow => ({
       name: `${protocol.toLowerCase()}/${as}`,

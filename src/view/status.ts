@@ -21,7 +21,7 @@ import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
 
 /** How to look. */
-export interface StatusOptions extends NodePlace {
+interface StatusOptions extends NodePlace {
   /** Other nodes that are asked for an answer, at most; 0: none. */
   peers: number;
   /** Milliseconds to wait for it. */

@@ -13,7 +13,7 @@ import { readServices } from "./services.ts";
 import { type Passage, Replica } from "./replica.ts";
 
 /** A place on the packet's way. */
-export interface Hop {
+interface Hop {
   /** A program and its device, `lbrp_from_pod on veth1`, or what else had a say: `routes`. */
   at: string;
   /** Names of reasons, the packet's own first; empty where no program decided. */
@@ -207,7 +207,7 @@ function changes(before: Flow | undefined, after: Flow | undefined): string[] {
 }
 
 /** The frontend that a name of a Service stands for: `default/web`, `web:80`, `default/web:53/UDP`. */
-export interface NamedTarget {
+interface NamedTarget {
   address: string;
   port: number;
   protocol: "TCP" | "UDP";

@@ -2,7 +2,7 @@
 import type { Row } from "./resource.ts";
 
 /** A row that came, changed or went. */
-export interface RowEvent {
+interface RowEvent {
   type: "added" | "changed" | "removed";
   row: Row;
 }

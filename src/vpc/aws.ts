@@ -22,10 +22,10 @@ import {
 import { type AwsOptions, Ec2 } from "./ec2.ts";
 import { VpcError } from "./errors.ts";
 
-export { type AwsOptions, VpcError };
+export type { AwsOptions };
 
 /** What was set up, and what has to be known to take it away again. */
-export interface VpcRoute {
+interface VpcRoute {
   region: string;
   routeTableId: string;
   /** Network interface of this instance that the route leads to. */
@@ -36,7 +36,7 @@ export interface VpcRoute {
 }
 
 /** How things stand. */
-export interface VpcState extends VpcRoute {
+interface VpcState extends VpcRoute {
   /** Destinations that the table leads to instances, this one's too. */
   routes: string[];
   /** What was done this time, in words; empty: nothing. */

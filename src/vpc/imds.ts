@@ -10,13 +10,13 @@ export class ImdsError extends Error {
 }
 
 /** What the instance knows of itself. */
-export interface Identity {
+interface Identity {
   instanceId: string;
   region: string;
 }
 
 /** Credentials of the instance's role. */
-export interface RoleCredentials {
+interface RoleCredentials {
   accessKeyId: string;
   secretAccessKey: string;
   sessionToken: string;

@@ -12,7 +12,7 @@ import { KubeSource } from "../../src/cluster/kube/source.ts";
 import { Recorder } from "../../src/cluster/test_support.ts";
 import { ApiClient, ApiError } from "../../src/cluster/kube/client.ts";
 import { clusterRules } from "../../src/cluster/kube/rbac.ts";
-import { sourceCases } from "../../src/cluster/kube/test_cases.ts";
+import { sourceCases } from "../../src/cluster/kube/cases_support.ts";
 import { Admin, ApiWorld } from "./support/api_world.ts";
 import { Kit, whyNot } from "./support/kit.ts";
 

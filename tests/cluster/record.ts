@@ -2,7 +2,7 @@
  * Records what a real API server says to the source while objects come, change and go, a watch is cut, something is deleted
  * meanwhile, and the server has forgotten: deno run -A tests/cluster/record.ts > src/cluster/kube/testdata/gap.json
  */
-import { type Conversation, requestKey } from "../../src/cluster/kube/conversation.ts";
+import { type Conversation, requestKey } from "../../src/cluster/kube/conversation_support.ts";
 import { KubeSource } from "../../src/cluster/kube/source.ts";
 import { Recorder } from "../../src/cluster/test_support.ts";
 import { Admin } from "./support/api_world.ts";

@@ -1,6 +1,6 @@
 /** Namespaces, mounts, kernel parameters and pings against the real kernel. */
 import assert from "node:assert/strict";
-import { isBpffs, isCgroup2, mountBpffs, mountCgroup2, umount } from "../../src/linux/mount.ts";
+import { isBpffs, isCgroup2, mountBpffs, umount } from "../../src/linux/mount.ts";
 import {
   createNetns,
   deleteNetns,
@@ -10,6 +10,7 @@ import {
 } from "../../src/linux/netns.ts";
 import { ping } from "../../src/linux/ping.ts";
 import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
+import { mountCgroup2 } from "../support/cgroup.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -82,6 +83,7 @@ test("mountBpffs() and mountCgroup2() mount what isBpffs() and isCgroup2() know"
   ]);
   for (const [mount, check] of [[mountBpffs, isBpffs], [mountCgroup2, isCgroup2]] as const) {
     const path = `${folder}/deep/${mount.name}`;
+    if (mount === mountCgroup2) Deno.mkdirSync(path);
     mount(path);
     try {
       assert.equal(check(path), true);

@@ -1,8 +1,14 @@
 /** A cgroup of the test's own. The root's processes are everybody's, so nothing is ever attached there. */
-import { mountCgroup2, umount } from "../../src/linux/mount.ts";
+import { execFileSync } from "node:child_process";
+import { umount } from "../../src/linux/mount.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 let count = 0;
+
+/** Mounts the cgroup v2 hierarchy at a directory. */
+export function mountCgroup2(path: string): void {
+  execFileSync("mount", ["-t", "cgroup2", "cgroup2", path]);
+}
 
 /** Where the machine has its cgroup v2 hierarchy; undefined when it has none mounted. */
 function hierarchy(): string | undefined {

@@ -5,7 +5,7 @@
  */
 import { signatureProblem } from "./sigv4.ts";
 
-export interface RouteDouble {
+interface RouteDouble {
   destination: string;
   gateway?: string;
   eni?: string;
@@ -13,7 +13,7 @@ export interface RouteDouble {
   origin?: "CreateRoute" | "CreateRouteTable" | "EnableVgwRoutePropagation";
 }
 
-export interface TableDouble {
+interface TableDouble {
   id: string;
   vpc: string;
   main?: boolean;
@@ -21,7 +21,7 @@ export interface TableDouble {
   routes: RouteDouble[];
 }
 
-export interface EniDouble {
+interface EniDouble {
   id: string;
   instance: string;
   index: number;

@@ -15,7 +15,7 @@ export function freePort(): number {
   return port;
 }
 
-export interface EtcdOptions {
+interface EtcdOptions {
   /** Folder with ca.crt, server.crt, server.key, client.crt, client.key; undefined: no TLS. */
   pki?: string;
   flags?: string[];

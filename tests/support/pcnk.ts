@@ -10,7 +10,7 @@ export const pcnk: string[] = Deno.env.get("PCNK")?.split(" ") ??
   (existsSync(built) ? [built] : selfCommand());
 
 /** What a command said. */
-export interface Said {
+interface Said {
   code: number;
   stdout: string;
   stderr: string;

@@ -12,7 +12,7 @@ import {
   restorePrograms,
 } from "./attachments.ts";
 
-export interface DeviceOptions extends AttachmentContext {
+interface DeviceOptions extends AttachmentContext {
   /** The pods' bridge. */
   bridge: string;
   /** Called when a device, an address or the default route may have changed. */

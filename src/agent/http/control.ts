@@ -18,7 +18,7 @@ import type { AgentState, WatchState } from "../../model/agent_state.ts";
 import type { Log } from "../log.ts";
 import type { SourceChoice } from "../sources/object_source.ts";
 
-export interface ControlOptions {
+interface ControlOptions {
   /** The word that PUT must know. */
   token: string;
   log: Pick<Log, "level" | "info">;

@@ -25,7 +25,7 @@ export interface Check {
   ready?: boolean;
 }
 
-export interface HealthOptions {
+interface HealthOptions {
   /** `127.0.0.1:9879`, or `off`. */
   address: string;
   checks: () => readonly Check[];

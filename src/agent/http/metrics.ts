@@ -13,7 +13,7 @@ import type { Check } from "./health.ts";
 import { addWatches } from "./metrics_watch.ts";
 import type { ServiceSync } from "../services/reconciler.ts";
 
-export interface MetricsOptions {
+interface MetricsOptions {
   maps: DataPlaneMaps;
   checks: () => readonly Check[];
   /** How following the API server and etcd goes. */

@@ -7,7 +7,7 @@ import type { RoutingPlan } from "../../routing/types.ts";
 import { MAGLEV_SIZE } from "../../services/maglev.ts";
 
 /** What is known of the node, besides its settings. */
-export interface NodeFacts {
+interface NodeFacts {
   /** The node's own address, dotted. */
   address?: string;
   /** Of its pods, e.g. `10.244.1.0/24`. */

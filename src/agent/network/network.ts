@@ -26,7 +26,7 @@ import { recordSysctl } from "../../node/state_files.ts";
 import { dispatch } from "./uplink_programs.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
 
-export interface NetworkOptions {
+interface NetworkOptions {
   dataPlane: DataPlane;
   nl: RtNetlink;
   config: AgentConfig;

@@ -15,7 +15,7 @@ type NodeMaps = Pick<
 >;
 
 /** All that the maps follow from. */
-export interface NodeKnowledge {
+interface NodeKnowledge {
   config: AgentConfig;
   /** All nodes of the cluster. */
   nodes: readonly RoutingNode[];

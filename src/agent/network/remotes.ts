@@ -6,7 +6,7 @@ import type { RemotesMap } from "../routing/read_kernel.ts";
 import type { Remote } from "../../routing/types.ts";
 import { parseInterface } from "../../net/prefix.ts";
 
-export interface RemotesOptions {
+interface RemotesOptions {
   map: DataPlaneMaps["remotes"];
   nl: Pick<RtNetlink, "link">;
   /** Name of the overlay device. */

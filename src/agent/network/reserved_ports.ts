@@ -66,7 +66,7 @@ export class PortSet {
 }
 
 /** What is to be done. */
-export interface Reservation {
+interface Reservation {
   /** What ip_local_reserved_ports shall hold. */
   reserved: PortSet;
   /** The part of it that is pcnk's. */

@@ -12,7 +12,7 @@ import type { Uplink } from "../../routing/types.ts";
 type Devices = Pick<RtNetlink, "links" | "routes" | "addrs">;
 
 /** What is known of the wish. */
-export interface UplinkWish {
+interface UplinkWish {
   /** Names of devices; undefined: they are to be found. */
   names?: readonly string[] | undefined;
   /** The node's InternalIPs, as far as they are known. */

@@ -10,7 +10,7 @@ import type { Aws, AwsOptions } from "../../vpc/aws.ts";
 import type { Log } from "../log.ts";
 import { readState, removeState, type StateFiles, writeState } from "../../node/state_files.ts";
 
-export interface VpcOptions {
+interface VpcOptions {
   nodeName: string;
   stateDir: string;
   log: Log;

@@ -16,7 +16,7 @@ export interface Notice {
   type: "Normal" | "Warning";
 }
 
-export interface NodeEventsOptions {
+interface NodeEventsOptions {
   client: Pick<ApiClient, "json">;
   nodeName: string;
   /** Milliseconds since the epoch. */

@@ -12,7 +12,7 @@ import type { Log } from "../log.ts";
 import type { NodeCondition } from "./node_condition.ts";
 import { type Clock, Runner } from "../runner.ts";
 
-export interface PodReadinessOptions {
+interface PodReadinessOptions {
   config: Pick<AgentConfig, "nodeName" | "cniConfDir" | "bpffs" | "stateDir" | "bridge">;
   log: Log;
   /** Bytes a pod's packet may have, as far as it is known. */

@@ -17,7 +17,7 @@ import { describeStep, type Step } from "../../routing/steps.ts";
 import type { OverlayDevice, PlannedRoute, Remote } from "../../routing/types.ts";
 
 /** A step that could not be done. */
-export interface StepFailure {
+interface StepFailure {
   step: Step;
   /** What was to be done, and why it could not be. */
   message: string;

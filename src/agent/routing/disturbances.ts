@@ -14,7 +14,7 @@ const TABLE_MAIN = 254;
 const MOST_REASONS = 10;
 
 /** What was applied. */
-export interface Applied {
+interface Applied {
   plan: RoutingPlan;
   /** Name of the overlay device. */
   device: string;

@@ -3,7 +3,7 @@ import { SyscallError } from "../../linux/libc.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import type { TunnelNetlink, VxlanLink } from "../../linux/rtnetlink_tunnel.ts";
 import type { HeldDevice, KernelRouting } from "../../routing/kernel.ts";
-import type { Remote, RoutingPlan, Uplink } from "../../routing/types.ts";
+import type { Remote, RoutingPlan } from "../../routing/types.ts";
 
 const TABLE_LOCAL = 255;
 
@@ -53,17 +53,6 @@ export function readRouting(
     sysctls: readSysctls(readSysctl, names),
     ...(remotes === undefined ? {} : { remotes: remotes.read() }),
   };
-}
-
-/**
- * An uplink with its addresses, as a plan wants it; undefined when there is no such device.
- */
-export function readUplink(nl: RtNetlink, key: string | number): Uplink | undefined {
-  const link = nl.link(key);
-  if (link === undefined) return undefined;
-  const addresses = nl.addrs(link.index)
-    .map(({ address, prefixLength }) => ({ address, prefixLength }));
-  return { ifindex: link.index, name: link.name, mtu: link.mtu, addresses };
 }
 
 function readDevice(

@@ -4,13 +4,13 @@
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { RtNetlink } from "../../linux/rtnetlink.ts";
 import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
-import { type Applied, applySteps, type StepFailure } from "./apply_steps.ts";
+import { type Applied, applySteps } from "./apply_steps.ts";
 import { diffRouting, type RoutingDiff } from "../../routing/diff.ts";
 import { readRouting, type RemotesMap, type RoutingKernel } from "./read_kernel.ts";
 import type { Step } from "../../routing/steps.ts";
 import type { Problem, RoutingPlan } from "../../routing/types.ts";
 
-export interface RoutingOptions {
+interface RoutingOptions {
   /** Name of this node. */
   node: string;
   /** Name of the overlay device. */
@@ -30,8 +30,6 @@ export interface RoutingReport extends Applied {
   /** Those of the plan, and what stands in its way in the kernel. */
   problems: Problem[];
 }
-
-export type { StepFailure };
 
 /** A node's routing. */
 export class Routing {

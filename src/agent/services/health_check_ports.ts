@@ -6,7 +6,7 @@ import type { HealthCheck } from "../../services/desired.ts";
 import type { Log } from "../log.ts";
 import { type Clock, systemClock } from "../runner.ts";
 
-export interface HealthCheckOptions {
+interface HealthCheckOptions {
   log: Log;
   /** Whether the data plane is what it should be; while not, load balancers are to look elsewhere. */
   healthy: () => boolean;
@@ -25,7 +25,7 @@ interface Listener {
 }
 
 /** The answer to a question about one Service. */
-export function healthResponse(
+function healthResponse(
   { namespace, name, localEndpoints }: HealthCheck,
   healthy: boolean,
 ): Response {

@@ -11,7 +11,7 @@ import { SockDiag } from "../../linux/sock_diag.ts";
 import { readAttachments } from "../../node/attachments.ts";
 
 /** What was done. */
-export interface EndedInPods {
+interface EndedInPods {
   ended: number;
   /** Stale connections that are still there. */
   left: number;

@@ -20,7 +20,7 @@ import { type Names, servicePortNames } from "../maps/names.ts";
 import { type Clock, Runner, systemClock } from "../runner.ts";
 import { endSessions, SessionCleaner } from "./stale_sessions.ts";
 
-export interface ReconcilerOptions {
+interface ReconcilerOptions {
   maps: Pick<
     DataPlaneMaps,
     "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "names"

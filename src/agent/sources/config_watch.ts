@@ -9,7 +9,7 @@ import { DirectoryWatch, type WatchTimes } from "../../cluster/watch.ts";
 import { type AgentConfig, settings } from "../../config/schema.ts";
 import type { Log } from "../log.ts";
 
-export interface ConfigWatchOptions {
+interface ConfigWatchOptions {
   file: string;
   /** Reads it again. @throws Error with a message for the user */
   load: () => AgentConfig;

@@ -28,12 +28,12 @@ import { toBase64 } from "./wire.ts";
 export type { EtcdAccess };
 
 /** etcd said no, or did not say anything proper. One line: which server, what, and what to do where that is known. */
-export class EtcdError extends Error {
+class EtcdError extends Error {
   override readonly name = "EtcdError";
 }
 
 /** What a watch tells. */
-export interface WatchBatch {
+interface WatchBatch {
   /** Of the store; events up to here have been told. */
   revision: bigint;
   events: { key: string; /** Undefined: deleted. */ value?: string }[];

@@ -13,7 +13,7 @@ import type { EtcdClient } from "./client.ts";
 import { CompactedError, type KeyValue } from "./messages.ts";
 
 /** Whoever wants the settings. */
-export interface SettingsSink {
+interface SettingsSink {
   /** All that is there now. */
   replace(all: SettingsByNode): void;
   /** One changed; undefined: deleted. */

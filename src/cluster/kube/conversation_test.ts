@@ -1,7 +1,7 @@
 /** What a real API server said once, said again; recorded by tests/cluster/record.ts. */
 import assert from "node:assert/strict";
 import { Recorder } from "../test_support.ts";
-import { type Conversation, Replay } from "./conversation.ts";
+import { type Conversation, Replay } from "./conversation_support.ts";
 import { KubeSource } from "./source.ts";
 
 const gap: Conversation = JSON.parse(

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import type { Access, Identity } from "./access.ts";
 import { CredentialSource } from "./credentials.ts";
 import { parseCredential } from "./exec_plugin.ts";
-import { serviceSpec, title } from "./test_place.ts";
-import { Place } from "./test_place.ts";
-import { ApiServer, status } from "./test_server.ts";
+import { serviceSpec, title } from "./place_support.ts";
+import { Place } from "./place_support.ts";
+import { ApiServer, status } from "./server_support.ts";
 import { ApiClient } from "./client.ts";
 
 const signal = new AbortController().signal;

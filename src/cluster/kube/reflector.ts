@@ -15,7 +15,7 @@ import { linesOf } from "./lines.ts";
 import type { Resource } from "./resources.ts";
 import type { ObjectStore } from "./store.ts";
 
-export interface ReflectorOptions {
+interface ReflectorOptions {
   client: Pick<ApiClient, "json" | "open">;
   /** Which list to follow; asked each time before the server is. */
   resource: (signal: AbortSignal) => Promise<Resource>;

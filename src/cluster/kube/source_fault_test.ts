@@ -1,7 +1,7 @@
 /** A server that is down, slow, or answers rubbish: everything stays as it was, and recovery needs nobody. */
 import assert from "node:assert/strict";
-import { Place, serviceSpec, title, withPlace } from "./test_place.ts";
-import { type Intercept, status } from "./test_server.ts";
+import { Place, serviceSpec, title, withPlace } from "./place_support.ts";
+import { type Intercept, status } from "./server_support.ts";
 
 const lists = ({ pathname, searchParams }: URL) =>
   pathname === "/api/v1/services" && !searchParams.has("watch");

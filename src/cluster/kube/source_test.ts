@@ -1,7 +1,7 @@
 /** What the source does with a server that answers, and what happens to the watch. */
 import assert from "node:assert/strict";
-import { sourceCases, type World } from "./test_cases.ts";
-import { Place, serviceSpec, sliceSpec, title, withPlace } from "./test_place.ts";
+import { sourceCases, type World } from "./cases_support.ts";
+import { Place, serviceSpec, sliceSpec, title, withPlace } from "./place_support.ts";
 
 /** The double as a world of the cases that any server must pass. */
 function worldOf(place: Place): World {

@@ -9,7 +9,7 @@ import { DecodeError, type Fields, fields, objectName, text } from "../reader.ts
 import { same } from "../same.ts";
 import type { Resource } from "./resources.ts";
 
-export interface StoreProblem {
+interface StoreProblem {
   /** `Service default/web`. */
   object: string;
   reason: string;

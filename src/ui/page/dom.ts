@@ -4,7 +4,7 @@
 export type Child = Node | string | number | undefined | false;
 
 /** Attributes; `class`, `aria-label`, …; false and undefined leave one out, true sets it empty. */
-export type Attributes = Record<string, string | number | boolean | undefined>;
+type Attributes = Record<string, string | number | boolean | undefined>;
 
 function build<E extends Element>(element: E, attributes: Attributes, children: Child[]): E {
   for (const [name, value] of Object.entries(attributes)) {

@@ -2,7 +2,7 @@
 /** What keys do; the list that `?` shows comes from the same table. */
 import { button, byId, el } from "./dom.ts";
 
-export interface Key {
+interface Key {
   keys: readonly string[];
   /** As the list shows them. */
   shown: string;

@@ -59,7 +59,7 @@ export function table<R>(
   );
 }
 
-export interface ListOptions<R> {
+interface ListOptions<R> {
   /** The question to the server. */
   question: string;
   label: string;
@@ -181,7 +181,7 @@ function rangeText<R>({ total, all, offset, rows }: Part<R>): string {
 }
 
 /** Draws anew, and puts the focus back to the row's button that had it. */
-export function keepFocus(body: HTMLElement, draw: () => void): void {
+function keepFocus(body: HTMLElement, draw: () => void): void {
   const held = document.activeElement;
   const name = held instanceof HTMLElement && body.contains(held) ? held.dataset.name : undefined;
   draw();

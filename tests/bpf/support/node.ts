@@ -1,7 +1,7 @@
 /** The node among others and the world: its addresses, its uplink, another node, and who is outside. */
 import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE, SCOPE } from "../../../src/bpf/layout.ts";
-import { type Addr, type IpOptions, PROTO } from "./packet.ts";
-import { GATEWAY, GATEWAY_MAC } from "./scene.ts";
+import type { Addr, IpOptions } from "./packet.ts";
+import { GATEWAY } from "./scene.ts";
 import { type BackendSpec, UPLINK, type World } from "./world.ts";
 
 /** This node, and another one. */
@@ -14,7 +14,7 @@ export const ROUTER_MAC = "02:00:00:00:00:fe";
 export const UPLINK_MAC = "00:00:00:00:00:00";
 /** Of the other node's overlay device. */
 export const PEER_MAC = "02:70:c0:00:02:0c";
-export const UPLINK_MTU = 1500;
+const UPLINK_MTU = 1500;
 export const OVERLAY_MTU = 1450;
 export const VNI = 42;
 export const OVERLAY_PORT = 4789;
@@ -90,4 +90,4 @@ export function external(
   w.service(addr, backends, { scope: SCOPE.EXTERNAL, addressEntry: false, ...options });
 }
 
-export { GATEWAY, GATEWAY_MAC, PROTO };
+export { GATEWAY };

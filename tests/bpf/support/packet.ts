@@ -31,13 +31,13 @@ export interface IpOptions {
 export type Addr = string;
 
 /** `src` and `dst` as "10.0.0.1:80". */
-export interface Flow {
+interface Flow {
   src: Addr;
   dst: Addr;
 }
 
 /** One's complement sum of 16-bit words, a last odd byte padded with zero. */
-export function onesSum(...parts: Bytes[]): number {
+function onesSum(...parts: Bytes[]): number {
   let sum = 0;
   for (const part of parts) {
     for (let i = 0; i < part.length; i += 2) sum += (part[i]! << 8) + (part[i + 1] ?? 0);
@@ -46,7 +46,7 @@ export function onesSum(...parts: Bytes[]): number {
   return sum;
 }
 
-export function checksum(...parts: Bytes[]): number {
+function checksum(...parts: Bytes[]): number {
   return ~onesSum(...parts) & 0xffff;
 }
 
@@ -185,7 +185,7 @@ export function tcp(options: TcpOptions): Bytes {
 }
 
 /** UDP: `checksum: "none"` leaves it out (0). */
-export interface UdpOptions extends IpOptions, Flow {
+interface UdpOptions extends IpOptions, Flow {
   payload?: Bytes;
   checksum?: "none";
 }
@@ -206,7 +206,7 @@ export function udp(options: UdpOptions): Bytes {
 }
 
 /** ICMP: `rest` is the second word of its header. */
-export interface IcmpOptions extends IpOptions, Flow {
+interface IcmpOptions extends IpOptions, Flow {
   type: number;
   code?: number;
   rest?: number;

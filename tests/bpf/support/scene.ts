@@ -27,7 +27,7 @@ export function pods(w: World): void {
 }
 
 /** A test: its name is the symbol and the claim. It begins with empty maps and the two pods. */
-export interface PacketCase {
+interface PacketCase {
   name: string;
   run(w: World): void | Promise<void>;
 }

@@ -36,7 +36,7 @@ const VERDICT = { pass: TC_ACT.UNSPEC, drop: TC_ACT.SHOT, redirect: TC_ACT.REDIR
 export type Program = typeof PROGRAMS[number] | typeof DISPATCHER_PROGRAMS[number];
 
 /** A packet and what must become of it. */
-export interface Step {
+interface Step {
   /** Default lbrp_from_pod. */
   program?: Program;
   packet: Bytes;
@@ -53,7 +53,7 @@ export interface Step {
 export type BackendSpec = string;
 
 /** 5-tuple of a session, "10.0.0.1:80" each. */
-export interface Tuple {
+interface Tuple {
   src: Addr;
   dst: Addr;
   proto?: number;
@@ -61,7 +61,7 @@ export interface Tuple {
   zone?: number;
 }
 
-export type SessionEntry = [SessionKey, Session];
+type SessionEntry = [SessionKey, Session];
 
 export class World {
   /** Every packet that a program changed, with the test it came from. */

@@ -1,4 +1,4 @@
-/** A real API server as the place of the cases in src/cluster/kube/test_cases.ts: what they do goes past the source. */
+/** A real API server as the place of the cases in src/cluster/kube/cases_support.ts: what they do goes past the source. */
 import type { Access } from "../../../src/cluster/kube/access.ts";
 import { ApiClient, ApiError, type RequestOptions } from "../../../src/cluster/kube/client.ts";
 import { loadKubeconfig } from "../../../src/cluster/kube/kubeconfig.ts";
@@ -9,7 +9,7 @@ import {
   type Rule,
 } from "../../../src/cluster/kube/rbac.ts";
 import { KubeSource } from "../../../src/cluster/kube/source.ts";
-import type { Labels, World } from "../../../src/cluster/kube/test_cases.ts";
+import type { Labels, World } from "../../../src/cluster/kube/cases_support.ts";
 import { Recorder } from "../../../src/cluster/test_support.ts";
 import type { Kit } from "./kit.ts";
 import { Relay } from "./relay.ts";

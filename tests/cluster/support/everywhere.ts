@@ -3,7 +3,7 @@ import { assertNoneFailed, type Counted, Load, type LoadTarget } from "./load.ts
 import { NODES, type World } from "./world.ts";
 
 /** What all of them ask. */
-export interface Destination {
+interface Destination {
   clusterIP: string;
   nodePort: number;
 }

@@ -25,7 +25,7 @@ export function whyNot(): string | undefined {
 }
 
 /** What `up-nodes.sh` reads from its environment; see its head. */
-export interface NodeOptions {
+interface NodeOptions {
   CNI_TEMPLATE?: string;
   CNI_BIN?: string;
   CNI_BIN_ONLY?: "1";

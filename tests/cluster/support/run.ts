@@ -8,7 +8,7 @@ export interface Said {
 }
 
 /** How a command is run. */
-export interface RunOptions {
+interface RunOptions {
   env?: Record<string, string>;
   cwd?: string;
   /** Milliseconds until it is killed. */

@@ -1,16 +1,16 @@
 /** Objects of the tests, as a user would write them. */
 
 /** What is in the nodes' image store; see the kit's README. */
-export const AGNHOST = "localhost/agnhost:1";
+const AGNHOST = "localhost/agnhost:1";
 
 type Yaml = Record<string, unknown>;
 
 /** Ports of the server in a web pod: HTTP, and UDP with the command `hostname`. */
 export const HTTP = 8080;
-export const UDP = 8081;
+const UDP = 8081;
 
 /** How a web server is deployed. */
-export interface Web {
+interface Web {
   name: string;
   replicas: number;
   /** More of a container's fields. */

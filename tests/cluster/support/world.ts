@@ -175,7 +175,7 @@ export class World {
 const clientName = (node: number) => `client-${node}`;
 
 /** Pod fields: exactly one on each node, whatever else runs there. */
-export function onePerNode(app: string) {
+function onePerNode(app: string) {
   return {
     topologySpreadConstraints: [{
       maxSkew: 1,

@@ -58,7 +58,7 @@ export interface CallOptions {
 }
 
 /** What the plugin changes, in a form that can be compared. */
-export interface Snapshot {
+interface Snapshot {
   endpoints: { addr: string; ifindex: number; mac: string; gateway: string }[];
   /** `device direction mode program` */
   programs: string[];
@@ -228,7 +228,7 @@ export class CniWorld {
 }
 
 /** Runs the plugin in this process. */
-export function runInProcess(
+function runInProcess(
   env: Record<string, string | undefined>,
   stdin: string | Uint8Array,
 ): Answer {

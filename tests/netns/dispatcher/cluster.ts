@@ -19,17 +19,17 @@ import { closeFd, openFile } from "../../../src/linux/libc.ts";
 import { withNetns } from "../../../src/linux/netns.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { planRouting } from "../../../src/routing/plan.ts";
-import { readUplink } from "../../../src/agent/routing/read_kernel.ts";
 import { Routing } from "../../../src/agent/routing/routing.ts";
 import type { RoutingMode } from "../../../src/routing/types.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+import { readUplink } from "../../support/uplink.ts";
 
 export const PYTHON = "/usr/bin/python3";
 const SCRIPT = `${import.meta.dirname}/../lbrp/traffic.py`;
 
 export const OUTSIDE = "198.51.100.2";
 /** The router's address towards the nodes. */
-export const ROUTER = "192.0.2.1";
+const ROUTER = "192.0.2.1";
 const NODES = [1, 2, 3] as const;
 const EVERYWHERE = "0.0.0.0/0";
 const VNI = 42;
@@ -46,12 +46,12 @@ export interface Seen {
   mtu?: number;
 }
 
-export interface Host extends TestNetns {
+interface Host extends TestNetns {
   readonly addr: string;
 }
 
 /** How the cluster is built. */
-export interface ClusterOptions {
+interface ClusterOptions {
   mode: AttachMode;
   routing: RoutingMode;
   /** Of the devices of nodes to the router; default 1500. */

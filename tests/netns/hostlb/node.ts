@@ -38,7 +38,7 @@ const LINK = 253; // scope of a route without a gateway
 type Proto = "tcp" | "udp";
 
 /** What a call of sockets.py gives. */
-export type Answer = { ok?: unknown; error?: string };
+type Answer = { ok?: unknown; error?: string };
 
 /** A process that does with sockets what it is told. */
 export class Driver {

@@ -27,14 +27,14 @@ exec sleep 600
 `;
 
 /** What a command said. */
-export interface Said {
+interface Said {
   code: number;
   stdout: string;
   stderr: string;
 }
 
 /** A process of the machine, and what it says (on standard error). */
-export interface Running {
+interface Running {
   child: Deno.ChildProcess;
   out: Listener;
 }

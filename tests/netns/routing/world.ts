@@ -11,7 +11,7 @@ import { ping, type PingResult } from "../../../src/linux/ping.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { TunnelNetlink, type VxlanLink } from "../../../src/linux/rtnetlink_tunnel.ts";
 import { planRouting } from "../../../src/routing/plan.ts";
-import { readUplink, type RemotesMap } from "../../../src/agent/routing/read_kernel.ts";
+import type { RemotesMap } from "../../../src/agent/routing/read_kernel.ts";
 import { Routing, type RoutingReport } from "../../../src/agent/routing/routing.ts";
 import type {
   Remote,
@@ -20,6 +20,7 @@ import type {
   RoutingSettings,
 } from "../../../src/routing/types.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+import { readUplink } from "../../support/uplink.ts";
 
 export const DEVICE = "pcnk_vxlan";
 export const BRIDGE = "pcnk0";

@@ -16,12 +16,12 @@ import type { AskReport, LoadReport, UdpReport } from "./client.ts";
 import type { End } from "./objects.ts";
 
 /** How nodes reach each other, and how programs are attached. Every value of both is met. */
-export const combos = [
+const combos = [
   { routing: "overlay", attach: "tcx" },
   { routing: "direct", attach: "clsact" },
 ] as const;
 
-export type Combo = typeof combos[number];
+type Combo = typeof combos[number];
 
 const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
 const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
@@ -36,7 +36,7 @@ export interface Running<R> {
 }
 
 /** One step of a suite. */
-export type Step = (name: string, fn: () => Promise<void>) => Promise<void>;
+type Step = (name: string, fn: () => Promise<void>) => Promise<void>;
 
 /** A suite on a lab of its own for every combination; steps go on when one fails. */
 export function onClusters(

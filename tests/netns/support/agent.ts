@@ -11,7 +11,7 @@ import { pcnk } from "../../support/pcnk.ts";
 const patienceMs = 20_000;
 
 /** A line of the agent's log. */
-export type LogLine = { level: string; msg: string } & Record<string, unknown>;
+type LogLine = { level: string; msg: string } & Record<string, unknown>;
 
 /** A running agent process. */
 export class AgentProcess {

@@ -14,7 +14,7 @@ const PATIENCE = 15_000;
 type Message = any;
 
 /** Starts `argv` with a piped standard input and output. */
-export type Spawn = (argv: string[]) => Deno.ChildProcess;
+type Spawn = (argv: string[]) => Deno.ChildProcess;
 
 /** One page. Made by `openChrome`, and ended by `close`. */
 export class Chrome implements AsyncDisposable {

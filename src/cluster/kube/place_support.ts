@@ -4,7 +4,7 @@ import { Recorder } from "../test_support.ts";
 import type { Access } from "./access.ts";
 import type { ReflectorTiming } from "./reflector.ts";
 import { KubeSource } from "./source.ts";
-import { ApiServer } from "./test_server.ts";
+import { ApiServer } from "./server_support.ts";
 
 export const title = (name: string) => `Service default/${name}`;
 

@@ -5,9 +5,9 @@
 import type { Endpoint, EndpointSlice, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
 import { maglevTable } from "./maglev.ts";
-import type { Contents } from "./sim.ts";
+import type { Contents } from "./sim_support.ts";
 
-export interface NaiveMaps {
+interface NaiveMaps {
   /** By key: `totalWeight affinity flags, backend, …`. */
   contents: Map<string, Contents>;
   /** By key: the prefixes of clients it is for; undefined: all. */

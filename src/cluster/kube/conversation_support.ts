@@ -1,7 +1,7 @@
 /** A recorded conversation with a real API server, and a server that says it again; for tests. */
 
 /** One request and what was answered. */
-export interface Exchange {
+interface Exchange {
   /** Path and query, without what differs from run to run. */
   request: string;
   status: number;

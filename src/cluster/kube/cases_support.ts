@@ -30,7 +30,7 @@ export interface World {
 
 export type Labels = Record<string, string>;
 
-export interface SourceCase {
+interface SourceCase {
   name: string;
   run(world: World): Promise<void>;
 }

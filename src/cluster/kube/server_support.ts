@@ -6,7 +6,7 @@
  * real one.
  */
 
-export interface StoredObject {
+interface StoredObject {
   kind: string;
   apiVersion: string;
   metadata: {

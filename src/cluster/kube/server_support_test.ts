@@ -1,5 +1,5 @@
 import { equal } from "node:assert/strict";
-import { ApiServer } from "./test_server.ts";
+import { ApiServer } from "./server_support.ts";
 
 Deno.test("the double of the API server goes down though a watch comes at that moment", async () => {
   const api = new ApiServer();
