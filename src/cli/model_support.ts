@@ -6,7 +6,7 @@ import type { Row } from "../view/resource.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
 import type { SessionRow, SnatRow } from "../view/sessions.ts";
 import type { Finding } from "../view/finding.ts";
-import type { Topology } from "../view/picture.ts";
+import type { Topology } from "../view/topology_rows.ts";
 import type { Trace } from "../view/trace.ts";
 
 const web = { name: "default/web", namespace: "default", service: "web" };

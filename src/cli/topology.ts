@@ -1,7 +1,7 @@
 /** `pcnk topology`: the node's chain of services, drawn. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { NodeReader } from "../view/node.ts";
-import { topologySvg } from "../view/picture.ts";
+import { standaloneSvg } from "../view/topology_picture.ts";
 import { streamLook, terminalWidth } from "../view/terminal.ts";
 import { readTopology, renderTopology } from "../view/topology.ts";
 import { placeOption } from "./options.ts";
@@ -26,10 +26,11 @@ export function topologyCommand() {
       }
       using node = new NodeReader({ bpffs, stateDir });
       const topology = readTopology(node);
-      if (svg) console.log(topologySvg(topology).trimEnd());
+      if (svg) console.log(standaloneSvg(topology).trimEnd());
       else if (output === "json") console.log(JSON.stringify(topology, null, 2));
-      else {console.log(
-          renderTopology(topology, streamLook(Deno.stdout).paint, 12, terminalWidth()),
-        );}
+      else {
+        const { paint } = streamLook(Deno.stdout);
+        console.log(renderTopology(topology, paint, 12, terminalWidth()));
+      }
     });
 }

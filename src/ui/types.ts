@@ -3,7 +3,7 @@ import type { CounterRow } from "../view/counters.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
 import type { SessionRow } from "../view/sessions.ts";
 import type { Finding } from "../view/finding.ts";
-import type { Topology } from "../view/picture.ts";
+import type { Topology } from "../view/topology_rows.ts";
 
 /** A part of a long list. */
 export interface Part<R> {

@@ -1,9 +1,9 @@
-/** The node's chain of services: which program is on which device, and what is behind it; as data and as text. */
+/** The node's topology: which program is on which device, and what is behind it; read, and as text. */
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import type { NodeReader } from "./node.ts";
 import { readEndpoints, readNodes } from "./network.ts";
-import { elements, type Topology } from "./picture.ts";
 import { type Paint, widthOf, wrap } from "./terminal.ts";
+import { NOTHING, type Topology, type TopologyRow, topologyRows } from "./topology_rows.ts";
 
 export function readTopology(node: NodeReader): Topology {
   const on = (device: string) =>
@@ -37,75 +37,45 @@ export function readTopology(node: NodeReader): Topology {
   };
 }
 
-/** Programs in their boxes, in colour: red where one is missing. */
-function colored(text: string, paint: Paint): string {
-  return text.replaceAll(
-    /\[[^\]]*\]/g,
-    (box) => paint(box === "[nothing]" ? "red" : "green", box),
-  );
-}
-
-/** Lines for a terminal: the drawing, or a list where that is wider than the terminal. */
+/**
+ * A tree from the pods to the world.
+ *
+ * @param limit pods and nodes to show, at most
+ * @param width columns of the terminal
+ */
 export function renderTopology(
   topology: Topology,
   paint: Paint,
   limit = 12,
   width = Infinity,
 ): string {
-  const drawn = drawTopology(topology, paint, limit);
-  const tooWide = drawn.split("\n").some((line) => widthOf(line) > width);
-  return tooWide ? listTopology(topology, paint, limit, width) : drawn;
-}
-
-/** The same as a list, for narrow terminals. */
-function listTopology(topology: Topology, paint: Paint, limit: number, width: number): string {
-  const { left, middle, right } = elements(topology, limit);
-  const lines = [
-    paint("bold", "pods, and the node's own processes"),
-    ...left.flatMap(({ label, device, box }) => [
-      `  ${label}`,
-      ...(device === "" ? [] : [`    ${device} ${box}`]),
-    ]),
-    paint("bold", "from the node's stack to pods"),
-    ...middle.map(({ label }) => `  ${label}`),
-    paint("bold", "to other nodes and the world"),
-    ...right.flatMap(({ label, ends }) => [`  ${label}`, ...ends.map((end) => `    ${end}`)]),
-  ];
-  return lines.flatMap((line) => {
-    const indent = " ".repeat(line.search(/\S/));
-    return wrap(line.trimStart(), width - indent.length).map((part) =>
-      indent + colored(part, paint)
-    );
-  }).join("\n");
-}
-
-function drawTopology(topology: Topology, paint: Paint, limit: number): string {
-  const { left, middle, right } = elements(topology, limit);
-  const color = (text: string) => colored(text, paint);
-  const widths = [
-    Math.max(...left.map(({ label }) => label.length)),
-    Math.max(...left.map(({ device }) => device.length)),
-  ];
-  const lines = left.map(({ label, device, box }, i) => {
-    const corner = i === 0 ? "┐" : "┤";
-    const wire = `── ${device.padEnd(widths[1]!)} ── ${box.padEnd(9)} ─${corner}`;
-    return `  ${label.padEnd(widths[0]!)} ${
-      color(box === "" ? wire.replaceAll("─", " ").replace(/.$/, corner) : wire)
-    }`;
+  const { pods, devices } = topologyRows(topology, limit);
+  const rows = [...pods, ...devices];
+  const widest = (of: (row: TopologyRow) => string) =>
+    Math.max(...rows.map((row) => widthOf(of(row))));
+  const [service, device] = [widest((row) => row.service), widest((row) => row.device)];
+  const tooWide = 8 + service + device + widest(({ label }) => label) > width;
+  const lines = rows.flatMap((row, i) => {
+    const last = i === rows.length - 1;
+    const color = row.service === NOTHING ? "red" : "green";
+    const program = paint(color, row.service) + " ".repeat(service - widthOf(row.service));
+    const below = tooWide && row.service !== "" && row.label !== "";
+    const label = below ? "" : row.label;
+    const head = row.service === "" ? label : `${program} ${row.device.padEnd(device)}  ${label}`;
+    const ends = below ? [row.label, ...row.ends] : row.ends;
+    return [
+      `  ${i === 0 ? "┌" : last ? "└" : "├"}─ ${head}`.trimEnd(),
+      ...ends.flatMap((end, j) => {
+        const indent = `  ${last ? " " : "│"}     `;
+        const [first, ...rest] = wrap(end, width - indent.length - 3);
+        const isLast = j === ends.length - 1;
+        return [
+          `${indent}${isLast ? "└" : "├"}─ ${first}`,
+          ...rest.map((part) => `${indent}${isLast ? " " : "│"}  ${part}`),
+        ];
+      }),
+      ...i === pods.length - 1 ? ["  │"] : [],
+    ];
   });
-  const indent = " ".repeat(widths[0]! + widths[1]! + 21);
-  const rest = [
-    `${indent}│`,
-    ...middle.map(({ label }) => `${indent}├─ ${color(label)}   what the stack sends to pods`),
-    ...right.flatMap(({ label, ends }, i) => {
-      const last = i === right.length - 1;
-      return [
-        `${indent}${last ? "└" : "├"}─ ${color(label)}`,
-        ...ends.map((end, j) =>
-          `${indent}${last ? " " : "│"}     ${j === ends.length - 1 ? "└" : "├"}─ ${end}`
-        ),
-      ];
-    }),
-  ];
-  return [...lines, ...rest].join("\n");
+  return lines.join("\n");
 }

@@ -1,7 +1,8 @@
-import { equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { painter } from "./terminal.ts";
-import { drawNarrow, drawTopology, type Topology, topologySvg } from "./picture.ts";
 import { renderTopology } from "./topology.ts";
+import { standaloneSvg, topologySvg } from "./topology_picture.ts";
+import type { Topology } from "./topology_rows.ts";
 
 const plain = painter(false);
 
@@ -25,16 +26,16 @@ Deno.test("renderTopology() draws what is there, and shows where a program is mi
   equal(
     renderTopology(topology, plain),
     `\
-  default/web-1 10.1.0.2   ── veth1     ── [lbrp]    ─┐
-  pod 10.1.0.3             ── veth22    ── [nothing] ─┤
-  the node's own processes ── connect() ── [hostlb]  ─┤
-                                                      │
-                                                      ├─ pcnk0 [lbrp]   what the stack sends to pods
-                                                      ├─ pcnk_vxlan [k8sdispatcher]
-                                                      │     └─ node2 10.2.0.0/24
-                                                      └─ eth0 192.168.0.11 [k8sdispatcher]
-                                                            ├─ node3 10.3.0.0/24
-                                                            └─ the world`,
+  ┌─ [lbrp]          veth1       default/web-1 10.1.0.2
+  ├─ [nothing]       veth22      pod 10.1.0.3
+  ├─ [hostlb]        connect()   the node's own processes
+  │
+  ├─ [lbrp]          pcnk0       from the stack to pods
+  ├─ [k8sdispatcher] pcnk_vxlan
+  │     └─ node2 10.2.0.0/24
+  └─ [k8sdispatcher] eth0        192.168.0.11
+        ├─ node3 10.3.0.0/24
+        └─ the world`,
   );
 });
 
@@ -53,47 +54,55 @@ Deno.test("renderTopology() names some of many pods and nodes, and how many more
   ok(text.split("\n").length < 25);
 });
 
-Deno.test("topologySvg() is a picture of its own, with names that cannot break it", () => {
+Deno.test("renderTopology() puts names below their devices where the terminal is narrow", () => {
+  const lines = renderTopology(topology, plain, 12, 50).split("\n");
+  deepEqual(lines.slice(0, 2), ["  ┌─ [lbrp]          veth1", "  │     └─ default/web-1 10.1.0.2"]);
+  ok(lines.every((line) => line.length <= 50));
+});
+
+Deno.test("standaloneSvg() has names that cannot break it", () => {
   const [pod] = topology.pods;
-  const svg = topologySvg({ ...topology, pods: [{ ...pod!, pod: "default/<script>&" }] });
+  const svg = standaloneSvg({ ...topology, pods: [{ ...pod!, pod: "default/<script>&" }] });
   match(svg, /^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
   match(svg, /default\/&lt;script&gt;&amp; 10\.1\.0\.2/);
   ok(!svg.includes("<script>"));
 });
 
-Deno.test("topologySvg() has room for the names of a real cluster", () => {
+const BOX = /<rect x="(\d+)" y="(\d+)" width="(\d+)" [^>]*\/>\n<text[^>]*>([^<]*)</g;
+
+Deno.test("standaloneSvg() has room for the names of a real cluster", () => {
   const pod = "kube-system/coredns-74ff55c5b-" + "x".repeat(80);
   const [first] = topology.pods;
   const nodes = [`${"n".repeat(63)} 10.244.117.0/24`];
-  const svg = topologySvg({
+  const svg = standaloneSvg({
     ...topology,
     pods: [{ ...first!, pod: "kube-system/coredns-74ff55c5b-abcde" }, { ...first!, pod }],
     tunnels: [{ ...topology.tunnels[0]!, nodes }],
   });
-  const width = Number(/width="(\d+)"/.exec(svg)![1]);
-  const boxes = [
-    ...svg.matchAll(/<rect x="(\d+)" y="\d+" width="(\d+)" [^>]*\/><text[^>]*>([^<]*)</g),
-  ];
+  const boxes = [...svg.matchAll(BOX)];
   ok(boxes.length >= 8);
-  for (const [, x, wide, text] of boxes) {
+  for (const [, , , wide, text] of boxes) {
     // 13 px text takes up to 8 a character, and starts 10 right of its box's edge.
     ok([...text!].length * 8 + 10 <= Number(wide), text);
-    ok(Number(x) + Number(wide) < width, text);
   }
   match(svg, /kube-system\/coredns-74ff55c5b-abcde 10\.1\.0\.2/);
 });
 
-Deno.test("drawTopology() and drawNarrow() keep every shape within the picture, and know each device", () => {
-  for (const { width, height, shapes } of [drawTopology(topology), drawNarrow(topology)]) {
-    const devices = new Set<string>();
-    for (const shape of shapes) {
-      if (shape.kind === "wire") continue;
-      if (shape.device !== undefined) devices.add(shape.device);
-      const right = shape.x + (shape.kind === "box" ? shape.width : 0);
-      ok(shape.x >= 0 && right <= width && shape.y > 0 && shape.y + 13 <= height, shape.text);
+Deno.test("topologySvg() keeps every box within the picture, wide and narrow, and marks each device", () => {
+  for (const narrow of [false, true]) {
+    const marked: string[] = [];
+    const mark = (device: string, pod: boolean) => {
+      marked.push(`${device}${pod ? " of a pod" : ""}`);
+      return { text: `↓ ${device}`, class: "mark busy" };
+    };
+    const svg = topologySvg(topology, { narrow, mark });
+    const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(svg)!.map(Number);
+    for (const [, x, y, wide, text] of svg.matchAll(BOX)) {
+      ok(Number(x) + Number(wide) < width! && Number(y) > 0 && Number(y) + 26 < height!, text);
     }
-    for (const name of ["veth1", "veth22", "pcnk0", "pcnk_vxlan", "eth0"]) {
-      ok(devices.has(name), name);
-    }
+    const pods = ["veth1 of a pod", "veth22 of a pod", "connect() of a pod"];
+    deepEqual(marked, [...pods, "pcnk0", "pcnk_vxlan", "eth0"]);
+    match(svg, /class="mark busy"[^>]*>↓ eth0</);
+    equal(svg.match(/class="bad"/g)?.length, 1, "one program is missing");
   }
 });

@@ -6,7 +6,12 @@ export type Child = Node | string | number | undefined | false;
 /** Attributes; `class`, `aria-label`, …; false and undefined leave one out, true sets it empty. */
 type Attributes = Record<string, string | number | boolean | undefined>;
 
-function build<E extends Element>(element: E, attributes: Attributes, children: Child[]): E {
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) continue;
     element.setAttribute(name, value === true ? "" : String(value));
@@ -16,18 +21,6 @@ function build<E extends Element>(element: E, attributes: Attributes, children: 
     element.append(typeof child === "number" ? String(child) : child);
   }
   return element;
-}
-
-export function el<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  attributes: Attributes = {},
-  ...children: Child[]
-): HTMLElementTagNameMap[K] {
-  return build(document.createElement(tag), attributes, children);
-}
-
-export function svg(tag: string, attributes: Attributes = {}, ...children: Child[]): SVGElement {
-  return build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
 /** The element of index.html with this id. */

@@ -1,9 +1,9 @@
 /// <reference lib="dom" />
-/** The node's chain of services as a picture, with what goes through it. */
-import { drawNarrow, drawTopology, type Shape } from "../../view/picture.ts";
+/** The node's topology as a picture, with what goes through it. */
+import { type Mark, topologySvg } from "../../view/topology_picture.ts";
 import type { DeviceRate, TopologyNow } from "../types.ts";
 import { ask } from "./ask.ts";
-import { el, rate, svg } from "./dom.ts";
+import { el, rate } from "./dom.ts";
 import type { MakeView } from "./view.ts";
 
 /** Pixels below which the parts stand one below the other. */
@@ -14,7 +14,7 @@ export const topologyView: MakeView = ({ root, again }) => {
     class: "picture",
     tabindex: 0,
     role: "region",
-    "aria-label": "The node's chain of services",
+    "aria-label": "The topology of this node",
   });
   root.replaceChildren(
     frame,
@@ -36,60 +36,22 @@ export const topologyView: MakeView = ({ root, again }) => {
   };
 };
 
-function draw({ topology, devices }: TopologyNow, narrow: boolean): SVGElement {
-  const { width, height, shapes } = narrow ? drawNarrow(topology) : drawTopology(topology, 24, 130);
-  const pods = new Set(topology.pods.map(({ name }) => name));
-  return svg(
-    "svg",
-    {
-      width,
-      height,
-      viewBox: `0 0 ${width} ${height}`,
-      role: "img",
-      "aria-labelledby": "picture-title",
-    },
-    svg("title", { id: "picture-title" }, "The node's chain of services"),
-    ...shapes.flatMap((shape) => elements(shape, devices, pods)),
-  );
+function draw({ topology, devices }: TopologyNow, narrow: boolean): Element {
+  const mark = (device: string, pod: boolean) => {
+    const known = devices[device];
+    return known && markOf(known, pod);
+  };
+  const text = topologySvg(topology, { narrow, mark });
+  const parsed = new DOMParser().parseFromString(text, "image/svg+xml");
+  return document.importNode(parsed.documentElement, true);
 }
 
-function elements(
-  shape: Shape,
-  devices: TopologyNow["devices"],
-  pods: ReadonlySet<string>,
-): SVGElement[] {
-  if (shape.kind === "wire") return [svg("path", { d: shape.path })];
-  const { x, y, text } = shape;
-  const known = shape.device === undefined ? undefined : devices[shape.device];
-  if (shape.kind === "note") {
-    const mark = known && markOf(known, pods.has(shape.device));
-    return [
-      svg("text", { x, y: y - 5, class: "note" }, text),
-      ...mark ? [svg("text", { x, y: y + 14, class: mark.class }, mark.text)] : [],
-    ];
-  }
-  const mark = known && markOf(known, false);
-  return [
-    svg("rect", { x, y: y - 13, width: shape.width, height: 26, rx: 5, class: shape.tone }),
-    svg("text", { x: x + 10, y: y + 5 }, text),
-    ...mark
-      ? [
-        svg(
-          "text",
-          { x: x + shape.width - 8, y: y + 5, "text-anchor": "end", class: mark.class },
-          mark.text,
-        ),
-      ]
-      : [],
-  ];
-}
-
-function markOf({ received, sent, dropped }: DeviceRate, pod: boolean) {
+function markOf({ received, sent, dropped }: DeviceRate, pod: boolean): Mark {
   const busy = (received ?? 0) + (pod ? 0 : sent ?? 0) > 0;
   const flow = pod ? `↑ ${rate(received)}` : `↓ ${rate(received)}  ↑ ${rate(sent)}`;
   const lost = dropped > 0 ? `  ✕ ${dropped}` : "";
   return {
     text: flow + lost,
-    class: `mark ${dropped > 0 ? "dropped" : busy ? "busy" : ""}`,
+    class: `mark ${dropped > 0 ? "dropped" : busy ? "busy" : ""}`.trimEnd(),
   };
 }
