@@ -7,14 +7,14 @@ import { checkCount, checkLabName } from "../lab/plan.ts";
 import { requireRoot } from "../lab/preflight.ts";
 import { stderrProgress } from "../lab/progress.ts";
 import { readBuild } from "../bpf/artifacts.ts";
-import { labSite } from "../measure/lab_site.ts";
+import { labTestbed } from "../measure/lab_testbed.ts";
 import { allLoads, type Load } from "../measure/loads.ts";
 import { readReport, renderReport } from "../measure/render.ts";
 import type { Report } from "../measure/report.ts";
-import { makeReport, measureSite } from "../measure/run.ts";
-import { type Side, SIDES, type Site } from "../measure/site.ts";
+import { makeReport, measureTestbed } from "../measure/run.ts";
+import { type Contender, CONTENDERS, type Testbed } from "../measure/testbed.ts";
 import { serveConnections, timeConnects } from "../measure/sockets.ts";
-import { type LocalPod, POD_PORTS, podSite, servePod } from "../measure/pod_site.ts";
+import { type LocalPod, POD_PORTS, podTestbed, servePod } from "../measure/pod_testbed.ts";
 import { summarize } from "../measure/summary.ts";
 import { reportRows } from "../measure/text.ts";
 import { findTools, type Tool } from "../measure/tools.ts";
@@ -26,7 +26,7 @@ import { untilSignal } from "./signals.ts";
 import { checked, UsageError } from "./usage.ts";
 
 /** As `--peers` takes them. */
-const PEERS: Record<string, Side> = {
+const PEERS: Record<string, Contender> = {
   iptables: "kube-proxy iptables",
   nft: "nft",
   plain: "plain",
@@ -116,19 +116,19 @@ const QUICK = ["tcp", "rr-tcp", "connections", "first-packet", "services-connect
 
 async function bench(options: Options): Promise<void> {
   const loads = chosenLoads(options);
-  const sides = chosenSides(options.peers);
+  const contenders = chosenContenders(options.peers);
   await untilSignal(async (signal) => {
     let report: Report | undefined;
     try {
       await stderrProgress().step("bench", async (step) => {
         await using cleanup = new AsyncDisposableStack();
         const progress = (text: string) => step.update(text);
-        const site = options.from === undefined
-          ? await labSite(cleanup, { name: options.name, sides, signal, progress })
+        const testbed = options.from === undefined
+          ? await labTestbed(cleanup, { name: options.name, contenders, signal, progress })
           : betweenPods(options.from, options);
         const runs = options.runs ?? (options.quick ? 2 : 5);
         const settings = { loads, runs, seconds: options.seconds, signal, progress };
-        report = makeReport(version(), site, await measureSite(site, settings), settings);
+        report = makeReport(version(), testbed, await measureTestbed(testbed, settings), settings);
         progress("taking it down");
       }, () => "measured");
     } finally {
@@ -166,9 +166,9 @@ function checkPods({ from, to, service, at }: Options): void {
 
 const isAddress = (text: string | undefined) => text !== undefined && !text.includes("/");
 
-function betweenPods(from: string, { to, service, ...place }: Options): Site {
+function betweenPods(from: string, { to, service, ...place }: Options): Testbed {
   using node = new NodeReader(place);
-  return podSite({
+  return podTestbed({
     from: findPod(node, from),
     to: isAddress(to) ? to! : findPod(node, to!),
     ...(service !== undefined && { service }),
@@ -219,18 +219,18 @@ function chosenLoads({ only, quick, services }: Options): Load[] {
 }
 
 /** @throws {UsageError} for a peer that there is not */
-function chosenSides(peers: string): Side[] {
+function chosenContenders(peers: string): Contender[] {
   const names = peers === "none" ? [] : peers.split(",");
   const wanted = names.map((name) => {
-    const side = Object.hasOwn(PEERS, name) ? PEERS[name] : undefined;
-    if (!side) {
+    const contender = Object.hasOwn(PEERS, name) ? PEERS[name] : undefined;
+    if (!contender) {
       throw new UsageError(
         `there is no peer ${JSON.stringify(name)}; there are iptables, nft, plain, or none`,
       );
     }
-    return side;
+    return contender;
   });
-  return SIDES.filter((side) => side === "pcnk" || wanted.includes(side));
+  return CONTENDERS.filter((contender) => contender === "pcnk" || wanted.includes(contender));
 }
 
 function output(report: Report, { out, json }: Pick<Options, "out" | "json">): void {

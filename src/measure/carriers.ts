@@ -107,7 +107,7 @@ function hold(cleanup: Cleanup, progId: number): number {
  * then is off too, forgets all flows.
  */
 export function rulesVariant(
-  nodes: readonly NodePlan[],
+  nodes: readonly Pick<NodePlan, "netnsPath">[],
   command: readonly string[],
   rules: string,
 ): Variant {

@@ -1,11 +1,10 @@
 /** What is measured: each load has servers of one tool, a client, and the figures that come out of one run. */
 import { availableParallelism } from "node:os";
 import { selfCommand } from "../lab/executable.ts";
-import { congestion } from "./congestion.ts";
 import { parseIperf, parseSockperf, parseWrk } from "./parse.ts";
 import type { Measure } from "./report.ts";
-import { runAt, type Where } from "./run_at.ts";
-import { type Path, PATHS, type Target } from "./site.ts";
+import { type Placement, runAt } from "./placement.ts";
+import { type Path, PATHS, type Target } from "./testbed.ts";
 import type { Tool } from "./tools.ts";
 
 /** One figure of a run. */
@@ -39,7 +38,7 @@ export interface Load {
   vary?: "services";
   /** Of the pods' devices, bytes; absent: as it is. */
   mtu?: number;
-  run(context: LoadContext, client: Where, target: Target, x?: number): Promise<Figure[]>;
+  run(context: LoadContext, client: Placement, target: Target, x?: number): Promise<Figure[]>;
 }
 
 const PODS = PATHS.filter((path) => path.startsWith("pod"));
@@ -67,13 +66,13 @@ export function serverCommand(tool: Tool, protocol: "tcp" | "udp", port: number)
 }
 
 /** Where a tool's processes run, once the place is known. */
-export function placed(tool: Tool, where: Where): Where {
+export function pinned(tool: Tool, where: Placement): Placement {
   return tool === "iperf3" ? where : { ...where, cpu: ONE_CPU };
 }
 
 async function iperf(
   { signal, seconds }: LoadContext,
-  client: Where,
+  client: Placement,
   { address, port }: Target,
   args: string[],
 ) {
@@ -82,6 +81,33 @@ async function iperf(
   if (!args.includes("--udp")) words.push(...congestion().args);
   const { out, err } = await runAt(client, words, seconds * 1000 + PATIENCE_MS, signal);
   return parseIperf(out || err);
+}
+
+/**
+ * TCP's congestion control of the bandwidth runs: cubic, which most machines use by default. bbr paces what it sends by timers, and
+ * on a path without a wire these are what would be measured: 12 instead of 20 Gbit/s between two nodes of a lab.
+ */
+const WANTED = "cubic";
+
+/** Words for iperf3's client, and what the report says about it. `available`: as the kernel lists them, blanks between. */
+export function congestion(available = listed()): { args: string[]; note: string } {
+  if (available.split(/\s+/).includes(WANTED)) {
+    return { args: ["--congestion", WANTED], note: `TCP bandwidth is that of ${WANTED}` };
+  }
+  return {
+    args: [],
+    note:
+      `TCP bandwidth is that of the kernel's own congestion control, as there is no ${WANTED} ` +
+      `(there is: ${available.trim() || "unknown"})`,
+  };
+}
+
+function listed(): string {
+  try {
+    return Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_available_congestion_control");
+  } catch {
+    return "";
+  }
 }
 
 /** TCP with a window: bandwidth, and the round trip time meanwhile. */
@@ -198,7 +224,7 @@ async function pingPong(
   measure: string,
   protocol: "tcp" | "udp",
   { signal, seconds }: LoadContext,
-  client: Where,
+  client: Placement,
   { address, port }: Target,
   x?: number,
 ): Promise<Figure[]> {
@@ -239,7 +265,7 @@ const CONNECTS = 2000;
 async function connectTime(
   measure: string,
   { signal }: LoadContext,
-  client: Where,
+  client: Placement,
   { address, port }: Target,
   x?: number,
 ): Promise<Figure[]> {

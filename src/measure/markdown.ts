@@ -11,7 +11,7 @@ import { block, inline, lines, table } from "./markdown_text.ts";
 import type { Line, Measure, Report } from "./report.ts";
 import { compare, type Comparison, OWN, samplesOf, summarize, type Summary } from "./summary.ts";
 
-/** Where a measure's picture is, relative to the report. */
+/** The file of a measure's picture, relative to the report. */
 export interface PicturePlace {
   id: string;
   name: string;
@@ -33,7 +33,7 @@ export function markdownReport(report: Report, pictures: readonly PicturePlace[]
 }
 
 const HOW_TO_READ = "Each figure is the median of its runs; half of them lie between the two " +
-  "values behind it. “pcnk ÷ it” is pcnk's median divided by that side's. “close” means that the " +
+  "values behind it. “pcnk ÷ it” is pcnk's median divided by that contender's. “close” means that the " +
   "halves overlap or the runs are fewer than three, so that another run may end otherwise. Compare figures of one report, never " +
   "those of two machines or two days.";
 
@@ -62,8 +62,8 @@ interface Pair {
 
 /** Every pair of a measure that can be compared. */
 function pairs(measure: Measure): Pair[] {
-  const own = measure.lines.filter(({ side }) => side === OWN);
-  return measure.lines.filter(({ side }) => side !== OWN).flatMap((peer) =>
+  const own = measure.lines.filter(({ contender }) => contender === OWN);
+  return measure.lines.filter(({ contender }) => contender !== OWN).flatMap((peer) =>
     own.filter(({ path }) => path === peer.path).flatMap((line) => {
       const byX = measure.plot === "curve" ? xsOf([line, peer]) : [undefined];
       return byX.flatMap((x) => {
@@ -89,7 +89,7 @@ function xsOf(lines: readonly Line[]): number[] {
 /** The list that a reader wants first: where a peer does better. */
 function behind(measures: readonly Measure[]): string {
   const all = measures.flatMap(pairs);
-  if (all.length === 0) return "Nothing here compares pcnk with another side.";
+  if (all.length === 0) return "Nothing here compares pcnk with another contender.";
   const worse = all.filter(({ comparison }) => comparison.verdict === "worse");
   if (worse.length === 0) return `pcnk is behind in none of ${all.length} comparisons.`;
   const head = `**pcnk is behind in ${worse.length} of ${all.length} comparisons:**`;
@@ -98,7 +98,7 @@ function behind(measures: readonly Measure[]): string {
       const where = x === undefined ? "" : ` at ${formatXUnit(x, measure.axis?.unit ?? "")}`;
       return `${measure.title}, ${peer.path}${where}: ${
         ratio(comparison)
-      } × ${peer.side}'s (${measure.better} is better${comparison.sure ? "" : "; close"})`;
+      } × ${peer.contender}'s (${measure.better} is better${comparison.sure ? "" : "; close"})`;
     }))
   }`;
 }
@@ -109,7 +109,7 @@ function section(measure: Measure, pictures: readonly PicturePlace[]): string {
   const scaled = scaledUnit(unit, Math.max(0, ...found.map(({ median }) => median)));
   const picture = pictures.find((each) => each.id === id);
   const failed = measure.lines.filter((line) => line.failed !== undefined).map((line) =>
-    `not measured: ${line.side}, ${line.path}: ${line.failed}`
+    `not measured: ${line.contender}, ${line.path}: ${line.failed}`
   );
   return [
     `## ${inline(title)}`,
@@ -127,13 +127,13 @@ function lineTable(measure: Measure, unit: Scaled): string {
   const values = measure.plot === "time" ? "samples" : "runs";
   const rows = measure.lines.map((line) => {
     const summary = at(line, undefined);
-    if (!summary) return [line.path, line.side, "not measured", "–", "–", "–", "–"].map(block);
+    if (!summary) return [line.path, line.contender, "not measured", "–", "–", "–", "–"].map(block);
     const { n, median, q1, q3, min, max } = summary;
     const pair = compared.find(({ peer }) => peer === line);
     const range = (low: number, high: number) =>
       `${formatNumber(low / unit.factor)} … ${formatNumber(high / unit.factor)}`;
     return [
-      ...[line.path, line.side, formatValue(median, unit), range(q1, q3), range(min, max)].map(
+      ...[line.path, line.contender, formatValue(median, unit), range(q1, q3), range(min, max)].map(
         block,
       ),
       String(n),
@@ -141,30 +141,30 @@ function lineTable(measure: Measure, unit: Scaled): string {
     ];
   });
   return table([
-    ["path", "side", "median", `half of the ${values}`, `all ${values}`, values, "pcnk ÷ it"],
+    ["path", "contender", "median", `half of the ${values}`, `all ${values}`, values, "pcnk ÷ it"],
     ...rows,
   ]);
 }
 
-/** A row for each path and x, a column for each side. */
+/** A row for each path and x, a column for each contender. */
 function curveTable(measure: Measure, unit: Scaled): string {
   const { lines, axis } = measure;
-  const sides = [...new Set(lines.map(({ side }) => side))];
-  const peers = sides.filter((side) => side !== OWN);
+  const contenders = [...new Set(lines.map(({ contender }) => contender))];
+  const peers = contenders.filter((contender) => contender !== OWN);
   const compared = pairs(measure);
   const rows = [...new Set(lines.map(({ path }) => path))].flatMap((path) => {
     const here = lines.filter((line) => line.path === path);
     return xsOf(here).map((x) => [
       block(path),
       formatX(x, axis?.unit ?? ""),
-      ...sides.map((side) => {
-        const line = here.find((each) => each.side === side);
+      ...contenders.map((contender) => {
+        const line = here.find((each) => each.contender === contender);
         const summary = line && at(line, x);
         return summary ? cell(summary, unit) : "–";
       }),
-      ...peers.map((side) => {
+      ...peers.map((contender) => {
         const pair = compared.find(({ peer, x: its }) =>
-          peer.path === path && peer.side === side && its === x
+          peer.path === path && peer.contender === contender && its === x
         );
         return pair === undefined ? "–" : verdict(pair.comparison);
       }),
@@ -175,7 +175,7 @@ function curveTable(measure: Measure, unit: Scaled): string {
     : axis.unit === ""
     ? axis.name
     : `${axis.name} (${axis.unit})`;
-  const head = ["path", xName, ...sides, ...peers.map((side) => `pcnk ÷ ${side}`)];
+  const head = ["path", xName, ...contenders, ...peers.map((contender) => `pcnk ÷ ${contender}`)];
   return rows.length === 0 ? "" : table([head.map(block), ...rows]);
 }
 

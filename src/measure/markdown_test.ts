@@ -12,8 +12,8 @@ const two = (own: number[], peer: number[], better: "higher" | "lower" = "higher
   text([
     measure({
       better,
-      lines: [["pcnk", own], ["nft", peer]].map(([side, samples]) =>
-        ({ side, path: "p", points: [{ samples }] }) as Line
+      lines: [["pcnk", own], ["nft", peer]].map(([contender, samples]) =>
+        ({ contender, path: "p", points: [{ samples }] }) as Line
       ),
     }),
   ]);
@@ -65,12 +65,12 @@ Deno.test("markdownReport() compares curves at each x", () => {
 
 Deno.test("markdownReport() names what is missing and what failed", () => {
   const made = text([
-    measure({ lines: [{ side: "nft", path: "p", points: [], failed: "no nft here" }] }),
+    measure({ lines: [{ contender: "nft", path: "p", points: [], failed: "no nft here" }] }),
   ], { notes: ["sockperf is not installed"] });
   assert.match(made, /^- sockperf is not installed$/m);
   assert.match(made, /^- not measured: nft, p: no nft here$/m);
   assert.match(made, /^\| p \| nft \| not measured \|/m);
-  assert.match(made, /Nothing here compares pcnk with another side/);
+  assert.match(made, /Nothing here compares pcnk with another contender/);
 });
 
 Deno.test("markdownReport() keeps names from being markup, and tables whole", () => {

@@ -10,7 +10,7 @@ export interface Interval {
   rtt?: number;
 }
 
-/** An iperf3 run from the client's side. */
+/** An iperf3 run from the client's contender. */
 export interface IperfRun {
   /** Payload that arrived, bit/s. */
   rate: number;

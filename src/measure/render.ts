@@ -37,10 +37,10 @@ export function flaw(value: unknown): string | undefined {
     if (!["higher", "lower"].includes(measure.better)) return `${at}.better is not known`;
     if (!Array.isArray(measure.lines)) return `${at}.lines is no list`;
     const broken = measure.lines.findIndex((line) =>
-      typeof line?.side !== "string" || typeof line.path !== "string" ||
+      typeof line?.contender !== "string" || typeof line.path !== "string" ||
       !Array.isArray(line.points) || line.points.some((point) => !Array.isArray(point?.samples))
     );
-    if (broken >= 0) return `${at}.lines[${broken}] has no side, path or points`;
+    if (broken >= 0) return `${at}.lines[${broken}] has no contender, path or points`;
   }
   return undefined;
 }

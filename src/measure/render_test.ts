@@ -36,7 +36,7 @@ Deno.test("flaw() says what is wrong with a report", () => {
       [{ ...report([]), measures: {} }, /"measures"/],
       [report([{ ...measure(), plot: "pie" as "bars" }]), /measures\[0\]\.plot/],
       [
-        report([measure(), measure({ lines: [{ side: "a", path: "b" } as never] })]),
+        report([measure(), measure({ lines: [{ contender: "a", path: "b" } as never] })]),
         /measures\[1\]\.lines\[0\]/,
       ],
     ] as const

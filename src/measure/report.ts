@@ -13,11 +13,11 @@ export interface Report {
   machine: Machine;
   options: Readonly<Record<string, unknown>>;
   measures: Measure[];
-  /** What a reader has to know: missing tools, sides that could not be had. */
+  /** What a reader has to know: missing tools, contenders that could not be had. */
   notes: string[];
 }
 
-/** One question, asked of several sides on several paths. */
+/** One question, asked of several contenders on several paths. */
 export interface Measure {
   id: string;
   title: string;
@@ -31,10 +31,10 @@ export interface Measure {
   lines: Line[];
 }
 
-/** The values of one side on one path. */
+/** The values of one contender on one path. */
 export interface Line {
   /** "pcnk", "kube-proxy iptables", "nft", "bridge". */
-  side: string;
+  contender: string;
   path: string;
   points: { x?: number; samples: number[] }[];
   /** Why there are no values, or not all. */

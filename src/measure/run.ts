@@ -1,11 +1,17 @@
-/** Runs loads at a site, sides in turns, and collects what comes out: the report. */
-import { arch, cpus, loadavg, totalmem } from "node:os";
-import { congestion } from "./congestion.ts";
-import { type Figure, type Load, placed, serverCommand } from "./loads.ts";
+/** Runs loads at a testbed, contenders in turns, and collects what comes out: the report. */
+import { loadavg } from "node:os";
+import { congestion, type Figure, type Load, pinned, serverCommand } from "./loads.ts";
+import { describeMachine } from "./machine.ts";
 import type { Line, Machine, Measure, Report } from "./report.ts";
-import { serveAt } from "./run_at.ts";
-import { type Path, PATHS, type Side, SIDES, type Site, type Target } from "./site.ts";
-import { turned } from "./turns.ts";
+import { serveAt } from "./placement.ts";
+import {
+  type Contender,
+  CONTENDERS,
+  type Path,
+  PATHS,
+  type Target,
+  type Testbed,
+} from "./testbed.ts";
 import { findTools, missingTools, type Tool } from "./tools.ts";
 
 export interface RunOptions {
@@ -18,7 +24,7 @@ export interface RunOptions {
 }
 
 /** What was measured until the signal was aborted, at the latest. */
-export async function measureSite(site: Site, options: RunOptions): Promise<Measure[]> {
+export async function measureTestbed(testbed: Testbed, options: RunOptions): Promise<Measure[]> {
   const tools = findTools();
   const measures: Measure[] = [];
   for (const load of options.loads.filter(({ tool }) => tool in tools)) {
@@ -28,9 +34,9 @@ export async function measureSite(site: Site, options: RunOptions): Promise<Meas
       lines: [],
     }));
     try {
-      await measureLoad(site, load, mine, options);
+      await measureLoad(testbed, load, mine, options);
     } catch (error) {
-      if (!options.signal.aborted) failAll(mine, site, load, error as Error);
+      if (!options.signal.aborted) failAll(mine, testbed, load, error as Error);
     }
     measures.push(...mine.filter(({ lines }) => lines.length > 0).map(inOrder));
     if (options.signal.aborted) break;
@@ -39,21 +45,21 @@ export async function measureSite(site: Site, options: RunOptions): Promise<Meas
 }
 
 /** What could not even begin is in the report, and the others go on. */
-function failAll(measures: Measure[], site: Site, { paths }: Load, { message }: Error): void {
+function failAll(measures: Measure[], testbed: Testbed, { paths }: Load, { message }: Error): void {
   for (const { lines } of measures) {
-    for (const side of site.sides) {
-      const path = paths.find((path) => site.paths(side).includes(path));
-      const line = lines.find((line) => line.side === side);
+    for (const contender of testbed.contenders) {
+      const path = paths.find((path) => testbed.paths(contender).includes(path));
+      const line = lines.find((line) => line.contender === contender);
       if (line) line.failed ??= message;
-      else if (path) lines.push({ side, path, points: [], failed: message });
+      else if (path) lines.push({ contender, path, points: [], failed: message });
     }
   }
 }
 
-/** Lines by path, then side, whatever turn they came in. */
+/** Lines by path, then contender, whatever turn they came in. */
 function inOrder(measure: Measure): Measure {
-  const rank = ({ path, side }: Line) =>
-    PATHS.indexOf(path as Path) * SIDES.length + SIDES.indexOf(side as Side);
+  const rank = ({ path, contender }: Line) =>
+    PATHS.indexOf(path as Path) * CONTENDERS.length + CONTENDERS.indexOf(contender as Contender);
   return { ...measure, lines: measure.lines.toSorted((a, b) => rank(a) - rank(b)) };
 }
 
@@ -62,78 +68,86 @@ function toolName(tool: Tool, versions: Partial<Record<Tool, string>>): string {
 }
 
 async function measureLoad(
-  site: Site,
+  testbed: Testbed,
   load: Load,
   measures: Measure[],
   options: RunOptions,
 ): Promise<void> {
-  const work = () => withServers(site, load, options, () => inTurns(site, load, measures, options));
+  const work = () =>
+    withServers(testbed, load, options, () => inTurns(testbed, load, measures, options));
   if (load.mtu === undefined) return await work();
   // A place whose MTU is not ours to change is measured as it is.
-  await (site.withMtu ? site.withMtu(load.mtu, work) : work());
+  await (testbed.withMtu ? testbed.withMtu(load.mtu, work) : work());
 }
 
 /** A server for each path; several paths may end at the same. */
 async function withServers(
-  site: Site,
+  testbed: Testbed,
   { tool, protocol, paths }: Load,
   { signal }: RunOptions,
   work: () => Promise<void>,
 ): Promise<void> {
   await using servers = new AsyncDisposableStack();
-  const port = site.port(tool);
+  const port = testbed.port(tool);
   const command = serverCommand(tool, protocol, port);
   const there = new Set<string>();
-  const used = new Set(site.sides.flatMap((side) => site.paths(side)));
+  const used = new Set(testbed.contenders.flatMap((contender) => testbed.paths(contender)));
   for (const path of paths.filter((path) => used.has(path))) {
-    const where = site.server(path);
+    const where = testbed.server(path);
     if (!where || there.has(where.netnsPath)) continue;
     there.add(where.netnsPath);
-    servers.use(await serveAt(placed(tool, where), command, { port, protocol, signal }));
+    servers.use(await serveAt(pinned(tool, where), command, { port, protocol, signal }));
   }
   await work();
 }
 
-/** Round by round, every side once a round; the order turns, so that none is always first. */
+/** `names` in the order of round `round`: begun at another one each time, and every other cycle backwards. */
+export function turned<T>(names: readonly T[], round: number): T[] {
+  const start = round % names.length;
+  const list = [...names.slice(start), ...names.slice(0, start)];
+  return Math.floor(round / names.length) % 2 === 0 ? list : list.reverse();
+}
+
+/** Round by round, every contender once a round; the order turns, so that none is always first. */
 async function inTurns(
-  site: Site,
+  testbed: Testbed,
   load: Load,
   measures: Measure[],
   options: RunOptions,
 ): Promise<void> {
   const rounds = Math.min(options.runs, load.rounds ?? options.runs);
   for (let round = 0; round < rounds; round++) {
-    for (const side of turned(site.sides, round)) {
-      for (const path of load.paths.filter((path) => site.paths(side).includes(path))) {
-        options.progress(`${load.name} ${round + 1}/${rounds}: ${path}, ${side}`);
-        await measurePath(site, load, measures, side, path, options);
+    for (const contender of turned(testbed.contenders, round)) {
+      for (const path of load.paths.filter((path) => testbed.paths(contender).includes(path))) {
+        options.progress(`${load.name} ${round + 1}/${rounds}: ${path}, ${contender}`);
+        await measurePath(testbed, load, measures, contender, path, options);
       }
     }
   }
 }
 
 async function measurePath(
-  site: Site,
+  testbed: Testbed,
   load: Load,
   measures: Measure[],
-  side: Side,
+  contender: Contender,
   path: Path,
   { signal, seconds, runs }: RunOptions,
 ): Promise<void> {
-  const client = placed(load.tool, site.client(path));
-  const line = lineOf(measures, side, path);
+  const client = pinned(load.tool, testbed.client(path));
+  const line = lineOf(measures, contender, path);
   const once = async (target: Target, x?: number) =>
     line.add(await load.run({ signal, seconds }, client, target, x));
   for (const x of load.xs ?? [undefined]) {
     signal.throwIfAborted();
     try {
       if (load.vary === "services") {
-        await site.withServices?.(x!, side, async (target) => {
+        await testbed.withServices?.(x!, contender, async (target) => {
           for (let run = 0; run < runs; run++) await once(target, x);
         });
       } else {
-        site.carry(side);
-        await once(site.target(path, site.port(load.tool)), x);
+        testbed.carry(contender);
+        await once(testbed.target(path, testbed.port(load.tool)), x);
       }
     } catch (error) {
       signal.throwIfAborted();
@@ -142,12 +156,12 @@ async function measurePath(
   }
 }
 
-/** The lines of one side and path, made when their first figure comes. */
-function lineOf(measures: Measure[], side: Side, path: Path) {
+/** The lines of one contender and path, made when their first figure comes. */
+function lineOf(measures: Measure[], contender: Contender, path: Path) {
   const find = (measure: Measure): Line => {
-    const found = measure.lines.find((line) => line.side === side && line.path === path);
+    const found = measure.lines.find((line) => line.contender === contender && line.path === path);
     if (found) return found;
-    const line: Line = { side, path, points: [] };
+    const line: Line = { contender, path, points: [] };
     measure.lines.push(line);
     return line;
   };
@@ -171,7 +185,7 @@ function lineOf(measures: Measure[], side: Side, path: Path) {
 /** Everything together, as it is written to a file. */
 export function makeReport(
   pcnk: string,
-  site: Site,
+  testbed: Testbed,
   measures: Measure[],
   { runs, seconds, signal }: RunOptions,
 ): Report {
@@ -180,11 +194,11 @@ export function makeReport(
     format: "pcnk-bench/1",
     pcnk,
     taken: new Date().toISOString(),
-    machine: describeMachine(),
+    machine: { ...describeMachine(), "load at the end": Math.round(loadavg()[0]! * 100) / 100 },
     options: { runs, seconds },
     measures,
     notes: [
-      ...site.notes,
+      ...testbed.notes,
       ...(measures.some(({ id }) => id.startsWith("tcp")) ? [congestion().note] : []),
       ...(missing === undefined ? [] : [missing]),
       ...(signal.aborted
@@ -192,25 +206,4 @@ export function makeReport(
         : []),
     ],
   };
-}
-
-function describeMachine(): Machine {
-  return {
-    processor: cpus()[0]?.model ?? "unknown",
-    processors: cpus().length,
-    architecture: arch(),
-    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
-    kernel: Deno.osRelease(),
-    system: systemName(),
-    "load at the end": Math.round(loadavg()[0]! * 100) / 100,
-  };
-}
-
-function systemName(): string {
-  try {
-    const text = Deno.readTextFileSync("/etc/os-release");
-    return /^PRETTY_NAME="?([^"\n]*)/m.exec(text)?.[1] ?? "unknown";
-  } catch {
-    return "unknown";
-  }
 }

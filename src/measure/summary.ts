@@ -1,8 +1,8 @@
-/** Samples in five numbers, and one side against another (pure). */
+/** Samples in five numbers, and one contender against another (pure). */
 import { quantileSorted } from "d3-array";
 import type { Line } from "./report.ts";
 
-/** The side that the others are compared with. */
+/** The contender that the others are compared with. */
 export const OWN = "pcnk";
 
 /** Five numbers of a set of samples. */

@@ -1,17 +1,17 @@
 /** Reports for tests: a plain one, and one with everything that a plot may stumble over. */
 import type { Line, Measure, Report } from "./report.ts";
 
-/** Samples around a value: it is the median, a tenth to each side the quartiles. */
+/** Samples around a value: it is the median, a tenth to each contender the quartiles. */
 export const around = (value: number): number[] =>
   [0.8, 0.9, 1, 1.1, 1.2].map((factor) => value * factor);
 
-export const SIDES = ["pcnk", "bridge", "kube-proxy iptables", "nft"];
+export const CONTENDERS = ["pcnk", "bridge", "kube-proxy iptables", "nft"];
 export const PATHS = ["pod→pod same node", "pod→service same node"];
 
-/** A line for each side and path; sides differ by a tenth each, pcnk is the largest. */
+/** A line for each contender and path; contenders differ by a tenth each, pcnk is the largest. */
 export function lines(values: (factor: number) => Line["points"]): Line[] {
   return PATHS.flatMap((path, i) =>
-    SIDES.map((side, j) => ({ side, path, points: values((4 - i) * (1 - j / 10)) }))
+    CONTENDERS.map((contender, j) => ({ contender, path, points: values((4 - i) * (1 - j / 10)) }))
   );
 }
 
@@ -62,7 +62,11 @@ export const HOSTILE: Measure[] = (["bars", "time", "curve"] as const).flatMap((
   const axis = { name: EVIL, unit: "B", log: true };
   const odd = (id: string, lines: Line[]) =>
     measure({ id: `${plot} ${id}`, title: EVIL, tool: EVIL, unit: "s", plot, axis, lines });
-  const line = (side: string, ...points: Line["points"]): Line => ({ side, path: EVIL, points });
+  const line = (contender: string, ...points: Line["points"]): Line => ({
+    contender,
+    path: EVIL,
+    points,
+  });
   return [
     odd("nothing", []),
     odd("no values", [line("pcnk"), line("nft", { x: 1, samples: [] })]),
@@ -73,7 +77,7 @@ export const HOSTILE: Measure[] = (["bars", "time", "curve"] as const).flatMap((
     odd(
       "huge",
       [1e-9, 1, 1e15].map((value, i) =>
-        line(SIDES[i]!, { x: 10 ** (9 * i), samples: around(value) })
+        line(CONTENDERS[i]!, { x: 10 ** (9 * i), samples: around(value) })
       ),
     ),
     odd("gap", [line("pcnk", ...[1, 2, 3, 4].map((x) => ({ x, samples: x === 3 ? [] : [x] })))]),

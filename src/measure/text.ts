@@ -15,7 +15,7 @@ function rows(measure: Measure): string[][] {
   const paths = [...new Set(measure.lines.map(({ path }) => path))];
   return paths.flatMap((path) => {
     const lines = measure.lines.filter((line) => line.path === path);
-    const own = lines.find(({ side }) => side === OWN) ?? lines[0]!;
+    const own = lines.find(({ contender }) => contender === OWN) ?? lines[0]!;
     const xs = measure.plot === "curve" ? own.points.map(({ x }) => x) : [undefined];
     return xs.map((x) => row(measure, path, own, lines.filter((line) => line !== own), x));
   });
@@ -34,7 +34,7 @@ function row(measure: Measure, path: string, own: Line, peers: Line[], x?: numbe
     formatValue(summary.median, unit),
     range(summary, unit),
     [
-      ...(own.side === OWN ? [] : [`(${own.side})`]),
+      ...(own.contender === OWN ? [] : [`(${own.contender})`]),
       ...peers.map((peer) => against(summary, peer, at(peer, x), measure)),
     ].join(", "),
   ];
@@ -52,7 +52,7 @@ function range({ q1, q3 }: Summary, unit: Scaled): string {
 /** `1.31 nft`; behind it `!` where pcnk is behind for sure. */
 function against(own: Summary, peer: Line, other: Summary | undefined, { better }: Measure) {
   const compared = other && compare(own, other, better);
-  if (!compared) return `– ${peer.side}`;
+  if (!compared) return `– ${peer.contender}`;
   const behind = compared.verdict === "worse" && compared.sure ? "!" : "";
-  return `${compared.ratio.toFixed(2)}${behind} ${peer.side}`;
+  return `${compared.ratio.toFixed(2)}${behind} ${peer.contender}`;
 }

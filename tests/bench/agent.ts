@@ -1,6 +1,5 @@
 /** A real agent of dist/pcnk: until when is it ready, how large is it, how busy. */
 import { existsSync, readFileSync } from "node:fs";
-import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import type { Stage } from "./stage.ts";
 import { pcnk } from "./subject.ts";
 
@@ -26,10 +25,6 @@ export interface Agent {
 /** Starts an agent with a cluster as manifests, in a node of its own, and waits until it is ready. */
 export function startAgent(stage: Stage, manifests: string): Promise<Agent> {
   const node = stage.netns(`agent${number + 1}`);
-  {
-    using nl = RtNetlink.open(node);
-    nl.setLink(nl.link("lo")!.index, { up: true });
-  }
   return startAgentAt(stage, node, ["--manifests", manifests, "--node-name", "node0"]);
 }
 

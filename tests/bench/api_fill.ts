@@ -1,9 +1,8 @@
 /** A large cluster in a real API server. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../src/build/steps.ts";
-import { commandAt } from "../../src/lab/spawn.ts";
 import type { ApiCluster } from "./api_objects.ts";
+import { runChild } from "./child.ts";
 import type { ControlPlane } from "./control_plane.ts";
 
 /** A kubeconfig that names the server's CA instead of trusting whoever answers, which Deno's fetch cannot. */
@@ -26,28 +25,15 @@ export async function fill(
   await apiChild(control, "fill_child.ts", [JSON.stringify(cluster)], signal);
 }
 
-/**
- * Runs a program of this folder in the API server's network namespace, with a kubeconfig and `words`, and returns what
- * it prints.
- * @throws {Error} with what it said when it fails
- */
-export async function apiChild(
+/** Runs a program of this folder in the API server's network namespace, with a kubeconfig and `words`; see child.ts. */
+export function apiChild<T>(
   control: ControlPlane,
   program: string,
   words: string[],
   signal: AbortSignal,
-): Promise<string> {
-  const { success, stdout, stderr } = await commandAt(
-    { netnsPath: control.netns, cgroup: null },
-    [
-      Deno.execPath(),
-      ...["run", "-A", "--no-check", join(root, "tests/bench", program)],
-      ...[trustingKubeconfig(control), ...words],
-    ],
-    { stdin: "null", signal },
-  ).output();
-  signal.throwIfAborted();
-  const text = new TextDecoder();
-  if (!success) throw new Error(`${program}: ${text.decode(stderr)}`);
-  return text.decode(stdout);
+): Promise<T> {
+  return runChild(program, [trustingKubeconfig(control), ...words], {
+    netns: control.netns,
+    signal,
+  });
 }

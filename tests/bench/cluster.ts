@@ -1,4 +1,6 @@
-/** A large cluster as objects and as manifests (pure). */
+/** A large cluster as objects and as manifests, and what the maps hold of it. */
+import type { DataPlaneMaps } from "../../src/bpf/dataplane.ts";
+import { SCOPE } from "../../src/bpf/layout.ts";
 import type { Endpoint, EndpointSlice, Service } from "../../src/model/objects.ts";
 
 const NAMESPACE = "bench";
@@ -102,4 +104,11 @@ export function writeManifests(folder: string, { services, backends }: ClusterSi
     Deno.writeTextFileSync(`${folder}/services-${first}.yaml`, documents.join("---\n"));
   }
   Deno.writeTextFileSync(`${folder}/last.yaml`, manifest(last, backends));
+}
+
+/** Addresses that the maps have for the backends of service number `i`. */
+export function backendsOf({ services, backends }: DataPlaneMaps, i: number): string[] {
+  const key = { addr: clusterIP(i), port: PORT, proto: 6, scope: SCOPE.CLUSTER };
+  const entry = services.get(key);
+  return entry ? backends.range(entry.first, entry.count).map(({ addr }) => addr) : [];
 }

@@ -10,7 +10,6 @@ import { addChain, delChain } from "./chain.ts";
 import { buildHello } from "./hello.ts";
 import { timeProcess } from "./load.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
-import { absoluteResult, ratioResult } from "./result.ts";
 import { Stage } from "./stage.ts";
 
 /** A node with a data plane; gives the time of an ADD with and without pcnk, each followed by a DEL. */
@@ -18,12 +17,9 @@ function prepare(stage: Stage, attach: Context["attach"]) {
   const node = stage.netns("node");
   const pod = stage.netns("pod");
   const bpffs = `${stage.dir}/bpf`, stateDir = `${stage.dir}/state`;
-  const nl = RtNetlink.open(node);
-  stage.defer(() => nl.close());
-  nl.setLink(nl.link("lo")!.index, { up: true });
+  const nl = stage.use(RtNetlink.open(node));
   writeSysctl("net.ipv4.ip_forward", "1", node);
-  const plane = installDataPlane({ bpffs, nl });
-  stage.defer(() => plane.close());
+  stage.use(installDataPlane({ bpffs, nl }));
   Deno.mkdirSync(stateDir, { mode: 0o700 });
   mountTmpfs(stateDir);
   Deno.writeTextFileSync(`${stateDir}/datapath.json`, JSON.stringify({ attach }));
@@ -49,43 +45,24 @@ export const cni: Measure = {
   about: "CNI ADD of the whole chain with pcnk and without",
   async run(context) {
     const hello = buildHello();
-    const own: number[] = [];
+    const pcnk: number[] = [];
     const values = await Stage.with(context.signal, async (stage) => {
       const add = prepare(stage, context.attach);
-      const sides = {
-        with: async () => {
-          const { ms, pcnk } = await add(false);
-          own.push(pcnk);
+      const contenders = {
+        chain: async () => {
+          const { ms, pcnk: own } = await add(false);
+          pcnk.push(own);
           return ms;
         },
         without: async () => (await add(true)).ms,
         hello: async () => (await timeProcess([hello], { dir: stage.dir })).ms,
       };
-      for (const warmUp of Object.values(sides)) await warmUp();
-      own.length = 0;
-      return await interleave(context, sides);
+      for (const warmUp of Object.values(contenders)) await warmUp();
+      pcnk.length = 0;
+      return await interleave(context, contenders);
     });
-    const added = values.with.map((ms, i) => ms - values.without[i]!);
-    const head = {
-      measure: "cni",
-      id: "cni-add",
-      title: "CNI ADD of the chain, with pcnk − without ÷ bare hello world",
-      bar: { op: "<=", value: 1.5 } as const,
-    };
-    const side = (label: string, values: number[]) => ({ label, unit: "ms" as const, values });
-    return [
-      ratioResult(head, side("added", added), side("hello", values.hello)),
-      absoluteResult(
-        { measure: "cni", id: "cni-add-pcnk", title: "pcnk's own process in that ADD" },
-        "ms",
-        own,
-      ),
-      absoluteResult(
-        { measure: "cni", id: "cni-add-chain", title: "the whole chain's ADD with pcnk" },
-        "ms",
-        values.with,
-      ),
-    ];
+    const added = values.chain!.map((ms, i) => ms - values.without![i]!);
+    return { values: { ...values, pcnk, added } };
   },
 };
 

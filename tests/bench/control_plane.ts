@@ -9,7 +9,6 @@ import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { tail } from "../../src/lab/agents.ts";
 import { endProcess, identify } from "../../src/lab/process.ts";
 import { commandAt } from "../../src/lab/spawn.ts";
-import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import type { Kit } from "./kit.ts";
 import type { Stage } from "./stage.ts";
 
@@ -35,8 +34,6 @@ const GRACE_MS = 2000;
 /** Starts both and waits until the API server says that it is ready. */
 export async function startControlPlane(stage: Stage, kit: Kit): Promise<ControlPlane> {
   const netns = stage.netns("kube");
-  using nl = RtNetlink.open(netns);
-  nl.setLink(nl.link("lo")!.index, { up: true });
   const dir = `${stage.dir}/kube`;
   const token = randomUUID();
   writeFiles(dir, token);
@@ -130,11 +127,17 @@ export function launch(stage: Stage, netns: string, log: string, command: string
 }
 
 /** Runs a command in a namespace to its end. */
-export async function output(netns: string, command: string[], input?: string) {
+export async function output(
+  netns: string,
+  command: string[],
+  input?: string,
+  signal?: AbortSignal,
+) {
   const child = commandAt({ netnsPath: netns, cgroup: null }, command, {
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
+    signal,
   }).spawn();
   const [{ success, stdout, stderr }] = await Promise.all([
     child.output(),

@@ -44,3 +44,4 @@ await each(cluster.services, (i) => create(`${namespaced}/services`, serviceBody
 await each(cluster.services, (i) => create(`${namespaced}/endpoints`, endpointsBody(i, cluster)));
 await each(cluster.nodes, (i) => create("/api/v1/nodes", nodeBody(i)));
 client.close();
+console.log(JSON.stringify(cluster));

@@ -14,8 +14,8 @@ import { API_PORT, type ApiCluster, apiServiceAddress, nodeBody } from "./api_ob
 import type { ChangeFigures, ChangeJob } from "./change_child.ts";
 import { type ControlPlane, startControlPlane } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
-import type { Context, Measure } from "./measure.ts";
-import { absoluteResult, type Result, type Unit } from "./result.ts";
+import { type Context, type Measure, pause } from "./measure.ts";
+import type { Found } from "./result.ts";
 import { agentCgroup, Stage } from "./stage.ts";
 import { median, quantile } from "./stats.ts";
 
@@ -52,7 +52,7 @@ export const kubeAgent: Measure = {
     const kit = findKit();
     if (typeof kit === "string") {
       console.error(`the agent is not measured on a real API server: ${kit}`);
-      return [];
+      return { values: {} };
     }
     const lives: Life[] = [];
     await Stage.with(context.signal, async (stage) => {
@@ -67,7 +67,7 @@ export const kubeAgent: Measure = {
         lives.push(await live(context, stage, control, round));
       }
     });
-    return rows(lives);
+    return { values: valuesOf(lives) };
   },
 };
 
@@ -105,9 +105,9 @@ async function live(context: Context, stage: Stage, control: ControlPlane, round
   ]);
   const readyS = agent.readyMs / 1000;
   checkMaps(agent);
-  await settle(SETTLE_MS, context.signal);
+  await pause(SETTLE_MS, context.signal);
   const idleMB = agent.residentMB();
-  const idleCpu = await busy(agent, () => settle(IDLE_MS, context.signal));
+  const idleCpu = await busy(agent, () => pause(IDLE_MS, context.signal));
   const size = { ...CLUSTER, round };
   const beatenCpu = await busy(agent, () =>
     change(context, control, agent, {
@@ -149,76 +149,28 @@ async function busy(agent: Agent, work: () => Promise<unknown>): Promise<number>
   return (agent.cpuMs() - cpu) / (performance.now() - start) * 100;
 }
 
-async function change(
+function change(
   { signal }: Context,
   control: ControlPlane,
   agent: Agent,
   job: ChangeJob,
 ): Promise<ChangeFigures> {
   const words = [agent.bpffs, JSON.stringify(job)];
-  return JSON.parse(await apiChild(control, "change_child.ts", words, signal));
+  return apiChild(control, "change_child.ts", words, signal);
 }
 
-function settle(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((done, failed) => {
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      failed(signal.reason);
-    }, { once: true });
-  });
-}
-
-function rows(lives: readonly Life[]): Result[] {
-  const row = (id: string, title: string, unit: Unit, of: (life: Life) => number, bar?: number) =>
-    absoluteResult(
-      {
-        measure: "kube-agent",
-        id: `kube-agent-${id}`,
-        title,
-        ...(bar === undefined ? {} : { bar: { op: "<=", value: bar } as const }),
-      },
-      unit,
-      lives.map(of),
-    );
-  return [
-    row(
-      "event",
-      "API event until the map has it, 100 changes/s, p99",
-      "ms",
-      ({ changes }) => quantile(changes.sent, 0.99),
-      50,
-    ),
-    row(
-      "event-server",
-      "the API server's part: until a watch beside the agent's has the event, p99",
-      "ms",
-      ({ changes }) => quantile(changes.told, 0.99),
-    ),
-    row(
-      "event-agent",
-      "the agent's part: from then until the map has it, p99",
-      "ms",
-      ({ changes }) => quantile(changes.own, 0.99),
-    ),
-    row("event-p50", "both, p50", "ms", ({ changes }) => median(changes.sent)),
-    row("event-server-p50", "the API server's, p50", "ms", ({ changes }) => median(changes.told)),
-    row("event-agent-p50", "the agent's, p50", "ms", ({ changes }) => median(changes.own)),
-    row(
-      "ready",
-      "agent with 10,000 services, 100,000 endpoints, 5,000 nodes: ready",
-      "s",
-      (life) => life.readyS,
-      10,
-    ),
-    row("memory", "its memory", "MB", ({ idleMB }) => idleMB, 300),
-    row("peak", "the most it ever had", "MB", ({ peakMB }) => peakMB),
-    row("idle", "its processor time when nothing happens", "%", ({ idleCpu }) => idleCpu, 1),
-    row(
-      "beaten",
-      "the same while 5,000 kubelets say that they are there",
-      "%",
-      (life) => life.beatenCpu,
-    ),
-  ];
+function valuesOf(lives: readonly Life[]): Found["values"] {
+  const parts = { event: "sent", server: "told", agent: "own" } as const;
+  const events = Object.entries(parts).flatMap(([name, part]) => [
+    [`${name} p99`, lives.map(({ changes }) => quantile(changes[part], 0.99))] as const,
+    [`${name} p50`, lives.map(({ changes }) => median(changes[part]))] as const,
+  ]);
+  return {
+    ...Object.fromEntries(events),
+    ready: lives.map(({ readyS }) => readyS),
+    memory: lives.map(({ idleMB }) => idleMB),
+    peak: lives.map(({ peakMB }) => peakMB),
+    idle: lives.map(({ idleCpu }) => idleCpu),
+    heartbeats: lives.map(({ beatenCpu }) => beatenCpu),
+  };
 }

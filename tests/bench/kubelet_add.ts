@@ -1,11 +1,11 @@
 /**
  * What a pod's network costs a real kubelet: the whole chain's ADD one pod at a time, and fifty pods at once with pcnk and
- * without it, in turns. Needs the Kubernetes kit; without it there is no figure and the reason is told.
+ * without it, in turns. Needs the Kubernetes kit; without it there is no figure, and the reason is reported.
  */
 import { whyNot } from "../cluster/support/kit.ts";
 import { KubeletNode, type Span } from "./kubelet_node.ts";
 import { type Context, interleave, type Measure } from "./measure.ts";
-import { absoluteResult, ratioResult, type Result } from "./result.ts";
+import type { Found } from "./result.ts";
 import { quantile } from "./stats.ts";
 
 /** Pods that are started one at a time in each round, and at once. */
@@ -32,18 +32,22 @@ export const kubelet: Measure = {
     const reason = whyNot();
     if (reason !== undefined) {
       context.progress(`skipped: ${reason}\n`);
-      return [];
+      return { values: {} };
     }
     const node = await KubeletNode.create();
     try {
-      return [...await singly(node, context), ...await atOnce(node, context)];
+      const each = await singly(node, context);
+      const burst = await atOnce(node, context);
+      const note = `one pod at a time: ${each.length} pods; at once: ${AT_ONCE}`;
+      return { values: { p99: [quantile(each, 0.99)], each, ...burst }, note };
     } finally {
       await node.close();
     }
   },
 };
 
-async function singly(node: KubeletNode, { runs, signal, progress }: Context): Promise<Result[]> {
+/** Times of single ADDs, ms. */
+async function singly(node: KubeletNode, { runs, signal, progress }: Context): Promise<number[]> {
   await node.use(true);
   const values: number[] = [];
   for (let round = 0; round < runs; round++) {
@@ -55,55 +59,22 @@ async function singly(node: KubeletNode, { runs, signal, progress }: Context): P
     if (round % ROUNDS_TOGETHER === ROUNDS_TOGETHER - 1) await node.clear();
   }
   await node.clear();
-  const head = { measure: "kubelet", bar: { op: "<=", value: 150 } as const };
-  return [
-    absoluteResult(
-      {
-        ...head,
-        id: "kubelet-add-p99",
-        title: `kubelet's ADD, one pod at a time: p99 of ${values.length}`,
-      },
-      "ms",
-      [quantile(values, 0.99)],
-    ),
-    absoluteResult(
-      { measure: "kubelet", id: "kubelet-add", title: "the same, each" },
-      "ms",
-      values,
-    ),
-  ];
+  return values;
 }
 
-async function atOnce(node: KubeletNode, context: Context): Promise<Result[]> {
-  const each: number[] = [];
+async function atOnce(node: KubeletNode, context: Context): Promise<Found["values"]> {
+  const burst: number[] = [];
   const measure = async (withPcnk: boolean) => {
     await node.use(withPcnk);
     const spans = await node.addMany(AT_ONCE);
     await node.clear();
-    if (withPcnk) each.push(...spans.map(duration));
+    if (withPcnk) burst.push(...spans.map(duration));
     return wall(spans);
   };
   const rounds = Math.max(2, Math.round(context.runs / 10));
   const values = await interleave({ ...context, runs: rounds }, {
-    with: () => measure(true),
+    "with pcnk": () => measure(true),
     without: () => measure(false),
   });
-  const side = (label: string, values: number[]) => ({ label, unit: "ms" as const, values });
-  return [
-    ratioResult(
-      {
-        measure: "kubelet",
-        id: "kubelet-add-burst",
-        title: `${AT_ONCE} pods at once: wall time of all ADDs, with pcnk ÷ without`,
-        bar: { op: "<=", value: 3.5 },
-      },
-      side("with pcnk", values.with),
-      side("without", values.without),
-    ),
-    absoluteResult(
-      { measure: "kubelet", id: "kubelet-add-burst-each", title: "the same with pcnk, each ADD" },
-      "ms",
-      each,
-    ),
-  ];
+  return { ...values, burst };
 }

@@ -3,15 +3,13 @@
  * operation with clock_gettime and print one line of JSON. Python or Deno in its
  * place would measure themselves.
  *
- *   load [-g CGROUP] [-n NETNS] [-c CPU] serve|sink PORT
- *   load [-g CGROUP] [-n NETNS] [-c CPU] rr|udprr|crr|connect|bulk|flood [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES]
- *        [-r RATE]
- *        ADDR PORT
+ *   load serve|sink PORT
+ *   load rr|udprr|crr|connect|bulk|flood [-a N] [-k STEP] [-t MS] [-w MS] [-s BYTES] [-r RATE] ADDR PORT
  *   load [-i FILE] [-o FILE] exec PROGRAM ARGS...
  *
- * serve    echoes on TCP and UDP PORT, counts what it is sent on TCP PORT+1; ends when its standard input does
+ * serve    echoes on TCP and UDP PORT, counts what it is sent on TCP PORT+1
  * sink     takes UDP PORT and reads nothing: what arrives is the kernel's to count, what does not fit
- *          into the smallest queue it drops; ends when its standard input does
+ *          into the smallest queue it drops
  * rr       request/response on one TCP connection, message of -s bytes, TCP_NODELAY
  * udprr    the same on one connected UDP socket
  * crr      connect, request, response, close; -a N goes round N addresses, each STEP
@@ -28,7 +26,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -117,7 +114,7 @@ static int open_to(int type, unsigned offset, uint16_t port)
 
 /* ---- server ---- */
 
-enum role { STDIN = 1, UDP_ECHO, ECHO, SINK, LISTEN = 16 };
+enum role { UDP_ECHO = 1, ECHO, SINK, LISTEN = 16 };
 
 /* epoll's data: role in the upper half, descriptor in the lower; a sink's count
  * of bytes stands beside it. */
@@ -189,9 +186,6 @@ static void serve(void)
 	watch(epoll, listener(SOCK_STREAM, opt.port), LISTEN | ECHO);
 	watch(epoll, listener(SOCK_STREAM, opt.port + 1), LISTEN | SINK);
 	watch(epoll, listener(SOCK_DGRAM, opt.port), UDP_ECHO);
-	watch(epoll, STDIN_FILENO, STDIN);
-	puts("ready");
-	fflush(stdout);
 	for (;;) {
 		int count = epoll_wait(epoll, events, 64, -1);
 
@@ -199,9 +193,7 @@ static void serve(void)
 			enum role role = events[i].data.u64 >> 32;
 			int fd = (int)events[i].data.u64;
 
-			if (role == STDIN)
-				exit(0);
-			else if (role == UDP_ECHO)
+			if (role == UDP_ECHO)
 				echo_datagram(fd);
 			else if (role & LISTEN)
 				welcome(epoll, fd, role & ~LISTEN);
@@ -215,14 +207,10 @@ static void serve(void)
 static void sink(void)
 {
 	int fd = listener(SOCK_DGRAM, opt.port);
-	char none;
 
 	set(fd, SOL_SOCKET, SO_RCVBUF, 1);
-	puts("ready");
-	fflush(stdout);
-	while (read(STDIN_FILENO, &none, 1) > 0)
-		;
-	exit(0);
+	for (;;)
+		pause();
 }
 
 /* ---- clients ---- */
@@ -380,34 +368,6 @@ static void run_process(const char *input, const char *output, char **argv)
 
 /* ---- command line ---- */
 
-static void enter_netns(const char *path)
-{
-	int fd = check(open(path, O_RDONLY | O_CLOEXEC), path);
-
-	check(setns(fd, CLONE_NEWNET), "setns");
-	close(fd);
-}
-
-/* "0" is the process that writes it (cgroups(7)). */
-static void enter_cgroup(const char *path)
-{
-	int dir = check(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), path);
-	int fd = check(openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC), path);
-
-	check(write(fd, "0", 1), path);
-	close(fd);
-	close(dir);
-}
-
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	check(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
-}
-
 static void usage(void)
 {
 	fputs("usage: see the head of tests/bench/load.c\n", stderr);
@@ -445,11 +405,8 @@ int main(int argc, char **argv)
 	const char *input = NULL, *output = NULL;
 	int c;
 
-	while ((c = getopt(argc, argv, "+g:n:c:i:o:")) != -1) {
+	while ((c = getopt(argc, argv, "+i:o:")) != -1) {
 		switch (c) {
-		case 'g': enter_cgroup(optarg); break;
-		case 'n': enter_netns(optarg); break;
-		case 'c': pin(atoi(optarg)); break;
 		case 'i': input = optarg; break;
 		case 'o': output = optarg; break;
 		default: usage();

@@ -1,7 +1,17 @@
 /** Drives load.c: traffic between two namespaces, and the life time of single processes. */
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { root, run } from "../../src/build/steps.ts";
+import { enter } from "../../src/lab/spawn.ts";
+import { type Placement, runAt, serveAt } from "../../src/measure/placement.ts";
+
+/**
+ * Client and server are pinned to one CPU. On two, a request waits for the other CPU to wake up, which takes ten times as
+ * long as its way (on virtual machines more), and is the same for all: the differences would drown. It is the last one; the
+ * harness and what else runs on the machine find the others.
+ */
+export const CPU = availableParallelism() - 1;
 
 const source = join(root, "tests/bench/load.c");
 const program = join(root, "dist/bench/load");
@@ -16,13 +26,9 @@ export function buildLoad(): void {
 /** See load.c. */
 export type Mode = "rr" | "udprr" | "crr" | "connect" | "bulk" | "flood";
 
-/** Where a process of load.c runs. */
-export interface Place {
-  netns: string;
-  /** Folder of the cgroup2 to run in; the caller's when absent. */
-  cgroup?: string;
-  /** The CPU it is pinned to; none when absent. */
-  cpu?: number;
+/** In a network namespace, on `CPU`. */
+export function pinnedAt(netnsPath: string, cpu = CPU): Placement {
+  return { netnsPath, cgroup: null, cpu };
 }
 
 export interface Target {
@@ -51,85 +57,46 @@ export interface Figures {
   p99: number;
 }
 
-function inPlace({ netns, cgroup, cpu }: Place): string[] {
-  return [
-    ...(cgroup === undefined ? [] : ["-g", cgroup]),
-    ...["-n", netns],
-    ...(cpu === undefined ? [] : ["-c", String(cpu)]),
-  ];
-}
+/** Median of a run's times in µs. */
+export const microseconds = ({ p50 }: Figures) => p50 / 1000;
+/** Operations a second. */
+export const perSecond = ({ rate }: Figures) => rate;
 
 /**
  * Runs one client for `ms` milliseconds after a warm-up.
- * @throws {Error} with what the client said
+ * @param options rate: packets a second of `flood`; 0: as many as it can
+ * @throws {Error} with the client's own words
  */
 export async function measure(
   mode: Mode,
-  place: Place,
-  target: Target,
-  options: {
-    ms: number;
-    warmupMs?: number;
-    bytes?: number;
-    /** Packets a second of `flood`; 0, the default: as many as it can. */
-    rate?: number;
-    signal: AbortSignal;
-  },
+  client: Placement,
+  { addr, port, addresses = 1, step = 1 }: Target,
+  options: { ms: number; warmupMs?: number; bytes?: number; rate?: number; signal: AbortSignal },
 ): Promise<Figures> {
   const { ms, warmupMs = 50, bytes = 1, rate = 0, signal } = options;
-  const { addr, port, addresses = 1, step = 1 } = target;
   const flags = { "-t": ms, "-w": warmupMs, "-s": bytes, "-a": addresses, "-k": step, "-r": rate };
   const words = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)]);
-  const output = await new Deno.Command(program, {
-    args: [...inPlace(place), mode, ...words, addr, String(port)],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    signal,
-  }).output();
-  signal.throwIfAborted();
-  const text = new TextDecoder();
-  if (!output.success) throw new Error(`${text.decode(output.stderr).trim()} (to ${addr}:${port})`);
-  return JSON.parse(text.decode(output.stdout));
+  const command = [program, mode, ...words, addr, String(port)];
+  const { success, out, err } = await runAt(client, command, ms + 20_000, signal);
+  if (!success) throw new Error(`${err.trim()} (to ${addr}:${port})`);
+  return JSON.parse(out);
 }
 
-/** A server as load.c describes it, until `stop()`. */
-export interface Server {
-  pid: number;
-  stop(): Promise<void>;
-}
-
-/** Starts a server and waits until it listens. */
-export async function startServer(
-  place: Place,
+/** Starts a server as load.c describes it and waits until it listens. It ends when it is disposed of. */
+export function startServer(
+  placement: Placement,
   port: number,
-  mode: "serve" | "sink" = "serve",
-): Promise<Server> {
-  const child = new Deno.Command(program, {
-    args: [...inPlace(place), mode, String(port)],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const reader = child.stdout.getReader();
-  const { done } = await reader.read();
-  await reader.cancel();
-  if (done) throw new Error(`the server ended with code ${(await child.status).code}`);
-  return {
-    pid: child.pid,
-    async stop() {
-      await child.stdin.close();
-      await child.status;
-    },
-  };
+  mode: "serve" | "sink",
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  const protocol = mode === "serve" ? "tcp" : "udp";
+  return serveAt(placement, [program, mode, String(port)], { port, protocol, signal });
 }
 
 /** A process that has ended. */
 export interface ProcessFigures {
   /** From fork to end. */
   ms: number;
-  /** Peak resident memory. */
-  peakKB: number;
   stdout: string;
 }
 
@@ -144,27 +111,22 @@ export async function timeProcess(
     env?: Record<string, string>;
     stdin?: string;
     netns?: string;
-    signal?: AbortSignal;
+    signal?: AbortSignal | undefined;
   },
 ): Promise<ProcessFigures> {
   const { dir, env = {}, stdin, netns, signal } = options;
   const input = join(dir, "stdin"), output = join(dir, "stdout");
   if (stdin !== undefined) Deno.writeTextFileSync(input, stdin);
   const files = [...(stdin === undefined ? [] : ["-i", input]), "-o", output];
-  const result = await new Deno.Command(program, {
-    args: [...(netns ? ["-n", netns] : []), ...files, "exec", ...command],
-    env,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    ...(signal ? { signal } : {}),
-  }).output();
+  const words = [program, ...files, "exec", ...command];
+  const [first, ...args] = netns ? enter({ netnsPath: netns, cgroup: null }, words) : words;
+  const result = await new Deno.Command(first!, { args, env, stdin: "null", signal }).output();
   signal?.throwIfAborted();
   const text = new TextDecoder();
   const stdout = readFileSync(output, "utf8");
   const failure = () => `${command.join(" ")}: ${text.decode(result.stderr)}${stdout}`;
   if (!result.success) throw new Error(failure());
-  const { ns, status, peakKB } = JSON.parse(text.decode(result.stdout));
+  const { ns, status } = JSON.parse(text.decode(result.stdout));
   if (status !== 0) throw new Error(`status ${status}: ${failure()}`);
-  return { ms: ns / 1e6, peakKB, stdout };
+  return { ms: ns / 1e6, stdout };
 }

@@ -11,11 +11,11 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { root } from "../../src/build/steps.ts";
 import { untilSignal } from "../../src/cli/signals.ts";
-import { direct, overlay } from "./between_nodes.ts";
+import { columns } from "../../src/view/terminal.ts";
+import { direct, host, nodePort, nodePortUdp, overlay } from "./between_nodes.ts";
 import { cni } from "./cni.ts";
 import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
-import { host } from "./host.ts";
 import { install } from "./install.ts";
 import { kubeAgent } from "./kube_agent.ts";
 import { kubelet } from "./kubelet_add.ts";
@@ -24,14 +24,13 @@ import { describeMachine } from "./machine.ts";
 import { manyServices } from "./many_services.ts";
 import type { Context, Measure } from "./measure.ts";
 import { monitor } from "./monitor.ts";
-import { nodePort, nodePortUdp } from "./node_port.ts";
 import { reprogram } from "./reprogram.ts";
-import type { Result } from "./result.ts";
+import { cells, HEAD, type Result, resultOf } from "./result.ts";
+import { ROWS } from "./rows.ts";
 import { agent, load, resync } from "./scale.ts";
 import { sweepDead } from "./stage.ts";
 import { start } from "./start.ts";
 import { measureExecutable } from "./subject.ts";
-import { textTable } from "./table.ts";
 import { bulk, connections, rr, udp } from "./traffic.ts";
 
 const MEASURES: readonly Measure[] = [
@@ -66,7 +65,7 @@ const USAGE =
   --quick         6 short rounds: a first impression
   --attach MODE   auto, tcx or clsact: how pcnk's programs are put on devices (default clsact, as a CNI ADD does)
   --pcnk FILE     measure this executable instead of dist/pcnk
-  --docs          write docs/benchmarks.md too: the table; with --only rows of the one behind it
+  --docs          write docs/benchmarks.md too: the rows of these measures
 
 measures:
 ${MEASURES.map(({ name, about }) => `  ${name.padEnd(14)}${about}`).join("\n")}`;
@@ -103,13 +102,18 @@ function parse(args: string[]) {
   return { ...values, measures, settings };
 }
 
-/** Runs the measures one by one; one that fails is told and the others go on. */
+/** Runs the measures one by one; one that fails is reported and the others go on. */
 async function runAll(measures: readonly Measure[], context: Omit<Context, "progress">) {
   const results: Result[] = [];
   for (const { name, run } of measures) {
     const progress = (text: string) => write(`\r\x1b[K${name} ${text}`);
     try {
-      results.push(...await run({ ...context, progress }));
+      const found = await run({ ...context, progress });
+      const rows = ROWS.filter(({ measure }) => measure === name);
+      const taken = rows.map((row) => ({ row, result: resultOf(row, found) }));
+      results.push(...taken.flatMap(({ result }) => result ?? []));
+      const left = taken.filter(({ result }) => !result).map(({ row }) => row.title);
+      if (left.length > 0) progress(`has no figure of: ${left.join("; ")}\n`);
     } catch (error) {
       context.signal.throwIfAborted();
       progress(`failed: ${(error as Error).message}\n`);
@@ -141,8 +145,8 @@ async function main(args: string[]): Promise<void> {
     const folder = join(root, "dist/bench");
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "results.json"), JSON.stringify(report, null, 2) + "\n");
-    console.log(textTable(results));
-    if (machine.load > machine.cpus / 2) {
+    console.log(columns([HEAD, ...results.map(cells)]).join("\n"));
+    if (machine.load > machine.processors / 2) {
       console.log(
         `\nThe machine was at work (load ${
           machine.load.toFixed(1)

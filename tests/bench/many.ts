@@ -10,7 +10,7 @@ import type { ServicePort } from "../../src/measure/kubeproxy.ts";
 import type { Context } from "./measure.ts";
 import { type RecordedProxy, startRecordedProxy } from "./recorded_proxy.ts";
 import { Stage } from "./stage.ts";
-import { CLUSTER_CIDR } from "./topology.ts";
+import { CLUSTER_CIDR } from "../../src/measure/lab_testbed.ts";
 
 export const MANY = 10_000;
 

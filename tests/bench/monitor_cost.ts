@@ -1,4 +1,4 @@
-/** The programs' own time for a packet that is dropped: nobody listens, pcnk monitor listens, programs without a monitor. */
+/** The programs' own time for a packet that is dropped: no listener, pcnk monitor, programs without a monitor. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root, run } from "../../src/build/steps.ts";
@@ -6,8 +6,9 @@ import type { DataPlane } from "../../src/bpf/dataplane.ts";
 import { type LoadedObject, loadObject } from "../../src/bpf/object.ts";
 import { testRun } from "../../src/bpf/testrun.ts";
 import { udp } from "../bpf/support/packet.ts";
-import { type Context, interleave } from "./measure.ts";
-import { absoluteResult, ratioResult, type Result } from "./result.ts";
+import { type Context, interleave, pause } from "./measure.ts";
+import type { Listener } from "./monitor.ts";
+import { type Found, series } from "./result.ts";
 import type { Stage } from "./stage.ts";
 
 /** Packets a second that the cost is reckoned for. */
@@ -34,61 +35,30 @@ async function perPacket(fd: number, packet: Uint8Array): Promise<number> {
   let sum = 0;
   for (let tick = 0; tick < TICKS; tick++) {
     sum += testRun(fd, packet, { repeat: HANDFUL, ifindex: 1 }).durationNs;
-    await new Promise((done) => setTimeout(done, TICK_MS));
+    await pause(TICK_MS);
   }
   return sum / TICKS;
 }
 
 /**
- * @param beside runs work while a monitor of these arguments listens
+ * @param beside runs work while a monitor of these words listens
  * @returns share of a CPU that a listener adds at the rate of the bar; what the silent monitor adds to a packet
  */
 export async function programCost(
   context: Context,
-  beside: <T>(args: readonly string[] | undefined, work: () => Promise<T>) => Promise<T>,
+  beside: <T>(listener: Listener, work: () => Promise<T>) => Promise<T>,
   { stage, plane }: { stage: Stage; plane: DataPlane },
-): Promise<Result[]> {
+): Promise<Found["values"]> {
   const packet = udp({ src: "10.244.1.2:40000", dst: "10.96.0.2:9" });
   const fd = plane.programFd("lbrp_from_pod");
   const without = withoutMonitor(stage, plane).program("lbrp_from_pod");
-  const few = { ...context, runs: Math.ceil(context.runs / 2) };
-  const values = await interleave(few, {
-    nobody: () => perPacket(fd, packet),
+  const values = await interleave({ ...context, runs: Math.ceil(context.runs / 2) }, {
+    "no listener": () => perPacket(fd, packet),
     listening: () => beside([], () => perPacket(fd, packet)),
     without: () => perPacket(without, packet),
   });
-  const added = values.listening.map((ns, i) => (ns - values.nobody[i]!) * RATE / 1e9 * 100);
-  const series = (name: keyof typeof values, label: string) =>
-    ({ label, unit: "µs", values: values[name].map((ns) => ns / 1000) }) as const;
-  const measure = "monitor";
-  return [
-    absoluteResult(
-      {
-        measure,
-        id: "monitor-programs",
-        title: "programs' time that pcnk monitor adds at 100,000 drops/s, of one CPU",
-        bar: { op: "<=", value: 3 },
-      },
-      "%",
-      added,
-    ),
-    ratioResult(
-      {
-        measure,
-        id: "monitor-packet",
-        title: "time of a dropped packet: pcnk monitor ÷ nobody listens",
-      },
-      series("listening", "listening"),
-      series("nobody", "nobody"),
-    ),
-    ratioResult(
-      {
-        measure,
-        id: "monitor-silent",
-        title: "the same: nobody listens ÷ programs without a monitor",
-      },
-      series("nobody", "nobody"),
-      series("without", "without"),
-    ),
-  ];
+  const silent = values["no listener"]!;
+  const added = values.listening!.map((ns, i) => (ns - silent[i]!) * RATE / 1e9 * 100);
+  const micro = Object.entries(values).map(([name, list]) => [name, list.map((ns) => ns / 1000)]);
+  return { added, ...series("packet", Object.fromEntries(micro)) };
 }

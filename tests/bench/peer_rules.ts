@@ -7,10 +7,9 @@ import {
 import { type ApiObject, startControlPlane } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
 import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
-import { servicePorts } from "../../src/measure/lab_ports.ts";
+import { CLUSTER_CIDR, servicePorts } from "../../src/measure/lab_testbed.ts";
 import { realKubeProxyRules } from "./real_kube_proxy.ts";
 import type { Stage } from "./stage.ts";
-import { CLUSTER_CIDR } from "./topology.ts";
 
 /** Rules for iptables-restore, and whose they are. */
 export interface KubeProxyRules {

@@ -10,31 +10,21 @@ import { partialUpdate } from "./kubeproxy_partial.ts";
 import { timeProcess } from "./load.ts";
 import { MANY, manyApiServices, type ManyPeer, withKubeProxy } from "./many.ts";
 import { interleave, type Measure } from "./measure.ts";
-import { ratioResult, type Result } from "./result.ts";
 import { reconcileOnce } from "./scale.ts";
 import { Stage } from "./stage.ts";
 import { quantile } from "./stats.ts";
-import { CLUSTER_CIDR } from "./topology.ts";
+import { CLUSTER_CIDR } from "../../src/measure/lab_testbed.ts";
 import { iptablesMissing, runIn } from "../../src/measure/variants.ts";
 
-type Side = "pcnk" | "real" | "legacy" | "partial" | "partialLegacy";
-/** A round of each side; those of `Side` that can be had here. */
-type Sides = Record<string, () => Promise<number>>;
-
-const LABELS: Record<Side, string> = {
-  pcnk: "pcnk p99",
-  real: "kube-proxy 1.20, iptables-restore",
-  legacy: "its input by iptables-legacy-restore",
-  partial: "partial iptables-restore",
-  partialLegacy: "partial iptables-legacy-restore",
-};
+/** A round of each contender. */
+type Contenders = Record<string, () => Promise<number>>;
 
 const NFT = "/usr/sbin/iptables-restore";
 const LEGACY = "/usr/sbin/iptables-legacy-restore";
 /** As kube-proxy calls it. */
 const FLAGS = ["-w", "5", "-W", "100000", "--noflush", "--counters"];
 
-/** The measure of the issue's reprogramming row, and the same against what newer versions of kube-proxy write. */
+/** Against kube-proxy's reprogramming, and against what newer versions of it write. */
 export const reprogram: Measure = {
   name: "reprogram",
   about: "one endpoint of 10,000 services changes, against kube-proxy's iptables-restore",
@@ -42,54 +32,28 @@ export const reprogram: Measure = {
     const missing = iptablesMissing();
     if (missing) {
       console.error(`not compared with iptables: ${missing}`);
-      return [];
+      return { values: {} };
     }
-    const kit = findKit();
     const rounds = { ...context, runs: Math.max(3, Math.floor(context.runs / 5)) };
-    if (typeof kit === "string") {
-      console.error(`not compared with the real kube-proxy: ${kit}`);
-      return await Stage.with(context.signal, async (stage) => {
-        return rows(await interleave(rounds, { ...pcnkSide(stage), ...generatedSides(stage) }));
-      });
+    const compare = async (stage: Stage, real: Contenders = {}) => {
+      const contenders = { ...pcnkContender(stage), ...real, ...generated(stage) };
+      return { values: await interleave(rounds, contenders) };
+    };
+    const kit = findKit();
+    if (typeof kit !== "string") {
+      return await withKubeProxy(context, kit, (peer) => compare(peer.stage, realProxy(peer)));
     }
-    return await withKubeProxy(context, kit, async (peer) => {
-      const { stage } = peer;
-      const sides = { ...pcnkSide(stage), ...realSides(peer), ...generatedSides(stage) };
-      return rows(await interleave(rounds, sides));
-    });
+    console.error(`not compared with the real kube-proxy: ${kit}`);
+    return await Stage.with(context.signal, (stage) => compare(stage));
   },
 };
 
-function rows(values: Partial<Record<Side, number[]>>): Result[] {
-  const titles: [Side, string][] = [
-    [
-      "real",
-      "one endpoint of 10,000 services changes: the map has it (p99) ÷ kube-proxy's restore",
-    ],
-    ["legacy", "the same ÷ that restore by the old iptables"],
-    ["partial", "the same ÷ the partial restore of kube-proxy since 1.28"],
-    ["partialLegacy", "the same ÷ the partial restore by the old iptables"],
-  ];
-  return titles.flatMap(([side, title]) => {
-    const peer = values[side];
-    if (!peer) return [];
-    const series = (name: Side) => ({
-      label: LABELS[name],
-      unit: "ms" as const,
-      values: values[name]!,
-    });
-    const head = { measure: "reprogram", id: `reprogram-${side}`, title };
-    const bar = { op: "<=", value: 0.02 } as const;
-    return [ratioResult({ ...head, bar }, series("pcnk"), series(side))];
-  });
-}
-
 /** 10,000 services with ten backends each: more than what the others are given. */
-function pcnkSide(stage: Stage): Sides {
+function pcnkContender(stage: Stage): Contenders {
   const netns = stage.netns("reprogram");
   let round = 0;
   return {
-    pcnk: async () => {
+    "pcnk p99": async () => {
       const bpffs = `${stage.dir}/bpf${round++}`;
       const { updates } = await reconcileOnce(bpffs, netns, stage.signal);
       return quantile(updates, 0.99);
@@ -98,11 +62,11 @@ function pcnkSide(stage: Stage): Sides {
 }
 
 /** kube-proxy as it runs, and what it writes handed to the old iptables. */
-function realSides({ stage, control, proxy }: ManyPeer): Sides {
+function realProxy({ stage, control, proxy }: ManyPeer): Contenders {
   const old = stage.netns("legacy");
   let round = 0;
   return {
-    real: async () => {
+    "kube-proxy 1.20, iptables-restore": async () => {
       const address = `10.244.2.${++round}`;
       const patch = JSON.stringify({ subsets: subsets([address]) });
       const service = `service-${round * 7919 % MANY}`;
@@ -122,7 +86,7 @@ function realSides({ stage, control, proxy }: ManyPeer): Sides {
       const wanted = `--to-destination ${address}:${API_PORT}`;
       return (await proxy.restored((input) => input.includes(wanted))).ms;
     },
-    legacy: async () => {
+    "its input by iptables-legacy-restore": async () => {
       const { input } = await proxy.restored(() => true);
       return await restore(stage, old, LEGACY, input);
     },
@@ -130,7 +94,7 @@ function realSides({ stage, control, proxy }: ManyPeer): Sides {
 }
 
 /** Rules of the form of 1.31, and what is written after a change of one service. */
-function generatedSides(stage: Stage): Sides {
+function generated(stage: Stage): Contenders {
   const services = manyApiServices();
   const netns = stage.netns("partial"), old = stage.netns("partial-legacy");
   const full = kubeProxyRules(services, CLUSTER_CIDR);
@@ -144,8 +108,8 @@ function generatedSides(stage: Stage): Sides {
     return partialUpdate(kubeProxyRules(other, CLUSTER_CIDR), [changed]);
   };
   return {
-    partial: () => restore(stage, netns, NFT, update()),
-    partialLegacy: () => restore(stage, old, LEGACY, update()),
+    "partial iptables-restore": () => restore(stage, netns, NFT, update()),
+    "partial iptables-legacy-restore": () => restore(stage, old, LEGACY, update()),
   };
 }
 

@@ -1,116 +1,125 @@
-/** One row of the benchmarks: a figure, the bar it is held to, and what it was made from (pure). */
+/** Rows of the benchmarks: a figure, the bar it is held to, and what it is made of (pure). */
+import { formatNumber } from "../../src/measure/format.ts";
 import { medianInterval, pairedRatios, summarize, type Summary } from "./stats.ts";
 
-/** What a figure must reach: at most (`<=`) or at least (`>=`) so much. */
+/** What a figure must reach: at most (`≤`) or at least (`≥`) so much. */
 export interface Bar {
-  op: "<=" | ">=";
+  op: "≤" | "≥";
   value: number;
 }
 
-/** One side of a ratio or a difference, in its own unit. */
-export interface Side {
-  label: string;
-  unit: Unit;
-  summary: Summary;
+/** A row of rows.ts. */
+export interface Row {
+  /** As `--only` takes it. */
+  measure: string;
+  /** Before the labels in the measure's values; empty where it has one series alone. */
+  series: string;
+  /** Of the values; that of a ratio is "×". */
+  unit: string;
+  bar: Bar | undefined;
+  /** Of one value, or of a ratio's contenders. */
+  labels: string[];
+  title: string;
+  note: string | undefined;
 }
 
-export type Unit = "×" | "%" | "µs" | "ms" | "s" | "MB" | "1/s" | "GB/s";
-
-/** A measured figure. */
+/** A measured row. */
 export interface Result {
-  /** Name of the measure that made it, as `--only` takes it. */
   measure: string;
-  /** Unique among all results. */
-  id: string;
   title: string;
-  unit: Unit;
+  unit: string;
   /** Of the single runs' figures. */
   summary: Summary;
   /** Of the median: 95 % confidence. */
   interval: { low: number; high: number };
-  /** Absent: reported only. */
-  bar?: Bar;
-  sides: Side[];
-  note?: string;
+  bar: Bar | undefined;
+  /** A ratio's contenders, in their own unit. */
+  contenders: { label: string; unit: string; summary: Summary }[];
+  note: string | undefined;
 }
 
-/** `reported`: there is no bar. */
-export type Verdict = "met" | "missed" | "reported";
-
-type Head = Pick<Result, "measure" | "id" | "title" | "bar" | "note">;
-
-/** Values of one side, in the order of the runs. */
-export interface Series {
-  label: string;
-  unit: Unit;
-  values: readonly number[];
+/** What a measure found: the values of each label, run by run, and what a reader has to know of all its rows. */
+export interface Found {
+  values: Record<string, number[]>;
+  note?: string | undefined;
 }
 
-/** The figure itself, run by run. */
-export function absoluteResult(head: Head, unit: Unit, values: readonly number[]): Result {
-  return { ...head, unit, summary: summarize(values), interval: medianInterval(values), sides: [] };
+/** @throws {Error} for a line that is neither a row nor the head of a group */
+export function parseRows(text: string): Row[] {
+  let group: Pick<Row, "measure" | "series" | "unit"> | undefined;
+  return text.trim().split("\n").flatMap((line) => {
+    const head = /^(\S+)(?: (\S+))?, (\S+)$/.exec(line);
+    if (head) {
+      group = { measure: head[1]!, series: head[2] ?? "", unit: head[3]! };
+      return [];
+    }
+    const [bar = "", figure = "", title, note] = line.split("|").map((cell) => cell.trim());
+    const [, op, value] = /^([≤≥]) ([\d.]+)$/.exec(bar) ?? [];
+    if (!group || !title || Boolean(bar) !== Boolean(op)) throw new Error(`no row: ${line}`);
+    return [{
+      ...group,
+      bar: op ? { op: op as Bar["op"], value: Number(value) } : undefined,
+      labels: figure.split(" ÷ "),
+      title,
+      note,
+    }];
+  });
 }
 
-/** The ratio a ÷ b, run by run. */
-export function ratioResult(head: Head, a: Series, b: Series): Result {
-  const ratios = pairedRatios(a.values, b.values);
-  return { ...absoluteResult(head, "×", ratios), sides: [side(a), side(b)] };
+/** Values of a series, as `Found` has them. */
+export function series(name: string, values: Record<string, number[]>): Record<string, number[]> {
+  return Object.fromEntries(
+    Object.entries(values).map(([label, list]) => [`${name} ${label}`, list]),
+  );
 }
 
-function side({ label, unit, values }: Series): Side {
-  return { label, unit, summary: summarize(values) };
+/** The row's result; undefined when one of its contenders could not be had. */
+export function resultOf(row: Row, { values, note }: Found): Result | undefined {
+  const { measure, title, bar, labels } = row;
+  const taken = labels.map((label) => values[row.series ? `${row.series} ${label}` : label]);
+  const [own, peer] = taken;
+  if (!own || labels.length > 1 && !peer) return undefined;
+  const figures = peer ? pairedRatios(own, peer) : own;
+  return {
+    ...{ measure, title, bar, unit: peer ? "×" : row.unit },
+    summary: summarize(figures),
+    interval: medianInterval(figures),
+    contenders: peer
+      ? labels.map((label, i) => ({ label, unit: row.unit, summary: summarize(taken[i]!) }))
+      : [],
+    note: row.note ?? note,
+  };
 }
 
-/** Whether the median reaches the bar. */
-export function verdict({ bar, summary }: Pick<Result, "bar" | "summary">): Verdict {
-  if (!bar) return "reported";
-  const met = bar.op === "<=" ? summary.median <= bar.value : summary.median >= bar.value;
-  return met ? "met" : "missed";
+/** Whether the median reaches the bar; undefined without one. */
+export function isMet({ bar, summary }: Pick<Result, "bar" | "summary">): boolean | undefined {
+  return bar && (bar.op === "≤" ? summary.median <= bar.value : summary.median >= bar.value);
 }
 
 /** Whether the median's whole confidence interval is on one side of the bar; else more runs could turn the verdict. */
 export function isSure({ bar, interval }: Pick<Result, "bar" | "interval">): boolean {
-  if (!bar) return true;
-  return (interval.low <= bar.value) === (interval.high <= bar.value);
+  return !bar || (interval.low <= bar.value) === (interval.high <= bar.value);
 }
 
-/** Three significant digits for small figures, whole numbers for large ones; a ratio has two decimals at least. */
-export function formatValue(value: number, unit: Unit): string {
-  return withUnit(formatNumber(value, unit), unit);
-}
+/** What the columns of a table are. */
+export const HEAD = ["measure", "figure", "half of the runs", "bar", "verdict", "runs", "medians"];
 
-/** `0.93..0.97`: two values of one unit. */
-export function formatRange(low: number, high: number, unit: Unit): string {
-  return withUnit(`${formatNumber(low, unit)}..${formatNumber(high, unit)}`, unit);
-}
-
-function withUnit(text: string, unit: Unit): string {
-  return unit === "×" ? text : `${text} ${unit}`;
-}
-
-function formatNumber(value: number, unit: Unit): string {
-  const magnitude = Math.abs(value);
-  const decimals = magnitude >= 100
-    ? 0
-    : magnitude >= 10
-    ? 1
-    : magnitude >= 1
-    ? 2
-    : magnitude >= 0.01 || magnitude === 0
-    ? 3
-    : 5;
-  return value.toFixed(Math.max(decimals, unit === "×" ? 2 : 0));
-}
-
-/** `≤ 1.25`. */
-export function formatBar(bar: Bar | undefined, unit: Unit): string {
-  if (!bar) return "–";
-  const value = unit === "×" ? bar.value.toFixed(2) : formatValue(bar.value, unit);
-  return `${bar.op === "<=" ? "≤" : "≥"} ${value}`;
-}
-
-/** `5.21 µs ÷ 5.62 µs`: medians of both sides. */
-export function formatSides(sides: readonly Side[]): string {
-  return sides.map(({ label, unit, summary }) => `${label} ${formatValue(summary.median, unit)}`)
-    .join(", ");
+/** Cells of one row, in the order of HEAD. */
+export function cells(result: Result): string[] {
+  const { title, summary, unit, bar, contenders } = result;
+  const withUnit = (text: string, unit: string) => unit === "×" ? text : `${text} ${unit}`;
+  const value = (value: number, of = unit) => withUnit(formatNumber(value), of);
+  const met = isMet(result);
+  const verdict = `${met ? "met" : "missed"}${isSure(result) ? "" : " (close)"}`;
+  return [
+    title,
+    value(summary.median),
+    value(summary.q1).replace(` ${unit}`, "") + ".." + value(summary.q3),
+    bar ? `${bar.op} ${unit === "×" ? bar.value.toFixed(2) : value(bar.value)}` : "–",
+    met === undefined ? "–" : verdict,
+    String(summary.n),
+    contenders.map(({ label, unit, summary }) => `${label} ${value(summary.median, unit)}`).join(
+      ", ",
+    ),
+  ];
 }

@@ -1,60 +1,71 @@
 import assert from "node:assert/strict";
-import {
-  absoluteResult,
-  formatBar,
-  formatRange,
-  formatSides,
-  formatValue,
-  isSure,
-  ratioResult,
-  verdict,
-} from "./result.ts";
+import { cells, isMet, isSure, parseRows, resultOf, series } from "./result.ts";
 
-const head = { measure: "rr", id: "rr", title: "RR" };
+const row = (text: string) => parseRows(`rr, µs\n${text}`)[0]!;
+const HALF = row("≤ 1 | pcnk ÷ plain | RR");
 
-Deno.test("ratioResult() divides run by run and keeps both sides' medians", () => {
-  const result = ratioResult(
-    { ...head, bar: { op: "<=", value: 1 } },
-    { label: "pcnk", unit: "µs", values: [4, 8, 16] },
-    { label: "plain", unit: "µs", values: [5, 10, 20] },
+Deno.test("parseRows() reads groups, bars, contenders and notes, and refuses the rest", () => {
+  const [one, two] = parseRows(
+    "m s, µs\n  ≥ 1.15 | a b ÷ c | T: x ÷ y | why\nm, %\n  | c | the same",
   );
-  assert.equal(result.summary.median, 0.8);
-  assert.equal(result.unit, "×");
-  assert.equal(formatSides(result.sides), "pcnk 8.00 µs, plain 10.0 µs");
-  assert.equal(verdict(result), "met");
+  const bar = { op: "≥", value: 1.15 };
+  const labels = ["a b", "c"];
+  assert.deepEqual(one, {
+    measure: "m",
+    series: "s",
+    unit: "µs",
+    bar,
+    labels,
+    title: "T: x ÷ y",
+    note: "why",
+  });
+  assert.deepEqual([two!.series, two!.unit, two!.bar, two!.labels], ["", "%", undefined, ["c"]]);
+  assert.throws(() => parseRows("| a | b"), /no row/);
+  assert.throws(() => row("< 1 | a | b"), /no row/);
 });
 
-Deno.test("verdict() holds the median to the bar, from either side, and the bar itself meets it", () => {
-  const at = (op: "<=" | ">=", value: number) =>
-    verdict(absoluteResult({ ...head, bar: { op, value } }, "×", [1, 1.1, 1.3]));
-  assert.equal(at("<=", 1.1), "met");
-  assert.equal(at("<=", 1.09), "missed");
-  assert.equal(at(">=", 1.1), "met");
-  assert.equal(at(">=", 1.11), "missed");
-  assert.equal(verdict(absoluteResult(head, "×", [1])), "reported");
+Deno.test("resultOf() divides run by run and keeps both contenders' medians", () => {
+  const result = resultOf(HALF, { values: { pcnk: [4, 8, 16], plain: [5, 10, 20] } })!;
+  assert.equal(result.summary.median, 0.8);
+  const texts = [
+    "RR",
+    "0.800",
+    "0.800..0.800",
+    "≤ 1.00",
+    "met",
+    "3",
+    "pcnk 8.00 µs, plain 10.0 µs",
+  ];
+  assert.deepEqual(cells(result), texts);
+});
+
+Deno.test("resultOf() gives a value as it is, of a series, and nothing where a contender is missing", () => {
+  const memory = parseRows("m s, MB\n≤ 90 | idle | memory")[0]!;
+  const found = { values: series("s", { idle: [120, 120] }), note: "so" };
+  assert.deepEqual(cells(resultOf(memory, found)!), [
+    "memory",
+    "120 MB",
+    "120..120 MB",
+    "≤ 90.0 MB",
+    "missed",
+    "2",
+    "",
+  ]);
+  assert.equal(resultOf(memory, found)!.note, "so");
+  assert.equal(resultOf(HALF, { values: { pcnk: [1] } }), undefined);
+});
+
+Deno.test("isMet() holds the median to the bar, from either side, and the bar itself meets it", () => {
+  const at = (bar: string) =>
+    isMet(resultOf(row(`${bar} | a | b`), { values: { a: [1, 1.1, 1.3] } })!);
+  const bars = ["≤ 1.1", "≤ 1.09", "≥ 1.1", "≥ 1.11", ""].map(at);
+  assert.deepEqual(bars, [true, false, true, false, undefined]);
 });
 
 Deno.test("isSure() is false when the bar lies within the median's interval", () => {
-  const bar = { op: "<=" as const, value: 1 };
-  assert.equal(isSure({ bar, interval: { low: 0.9, high: 1.1 } }), false);
-  assert.equal(isSure({ bar, interval: { low: 0.9, high: 1 } }), true);
-  assert.equal(isSure({ bar, interval: { low: 1.01, high: 1.1 } }), true);
-});
-
-Deno.test("formatValue() gives three digits that mean something, and the unit", () => {
-  assert.equal(formatValue(0.9312, "×"), "0.931");
-  assert.equal(formatValue(0.000123, "×"), "0.00012");
-  assert.equal(formatValue(0, "×"), "0.000");
-  assert.equal(formatValue(5.213, "µs"), "5.21 µs");
-  assert.equal(formatValue(12.34, "×"), "12.34");
-  assert.equal(formatValue(31234.5, "1/s"), "31235 1/s");
-  assert.equal(formatRange(0.9, 1.25, "×"), "0.900..1.25");
-  assert.equal(formatRange(0.9, 1.25, "ms"), "0.900..1.25 ms");
-});
-
-Deno.test("formatBar() writes the bar as the table of bars does", () => {
-  assert.equal(formatBar({ op: "<=", value: 1.25 }, "×"), "≤ 1.25");
-  assert.equal(formatBar({ op: ">=", value: 1 }, "×"), "≥ 1.00");
-  assert.equal(formatBar({ op: "<=", value: 90 }, "MB"), "≤ 90.0 MB");
-  assert.equal(formatBar(undefined, "MB"), "–");
+  const { bar } = HALF;
+  const sure = [[0.9, 1.1], [0.9, 1], [1.01, 1.1]].map(([low, high]) =>
+    isSure({ bar, interval: { low: low!, high: high! } })
+  );
+  assert.deepEqual(sure, [false, true, true]);
 });

@@ -10,6 +10,7 @@ import { removeCgroup } from "../../src/lab/pods.ts";
 import { endProcess, netnsKey, processesIn } from "../../src/lab/process.ts";
 import { umount } from "../../src/linux/mount.ts";
 import { createNetns, deleteNetns, listNetns, netnsPath } from "../../src/linux/netns.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
 
 const NETNS = /^pcnk-b-(\d+)-/;
 const LAB = /^bench(\d+)$/;
@@ -27,7 +28,7 @@ export function agentCgroup(pid = Deno.pid): string | null {
 
 /** Namespaces, a folder and whatever else registers with `defer`. */
 export class Stage {
-  readonly #undo: (() => void | Promise<void>)[] = [];
+  readonly #undo = new AsyncDisposableStack();
   /** A folder of this run; mounts below it are undone. */
   readonly dir = `${DIR_ROOT}/${Deno.pid}`;
 
@@ -38,29 +39,22 @@ export class Stage {
 
   /** Registers what is to be undone; the last comes first. */
   defer(undo: () => void | Promise<void>): void {
-    this.#undo.push(undo);
+    this.#undo.defer(undo);
   }
 
-  /** Makes a network namespace of this run; returns its path. */
+  /** Disposes of it when the stage goes. */
+  use<T extends AsyncDisposable | Disposable>(value: T): T {
+    return this.#undo.use(value);
+  }
+
+  /** Makes a network namespace of this run with its loopback up; returns its path. */
   netns(name: string): string {
     const full = `pcnk-b-${Deno.pid}-${name}`;
     const path = createNetns(full);
     this.defer(() => void deleteNetns(full));
+    using nl = RtNetlink.open(path);
+    nl.setLink(nl.link("lo")!.index, { up: true });
     return path;
-  }
-
-  /** Undoes everything. Goes on after a failure and reports it in the end. */
-  async close(): Promise<void> {
-    const failures: unknown[] = [];
-    for (const undo of this.#undo.splice(0).reverse()) {
-      try {
-        await undo();
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    await sweep(Deno.pid);
-    if (failures.length > 0) throw new AggregateError(failures, "the clean-up was not complete");
   }
 
   /** Runs `work` on a stage that is gone afterwards. */
@@ -69,7 +63,11 @@ export class Stage {
     try {
       return await work(stage);
     } finally {
-      await stage.close();
+      try {
+        await stage.#undo.disposeAsync();
+      } finally {
+        await sweep(Deno.pid);
+      }
     }
   }
 }
@@ -101,7 +99,7 @@ function listNames(folder: string): string[] {
 
 function isRunning(pid: number): boolean {
   try {
-    // A pid may have been given to somebody else, who is hardly Deno; then the leftovers wait.
+    // The pid may be another process's by now; then the leftovers wait.
     return Deno.statSync(`/proc/${pid}`).isDirectory;
   } catch {
     return false;

@@ -1,5 +1,5 @@
 /** Medians, spreads and paired ratios: what every figure of the benchmarks is made of (pure). */
-
+import { quantile as quantileOf } from "d3-array";
 import { summarize as summarizeSamples, type Summary } from "../../src/measure/summary.ts";
 
 export type { Summary };
@@ -11,10 +11,7 @@ export type { Summary };
 export function quantile(values: readonly number[], q: number): number {
   if (values.length === 0) throw new RangeError("no values");
   if (values.some(Number.isNaN)) throw new RangeError("a value is not a number");
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (sorted.length - 1) * q;
-  const low = sorted[Math.floor(at)]!, high = sorted[Math.ceil(at)]!;
-  return low + (high - low) * (at - Math.floor(at));
+  return quantileOf(values, q)!;
 }
 
 export function median(values: readonly number[]): number {
@@ -23,13 +20,13 @@ export function median(values: readonly number[]): number {
 
 /** @throws {RangeError} as `quantile` */
 export function summarize(values: readonly number[]): Summary {
-  median(values); // all of them are to be numbers here
+  median(values);
   return summarizeSamples(values)!;
 }
 
 /**
  * The ratios of two series that were measured in turns: value by value, so that what slows the machine for a while slows
- * both sides of a pair and cancels out.
+ * both and cancels out.
  * @throws {RangeError} when the series differ in length
  */
 export function pairedRatios(a: readonly number[], b: readonly number[]): number[] {

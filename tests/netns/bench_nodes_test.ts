@@ -1,16 +1,15 @@
-/** The two nodes that the benchmarks compare on: whoever is to carry the traffic does, and nobody else. */
+/** The two nodes that the benchmarks compare on: the contender that is on carries the traffic, and no other. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { root as checkout } from "../../src/build/steps.ts";
 import { buildLoad, measure } from "../bench/load.ts";
 import { Stage } from "../bench/stage.ts";
-import { type Carrier, type From, type To, upTwoNodes } from "../bench/two_nodes.ts";
+import { type Carrier, type From, type To, twoNodes } from "../bench/two_nodes.ts";
 import { file, root } from "../support/needs.ts";
 
 const ignore = !root() || !file(join(checkout, "dist/pcnk"));
 
-/** Who can get where by what. */
-const ways: [Carrier, From, To][] = [
+const contenders: [Carrier, From, To][] = [
   ["pcnk", "pod", "pod"],
   ["pcnk", "pod", "service"],
   ["pcnk", "node", "service"],
@@ -25,22 +24,21 @@ const ways: [Carrier, From, To][] = [
 
 for (const attach of ["tcx", "clsact"] as const) {
   Deno.test({
-    name: `upTwoNodes() has each way carried by the one that is on, ${attach}`,
+    name: `twoNodes() has each flow carried by the contender that is on, ${attach}`,
     ignore,
     sanitizeResources: false, // a library that the laboratory opens at first use
     async fn(t) {
       buildLoad();
       const { signal } = new AbortController();
       await Stage.with(signal, async (stage) => {
-        const settings = { attach, signal, runs: 1, sliceMs: 1, progress: () => {} };
-        const carriers = ways.map(([by]) => by);
-        const nodes = await upTwoNodes(stage, settings, "overlay", carriers);
+        const carriers = contenders.map(([by]) => by);
+        const nodes = await twoNodes(stage, { attach, signal }, "overlay", carriers);
         await nodes.serve("serve");
-        for (const [by, from, to] of ways) {
+        for (const [by, from, to] of contenders) {
           await t.step(`${by}: ${from} to ${to}`, async () => {
             nodes.carry(by);
             const before = nodes.counted();
-            const figures = await measure("crr", nodes.place(from), nodes.target(to), {
+            const figures = await measure("crr", nodes.client(from), nodes.target(to), {
               ms: 20,
               signal,
             });
@@ -50,7 +48,7 @@ for (const attach of ["tcx", "clsact"] as const) {
         }
         await t.step("without a carrier of services there is none", async () => {
           nodes.carry("vxlan");
-          const asked = measure("udprr", nodes.place("outside"), nodes.target("nodeport-local"), {
+          const asked = measure("udprr", nodes.client("outside"), nodes.target("nodeport-local"), {
             ms: 20,
             signal,
           });

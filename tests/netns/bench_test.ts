@@ -5,7 +5,7 @@ import { downLab } from "../../src/lab/down.ts";
 import { LabHandle } from "../../src/lab/lab.ts";
 import { netnsKey, processesIn } from "../../src/lab/process.ts";
 import type { Report } from "../../src/measure/report.ts";
-import { PATHS } from "../../src/measure/site.ts";
+import { PATHS } from "../../src/measure/testbed.ts";
 import { root } from "../support/needs.ts";
 import { pcnk, runPcnk, startPcnk } from "../support/pcnk.ts";
 
@@ -41,17 +41,17 @@ Deno.test(
       const report: Report = JSON.parse(Deno.readTextFileSync(`${folder}/report.json`));
       deepEqual(report.measures.map(({ id }) => id), only.split(","));
       const [rr] = report.measures;
-      const found = (side: string) =>
-        rr!.lines.filter((line) => line.side === side).map(({ path }) => path);
+      const found = (contender: string) =>
+        rr!.lines.filter((line) => line.contender === contender).map(({ path }) => path);
       deepEqual(found("pcnk"), PATHS.slice(1));
       deepEqual(found("nft"), PATHS.slice(1));
       deepEqual(found("kube-proxy iptables"), PATHS.slice(1));
       deepEqual(found("plain"), PATHS.filter((path) => !path.includes("service")));
       for (const { id, lines } of report.measures) {
-        for (const { side, path, points, failed } of lines) {
-          equal(failed, undefined, `${id}, ${side}, ${path}`);
+        for (const { contender, path, points, failed } of lines) {
+          equal(failed, undefined, `${id}, ${contender}, ${path}`);
           const samples = points.flatMap(({ samples }) => samples);
-          ok(samples.length > 0 && samples.every((value) => value > 0), `${id}, ${side}, ${path}`);
+          ok(samples.length > 0 && samples.every((value) => value > 0), `${id}, ${contender}, ${path}`);
         }
       }
       const text = Deno.readTextFileSync(`${folder}/report.md`);
@@ -97,7 +97,7 @@ Deno.test("pcnk bench measures between two pods as they are", options, async () 
     const report: Report = JSON.parse(Deno.readTextFileSync(`${folder}/report.json`));
     const shape = report.measures.map((
       { id, lines },
-    ) => [id, lines.map(({ side, path, failed }) => [side, path, failed])]);
+    ) => [id, lines.map(({ contender, path, failed }) => [contender, path, failed])]);
     const line = [["pcnk", "pod→pod, one node", undefined]];
     deepEqual(shape, [["rr-tcp", line], ["first-packet", line]]);
     await downLab("tpods");

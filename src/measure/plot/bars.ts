@@ -1,5 +1,5 @@
 /**
- * Bars: a row for each side, grouped by path; median, quartiles and range of its samples, and the figures in words.
+ * Bars: a row for each contender, grouped by path; median, quartiles and range of its samples, and the figures in words.
  * Rows and not columns, because names are long and may be many. Where the medians lie so far apart that small ones would be
  * invisible, marks on a logarithmic axis take the bars' place: a bar's length means nothing there.
  */
@@ -23,7 +23,7 @@ import {
   WIDTH,
 } from "./frame.ts";
 import { isPower } from "./scales.ts";
-import type { Look } from "./sides.ts";
+import type { Look } from "./looks.ts";
 import { element, fit, text, textWidth } from "./svg.ts";
 
 /** From this ratio of the largest to the smallest median on the axis is logarithmic. */
@@ -87,7 +87,7 @@ function axisFor(rows: readonly Row[], unit: string): Axis {
   const unitOf = (value: number) => log ? scaledUnit(unit, value) : shared;
   const widest = (texts: string[], size: number, bold = false) =>
     max(texts, (each) => textWidth(each, size, bold)) ?? 0;
-  const names = widest(rows.map(({ line }) => line.side), SIZE.normal);
+  const names = widest(rows.map(({ line }) => line.contender), SIZE.normal);
   const left = MARGIN + Math.min(names, 190) + 12;
   const halves = widest(found.map((each) => halfOf(each, unitOf)), SIZE.small - 1);
   const value = WIDTH - MARGIN - halves - 18;
@@ -140,7 +140,7 @@ function axisPart({ x, ticks, log, unit, unitOf, left, right }: Axis): Part {
 }
 
 function rowPart({ line, summary }: Row, axis: Axis, looks: ReadonlyMap<string, Look>): Part {
-  const look = looks.get(line.side)!;
+  const look = looks.get(line.contender)!;
   return {
     height: ROW,
     draw: (y) => {
@@ -148,11 +148,11 @@ function rowPart({ line, summary }: Row, axis: Axis, looks: ReadonlyMap<string, 
       const name = grid(axis, y, ROW) + text(
         MARGIN,
         middle + 4.5,
-        fit(line.side, axis.left - MARGIN - 12, SIZE.normal),
+        fit(line.contender, axis.left - MARGIN - 12, SIZE.normal),
         {
           fill: INK.text,
         },
-        line.side,
+        line.contender,
       );
       if (summary === undefined) {
         const why = line.failed ?? "no values";

@@ -7,7 +7,7 @@ import { samplesOf, summarize } from "../summary.ts";
 export function describe(measure: Measure, unit: Scaled): string {
   const { title, better, axis, lines } = measure;
   const sentences = lines.map((line) => {
-    const who = `${line.side}, ${line.path}`;
+    const who = `${line.contender}, ${line.path}`;
     const points = line.points.flatMap(({ x, samples }) => {
       const summary = summarize(samples);
       return summary === undefined ? [] : [{ x, median: summary.median }];

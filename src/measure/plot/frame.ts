@@ -73,8 +73,8 @@ function heading({ title, unit, better, tool }: Measure, how: string): Part[] {
 /** Lines without values, and why. More than `limit` of them are counted only. */
 function failures(lines: readonly Line[], limit = 8): Part[] {
   const failed = lines.filter(({ failed }) => failed !== undefined);
-  const words = failed.slice(0, limit).flatMap(({ side, path, failed }) =>
-    wrap(`not measured: ${side}, ${path}: ${failed}`, INNER, SIZE.small, 2)
+  const words = failed.slice(0, limit).flatMap(({ contender, path, failed }) =>
+    wrap(`not measured: ${contender}, ${path}: ${failed}`, INNER, SIZE.small, 2)
   );
   if (failed.length > limit) words.push(`… and ${failed.length - limit} more lines`);
   return words.length === 0 ? [] : [gap(8), paragraph(words, { fill: INK.bad })];
@@ -141,19 +141,19 @@ export function legend(
   entries: readonly { name: string; sample: (x: number, y: number) => string }[],
 ): Part {
   const row = 22, sample = 38, between = 22, widest = 300;
-  const placed: { x: number; row: number }[] = [];
+  const pinned: { x: number; row: number }[] = [];
   let x = MARGIN, rows = 0;
   for (const { name } of entries) {
     const width = sample + Math.min(textWidth(name, SIZE.normal), widest);
     if (x > MARGIN && x + width > MARGIN + INNER) x = MARGIN, rows++;
-    placed.push({ x, row: rows });
+    pinned.push({ x, row: rows });
     x += width + between;
   }
   return {
     height: entries.length === 0 ? 0 : (rows + 1) * row + 6,
     draw: (y) =>
       entries.map(({ name, sample: draw }, i) => {
-        const { x, row: at } = placed[i]!;
+        const { x, row: at } = pinned[i]!;
         const middle = y + at * row + row / 2;
         return draw(x, middle) +
           text(x + sample, middle + 4.5, fit(name, widest, SIZE.normal), { fill: INK.text }, name);

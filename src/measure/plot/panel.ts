@@ -5,7 +5,7 @@ import type { Summary } from "../summary.ts";
 import { INK, SIZE } from "./frame.ts";
 import { drawMark } from "./marks.ts";
 import { type Scale, spaced } from "./scales.ts";
-import type { Look } from "./sides.ts";
+import type { Look } from "./looks.ts";
 import { element, escapeXml, fit, text, textWidth } from "./svg.ts";
 
 /** Pixels. */
@@ -18,7 +18,7 @@ export interface Box {
 
 /** A line's values, in the order of x. */
 export interface Series {
-  side: string;
+  contender: string;
   points: { x: number; summary: Summary | undefined }[];
 }
 
@@ -115,8 +115,8 @@ function xAxis({ x, y, width, height }: Box, shared: Shared, place: Placement): 
 }
 
 /** Band and line apart: all bands lie below all lines. */
-function drawSeries({ side, points }: Series, { looks }: Shared, place: Placement) {
-  const { color, dash, mark } = looks.get(side)!;
+function drawSeries({ contender, points }: Series, { looks }: Shared, place: Placement) {
+  const { color, dash, mark } = looks.get(contender)!;
   const known = points.flatMap(({ x, summary }) => summary ? [{ x, ...summary }] : []);
   type Point = typeof points[number];
   const defined = ({ summary }: Point) => summary !== undefined;
@@ -145,7 +145,7 @@ function drawSeries({ side, points }: Series, { looks }: Shared, place: Placemen
       "stroke-dasharray": dash,
       "stroke-linejoin": "round",
       fill: "none",
-    }, element("title", {}, escapeXml(side))) + alone +
+    }, element("title", {}, escapeXml(contender))) + alone +
       (known.length > MOST_MARKS
         ? ""
         : known.map(({ x, median }) => drawMark(mark, color, place.x(x), place.y(median))).join(

@@ -2,7 +2,7 @@
 import type { Report } from "../report.ts";
 import { bars } from "./bars.ts";
 import { series } from "./series.ts";
-import { looks } from "./sides.ts";
+import { looks } from "./looks.ts";
 
 /** A picture's file name, without folder, and its content. */
 export interface Picture {
@@ -14,12 +14,14 @@ export interface Picture {
 
 /** Bars, or lines over time or over a size, as each measure asks for. */
 export function plots(report: Report): Picture[] {
-  const sides = looks(report.measures.flatMap(({ lines }) => lines.map(({ side }) => side)));
+  const contenders = looks(
+    report.measures.flatMap(({ lines }) => lines.map(({ contender }) => contender)),
+  );
   const taken = new Set<string>();
   return report.measures.map((measure) => ({
     id: measure.id,
     name: `${unique(fileName(measure.id), taken)}.svg`,
-    svg: measure.plot === "bars" ? bars(measure, sides) : series(measure, sides),
+    svg: measure.plot === "bars" ? bars(measure, contenders) : series(measure, contenders),
   }));
 }
 

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
-import { CURVE, EVIL, HOSTILE, measure, OVER_TIME, PATHS, report, SIDES } from "../test_support.ts";
+import {
+  CONTENDERS,
+  CURVE,
+  EVIL,
+  HOSTILE,
+  measure,
+  OVER_TIME,
+  PATHS,
+  report,
+} from "../test_support.ts";
 import { plots } from "./plots.ts";
-import { looks } from "./sides.ts";
+import { looks } from "./looks.ts";
 import { assertApart, elements } from "./xml_support.ts";
 
 const draw = (...measures: Parameters<typeof report>[0]) => plots(report(measures));
@@ -26,7 +35,7 @@ Deno.test("plots() draws a bar's quartiles, median and range for every line", ()
     name === "rect" && attributes.fill?.startsWith("#") && attributes.height === "14" &&
     attributes["fill-opacity"] === undefined
   );
-  assert.equal(boxes.length, SIDES.length * PATHS.length);
+  assert.equal(boxes.length, CONTENDERS.length * PATHS.length);
   const bars = all.filter(({ attributes }) => attributes["fill-opacity"] === "0.28");
   assert.equal(bars.length, boxes.length);
   for (const [i, bar] of bars.entries()) {
@@ -43,19 +52,22 @@ Deno.test("plots() draws a bar's quartiles, median and range for every line", ()
 });
 
 for (const plotted of [OVER_TIME, CURVE]) {
-  Deno.test(`plots() draws line, band and marks of every side over ${plotted.id}`, () => {
+  Deno.test(`plots() draws line, band and marks of every contender over ${plotted.id}`, () => {
     const all = one(plotted);
     const strokes = all.filter(({ name, attributes }) =>
       name === "path" && attributes["stroke-linejoin"] === "round"
     );
     const bands = all.filter(({ attributes }) => attributes["fill-opacity"] === "0.16");
-    assert.equal(strokes.length, SIDES.length * PATHS.length);
+    assert.equal(strokes.length, CONTENDERS.length * PATHS.length);
     assert.equal(bands.length, strokes.length);
     const points = plotted.lines[0]!.points.length;
     for (const { attributes } of strokes) {
       assert.equal(attributes.d!.split(/[ML]/).length - 1, points, attributes.d);
     }
-    assert.equal(new Set(strokes.map(({ attributes }) => attributes.stroke)).size, SIDES.length);
+    assert.equal(
+      new Set(strokes.map(({ attributes }) => attributes.stroke)).size,
+      CONTENDERS.length,
+    );
   });
 }
 
@@ -106,10 +118,12 @@ Deno.test("plots() gives each measure a file name of its own that is one name ev
   assert.deepEqual(names, ["a-b.svg", "a-b-2.svg", "measure.svg", "a-b-3.svg"]);
 });
 
-Deno.test("looks() gives a side one colour, whatever else is there", () => {
+Deno.test("looks() gives a contender one colour, whatever else is there", () => {
   const few = looks(["nft", "pcnk"]), many = looks(["x", "bridge", "nft", "y", "pcnk"]);
-  for (const side of ["nft", "pcnk"]) assert.equal(few.get(side)!.color, many.get(side)!.color);
-  const twenty = [...looks(Array.from({ length: 20 }, (_, i) => `side ${i}`)).values()];
+  for (const contender of ["nft", "pcnk"]) {
+    assert.equal(few.get(contender)!.color, many.get(contender)!.color);
+  }
+  const twenty = [...looks(Array.from({ length: 20 }, (_, i) => `contender ${i}`)).values()];
   const told = twenty.map(({ color, dash, mark }) => [color, dash, ["mark", mark]]);
   assert.ok(new Set(told.map((each) => JSON.stringify(each))).size > 10);
 });

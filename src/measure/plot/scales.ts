@@ -6,7 +6,7 @@ export interface Scale {
   log: boolean;
   /** 0 to 1 for values on the axis. */
   at(value: number): number;
-  /** Where labels may be, those that matter most first. */
+  /** Placement labels may be, those that matter most first. */
   ticks: number[];
 }
 

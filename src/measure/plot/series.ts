@@ -1,5 +1,5 @@
 /**
- * Lines over time, and curves over a size: one panel a path, side by side, all on the same scales; a line for each side
+ * Lines over time, and curves over a size: one panel a path, side by side, all on the same scales; a line for each contender
  * through the medians, a band where half of the runs are.
  */
 import { extent, max } from "d3-array";
@@ -11,7 +11,7 @@ import { OWN } from "../summary.ts";
 import { gap, INNER, legend, MARGIN, nothing, type Part, picture } from "./frame.ts";
 import { panel, type Series, type Shared } from "./panel.ts";
 import { type Scale, xScale, yScale } from "./scales.ts";
-import type { Look } from "./sides.ts";
+import type { Look } from "./looks.ts";
 import { drawMark } from "./marks.ts";
 import { element } from "./svg.ts";
 
@@ -21,7 +21,7 @@ export function series(measure: Measure, looks: ReadonlyMap<string, Look>): stri
     series: measure.lines.filter((line) => line.path === path).map(toSeries)
       .filter(({ points }) => points.some(({ summary }) => summary))
       // pcnk's line last, so that no other hides it
-      .sort((a, b) => Number(a.side === OWN) - Number(b.side === OWN)),
+      .sort((a, b) => Number(a.contender === OWN) - Number(b.contender === OWN)),
   })).filter(({ series }) => series.length > 0);
   const points = panels.flatMap(({ series }) => pointsOf(series));
   const unit = scaledUnit(measure.unit, max(points, ({ summary }) => summary?.median) ?? 0);
@@ -35,8 +35,8 @@ export function series(measure: Measure, looks: ReadonlyMap<string, Look>): stri
   };
   const scales = yScales(panels.map(({ series }) => pointsOf(series)), measure.plot);
   const differ = new Set(scales).size > 1;
-  const sides = [...looks.keys()].filter((side) =>
-    panels.some(({ series }) => series.some((each) => each.side === side))
+  const contenders = [...looks.keys()].filter((contender) =>
+    panels.some(({ series }) => series.some((each) => each.contender === contender))
   );
   const how = [
     "line: median, band: half of the runs",
@@ -47,7 +47,9 @@ export function series(measure: Measure, looks: ReadonlyMap<string, Look>): stri
     how: how.join("; "),
     unit: unit.unit,
     body: [
-      legend(sides.map((name) => ({ name, sample: (x, y) => sample(looks.get(name)!, x, y) }))),
+      legend(
+        contenders.map((name) => ({ name, sample: (x, y) => sample(looks.get(name)!, x, y) })),
+      ),
       ...rows(panels.map((panel, i) => ({ ...panel, shared: { ...shared, y: scales[i]! } }))),
     ],
     failed: measure.lines,
@@ -77,9 +79,9 @@ function axisTitle({ axis, plot }: Measure): string {
 }
 
 /** Points without x get their number: they were taken one after the other. */
-function toSeries({ side, points }: Line): Series {
+function toSeries({ contender, points }: Line): Series {
   return {
-    side,
+    contender,
     points: points.map(({ x, samples }, i) => ({ x: x ?? i, summary: summarize(samples) }))
       .filter(({ x }) => Number.isFinite(x)).sort((a, b) => a.x - b.x),
   };

@@ -1,7 +1,7 @@
 /** Real pods, on whatever carries their traffic: a client's pod of this node, a server's pod of this node or another. */
 import { serverCommand } from "./loads.ts";
-import { serveAt, type Where } from "./run_at.ts";
-import type { Path, Site } from "./site.ts";
+import { type Placement, serveAt } from "./placement.ts";
+import type { Path, Testbed } from "./testbed.ts";
 import type { Tool } from "./tools.ts";
 
 /** A pod of this node. */
@@ -12,7 +12,7 @@ export interface LocalPod {
   netns: string;
 }
 
-export interface PodSiteOptions {
+export interface PodTestbedOptions {
   from: LocalPod;
   /** A pod of this node, which gets the servers; or the address of one elsewhere that has them. */
   to: LocalPod | string;
@@ -28,14 +28,14 @@ export const POD_PORTS: Readonly<Record<Tool, number>> = {
   pcnk: 8081,
 };
 
-export function podSite({ from, to, service }: PodSiteOptions): Site {
+export function podTestbed({ from, to, service }: PodTestbedOptions): Testbed {
   const [toPod, toService]: Path[] = typeof to === "string"
     ? ["pod→pod, two nodes", "pod→service, two nodes"]
     : ["pod→pod, one node", "pod→service, one node"];
   const address = typeof to === "string" ? to : to.address;
   const server = typeof to === "string" ? undefined : where(to);
   return {
-    sides: ["pcnk"],
+    contenders: ["pcnk"],
     paths: () => service === undefined ? [toPod!] : [toPod!, toService!],
     carry() {},
     client: () => where(from),
@@ -74,6 +74,6 @@ export async function servePod(pod: LocalPod, tools: readonly Tool[], signal: Ab
   }
 }
 
-function where({ netns }: LocalPod): Where {
+function where({ netns }: LocalPod): Placement {
   return { netnsPath: netns, cgroup: null };
 }

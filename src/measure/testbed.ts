@@ -1,5 +1,5 @@
 /** Where it is measured: clients, servers and the ways between them. Loads know no more of a place than this. */
-import type { Where } from "./run_at.ts";
+import type { Placement } from "./placement.ts";
 import type { Tool } from "./tools.ts";
 
 /** Who speaks to whom, as the report names it. */
@@ -14,8 +14,8 @@ export const PATHS = [
 export type Path = typeof PATHS[number];
 
 /** What carries the traffic, as the report names it. */
-export const SIDES = ["pcnk", "kube-proxy iptables", "nft", "plain"] as const;
-export type Side = typeof SIDES[number];
+export const CONTENDERS = ["pcnk", "kube-proxy iptables", "nft", "plain"] as const;
+export type Contender = typeof CONTENDERS[number];
 
 /** An address to connect to. */
 export interface Target {
@@ -24,15 +24,15 @@ export interface Target {
 }
 
 /** A place to measure at. */
-export interface Site {
-  sides: readonly Side[];
-  /** Which ways there are for this side; a service needs somebody who translates. */
-  paths(side: Side): readonly Path[];
-  /** Puts this side on, and the one before off. */
-  carry(side: Side): void;
-  client(path: Path): Where;
-  /** Where a server is to run for this path; undefined: it is there already. */
-  server(path: Path): Where | undefined;
+export interface Testbed {
+  contenders: readonly Contender[];
+  /** Which ways there are for this contender; a service needs somebody who translates. */
+  paths(contender: Contender): readonly Path[];
+  /** Puts this contender on, and the one before off. */
+  carry(contender: Contender): void;
+  client(path: Path): Placement;
+  /** Placement a server is to run for this path; undefined: it is there already. */
+  server(path: Path): Placement | undefined;
   /** `port`: the one that the server listens on. */
   target(path: Path, port: number): Target;
   /** The port that servers of this tool listen on here. */
@@ -40,10 +40,14 @@ export interface Site {
   /** Sets the MTU of all devices that pods' packets pass and calls `work`; afterwards all is as it was. Bytes. */
   withMtu?<T>(mtu: number, work: () => Promise<T>): Promise<T>;
   /**
-   * Puts this side on with so many services and calls `work` with the address of one of them, behind which is the server of
+   * Puts this contender on with so many services and calls `work` with the address of one of them, behind which is the server of
    * "pod→service, one node"; afterwards they are gone.
    */
-  withServices?<T>(count: number, side: Side, work: (target: Target) => Promise<T>): Promise<T>;
+  withServices?<T>(
+    count: number,
+    contender: Contender,
+    work: (target: Target) => Promise<T>,
+  ): Promise<T>;
   /** What a reader has to know. */
   notes: readonly string[];
 }

@@ -3,7 +3,7 @@ import { endProcess, identify, netnsKey } from "../lab/process.ts";
 import { commandAt, type Place } from "../lab/spawn.ts";
 
 /** Where a tool runs, and on which CPU. */
-export interface Where extends Place {
+export interface Placement extends Place {
   /** Absent: wherever the kernel likes. */
   cpu?: number;
 }
@@ -18,7 +18,7 @@ const LISTENING = { tcp: "0A", udp: "07" } as const;
  * @param ms it is killed after so long
  * @throws {Error} with the command's own words when it fails; the signal's reason when that is aborted
  */
-export async function runAt(where: Where, argv: string[], ms: number, signal: AbortSignal) {
+export async function runAt(where: Placement, argv: string[], ms: number, signal: AbortSignal) {
   signal.throwIfAborted();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(ms)]);
   const child = commandAt(where, pinned(where, argv), {
@@ -36,7 +36,7 @@ export async function runAt(where: Where, argv: string[], ms: number, signal: Ab
 
 /** Starts a server and waits until it listens; it ends when it is disposed of. */
 export async function serveAt(
-  where: Where,
+  where: Placement,
   argv: string[],
   { port, protocol, signal }: { port: number; protocol: "tcp" | "udp"; signal: AbortSignal },
 ): Promise<AsyncDisposable> {
@@ -82,12 +82,12 @@ async function lastLine(...streams: ReadableStream<Uint8Array>[]): Promise<strin
   return texts.filter((text) => text !== "").join("; ");
 }
 
-function pinned({ cpu }: Where, argv: string[]): string[] {
+function pinned({ cpu }: Placement, argv: string[]): string[] {
   return cpu === undefined ? argv : ["taskset", "--cpu-list", String(cpu), ...argv];
 }
 
 /** By the tables of the process's own namespace, once it is in that. */
-function listens(pid: number, where: Where, port: number, protocol: "tcp" | "udp"): boolean {
+function listens(pid: number, where: Placement, port: number, protocol: "tcp" | "udp"): boolean {
   if (netnsKey(`/proc/${pid}/ns/net`) !== netnsKey(where.netnsPath)) return false;
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   return new RegExp(`^ *\\d+: [0-9A-F]+:${hex} [0-9A-F]+:0000 ${LISTENING[protocol]}`, "m")

@@ -1,4 +1,4 @@
-/** How each side is drawn: the same colour, dash and mark in every picture of a report (pure). */
+/** How each contender is drawn: the same colour, dash and mark in every picture of a report (pure). */
 import {
   symbolCircle,
   symbolCross,
@@ -10,7 +10,7 @@ import {
 } from "d3-shape";
 import { OWN } from "../summary.ts";
 
-/** A side's look. */
+/** A contender's look. */
 export interface Look {
   color: string;
   /** stroke-dasharray; undefined: a solid line. */
@@ -38,9 +38,9 @@ const MARKS = [
   symbolStar,
 ];
 
-/** Looks of all sides of a report, pcnk's first. With more sides than colours, dashes and marks tell them apart. */
-export function looks(sides: Iterable<string>): Map<string, Look> {
-  const names = [...new Set(sides)];
+/** Looks of all contenders of a report, pcnk's first. With more contenders than colours, dashes and marks tell them apart. */
+export function looks(contenders: Iterable<string>): Map<string, Look> {
+  const names = [...new Set(contenders)];
   const ordered = [...names.filter((name) => name === OWN), ...names.filter((n) => n !== OWN)];
   const taken = new Set<string>();
   let next = 0;
