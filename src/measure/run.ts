@@ -2,7 +2,7 @@
 import { loadavg } from "node:os";
 import { congestion, type Figure, type Load, pinned, serverCommand } from "./loads.ts";
 import { describeMachine } from "./machine.ts";
-import type { Line, Machine, Measure, Report } from "./report.ts";
+import type { Line, Measure, Report } from "./report.ts";
 import { serveAt } from "./placement.ts";
 import {
   type Contender,

@@ -51,7 +51,10 @@ Deno.test(
         for (const { contender, path, points, failed } of lines) {
           equal(failed, undefined, `${id}, ${contender}, ${path}`);
           const samples = points.flatMap(({ samples }) => samples);
-          ok(samples.length > 0 && samples.every((value) => value > 0), `${id}, ${contender}, ${path}`);
+          ok(
+            samples.length > 0 && samples.every((value) => value > 0),
+            `${id}, ${contender}, ${path}`,
+          );
         }
       }
       const text = Deno.readTextFileSync(`${folder}/report.md`);
