@@ -2,7 +2,7 @@
  * The testbed of one node with two pods, wired by the reference plugins: a bridge, a client, a server. What differs between
  * contenders is put on and taken off again; pods, bridge and processes stay the same.
  */
-import { conflist } from "../../install/conflist.ts";
+import { conflist } from "../../src/node/conflist.ts";
 import { attach, type AttachMode, detach } from "../../src/bpf/attach.ts";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";
