@@ -9,7 +9,7 @@ import { type Reason, reasonIndex } from "../../src/bpf/reasons.ts";
 import { monotonicNow } from "../../src/linux/clock.ts";
 import { measure as load, microseconds, pinnedAt } from "./load.ts";
 import { type Context, interleave, type Measure, pause } from "./measure.ts";
-import { programCost } from "./monitor_cost.ts";
+import { type Listener, programCost } from "./monitor_cost.ts";
 import { installPcnk, oneNode, PORT, VIP } from "./one_node.ts";
 import { series } from "./result.ts";
 import { Stage } from "./stage.ts";
@@ -23,9 +23,6 @@ const UDP = 17;
 /** Packets a second: more than the bar speaks of, for the sender is late at times. */
 const RATE = 130_000;
 const LEAST = 100_000;
-
-/** Words of `pcnk monitor`; undefined: no listener. */
-export type Listener = readonly string[] | undefined;
 
 const LISTENERS: Record<string, Listener> = {
   "no listener": undefined,

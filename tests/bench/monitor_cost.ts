@@ -7,7 +7,6 @@ import { type LoadedObject, loadObject } from "../../src/bpf/object.ts";
 import { testRun } from "../../src/bpf/testrun.ts";
 import { udp } from "../bpf/support/packet.ts";
 import { type Context, interleave, pause } from "./measure.ts";
-import type { Listener } from "./monitor.ts";
 import { type Found, series } from "./result.ts";
 import type { Stage } from "./stage.ts";
 
@@ -39,6 +38,9 @@ async function perPacket(fd: number, packet: Uint8Array): Promise<number> {
   }
   return sum / TICKS;
 }
+
+/** Words of `pcnk monitor`; undefined: no listener. */
+export type Listener = readonly string[] | undefined;
 
 /**
  * @param beside runs work while a monitor of these words listens
