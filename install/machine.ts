@@ -1,6 +1,5 @@
 /**
- * The machine as plans see it: what is read before anything is decided, behind an interface, so that tests plan for
- * machines that are not there.
+ * The machine as plans read it, behind an interface, so that tests plan for machines that do not exist.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -30,7 +29,7 @@ export interface RuleSet {
   text: string;
 }
 
-/** What plans ask. Paths are those of the machine, without the prefix of `--root`. */
+/** What plans read. Paths are without the prefix of `--root`. */
 export interface Machine {
   find(path: string): Found;
   /** Names in a directory, sorted; none when there is no such directory. */
@@ -45,7 +44,7 @@ export interface Machine {
   rules(): RuleSet[];
   /** `table ip kube-proxy`: tables of nftables. */
   nftTables(): string[];
-  /** The system is running, and this is it: devices, processes and services can be looked at. */
+  /** This is the running system: devices, processes and services can be read. */
   readonly live: boolean;
   /** systemd runs it (sd_booted(3)). */
   readonly systemd: boolean;
@@ -66,7 +65,7 @@ export function realMachine(root = ""): Machine {
     text: (path) => ifThere(() => readFileSync(at(path), "utf8")),
     hash: (path) => ifThere(() => hashFile(at(path))),
     rules: () => live ? ruleSets() : [],
-    nftTables: () => live ? said("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
+    nftTables: () => live ? outputOf("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
     sysctl: (name) =>
       live ? ifThere(() => readFileSync(`/proc/sys/${name}`, "utf8").trim()) : undefined,
   };
@@ -76,14 +75,14 @@ export function realMachine(root = ""): Machine {
 function ruleSets(): RuleSet[] {
   const kinds = ["iptables-nft", "iptables-legacy", "iptables"];
   const found = kinds.flatMap((kind) => {
-    const text = said(`${kind}-save`, []);
+    const text = outputOf(`${kind}-save`, []);
     return text === undefined ? [] : [{ restore: `${kind}-restore`, text }];
   });
   return found.length > 1 ? found.filter(({ restore }) => restore !== "iptables-restore") : found;
 }
 
-/** What a command writes; undefined when there is none of that name, or it fails. */
-function said(command: string, args: string[]): string | undefined {
+/** A command's standard output; undefined when there is no such command, or it fails. */
+function outputOf(command: string, args: string[]): string | undefined {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 30 });
   return status === 0 ? stdout : undefined;
 }
