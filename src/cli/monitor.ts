@@ -32,39 +32,39 @@ interface MonitorOptions {
 export function monitorCommand() {
   return new Command("monitor")
     .description(
-      "Show packets as the node's programs treat them: drops and refusals with their reason; with --flows all the others too. " +
-        "The kernel filters; while nobody listens it costs nothing. Needs root.",
+      "Show packets that this node's programs drop or reject, with their reasons. The kernel filters; without a listener it " +
+        "costs nothing. Needs root.",
     )
-    .addOption(new Option("--flows", "not only drops and refusals: every packet"))
+    .addOption(new Option("--flows", "Show every packet, not only dropped and rejected ones"))
     .addOption(
       new Option(
         "--reason <NAME,…>",
-        "only these (pcnk get counters --all lists them), or kinds: drop, handled, pass",
+        "Only these reasons (see pcnk get counters --all) or kinds: drop, handled, pass",
       )
         .argParser(checked(reasonList)),
     )
     .addOption(
       new Option(
         "--pod <NAMESPACE/NAME>",
-        "only to and from this pod of the node, or this address",
+        "Only packets of this Pod of the node, or of this address",
       ),
     )
     .addOption(
-      new Option("--service <NAMESPACE/NAME>", "only to and from this Service and its backends"),
+      new Option("--service <NAMESPACE/NAME>", "Only packets of this Service and its backends"),
     )
     .addOption(
-      new Option("--one-in <N>", "a sample: one packet in so many, at random").argParser(
+      new Option("--one-in <N>", "Sample one packet in N, at random").argParser(
         checked(positive),
       ).default(1),
     )
     .addOption(
-      new Option("--rate <N>", "at most so many a second; of more the number is told").argParser(
+      new Option("--rate <N>", "Show at most N packets a second, and count the rest").argParser(
         checked(positive),
       ).default(250),
     )
-    .addOption(new Option("-c, --count <N>", "end after so many").argParser(checked(positive)))
+    .addOption(new Option("-c, --count <N>", "Stop after N packets").argParser(checked(positive)))
     .addOption(
-      new Option("-o, --output <FORMAT>", "line or json").choices(["line", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print lines or JSON").choices(["line", "json"] as const)
         .default("line" as const),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
@@ -74,11 +74,11 @@ export function monitorCommand() {
 }
 
 const help = `
-A line is: time, reason, device, flow. A packet that was translated is shown as it left, with the service it is for; of one
-that was refused, the answer. --service goes by addresses: a backend of two Services is shown for both.
+A line has time, reason, device and flow. A translated packet is shown as it left, with its Service; a rejected one by its
+reply. --service compares addresses: a backend of two Services is shown for both.
 
 Examples:
-  pcnk monitor                                  what is dropped or refused, as it happens
+  pcnk monitor                                  dropped and rejected packets
   pcnk monitor --service default/web --flows
   pcnk monitor --reason masqueraded --one-in 100 -o json
 `;

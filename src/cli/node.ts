@@ -34,7 +34,7 @@ const limitMs = 30_000;
 /** The `node` subcommand. */
 export function nodeCommand() {
   return new Command("node")
-    .description("Show and change settings of nodes: in annotations of Node objects, or in etcd.")
+    .description("Show or set settings of nodes, in annotations of Node objects or in etcd.")
     .addCommand(getCommand())
     .addCommand(setCommand())
     .addHelpText("after", `\n${table}${examples}`);
@@ -49,9 +49,9 @@ ${
 function getCommand() {
   const command = new Command("get")
     .description("Show settings of nodes.")
-    .argument("[nodes...]", "only these")
+    .argument("[nodes...]", "Only these nodes")
     .addOption(
-      new Option("-o, --output <FORMAT>", "how to show them").choices(
+      new Option("-o, --output <FORMAT>", "Print in this format").choices(
         ["table", "json", "yaml"] as const,
       )
         .default("table" as const),
@@ -68,11 +68,11 @@ function getCommand() {
 
 function setCommand() {
   const command = new Command("set")
-    .description("Change settings of a node; all agents follow at once.")
-    .argument("<node>", "the node's name", checked(nodeName))
+    .description("Set settings of a node; all agents apply them at once.")
+    .argument("<node>", "Name of the node", checked(nodeName))
     .argument(
       "<settings...>",
-      "e.g. directRouting=true; without a value (publicIP=) it is taken away",
+      "NAME=VALUE, e.g. directRouting=true; NAME= removes the setting",
     );
   return placed(command).addHelpText("after", `\n${table}${examples}`).action(
     async (node, given, options) => {

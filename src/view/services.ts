@@ -176,7 +176,7 @@ function remoteNodes(node: NodeReader): (address: string) => string | undefined 
 export const services: Resource<ServiceRow> = {
   name: "services",
   aliases: ["service", "svc"],
-  help: "addresses and ports that clients use, and how many backends serve them",
+  help: "addresses and ports of Services, with the number of backends",
   read: readServices,
   columns: [
     { title: "NAMESPACE", value: (row) => row.namespace },
@@ -205,7 +205,7 @@ export const services: Resource<ServiceRow> = {
 export const backends: Resource<BackendRow> = {
   name: "backends",
   aliases: ["backend", "be"],
-  help: "where services send their clients",
+  help: "backends of each Service",
   read: readBackends,
   columns: [
     { title: "NAMESPACE", value: (row) => row.namespace },

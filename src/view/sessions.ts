@@ -115,7 +115,7 @@ const serviceOf = ({ namespace, service, kind }: SessionRow) =>
 export const sessions: Resource<SessionRow> = {
   name: "sessions",
   aliases: ["session"],
-  help: "flows to services, and of pods to the world",
+  help: "flows to Services, and masqueraded flows of pods",
   read: readSessions,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },
@@ -162,7 +162,7 @@ function readSnat(node: NodeReader, filter: Filter): SnatRow[] {
 export const snat: Resource<SnatRow> = {
   name: "snat",
   aliases: [],
-  help: "source ports of this node that flows have been given",
+  help: "source ports of this node that masqueraded flows use",
   read: readSnat,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },
