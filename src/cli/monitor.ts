@@ -2,7 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { join } from "node:path";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { giveWay } from "../linux/nice.ts";
+import { lowerPriority } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
 import { isIpv4 } from "../net/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
@@ -96,7 +96,7 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
     options.output === "json" ? JSON.stringify(plain(one)) : line(one, paint);
   const explained = new Set<string>();
   let shown = 0;
-  giveWay(); // to the packets that are listened to
+  lowerPriority(); // to the packets that are listened to
   const lost = await listen(node, filterOf(node, options), {
     seen(observations) {
       const some = observations.slice(0, left);
