@@ -126,8 +126,8 @@ function setting<T>(
     key,
     kind,
     help,
-    ...(fallback === undefined ? {} : { fallback }),
-    ...(fallbackText ? { fallbackText } : {}),
+    fallback,
+    fallbackText: fallbackText || undefined,
   };
 }
 

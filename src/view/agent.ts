@@ -20,11 +20,9 @@ export async function askAgent(
   try {
     const answer = await fetch(`http://${host}${path}`, {
       signal: AbortSignal.timeout(timeoutMs),
-      ...(put === undefined ? {} : {
-        method: "PUT",
-        body: put.body,
-        headers: { authorization: `Bearer ${put.token}` },
-      }),
+      method: put === undefined ? "GET" : "PUT",
+      body: put?.body,
+      headers: put && { authorization: `Bearer ${put.token}` },
     });
     return { status: answer.status, text: await answer.text() };
   } catch {

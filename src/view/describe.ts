@@ -95,8 +95,8 @@ function endpointsOf(state: ClusterState, service: Service): DescribedEndpoint[]
       const { address, nodeName, pod, terminating } = endpoint;
       found.set(address, {
         address,
-        ...(nodeName === undefined ? {} : { node: nodeName }),
-        ...(pod === undefined ? {} : { pod }),
+        node: nodeName,
+        pod,
         state: isReady(service, endpoint) ? "ready" : terminating ? "terminating" : "not ready",
       });
     }

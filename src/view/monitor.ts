@@ -192,9 +192,9 @@ function observe(node: NodeReader, event: MonitorEvent, epoch: bigint): Observat
   return {
     ...observation,
     flow,
-    ...(service ? { service } : {}),
-    ...(from ? { from } : {}),
-    ...(to ? { to } : {}),
+    service: service || undefined,
+    from: from || undefined,
+    to: to || undefined,
   };
 }
 

@@ -36,7 +36,7 @@ export function selectPods(
     more,
     matching: matching.length,
     ready: matching.filter(({ ready }) => ready).length,
-    ...(similar === undefined ? {} : { similar }),
+    similar,
   };
 }
 

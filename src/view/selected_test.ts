@@ -10,7 +10,7 @@ Deno.test("selectPods() counts the Pods that have all labels of the selector", (
     pod({ app: "web" }),
   ];
   const found = selectPods("app=web,tier=front", pods, false);
-  deepEqual(found, { looked: 3, more: false, matching: 2, ready: 1 });
+  deepEqual(found, { looked: 3, more: false, matching: 2, ready: 1, similar: undefined });
   equal(
     describeSelected("app=web,tier=front", "shop", found),
     "its selector app=web,tier=front matches 2 Pods, of which 1 is ready",

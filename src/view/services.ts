@@ -137,8 +137,8 @@ export function readBackends(node: NodeReader, filter: Filter): BackendRow[] {
         ...port,
         ...backend,
         protocol: protocolName(key.proto),
-        ...(pod ? { pod } : {}),
-        ...(where === undefined ? {} : { node: where }),
+        pod: pod || undefined,
+        node: where,
         from,
       });
     }

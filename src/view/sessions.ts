@@ -68,17 +68,18 @@ function rowOf(
   const to = at(key.dst, key.dport);
   return {
     name: `${protocolName(key.proto).toLowerCase()}/${client}-${to}`,
-    ...(names && { namespace: names.namespace, service: names.service }),
+    namespace: names?.namespace,
+    service: names?.service,
     protocol: protocolName(key.proto),
     client,
     to,
     backend: at(session.dst, session.dport),
-    ...(as === client ? {} : { as }),
+    as: as === client ? undefined : as,
     kind: masquerade ? "masquerade" : "service",
     state: key.proto === 6 ? STATES[session.state] ?? "new" : "established",
     idleSeconds: Number(idle) / 1e9,
     expired: config !== undefined && idle > timeoutOf(config, key.proto, session.state),
-    ...(pod ? { pod } : {}),
+    pod: pod || undefined,
     hairpin: (session.flags & SESSION_FLAG.HAIRPIN) !== 0,
   };
 }

@@ -81,7 +81,7 @@ export class Aws {
       routeTableId,
       eni: eni.NetworkInterfaceId!,
       podCIDR,
-      ...(turnedOff ? { checkTurnedOff: { instanceId } } : {}),
+      checkTurnedOff: turnedOff ? { instanceId } : undefined,
       routes: [...new Set([...others, podCIDR])].sort(),
       done,
     };
@@ -212,7 +212,7 @@ export class Aws {
             new DescribeRouteTablesCommand({
               Filters: filters,
               MaxResults: 100,
-              ...(NextToken ? { NextToken } : {}),
+              NextToken: NextToken || undefined,
             }),
           ),
       );

@@ -3,7 +3,7 @@ import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { NODE_ADDR_FLAG } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
-import { tunnelSources } from "../../routing/vteps.ts";
+import { tunnelSources } from "../../routing/nodes.ts";
 import { syncMap } from "../maps/sync.ts";
 import { nodeConfigOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";

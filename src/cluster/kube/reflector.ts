@@ -116,8 +116,8 @@ export class Reflector {
     const now = performance.now();
     return {
       ...counts,
-      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
-      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
+      heardMs: heardAt === undefined ? undefined : now - heardAt,
+      versionMs: versionAt === undefined ? undefined : now - versionAt,
     };
   }
 
