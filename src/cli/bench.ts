@@ -180,7 +180,7 @@ function betweenPods(from: string, { to, service, ...place }: Options): Testbed 
   return podTestbed({
     from: findPod(node, from),
     to: isAddress(to) ? to! : findPod(node, to!),
-    ...(service !== undefined && { service }),
+    service,
   });
 }
 

@@ -1,4 +1,4 @@
-/** `pcnk describe service`: what the cluster says, what this node should hold, what its kernel holds. */
+/** `pcnk describe service`: compares the cluster's objects with this node's maps. */
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { chooseSource, openSource, type SourceChoice } from "../agent/sources/object_source.ts";
@@ -17,7 +17,7 @@ import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
-/** Milliseconds for the API server to answer. */
+/** Milliseconds to wait for the API server. */
 const patienceMs = 20_000;
 
 /** The `describe` subcommand. */
@@ -89,7 +89,7 @@ interface Where {
   nodeName?: string;
 }
 
-/** What `pcnk describe service` concludes. @throws Error with a message for the user when the cluster does not say */
+/** What `pcnk describe service` concludes. @throws Error with a message for the user */
 export async function concludeService(
   where: Where & { bpffs: string },
   key: string,
@@ -139,7 +139,7 @@ async function readCluster(
   return { state, nodeName: config.nodeName, choice };
 }
 
-/** Asks the API server which Pods the Service selects; that it does not tell is no reason to fail. */
+/** Asks the API server for the Pods that the selector matches; a failure is no reason to stop. */
 async function originOf(choice: SourceChoice, service: Service | undefined): Promise<Origin> {
   if (!("access" in choice)) return choice;
   if (service?.selector === undefined) return { selected: undefined };

@@ -131,7 +131,7 @@ async function watch(resource: Resource, filter: Filter, options: GetOptions, si
   const shown = columnsOf(resource, options.output === "wide");
   let widths: string[][] = options.headers ? [["EVENT", ...shown.map(({ title }) => title)]] : [];
   while (!signal.aborted) {
-    const events = seen.look(read(resource, filter, options));
+    const events = seen.update(read(resource, filter, options));
     if (options.output === "json") {
       print(events.map((event) => JSON.stringify(event) + "\n").join(""));
     } else if (events.length > 0) {
@@ -155,7 +155,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));

@@ -23,7 +23,7 @@ async function help(words: string, width?: number): Promise<string> {
   const code = await runCli([...words.split(" "), "--help"], {
     out,
     err: out,
-    ...(width === undefined ? {} : { width }),
+    width,
   });
   equal(code, 0, words);
   return text;

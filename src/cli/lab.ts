@@ -181,7 +181,7 @@ function demo() {
 function serveCommand() {
   return new Command("serve")
     .description("The server in a pod; runs until it is killed.")
-    .requiredOption("--name <name>", "the pod's name, part of every answer")
+    .requiredOption("--name <name>", "Name of the pod, part of every reply")
     .option(
       "--port <port>",
       "TCP and UDP",

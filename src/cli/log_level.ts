@@ -4,7 +4,7 @@ import { logLevelWords } from "../config/kinds.ts";
 import { askAgent, readAgentFile } from "../view/agent.ts";
 import { placeOption } from "./options.ts";
 
-/** Milliseconds for the agent to answer. */
+/** Milliseconds to wait for the agent. */
 const patienceMs = 3000;
 
 /** The `log-level` subcommand. */
@@ -32,7 +32,7 @@ export function logLevelCommand() {
       }
       const { status, text } = await askAgent(healthAddress, "/debug/log-level", {
         timeoutMs: patienceMs,
-        ...(level === undefined ? {} : { put: { token, body: level } }),
+        put: level === undefined ? undefined : { token, body: level },
       });
       if (status !== 200) throw new Error(`the agent at ${healthAddress}: ${text.trim()}`);
       console.log(level === undefined ? text.trim() : `the agent logs from ${text.trim()} on`);

@@ -111,7 +111,7 @@ function nameMissing(text: string, { registeredArguments }: Command): string {
   return choices ? `${text.trimEnd()}: ${choices}\n` : text;
 }
 
-/** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
+/** `help lab up` is `lab up --help`, at every level; a wrong name is an error. */
 function helpLast(args: string[]): string[] {
   const known = (word: string | undefined) =>
     word === undefined || word.startsWith("-") || commands.some(({ name }) => name === word);

@@ -117,14 +117,14 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
     lost: (packets) => console.error(`pcnk: ${packets} packets more (--rate, --one-in)`),
   }, AbortSignal.any([signal, end.signal]));
   if (lost > 0 && left > 0) {
-    console.error(`pcnk: ${shown} packets were told of, ${lost} more were not: --rate, --one-in`);
+    console.error(`pcnk: ${shown} packets shown, ${lost} more were not: see --rate and --one-in`);
   }
 }
 
 /** Explanations in one run; after that a person has seen what there is. */
 const EXPLAINED = 20;
 
-/** Says of each reason once, and of a refusal for each Service, what it means; on standard error, for it is no packet. */
+/** Explains each reason once, and a rejection for each Service; on standard error, as it is no packet. */
 function explanation(
   node: NodeReader,
   observation: Observation,
@@ -148,7 +148,7 @@ function lock(stateDir: string): Disposable {
     return { [Symbol.dispose]: () => held.close() };
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
-    throw new Error(`another pcnk monitor listens on this node: ${error.message}; end it first`);
+    throw new Error(`another pcnk monitor runs on this node: ${error.message}; stop it first`);
   }
 }
 
@@ -163,10 +163,8 @@ function filterOf(
     reasons: wanted,
     oneIn,
     perSecond: rate,
-    ...(pod === undefined ? {} : { pod: podAddress(node, pod) }),
-    ...(service === undefined
-      ? {}
-      : { service: service.includes("/") ? service : `default/${service}` }),
+    pod: pod === undefined ? undefined : podAddress(node, pod),
+    service: service === undefined || service.includes("/") ? service : `default/${service}`,
   };
 }
 
@@ -224,7 +222,7 @@ function line(
   return `${clock}  ${paint(style, reason.name.padEnd(22))}  ${device.padEnd(15)}  ${ends}`;
 }
 
-/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));

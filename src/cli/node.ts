@@ -17,7 +17,7 @@ import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";
 import { checked, UsageError } from "./usage.ts";
 
-/** What says where the settings are kept. */
+/** Options of the place of the settings. */
 interface Where {
   kubeconfig?: string;
   etcdUrl?: string[];
@@ -126,11 +126,11 @@ function openStore(where: Where): NodeStore {
   if (kubeconfig !== undefined) throw new UsageError("give either --kubeconfig or --etcd-url");
   const access: EtcdAccess = {
     endpoints: etcdUrl,
-    ...(etcdCa === undefined ? {} : { ca: etcdCa }),
-    ...(etcdCert === undefined ? {} : { cert: etcdCert }),
-    ...(etcdKey === undefined ? {} : { key: etcdKey }),
-    ...(etcdUsername === undefined ? {} : { username: etcdUsername }),
-    ...(etcdPasswordFile === undefined ? {} : { passwordFile: etcdPasswordFile }),
+    ca: etcdCa,
+    cert: etcdCert,
+    key: etcdKey,
+    username: etcdUsername,
+    passwordFile: etcdPasswordFile,
   };
   return new EtcdStore(access);
 }
@@ -170,7 +170,7 @@ function readChanges(words: readonly string[]): SettingChanges {
         }`,
       );
     }
-    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to take it away`);
+    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to remove it`);
     const problem = value === "" ? undefined : known.problem(value);
     if (problem !== undefined) {
       throw new UsageError(`${name} ${problem}, not ${JSON.stringify(value)}`);

@@ -49,7 +49,7 @@ export function traceCommand() {
       const found = trace(node, flow);
       if (output === "json") console.log(JSON.stringify(found, null, 2));
       else console.log(renderTrace(found, streamLook(Deno.stdout).paint, terminalWidth()));
-      process.exitCode = ["refused", "dropped"].includes(found.outcome) ? 1 : 0;
+      process.exitCode = ["rejected", "dropped"].includes(found.outcome) ? 1 : 0;
     });
   return exitCodes(
     command,
@@ -154,7 +154,7 @@ export function renderTrace(
   width = Infinity,
 ): string {
   const ends = [formatEnd(flow, flow.src, flow.sport), formatEnd(flow, flow.dst, flow.dport)];
-  const bad = outcome === "refused" || outcome === "dropped";
+  const bad = outcome === "rejected" || outcome === "dropped";
   const rows = hops.map(({ at, reasons, text }, i) => [`${i + 1}`, at, reasons[0] ?? "-", text]);
   return [
     paint("bold", `${flow.protocol} ${ends.join(" → ")}`),

@@ -61,7 +61,7 @@ function agentConfig(root: string, set: readonly string[], say: (line: string) =
     return loadConfig(file, values);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
-      say(`note: ${(error as Error).message}; going by the defaults`);
+      say(`note: ${(error as Error).message}; using the defaults`);
     }
     return loadConfig(undefined, values);
   }

@@ -54,7 +54,7 @@ export interface MapRow extends Row {
   whenFull: "oldest goes" | "refuses" | "never";
 }
 
-/** Maps whose number of entries tells something: of arrays the kernel knows no number. */
+/** All maps but arrays, whose entries have no count. */
 export function readMaps(node: NodeReader, filter: Filter): MapRow[] {
   const rows: MapRow[] = [];
   for (const name of Object.keys(layout) as MapName[]) {

@@ -59,15 +59,15 @@ export const endpoints: Resource<EndpointRow> = {
   ],
 };
 
-/** Another node's pods, and the way to them. */
+/** A podCIDR of another node, and the path to it. */
 export interface NodeRow extends Row {
   podCIDR: string;
   mode: "overlay" | "direct" | "routed";
   /** The tunnel's far end, or the next hop. */
   via: string;
-  /** Empty: as the node's own routes say. */
+  /** Empty: by the node's own routes. */
   device: string;
-  /** Bytes of a packet on this way; 0: any. */
+  /** MTU of this path; 0: any. */
   mtu: number;
   vni: number;
   mac: string;

@@ -32,13 +32,13 @@ export interface BackendRow extends Row, PortName {
   terminating: boolean;
   /** `namespace/name` of a pod of this node. */
   pod?: string;
-  /** The node it is on, as far as the kernel's routes to pods tell. */
+  /** The node it is on, if the map `remotes` has it. */
   node?: string;
   /** From where the Service sends to it. */
   from: ServiceRow["from"];
 }
 
-/** Every entry but those of an address alone, joined where inside and outside go the same way. */
+/** Every entry but those of an address alone; inside and outside joined where their backends are the same. */
 export function readServices(node: NodeReader, filter: Filter): ServiceRow[] {
   const ranges = sourceRanges(node);
   const rows = new Map<string, ServiceRow>();

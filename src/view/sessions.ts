@@ -84,7 +84,7 @@ function rowOf(
   };
 }
 
-/** Nanoseconds; as bpf/lib/config.h has it. A timeout that nobody configured counts as endless. */
+/** Nanoseconds; as bpf/lib/config.h has it. A timeout of 0 is endless. */
 function timeoutOf(config: NodeConfig, proto: number, state: number): bigint {
   const { tcp_new_timeout, tcp_established_timeout, tcp_closing_timeout, tcp_closed_timeout } =
     config;

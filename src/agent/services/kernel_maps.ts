@@ -113,7 +113,7 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
       totalWeight: value.total_weight,
       affinitySeconds: value.affinity_seconds,
       flags: value.flags,
-      ...(value.flags & SERVICE_FLAG.maglev ? { table: value.table } : {}),
+      table: value.flags & SERVICE_FLAG.maglev ? value.table : undefined,
     },
   ]);
   const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
