@@ -1,24 +1,26 @@
-/** The data plane that an agent has installed, as the verbs use it: its programs, and its map of local pods. */
+/** What the verbs need of the data plane that an agent has installed: whether it is there, and its map of the node's pods. */
 import { DataPlane } from "../src/bpf/dataplane.ts";
 import { maps } from "../src/bpf/layout.ts";
 import { MapMismatchError, type MapOf, openMap } from "../src/bpf/map.ts";
-import { mapPin, PROGRAMS } from "../src/bpf/pins.ts";
-import { tryObjGet } from "../src/bpf/syscall.ts";
+import { tryOpenVersion } from "../src/bpf/map_versions.ts";
+import { PROGRAMS } from "../src/bpf/pins.ts";
+import { SchemaError } from "../src/bpf/schema.ts";
 import { SyscallError } from "../src/linux/libc.ts";
 import { CniError, CODE } from "./errors.ts";
 
-/** The map of local pods. */
+/** The map of the node's pods. */
 export type Endpoints = MapOf<typeof maps.endpoints>;
 
 /**
- * Opens the data plane with the programs and the map that a pod needs. The map's layout shows whether it is of this version.
- * @param code of the error when that fails: 11 (ADD, CHECK) or 50 (STATUS)
+ * Opens the data plane, and of it what a pod needs: the programs, and the map of pods, whose layout also tells whether it is
+ * of this version of pcnk.
+ * @param code what it means when that cannot be: 11 (ADD, CHECK) or 50 (STATUS)
  * @throws {CniError}
  */
 export function openInstalled(bpffs: string, code: number): DataPlane {
   const dataPlane = new DataPlane(bpffs);
   try {
-    // Programs are pinned last, so their maps are there.
+    // Programs are pinned last, so what they work on is there.
     for (const name of PROGRAMS) dataPlane.programFd(name);
     void dataPlane.maps.endpoints;
     return dataPlane;
@@ -35,12 +37,12 @@ export function openInstalled(bpffs: string, code: number): DataPlane {
 }
 
 /**
- * The map of local pods; undefined where no data plane is installed.
+ * The map of pods; undefined where no data plane is installed.
  * @throws {CniError} code 11 when it is of another version of pcnk
  */
 export function openEndpoints(bpffs: string): Endpoints | undefined {
   try {
-    const fd = tryObjGet(mapPin(bpffs, "endpoints"));
+    const fd = tryOpenVersion(bpffs, "endpoints");
     return fd === undefined ? undefined : openMap(fd, maps.endpoints);
   } catch (error) {
     throw mismatch(error, bpffs, CODE.TRY_AGAIN_LATER);
@@ -48,10 +50,10 @@ export function openEndpoints(bpffs: string): Endpoints | undefined {
 }
 
 function mismatch(error: unknown, bpffs: string, code: number): unknown {
-  if (!(error instanceof MapMismatchError)) return error;
+  if (!(error instanceof MapMismatchError || error instanceof SchemaError)) return error;
   return new CniError(
     code,
     `the data plane at ${bpffs} is of another version of pcnk`,
-    `${error.message}; an agent of this version brings it up to date`,
+    error.message,
   );
 }

@@ -1,12 +1,13 @@
-/** `pcnk install`: plans, reports, carries out. */
+/** `pcnk install`: plans, tells, carries out. */
 import { existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { applyInstall } from "./apply.ts";
 import { hashFile, realMachine } from "./machine.ts";
 import type { SourceFile } from "./builder.ts";
 import { type InstallOptions, planInstall } from "./plan.ts";
+import { InstallError } from "./problems.ts";
 import { readRecord } from "./record.ts";
-import { describeStep, InstallError, type Plan } from "./steps.ts";
+import { describeStep, type Plan } from "./steps.ts";
 
 interface RunOptions extends Omit<InstallOptions, "executable"> {
   /** Prefix of all paths: a system that does not run. Empty for this machine. */
@@ -23,9 +24,7 @@ interface RunOptions extends Omit<InstallOptions, "executable"> {
  */
 export function install(options: RunOptions): void {
   const { root, dryRun, say } = options;
-  if (root !== "" && !existsSync(root)) {
-    throw new InstallError(`--root ${root}: there is no such directory`);
-  }
+  if (root !== "" && !existsSync(root)) throw new InstallError(`--root ${root}: is not there`);
   const machine = realMachine(root);
   const record = readRecord(machine);
   const plan = planInstall(machine, record, { ...options, executable: ownExecutable() });
@@ -33,7 +32,7 @@ export function install(options: RunOptions): void {
   if (plan.problems.length > 0) throw new InstallError(plan.problems.join("\n"));
   if (dryRun) return;
   if (Deno.uid() !== 0 && root === "") {
-    throw new InstallError("pcnk install writes to the system: run it as root");
+    throw new InstallError("it writes to the system: run it as root");
   }
   applyInstall(plan.steps, { root, record }, (step) => say(describeStep(step)));
   for (const note of plan.notes) say(`note: ${note}`);
@@ -51,7 +50,7 @@ function ownExecutable(): SourceFile {
   const path = Deno.execPath();
   if (/^deno/.test(basename(path))) {
     throw new InstallError(
-      "pcnk runs from its source: build it (deno task build) and run dist/pcnk",
+      "pcnk runs from its source: build it (deno task build) and call dist/pcnk",
     );
   }
   return { path, size: statSync(path).size, hash: hashFile(path) };

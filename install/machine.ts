@@ -1,5 +1,6 @@
 /**
- * The machine as plans read it, behind an interface, so that tests plan for machines that do not exist.
+ * The machine as plans see it: what is read before anything is decided, behind an interface, so that tests plan for
+ * machines that are not there.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -14,6 +15,9 @@ import {
   readSync,
 } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
+import { refuseNewer } from "../src/bpf/map_versions.ts";
+import { SchemaError } from "../src/bpf/schema.ts";
 
 /** What is at a path. */
 type Found =
@@ -29,7 +33,7 @@ export interface RuleSet {
   text: string;
 }
 
-/** What plans read. Paths are without the prefix of `--root`. */
+/** What plans ask. Paths are those of the machine, without the prefix of `--root`. */
 export interface Machine {
   find(path: string): Found;
   /** Names in a directory, sorted; none when there is no such directory. */
@@ -44,7 +48,9 @@ export interface Machine {
   rules(): RuleSet[];
   /** `table ip kube-proxy`: tables of nftables. */
   nftTables(): string[];
-  /** This is the running system: devices, processes and services can be read. */
+  /** Why this pcnk must not take the place of what is pinned on a bpffs: a newer one made it. Undefined: it may. */
+  newerPins(bpffs: string): string | undefined;
+  /** The system is running, and this is it: devices, processes and services can be looked at. */
   readonly live: boolean;
   /** systemd runs it (sd_booted(3)). */
   readonly systemd: boolean;
@@ -64,25 +70,36 @@ export function realMachine(root = ""): Machine {
     list: (path) => ifThere(() => readdirSync(at(path)).sort()) ?? [],
     text: (path) => ifThere(() => readFileSync(at(path), "utf8")),
     hash: (path) => ifThere(() => hashFile(at(path))),
+    newerPins: (bpffs) => live && process.getuid?.() === 0 ? newerPins(bpffs) : undefined,
     rules: () => live ? ruleSets() : [],
-    nftTables: () => live ? outputOf("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
+    nftTables: () => live ? said("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
     sysctl: (name) =>
       live ? ifThere(() => readFileSync(`/proc/sys/${name}`, "utf8").trim()) : undefined,
   };
+}
+
+function newerPins(bpffs: string): string | undefined {
+  try {
+    refuseNewer(bpffs);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SchemaError) return error.message;
+    throw error;
+  }
 }
 
 /** Where a distribution has both commands, `iptables` is one of them. */
 function ruleSets(): RuleSet[] {
   const kinds = ["iptables-nft", "iptables-legacy", "iptables"];
   const found = kinds.flatMap((kind) => {
-    const text = outputOf(`${kind}-save`, []);
+    const text = said(`${kind}-save`, []);
     return text === undefined ? [] : [{ restore: `${kind}-restore`, text }];
   });
   return found.length > 1 ? found.filter(({ restore }) => restore !== "iptables-restore") : found;
 }
 
-/** A command's standard output; undefined when there is no such command, or it fails. */
-function outputOf(command: string, args: string[]): string | undefined {
+/** What a command writes; undefined when there is none of that name, or it fails. */
+function said(command: string, args: string[]): string | undefined {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 30 });
   return status === 0 ? stdout : undefined;
 }

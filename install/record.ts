@@ -1,14 +1,14 @@
 /**
- * The record of an installation: what it has put onto the machine, and what was there before. `pcnk uninstall` reads it and
- * removes it last. It lies beside the reference plugins' state and survives a reboot.
+ * What an installation has put onto the machine and what was there before: the record from which `pcnk uninstall` knows its own. It
+ * lies beside the reference plugins' state, outlives a reboot, and is the last thing to go.
  */
 import type { Machine } from "./machine.ts";
 
-/** Its path. */
+/** Its place. */
 export const RECORD = "/var/lib/cni/pcnk-install.json";
 
 export interface InstallRecord {
-  /** SHA-256 of each file as it was written. */
+  /** SHA-256 of each file at the time. */
   files: Record<string, string>;
   /** Symbolic links and where they lead. */
   links: Record<string, string>;
@@ -16,7 +16,7 @@ export interface InstallRecord {
   directories: string[];
   /** Kernel parameters (with slashes) that were changed, and their value before. */
   sysctls: Record<string, { before: string; after: string }>;
-  /** The agent must be restarted: an installation that was killed had changed something, or was about to. */
+  /** The agent has to be started anew, because of what an installation has changed or was about to when it was killed. */
   restart?: boolean;
 }
 
@@ -46,7 +46,7 @@ export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
     }
     if (value.restart === true) record.restart = true;
   } catch {
-    // Damaged: what it listed stays.
+    // Damaged: then what it told of is not ours any more, and stays.
   }
   return record;
 }

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Pods of other nodes: sent through the overlay or directly to their node, past bridge,
- * stack and netfilter. The node's own routes lead the same way, for what only the stack
- * can send (REMOTE_ROUTED), reject or fragment.
+/* The pods of other nodes: through the overlay or directly to their node, past bridge,
+ * stack and netfilter. Where `remotes` has no way, and for what must be answered or cut
+ * up, the node's own routes lead the same way.
  */
 #pragma once
 
-#include "eth.h"
-#include "ip4.h"
+#include "deliver.h"
 #include "maps.h"
+#include "nat.h"
 #include "path.h"
 #include "verdict.h"
 
-static __always_inline struct remote *remote_find(addr_t addr)
+#define FAMILY_IPV4 2 /* AF_INET */
+
+static __always_inline struct remote *remote_find(__be32 addr)
 {
-	struct cidr_key key = { .prefixlen = ADDR_BITS, .addr = addr };
+	struct cidr_key key = { .prefixlen = 32, .addr = addr };
 
 	return bpf_map_lookup_elem(&remotes, &key);
 }
 
-/* Can a program send to it, past the stack? */
-static __always_inline bool remote_bypasses_stack(const struct remote *remote)
+/* May be sent there from here? */
+static __always_inline bool remote_has_way(const struct remote *remote)
 {
 	return remote->mode != REMOTE_ROUTED && remote->ifindex;
 }
@@ -31,12 +33,12 @@ struct tunnel {
 	__u32 remote; /* host byte order */
 };
 
-/* Sends a packet whose Ethernet header and TTL are rewritten; counted under `reason`. */
+/* Sends a packet whose frame and TTL are in order; counted under `reason`. */
 static __always_inline int remote_send(struct __sk_buff *skb, const struct remote *remote,
 				       enum reason reason)
 {
 	struct tunnel tunnel = { .vni = remote->vni, .remote = bpf_ntohl(remote->via) };
-	struct bpf_redir_neigh hop = next_hop(remote->via);
+	struct bpf_redir_neigh hop = { .nh_family = FAMILY_IPV4, .ipv4_nh = remote->via };
 
 	if (remote->mode == REMOTE_OVERLAY &&
 	    bpf_skb_set_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel),
@@ -57,7 +59,7 @@ static __always_inline int remote_forward(struct __sk_buff *skb, const struct re
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return drop(skb, DROP_REWRITE_FAILED);
-	eth_rewrite(eth, remote->mac);
-	ip_decrement_ttl(ip);
+	frame_address(eth, remote->mac);
+	ttl_step(ip);
 	return remote_send(skb, remote, reason);
 }

@@ -5,7 +5,6 @@
 #pragma once
 
 #include "bounded.h"
-#include "fragments.h"
 #include "session.h"
 
 /* How long the port of a closed connection rests, in nanoseconds, before another flow
@@ -15,14 +14,14 @@
  * them: it would be a second late. If it is the client, the backend knows nothing any
  * more when the last ACK has come. A reset may be a forgery (RFC 5382, 5.), and the
  * connection go on. `scarce`: there is hardly another port; late is better than never. */
-static __always_inline __u64 port_time_wait(const struct session *owner, bool scarce)
+static __always_inline __u64 port_rest(const struct session *owner, bool scarce)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
 	if (scarce)
 		return SECOND;
 	if ((owner->flags & both) != both)
-		return RESET_WAIT;
+		return RESET_REST;
 	return owner->flags & SESSION_CLIENT_FIRST ?
 		       SECOND :
 		       session_timeout(IPPROTO_TCP, STATE_CLOSED);
@@ -37,17 +36,17 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	struct session_key owner_key;
 	struct session *owner;
 
-	reverse_key(reply, key->proto, &owner_key);
+	twin_key(reply, key->proto, &owner_key);
 	owner = session_read(&owner_key);
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
-	if (!is_reverse_of(owner, key))
+	if (!is_twin_of(owner, key))
 		return false;
 	if (fresh)
 		return true;
 	if (owner->state == STATE_CLOSED)
-		return (__s64)(now - owner->last_seen) < (__s64)port_time_wait(owner, scarce);
+		return (__s64)(now - owner->last_seen) < (__s64)port_rest(owner, scarce);
 	return !session_expired(owner, key->proto, now);
 }
 
@@ -67,7 +66,7 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 	if (session_write(&claim, value, BPF_NOEXIST))
 		return DROP_PORTS_EXHAUSTED;
 	found = session_read(key);
-	if (!found || is_reverse_of(found, forward_key) ||
+	if (!found || is_twin_of(found, forward_key) ||
 	    !reply_alive(key, found, value->last_seen, scarce))
 		failed = session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 	session_remove(&claim);
@@ -76,7 +75,7 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 
 /* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
  * when it is another flow's, so that another port has to be tried. `scarce`: see
- * port_time_wait(). */
+ * port_rest(). */
 static __always_inline enum reason reply_key_claim(const struct session_key *key,
 						   const struct session *value,
 						   const struct session_key *forward_key,
@@ -91,7 +90,7 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 		return DROP_SESSIONS_FULL;
 	if (!reply_alive(key, found, value->last_seen, scarce))
 		return reply_key_take(key, value, forward_key, scarce);
-	if (!is_reverse_of(found, forward_key))
+	if (!is_twin_of(found, forward_key))
 		return DROP_PORTS_EXHAUSTED;
 	return session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 }
@@ -109,9 +108,9 @@ static __noinline __loop enum reason reply_claim(const struct session_key *forwa
 	__u16 port = 0;
 	int i;
 
-	reverse_entry(forward_key, forward, &value);
+	twin_value(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
-		reverse_key(forward, forward_key->proto, &key);
+		twin_key(forward, forward_key->proto, &key);
 		failed = reply_key_claim(&key, &value, forward_key, false);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
@@ -131,7 +130,8 @@ static __noinline __loop enum reason reply_claim(const struct session_key *forwa
  * replies, is not the same for all. First: its time and state. */
 static __always_inline void session_begin(const struct packet *pkt, struct session *session)
 {
-	session->last_seen = bpf_ktime_get_ns();
+	session->created = bpf_ktime_get_ns();
+	session->last_seen = session->created;
 	session->state = STATE_NEW;
 	if ((pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK) {
 		session->state = STATE_ESTABLISHED;
@@ -146,7 +146,6 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
-	fragment_note(pkt);
 	if (!session_write(&pkt->key, session, BPF_NOEXIST)) {
 		event(EVENT_SESSION_CREATED);
 		return REASON_NONE;
@@ -154,8 +153,8 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 	winner = session_read(&pkt->key);
 	if (winner && !opens_anew(pkt, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
-		reverse_key(session, pkt->key.proto, &reply_key);
-		if (!is_reverse_of(winner, &reply_key))
+		twin_key(session, pkt->key.proto, &reply_key);
+		if (!is_twin_of(winner, &reply_key))
 			session_remove(&reply_key);
 		*session = *winner;
 		return REASON_NONE;

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Access to the entries of `sessions`, in one place: while the table is converted to
- * another layout, programs use two tables at once (docs/upgrade.md).
+ * another layout, programs use two tables at once (session_converting.h).
  */
 #pragma once
+
+#ifdef CONVERTING
+#include "session_converting.h"
+#else
 
 #include "maps.h"
 
@@ -31,3 +35,5 @@ static __always_inline void session_save(const struct session_key *key,
 	(void)key;
 	(void)session;
 }
+
+#endif

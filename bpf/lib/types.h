@@ -116,6 +116,7 @@ struct session {
 	enum session_flag flags;
 	__u16 reserved;
 	__u32 ifindex; /* the uplink that replies leave by, as the client came in by it; 0: none */
+	__u64 created; /* bpf_ktime_get_ns() of the flow's first packet; 0: not known */
 };
 
 /* The address of a pod of this node. */

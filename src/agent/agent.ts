@@ -15,16 +15,15 @@
  * parts.ts makes the parts; `connect()` there says which event leads where.
  */
 import { join } from "node:path";
-import type { DataPlane } from "../bpf/dataplane.ts";
-import { installDataPlane } from "../bpf/install.ts";
+import type { Installation } from "../bpf/install.ts";
 import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { trimMemory } from "../linux/malloc.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
 import { removeState, writeState } from "../node/state_files.ts";
-import { createLog, type Log } from "./log.ts";
-import { mapCapacities } from "./maps/sizes.ts";
+import { startDataPlane } from "./data_plane.ts";
+import { createLog } from "./log.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
 import { checkUplinks } from "./network/uplinks.ts";
 import { ApiReporter } from "./node/api_reporter.ts";
@@ -60,12 +59,15 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   const nl = stack.use(RtNetlink.open());
   checkUplinks(nl, config.uplink);
   checkSnatPorts(config.snatPorts, stateDir);
-  const dataPlane = stack.use(install(config, nl, log));
+  const installation = await startDataPlane({ config, nl, log, signal });
+  if (installation === undefined) return;
+  stack.use(installation);
+  const dataPlane = stack.use(installation.dataPlane);
   writeState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid });
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
-  await start(parts, signal);
+  await start(parts, installation, signal);
   if (signal.aborted) return;
   if (configFile !== undefined) {
     const changed = (keys: readonly string[]) => parts.events.emit("configFile", keys);
@@ -81,7 +83,11 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
 }
 
 /** Starts the parts one after the other. Returns early when the signal is aborted. */
-async function start(parts: Parts, signal: AbortSignal): Promise<void> {
+async function start(
+  parts: Parts,
+  installation: Installation,
+  signal: AbortSignal,
+): Promise<void> {
   parts.health.start();
   await parts.devices.start();
   parts.watchDevices();
@@ -92,6 +98,7 @@ async function start(parts: Parts, signal: AbortSignal): Promise<void> {
   parts.network.start();
   parts.nodeNames.start();
   parts.reconciler.start();
+  installation.activate(); // if it waited for the maps
   parts.socketLb.start();
   parts.podReadiness.start(); // from here on pods may come
 }
@@ -122,14 +129,6 @@ function lockStateDir(stateDir: string): Disposable {
       `another agent runs on this node: ${error.message}; stop it, or give --state-dir and --bpffs of its own`,
     );
   }
-}
-
-function install(config: AgentConfig, nl: RtNetlink, log: Log): DataPlane {
-  const { bpffs } = config;
-  const mapSizes = mapCapacities(config.mapSizes);
-  const dataPlane = installDataPlane({ bpffs, mapSizes, nl, log: (text) => log.info(text) });
-  log.info({ bpffs }, "data plane is installed");
-  return dataPlane;
 }
 
 /** Returns freed memory to the kernel: soon, when the first lists of objects are garbage, then every five minutes. */

@@ -34,7 +34,7 @@ export interface Context {
   nl: RtNetlink;
   dataPlane: DataPlane;
   startedAt: Date;
-  /** For changes over HTTP: http/control.ts. */
+  /** Whoever changes something over HTTP must send it. */
   token: string;
   page: (config: AgentConfig, token: string, signal: AbortSignal) => Promise<Page>;
 }

@@ -168,7 +168,8 @@ function lookupOneByOne<K, V>(
 }
 
 /**
- * Updates (entries with values) or deletes (entries without) in order; returns how many entries were changed.
+ * Updates (entries with values) or deletes (entries without) in order; returns how many entries were changed. Entries that
+ * fail with the error number `passOver` are passed over.
  * @throws {SyscallError} telling the index of the entry that failed
  */
 export function modifyBatch<K, V>(
@@ -176,6 +177,7 @@ export function modifyBatch<K, V>(
   command: typeof CMD.MAP_UPDATE_BATCH | typeof CMD.MAP_DELETE_BATCH,
   entries: Iterable<readonly [K, V] | readonly [K]>,
   flags: number,
+  passOver = 0,
 ): number {
   const { key, value } = map;
   const chunk = Math.max(1, Math.min(CHUNK, Math.floor(MAX_BYTES / value.size)));
@@ -187,7 +189,7 @@ export function modifyBatch<K, V>(
     let filled = 0;
     const flush = () => {
       const chunk = { keys: address(keys), values: address(values), count: filled };
-      changed += modifyChunk(map, command, chunk, { flags, before: total });
+      changed += modifyChunk(map, command, chunk, { flags, before: total, passOver });
       total += filled;
       filled = 0;
     };

@@ -2,9 +2,10 @@
  * The data plane of a node as the maps and programs pinned on its bpffs. This file opens what is installed, which is all
  * that a CNI call needs; install.ts installs it.
  */
-import { closeFd } from "../linux/libc.ts";
+import { closeFd, dupFd } from "../linux/libc.ts";
 import { type MapName, maps } from "./layout.ts";
 import { type MapOf, openMap } from "./map.ts";
+import { tryOpenVersion } from "./map_versions.ts";
 import { dataPlaneReady, mapPin, programPin } from "./pins.ts";
 import { objGet } from "./syscall.ts";
 
@@ -16,8 +17,11 @@ export class DataPlane {
   readonly #maps = new Map<MapName, { close(): void }>();
   readonly #programs = new Map<string, number>();
   readonly maps: DataPlaneMaps;
+  #fresh: ReadonlyMap<string, number> | undefined;
 
-  constructor(readonly bpffs: string) {
+  /** @param fresh maps that are not pinned yet, until `reopen()`; their descriptors stay the caller's */
+  constructor(readonly bpffs: string, fresh?: ReadonlyMap<string, number>) {
+    this.#fresh = fresh;
     const lazy = {};
     for (const name of Object.keys(maps) as MapName[]) {
       Object.defineProperty(lazy, name, { enumerable: true, get: () => this.#open(name) });
@@ -29,10 +33,23 @@ export class DataPlane {
     let map = this.#maps.get(name);
     if (!map) {
       const descriptor: Parameters<typeof openMap>[1] = maps[name];
-      map = openMap(objGet(mapPin(this.bpffs, name)), descriptor);
+      map = openMap(this.#descriptor(name), descriptor);
       this.#maps.set(name, map);
     }
     return map;
+  }
+
+  #descriptor(name: MapName): number {
+    const fresh = this.#fresh?.get(name);
+    if (fresh !== undefined) return dupFd(fresh);
+    return tryOpenVersion(this.bpffs, name) ?? objGet(mapPin(this.bpffs, name));
+  }
+
+  /** Uses the programs that are pinned now; its maps are pinned now, too. */
+  reopen(): void {
+    this.#fresh = undefined;
+    for (const fd of this.#programs.values()) closeFd(fd);
+    this.#programs.clear();
   }
 
   /**

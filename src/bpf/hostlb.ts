@@ -9,6 +9,7 @@ import { attachCgroup, type CgroupHook, detachCgroup, listCgroupHooks } from "./
 import { HOSTLB_FLAG, hostlbMaps, hostlbStructs } from "./layout_hostlb.ts";
 import { structs } from "./layout.ts";
 import { type LoadedObject, loadObject } from "./object.ts";
+import { forgetFormer, planMaps, recordVersions, Renewal } from "./map_plan.ts";
 import { makePinDirectories, mapPin, removePin } from "./pins.ts";
 
 /** Whose sockets: of the node's network namespace, or of every one. */
@@ -55,18 +56,22 @@ export function installHostlb(options: HostlbOptions): void {
   const bytes = options.object ?? readArtifact(OBJECT);
   checkLayout(parseBtf(bytes), [...structs, ...hostlbStructs]);
   makePinDirectories(bpffs);
-  using object = loadObject(bytes, {
-    name: OBJECT,
-    pinDir: `${bpffs}/map`,
-    keepCapacities: true,
-    log,
-  });
+  const { fresh, former } = planMaps(bpffs, Object.keys(hostlbMaps), {});
+  const pinDir = `${bpffs}/map`;
+  using object = loadObject(bytes, { name: OBJECT, pinDir, keepCapacities: true, fresh, log });
+  const made = new Map([...object.maps].filter(([name]) => fresh.has(name)));
+  recordVersions(bpffs, made);
+  using renewal = new Renewal(bpffs, made, former, hostlbMaps);
+  renewal.copy();
+  renewal.pin();
   using config = object.map(hostlbMaps.hostlb_config);
   config.set(0, {
     netns_cookie: netnsCookie(netns),
     flags: socketLb === "all" ? HOSTLB_FLAG.ALL : 0,
   });
   attachAll(options, object);
+  renewal.finish();
+  forgetFormer(bpffs);
 }
 
 /** All hooks or, of those that were bare, none: half of them would translate one way only. */

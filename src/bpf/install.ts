@@ -1,29 +1,50 @@
 /**
  * Installs lbrp and k8sdispatcher on a node, or upgrades them in place. Maps and attachments survive: new programs take the pinned maps over
  * and atomically take the place of the old ones in every link and filter, so that no packet goes untreated. A map whose
- * configured capacity changed is made anew and its entries are carried over (migrate.ts).
+ * layout or capacity changed is made anew and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
  */
-import { closeFd } from "../linux/libc.ts";
 import { isBpffs, mountBpffs } from "../linux/mount.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { readArtifact } from "./artifacts.ts";
 import { replaceAll } from "./attach.ts";
 import { checkLayout, parseBtf } from "./btf.ts";
-import { type DataPlane, openDataPlane } from "./dataplane.ts";
-import { type MapName, maps, structs } from "./layout.ts";
-import { Migration } from "./migrate.ts";
+import { endConversion, finishCommit, SessionConversion } from "./conversion.ts";
+import { DataPlane, openDataPlane } from "./dataplane.ts";
+import { type MapName, mapNames, maps, structs } from "./layout.ts";
+import {
+  describeRenewal,
+  forgetFormer,
+  isRebuilt,
+  type MapPlan,
+  planMaps,
+  recordVersions,
+  Renewal,
+} from "./map_plan.ts";
+import { refuseNewer } from "./map_versions.ts";
 import { type LoadedObject, loadObject, type LoadOptions } from "./object.ts";
 import {
+  dataPlaneReady,
   listPins,
   makePinDirectories,
-  mapPin,
   NEW_SUFFIX,
   PIN_DIRECTORIES,
   programPin,
   removePin,
   replacePin,
 } from "./pins.ts";
-import { mapInfo, tryObjGet } from "./syscall.ts";
+
+/** The steps of an activation, in their order. Those marked are of a conversion of sessions. */
+export type InstallStep =
+  | "copy"
+  | "pin maps"
+  | "pin transitional programs" // *
+  | "attach transitional programs" // *
+  | "fill" // *
+  | "commit" // *
+  | "forget the former table" // *
+  | "pin programs"
+  | "attach programs"
+  | "finish";
 
 /** How to install. */
 export interface InstallOptions {
@@ -35,8 +56,10 @@ export interface InstallOptions {
   nl?: RtNetlink;
   /** An object instead of lbrp.bpf.o and k8sdispatcher.bpf.o. */
   object?: Uint8Array<ArrayBuffer>;
-  /** Gets what is worth telling: a map that changed its capacity, programs replaced. */
+  /** Gets what is worth a line: a map that changed its capacity or schema, programs replaced. */
   log?: (text: string) => void;
+  /** Called before each step; tests end the process there. */
+  before?: (step: InstallStep) => void;
 }
 
 /** The first one brings all the maps. */
@@ -49,37 +72,41 @@ interface NamedObject {
 
 /**
  * Installs or upgrades the data plane and opens it.
- * @throws {LoadError} with the verifier's log
- * @throws {LayoutError} when the object's structs differ from layout.ts
- * @throws {MapMismatchError} when a pinned map has another type or other sizes of keys or values
+ * @throws as `prepareDataPlane`
  * @throws {MigrationError} when entries do not fit into a map that is to become smaller
  */
 export function installDataPlane(options: InstallOptions): DataPlane {
+  using installation = prepareDataPlane(options);
+  installation.activate();
+  return openDataPlane(options.bpffs);
+}
+
+/**
+ * Loads the data plane of this version. What serves on the node goes on as it is until the installation is activated.
+ * @throws {SchemaError} when a newer pcnk made a pinned map; before anything is changed
+ * @throws {LoadError} with the verifier's log, and when memory does not suffice
+ * @throws {LayoutError} when the object's structs differ from layout.ts
+ * @throws {MapMismatchError} when a pinned map has another type, or other sizes than its schema says
+ * @throws {MigrationError} when a pinned map is of a schema that is not read any more
+ */
+export function prepareDataPlane(options: InstallOptions): Installation {
   const { bpffs, log } = options;
   const objects: NamedObject[] = options.object
     ? [{ name: OBJECTS[0], bytes: options.object }]
     : OBJECTS.map((name) => ({ name, bytes: readArtifact(name) }));
   for (const { bytes } of objects) checkLayout(parseBtf(bytes), structs);
   prepareDirectory(bpffs);
-  const { maxEntries, resized } = planSizes(bpffs, options.mapSizes ?? {});
+  const plan = planMaps(bpffs, mapNames, options.mapSizes ?? {});
   using stack = new DisposableStack();
   const nl = options.nl ?? stack.use(RtNetlink.open());
-  const loaded = loadObjects(objects, {
-    pinDir: `${bpffs}/map`,
-    maxEntries,
-    fresh: new Set(resized),
-    log,
-  }).map((object) => stack.use(object));
-  activate(bpffs, nl, loaded, resized, log);
-  return openDataPlane(bpffs);
+  const { maxEntries, fresh } = plan;
+  const loaded = loadObjects(objects, { pinDir: `${bpffs}/map`, maxEntries, fresh, log });
+  for (const object of loaded) stack.use(object);
+  return new Installation({ ...options, nl }, plan, loaded, stack);
 }
 
 /** Loads the first object with maps that are pinned, the others with the first one's. All or none. */
-function loadObjects(
-  objects: readonly NamedObject[],
-  options: LoadOptions & { pinDir: string },
-): LoadedObject[] {
-  const present = new Set(listPins(options.pinDir));
+function loadObjects(objects: readonly NamedObject[], options: LoadOptions): LoadedObject[] {
   const loaded: LoadedObject[] = [];
   try {
     for (const { name, bytes } of objects) {
@@ -90,10 +117,104 @@ function loadObjects(
     return loaded;
   } catch (error) {
     for (const object of loaded) object.close();
-    for (const name of listPins(options.pinDir)) {
-      if (!present.has(name)) removePin(`${options.pinDir}/${name}`);
-    }
     throw error;
+  }
+}
+
+/** A data plane that is loaded, and serves once it is activated. */
+export class Installation {
+  /** The maps of this version, also before they are pinned. Its user closes it. */
+  readonly dataPlane: DataPlane;
+  /** Whether the node's old programs serve with a map that the agent must fill anew: fill it first, then activate. */
+  readonly waits: boolean;
+  readonly #options: InstallOptions & { nl: RtNetlink };
+  readonly #plan: MapPlan;
+  readonly #programs: ReadonlyMap<string, number>;
+  readonly #renewal: Renewal;
+  readonly #conversion: SessionConversion | undefined;
+  readonly #resources: DisposableStack;
+  #active = false;
+
+  /** @param resources what belongs to the installation from here on, also when this throws */
+  constructor(
+    options: InstallOptions & { nl: RtNetlink },
+    plan: MapPlan,
+    loaded: readonly LoadedObject[],
+    resources: DisposableStack,
+  ) {
+    const { bpffs } = options;
+    const all = loaded[0]!.maps;
+    const fresh = new Map([...all].filter(([name]) => plan.fresh.has(name)));
+    const sessions = options.object ? undefined : plan.former.get("sessions");
+    this.#options = options;
+    this.#plan = plan;
+    this.#programs = new Map(loaded.flatMap(({ programs }) => [...programs]));
+    recordVersions(bpffs, fresh);
+    this.#conversion = sessions && resources.use(new SessionConversion(bpffs, sessions, all));
+    const copied = new Map([...fresh].filter(([name]) => !sessions || name !== "sessions"));
+    this.#renewal = resources.use(new Renewal(bpffs, copied, plan.former, maps));
+    this.#resources = resources.move();
+    this.waits = dataPlaneReady(bpffs) && [...plan.former.values()].some(isRebuilt);
+    this.dataPlane = new DataPlane(bpffs, fresh);
+  }
+
+  /**
+   * Puts the new maps and programs in the places of the old ones; a second call does nothing. When it throws, or the process
+   * ends on the way, what is attached serves on, and the next installation completes it.
+   *
+   * The order matters. Maps change places first, then the pins of programs: a CNI call that opens them in between attaches
+   * an old program, which the replacement then finds. Entries that old programs wrote meanwhile are carried over last.
+   * @throws {MigrationError} when entries do not fit into a map that is to become smaller; before anything is changed
+   */
+  activate(): void {
+    if (this.#active) return;
+    const { bpffs, log, before } = this.#options;
+    before?.("copy");
+    this.#renewal.copy();
+    before?.("pin maps");
+    finishCommit(bpffs);
+    this.#renewal.pin();
+    if (this.#conversion) this.#convert(this.#conversion);
+    const replaced = this.#replace(this.#programs, ["pin programs", "attach programs"]);
+    before?.("finish");
+    this.#renewal.finish();
+    endConversion(bpffs);
+    forgetFormer(bpffs);
+    this.dataPlane.reopen();
+    this.#active = true;
+    for (const old of this.#plan.former.values()) log?.(describeRenewal(old, this.#plan));
+    if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
+  }
+
+  #convert(conversion: SessionConversion): void {
+    const { before } = this.#options;
+    conversion.pin();
+    const steps = ["pin transitional programs", "attach transitional programs"] as const;
+    this.#replace(conversion.programs, steps);
+    before?.("fill");
+    conversion.fill();
+    before?.("commit");
+    conversion.commit();
+    before?.("forget the former table");
+    conversion.finish();
+  }
+
+  #replace(
+    programs: ReadonlyMap<string, number>,
+    steps: readonly [InstallStep, InstallStep],
+  ): number {
+    const { bpffs, nl, before } = this.#options;
+    before?.(steps[0]);
+    for (const [name, fd] of programs) replacePin(programPin(bpffs, name), fd);
+    before?.(steps[1]);
+    return replaceAll({ bpffs, nl, programs });
+  }
+
+  close(): void {
+    this.#resources.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
@@ -110,8 +231,11 @@ function prepareDirectory(bpffs: string): void {
     mountBpffs(bpffs);
   }
   checkOwner(bpffs);
+  for (const part of PIN_DIRECTORIES) {
+    if (listPins(bpffs).includes(part)) checkOwner(`${bpffs}/${part}`);
+  }
+  refuseNewer(bpffs);
   makePinDirectories(bpffs);
-  for (const part of PIN_DIRECTORIES) checkOwner(`${bpffs}/${part}`);
   for (const part of ["map", "prog"]) { // of an install that was killed halfway
     for (const name of listPins(`${bpffs}/${part}`)) {
       if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);
@@ -137,55 +261,4 @@ function checkOwner(path: string): void {
       `bpffs ${path}: others than root may write to it (mode ${shown}); look at what is in it, then: chmod 700 ${path}`,
     );
   }
-}
-
-/** The capacity for every map that has one given or pinned, and which maps are pinned with another one. */
-function planSizes(
-  bpffs: string,
-  wanted: Readonly<Partial<Record<MapName, number>>>,
-): { maxEntries: Record<string, number>; resized: MapName[] } {
-  const maxEntries: Record<string, number> = { ...wanted };
-  const resized: MapName[] = [];
-  for (const name of Object.keys(maps) as MapName[]) {
-    const fd = tryObjGet(mapPin(bpffs, name));
-    if (fd === undefined) continue;
-    try {
-      const pinned = mapInfo(fd).maxEntries;
-      maxEntries[name] ??= pinned;
-      if (maxEntries[name] !== pinned) resized.push(name);
-    } finally {
-      closeFd(fd);
-    }
-  }
-  return { maxEntries, resized };
-}
-
-/**
- * The order matters. Maps change places first, then the pins of programs: a CNI call that opens them in between attaches
- * an old program, which the replacement then finds. Entries that old programs wrote meanwhile are carried over last.
- */
-function activate(
-  bpffs: string,
-  nl: RtNetlink,
-  [first, ...others]: readonly LoadedObject[],
-  resized: readonly MapName[],
-  log?: (text: string) => void,
-): void {
-  const programs = new Map([...first!.programs, ...others.flatMap((each) => [...each.programs])]);
-  using stack = new DisposableStack();
-  const migrations = resized.map((name) =>
-    stack.adopt(
-      new Migration(mapPin(bpffs, name), first!.maps.get(name)!, maps[name]),
-      (migration) => migration.close(),
-    )
-  );
-  for (const migration of migrations) migration.copy();
-  for (const migration of migrations) {
-    migration.switchPin();
-    log?.(`map ${migration.name}: capacity ${migration.from} is now ${migration.to}`);
-  }
-  for (const [name, fd] of programs) replacePin(programPin(bpffs, name), fd);
-  const replaced = replaceAll({ bpffs, nl, programs });
-  if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
-  for (const migration of migrations) migration.finish();
 }

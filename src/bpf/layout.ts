@@ -131,6 +131,8 @@ export const session = struct("session", {
   reserved: pad(u16),
   /** The uplink that replies leave by; 0: none. */
   ifindex: u32,
+  /** Nanoseconds of the monotonic clock, when the flow's first packet came; 0n: not known. */
+  created: u64,
 });
 export type Session = ValueOf<typeof session>;
 
@@ -285,7 +287,7 @@ export const maps = {
 /** Name of a map. */
 export type MapName = keyof typeof maps;
 
-/** Everything that is pinned as a map: also the ring buffer and the queue, which have no keys. */
+/** Every map of lbrp.bpf.o and k8sdispatcher.bpf.o: also the ring buffer and the queue, which have no keys. */
 export const mapNames: readonly string[] = [...Object.keys(maps), CNI_CALLS, MONITOR_EVENTS];
 
 /** All structs, for the comparison with BTF. */

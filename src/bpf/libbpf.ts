@@ -19,6 +19,7 @@ const SYMBOLS = {
   bpf_map__max_entries: { parameters: ["pointer"], result: "u32" },
   bpf_map__map_flags: { parameters: ["pointer"], result: "u32" },
   bpf_map__set_max_entries: { parameters: ["pointer", "u32"], result: "i32" },
+  bpf_map__set_initial_value: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
   bpf_map__is_internal: { parameters: ["pointer"], result: "bool" },
   bpf_map__reuse_fd: { parameters: ["pointer", "i32"], result: "i32" },
   bpf_program__name: { parameters: ["pointer"], result: "pointer" },

@@ -10,6 +10,7 @@ import { CMD, MAP_TYPE, type MapInfo, mapInfo, objGet, setU64, UPDATE } from "./
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const ENOENT = 2;
+const EEXIST = 17;
 /** struct bpf_attr for single elements: { u32 map_fd; u64 key, value, flags; } */
 const ATTR_SIZE = 32;
 
@@ -179,6 +180,11 @@ export class BpfMap<K, V> {
    */
   setBatch(entries: Iterable<readonly [K, V]>, flags: number = UPDATE.ANY): void {
     modifyBatch(this, CMD.MAP_UPDATE_BATCH, entries, flags);
+  }
+
+  /** Adds many entries; keys that are there keep their values. */
+  addBatch(entries: Iterable<readonly [K, V]>): void {
+    modifyBatch(this, CMD.MAP_UPDATE_BATCH, entries, UPDATE.NOEXIST, EEXIST);
   }
 
   /** Removes many keys; those that are not there are passed over. Returns how many were. */

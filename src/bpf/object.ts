@@ -1,13 +1,12 @@
 /**
- * Loads an eBPF object: makes its maps, or takes those that are pinned, and has the kernel verify its programs. A load that
- * fails leaves nothing behind: no map, no pin, no descriptor.
+ * Loads an eBPF object: makes its maps, or takes those that are pinned, and has the kernel verify its programs. It pins
+ * nothing, and a load that fails leaves nothing behind: no map, no descriptor.
  */
 import { address, closeFd, cstring, dupFd, errnoName, errnoText } from "../linux/libc.ts";
 import type { MapDescriptor } from "./layout.ts";
 import { lastErrno, type Libbpf, libbpf, takeLog, textAt } from "./libbpf.ts";
 import { type BpfMap, MapMismatchError, openMap } from "./map.ts";
-import { removePin } from "./pins.ts";
-import { mapInfo, objPin, tryObjGet } from "./syscall.ts";
+import { mapInfo, tryObjGet } from "./syscall.ts";
 
 /** Error numbers of libbpf's own (enum libbpf_errno) that loading an object can give. */
 const LIBBPF_ERRORS: Record<number, [code: string, text: string]> = {
@@ -41,16 +40,20 @@ export class LoadError extends Error {
 export interface LoadOptions {
   /** Names the object in errors. */
   name?: string;
-  /** Directory on a bpffs: a map pinned there under its name is used, one that is not is made and pinned. */
+  /** Directory on a bpffs: a map pinned there under its name is used. */
   pinDir?: string;
   /** Capacities that differ from the object's. */
   maxEntries?: Readonly<Record<string, number>>;
   /** Takes pinned maps with the capacity they have, where `maxEntries` names none. */
   keepCapacities?: boolean;
-  /** Maps that are made anew and not pinned although `pinDir` has one of that name. */
+  /** Maps that are made anew although `pinDir` has one of that name. */
   fresh?: ReadonlySet<string>;
   /** Descriptors of another object's maps: used, as they are, for maps of the same name. They stay the caller's. */
   share?: ReadonlyMap<string, number>;
+  /** The same, whatever type, sizes and capacity they have. */
+  substitute?: ReadonlyMap<string, number>;
+  /** Constants of 32 bits that are alone in their section, e.g. `.rodata.former`. */
+  constants?: Readonly<Record<string, number>>;
   /** Gets what libbpf says of a load that went well. */
   log?: (text: string) => void;
 }
@@ -107,16 +110,16 @@ export function loadObject(
   if (object === null) throw new LoadError(name, "open", lastErrno(), takeLog());
   try {
     const maps = each((previous) => lib.bpf_object__next_map(object, previous));
-    const reused = prepareMaps(lib, maps, name, options);
+    const names = maps.map((map) => textAt(lib.bpf_map__name(map))); // a map that is reused brings its own name
+    prepareMaps(lib, maps, name, options);
     const error = lib.bpf_object__load(object);
     if (error < 0) throw new LoadError(name, "load", -error, takeLog());
     const text = takeLog();
     if (text) options.log?.(text.trimEnd());
-    pinMaps(lib, maps, reused, options);
     const programs = each((previous) => lib.bpf_object__next_program(object, previous));
     return keepAll(
       programs.map((p) => [textAt(lib.bpf_program__name(p)), lib.bpf_program__fd(p)]),
-      maps.map((m) => [textAt(lib.bpf_map__name(m)), lib.bpf_map__fd(m)]),
+      maps.map((map, i) => [names[i]!, lib.bpf_map__fd(map)]),
     );
   } finally {
     lib.bpf_object__close(object);
@@ -156,14 +159,14 @@ function openOptions(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new BigUint64Array([16n, BigInt(address(objectName))]).buffer);
 }
 
-/** Sets capacities and takes over pinned maps; returns the names of the latter. */
+/** Sets capacities and constants, and takes over maps that are there. */
 function prepareMaps(
   lib: Libbpf,
   maps: Deno.PointerValue[],
   object: string,
-  { pinDir, maxEntries = {}, keepCapacities, fresh, share }: LoadOptions,
-): Set<string> {
-  const reused = new Set<string>();
+  options: LoadOptions,
+): void {
+  const { pinDir, maxEntries = {}, keepCapacities, fresh, share, substitute, constants } = options;
   const names = new Set(maps.map((map) => textAt(lib.bpf_map__name(map))));
   const unknown = Object.keys(maxEntries).find((name) => !names.has(name));
   if (unknown !== undefined) throw new TypeError(`${object} has no map ${unknown}`);
@@ -174,27 +177,39 @@ function prepareMaps(
       const error = lib.bpf_map__set_max_entries(map, size);
       if (error < 0) throw new LoadError(object, `size of map ${name}`, -error, takeLog());
     }
-    if (lib.bpf_map__is_internal(map)) continue;
-    const shared = share?.get(name);
-    if (shared !== undefined) {
-      lib.bpf_map__set_max_entries(map, mapInfo(shared).maxEntries);
-      useMap(lib, map, shared, object, `map ${name} of another object`);
-      reused.add(name);
+    if (lib.bpf_map__is_internal(map)) {
+      const value = constants?.[name];
+      if (value !== undefined) setConstant(lib, map, value, `${object}: constant in ${name}`);
+      continue;
     }
-    if (shared !== undefined || pinDir === undefined || fresh?.has(name)) continue;
+    const shared = substitute?.get(name) ?? share?.get(name);
+    if (shared !== undefined) {
+      const what = `map ${name} of another object`;
+      lib.bpf_map__set_max_entries(map, mapInfo(shared).maxEntries);
+      if (!substitute?.has(name)) checkReusable(lib, map, shared, what);
+      useMap(lib, map, shared, object, what);
+      continue;
+    }
+    if (pinDir === undefined || fresh?.has(name)) continue;
     const fd = tryObjGet(`${pinDir}/${name}`);
     if (fd === undefined) continue;
     try {
       if (keepCapacities && size === undefined) {
         lib.bpf_map__set_max_entries(map, mapInfo(fd).maxEntries);
       }
-      useMap(lib, map, fd, object, `map pinned at ${pinDir}/${name}`);
+      const what = `map pinned at ${pinDir}/${name}`;
+      checkReusable(lib, map, fd, what);
+      useMap(lib, map, fd, object, what);
     } finally {
       closeFd(fd);
     }
-    reused.add(name);
   }
-  return reused;
+}
+
+function setConstant(lib: Libbpf, map: Deno.PointerValue, value: number, what: string): void {
+  const bytes = new Uint8Array(new Uint32Array([value]).buffer);
+  const error = lib.bpf_map__set_initial_value(map, bytes, BigInt(bytes.length));
+  if (error < 0) throw new LoadError(what, "set", -error, takeLog());
 }
 
 function useMap(
@@ -204,7 +219,6 @@ function useMap(
   object: string,
   what: string,
 ): void {
-  checkReusable(lib, map, fd, what);
   const error = lib.bpf_map__reuse_fd(map, fd); // it takes a duplicate
   if (error < 0) throw new LoadError(object, `use of the ${what}`, -error, takeLog());
 }
@@ -222,26 +236,5 @@ function checkReusable(lib: Libbpf, map: Deno.PointerValue, fd: number, what: st
     .map(([what, pinned, wanted]) => `${what}: ${pinned}, expected ${wanted}`);
   if (wrong.length > 0) {
     throw new MapMismatchError(`the ${what} does not fit; ${wrong.join("; ")}`);
-  }
-}
-
-function pinMaps(
-  lib: Libbpf,
-  maps: Deno.PointerValue[],
-  reused: ReadonlySet<string>,
-  { pinDir, fresh }: LoadOptions,
-): void {
-  if (pinDir === undefined) return;
-  const pinned: string[] = [];
-  try {
-    for (const map of maps) {
-      const name = textAt(lib.bpf_map__name(map));
-      if (reused.has(name) || fresh?.has(name) || lib.bpf_map__is_internal(map)) continue;
-      objPin(`${pinDir}/${name}`, lib.bpf_map__fd(map));
-      pinned.push(`${pinDir}/${name}`);
-    }
-  } catch (error) {
-    pinned.forEach(removePin);
-    throw error;
   }
 }

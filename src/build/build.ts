@@ -13,7 +13,15 @@ import { build, BuildError, root, run, sources } from "./steps.ts";
 
 const artifacts = "dist/artifacts";
 const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c"));
-const objects = programs.map((path) => join(artifacts, basename(path, ".c") + ".o"));
+/** Those that use sessions once more for the time of a conversion (bpf/lib/session_converting.h). */
+const variants = programs.flatMap((source) => {
+  const name = basename(source, ".bpf.c");
+  const object = (stem: string) => join(artifacts, `${stem}.bpf.o`);
+  const converting = { source, object: object(`${name}_converting`), define: ["-DCONVERTING"] };
+  const steady = { source, object: object(name), define: [] };
+  return name === "hostlb" ? [steady] : [steady, converting];
+});
+const objects = variants.map(({ object }) => object);
 const library = join(artifacts, "libpcnk_bpf.so");
 /** The page of `pcnk ui`, as src/ui/answer.ts reads it. */
 const page = ["ui.html", "ui.css", "ui.js"].map((name) => join(artifacts, name));
@@ -24,16 +32,16 @@ const clangFlags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf"
 async function buildObjects(): Promise<void> {
   const include = `/usr/include/${run("gcc", ["-print-multiarch"])}`;
   const headers = sources("bpf/lib");
-  for (const [index, source] of programs.entries()) {
-    const object = objects[index]!;
+  for (const { source, object, define } of variants) {
+    const flags = [...clangFlags, ...define];
     await build({
       name: basename(object),
       inputs: [source, ...headers],
-      values: [run("clang", ["--version"]), ...clangFlags],
+      values: [run("clang", ["--version"]), ...flags],
       outputs: [object],
       run: () => {
         mkdirSync(join(root, artifacts), { recursive: true });
-        run("clang", [...clangFlags, "-I", "bpf", "-I", include, "-c", source, "-o", object]);
+        run("clang", [...flags, "-I", "bpf", "-I", include, "-c", source, "-o", object]);
         // Debug sections weigh most of the object and nothing reads them; BTF stays.
         run("llvm-strip", ["-g", object]);
       },

@@ -17,7 +17,7 @@ import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";
 import { checked, UsageError } from "./usage.ts";
 
-/** Options of the place of the settings. */
+/** What says where the settings are kept. */
 interface Where {
   kubeconfig?: string;
   etcdUrl?: string[];
@@ -34,7 +34,7 @@ const limitMs = 30_000;
 /** The `node` subcommand. */
 export function nodeCommand() {
   return new Command("node")
-    .description("Show or set settings of nodes, in annotations of Node objects or in etcd.")
+    .description("Show and change settings of nodes: in annotations of Node objects, or in etcd.")
     .addCommand(getCommand())
     .addCommand(setCommand())
     .addHelpText("after", `\n${table}${examples}`);
@@ -49,9 +49,9 @@ ${
 function getCommand() {
   const command = new Command("get")
     .description("Show settings of nodes.")
-    .argument("[nodes...]", "Only these nodes")
+    .argument("[nodes...]", "only these")
     .addOption(
-      new Option("-o, --output <FORMAT>", "Print in this format").choices(
+      new Option("-o, --output <FORMAT>", "how to show them").choices(
         ["table", "json", "yaml"] as const,
       )
         .default("table" as const),
@@ -68,11 +68,11 @@ function getCommand() {
 
 function setCommand() {
   const command = new Command("set")
-    .description("Set settings of a node; all agents apply them at once.")
-    .argument("<node>", "Name of the node", checked(nodeName))
+    .description("Change settings of a node; all agents follow at once.")
+    .argument("<node>", "the node's name", checked(nodeName))
     .argument(
       "<settings...>",
-      "NAME=VALUE, e.g. directRouting=true; NAME= removes the setting",
+      "e.g. directRouting=true; without a value (publicIP=) it is taken away",
     );
   return placed(command).addHelpText("after", `\n${table}${examples}`).action(
     async (node, given, options) => {
@@ -126,11 +126,11 @@ function openStore(where: Where): NodeStore {
   if (kubeconfig !== undefined) throw new UsageError("give either --kubeconfig or --etcd-url");
   const access: EtcdAccess = {
     endpoints: etcdUrl,
-    ca: etcdCa,
-    cert: etcdCert,
-    key: etcdKey,
-    username: etcdUsername,
-    passwordFile: etcdPasswordFile,
+    ...(etcdCa === undefined ? {} : { ca: etcdCa }),
+    ...(etcdCert === undefined ? {} : { cert: etcdCert }),
+    ...(etcdKey === undefined ? {} : { key: etcdKey }),
+    ...(etcdUsername === undefined ? {} : { username: etcdUsername }),
+    ...(etcdPasswordFile === undefined ? {} : { passwordFile: etcdPasswordFile }),
   };
   return new EtcdStore(access);
 }
@@ -170,7 +170,7 @@ function readChanges(words: readonly string[]): SettingChanges {
         }`,
       );
     }
-    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to remove it`);
+    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to take it away`);
     const problem = value === "" ? undefined : known.problem(value);
     if (problem !== undefined) {
       throw new UsageError(`${name} ${problem}, not ${JSON.stringify(value)}`);

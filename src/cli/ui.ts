@@ -13,24 +13,18 @@ import { checked, UsageError } from "./usage.ts";
 export function uiCommand() {
   return new Command("ui")
     .description(
-      "Serve a web page of this node: topology, traffic, drops, sessions, events. Read-only; works without a running agent. " +
-        "Needs root.",
+      "Serve a page that shows this node: its chain of services, traffic, drops, sessions, events. It reads the kernel, so it " +
+        "works without an agent, and changes nothing. Needs root.",
     )
     .addOption(
-      new Option("--listen <HOST:PORT>", "Listen here; port 0: any free port")
+      new Option("--listen <HOST:PORT>", "where; port 0: any that is free")
         .argParser(checked(listen)).default("127.0.0.1:9880"),
     )
     .addOption(
-      new Option(
-        "--allow-remote",
-        "Allow --listen at an address that is not loopback, without TLS",
-      ),
+      new Option("--allow-remote", "take a --listen that is not a loopback address: without TLS"),
     )
-    .option(
-      "--kubeconfig <FILE>",
-      "Read objects from the API server of this file, to explain Services without backends",
-    )
-    .option("--manifests <DIR>", "Read objects from this directory instead")
+    .option("--kubeconfig <FILE>", "where to ask why a Service has no backends")
+    .option("--manifests <DIR>", "the same, of objects in this directory")
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
@@ -46,8 +40,8 @@ export function uiCommand() {
       const where = {
         bpffs,
         stateDir,
-        kubeconfig,
-        manifests,
+        ...(kubeconfig === undefined ? {} : { kubeconfig }),
+        ...(manifests === undefined ? {} : { manifests }),
       };
       const ui = {
         bpffs,
@@ -67,7 +61,7 @@ export function uiCommand() {
 }
 
 const help = `
-The printed address holds a key, without which the page shows nothing. From another machine:
+The address that is printed holds a key; who does not know it sees nothing. From another machine:
   ssh -L 9880:127.0.0.1:9880 NODE
 
 Examples:

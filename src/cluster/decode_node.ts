@@ -14,10 +14,10 @@ export function decodeNode(object: Fields, path: Path): Node {
     name,
     internalIPs: internalIPs(object, path),
     podCIDRs: podCIDRs(object, path),
-    zone: zoneName,
-    annotations: own,
+    ...(zoneName === undefined ? {} : { zone: zoneName }),
+    ...(own === undefined ? {} : { annotations: own }),
     ...(networkUnavailable(object, path) ? { networkUnavailable: true } : {}),
-    createdAt,
+    ...(createdAt === undefined ? {} : { createdAt }),
   };
 }
 

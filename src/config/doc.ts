@@ -33,7 +33,7 @@ function row(setting: Setting): string {
   const { key, kind, help, live, clusterWide } = setting;
   const cells = [
     `\`${key}\``,
-    `\`${flagName(key)} ${escape(kind.placeholder)}\``,
+    `\`${flagName(key)} ${kind.placeholder}\``,
     escape(fallbackText(setting)),
     live ? "yes" : "",
     clusterWide ? "cluster" : "node",
@@ -43,7 +43,7 @@ function row(setting: Setting): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
+  return text.replaceAll("|", "\\\\|").replaceAll("<", "&lt;");
 }
 
 const noEffect = (key: string) =>

@@ -3,7 +3,7 @@ import { addressOf, addressSize, addressValue, familyOf, parseAddress } from "./
 import { AddressError, type Family } from "./error.ts";
 
 /** An address and the length of the prefix that its network has. */
-interface InterfaceAddress {
+export interface InterfaceAddress {
   address: string;
   /** 0 to 32, or to 128. */
   length: number;

@@ -30,6 +30,8 @@ export interface StateFiles {
   };
   /** How programs are attached: `auto`, `tcx` or `clsact`. */
   datapath: { attach: string; pid: number };
+  /** Why the last agent could not put its data plane in the place of a former one. Absent: it could. */
+  upgrade: { error: string };
   /** What etcd said last of each node: settings by name. */
   "node-settings": { etcd_url: string[]; nodes: Record<string, object> };
   /** Kernel parameters that were changed, by name with slashes. */
@@ -65,6 +67,7 @@ const text = (value: unknown) => typeof value === "string";
 const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
   agent: ({ pid, startedAt }) => Number.isInteger(pid) && text(startedAt),
   datapath: ({ attach }) => text(attach),
+  upgrade: ({ error }) => text(error),
   "node-settings": ({ etcd_url, nodes }) =>
     Array.isArray(etcd_url) && isObject(nodes) && Object.values(nodes).every(isObject),
   sysctls: (value) =>

@@ -1,4 +1,4 @@
-/** Reads a running agent: its file in the state directory, and its HTTP server. */
+/** What a running agent says of itself: its file in the state directory, and its answers over HTTP. */
 import { readState, type StateFiles, statePath } from "../node/state_files.ts";
 
 /** @throws Error when no agent runs, or none is ready yet */
@@ -9,23 +9,25 @@ export function readAgentFile(stateDir: string): StateFiles["agent"] {
   throw new Error(`no agent runs on this node, or it is not ready yet: nothing in ${path}`);
 }
 
-/** @throws Error when the agent does not respond */
+/** Asks the agent. @throws Error when it does not answer */
 export async function askAgent(
   address: string,
   path: string,
   { timeoutMs, put }: { timeoutMs: number; put?: { token: string; body: string } },
 ): Promise<{ status: number; text: string }> {
-  // An agent that listens at all addresses is asked at loopback.
+  // One that listens everywhere is asked at loopback.
   const host = address.replace(/^(0\.0\.0\.0|\[::\]):/, "127.0.0.1:");
   try {
-    const response = await fetch(`http://${host}${path}`, {
+    const answer = await fetch(`http://${host}${path}`, {
       signal: AbortSignal.timeout(timeoutMs),
-      method: put === undefined ? "GET" : "PUT",
-      body: put?.body,
-      headers: put && { authorization: `Bearer ${put.token}` },
+      ...(put === undefined ? {} : {
+        method: "PUT",
+        body: put.body,
+        headers: { authorization: `Bearer ${put.token}` },
+      }),
     });
-    return { status: response.status, text: await response.text() };
+    return { status: answer.status, text: await answer.text() };
   } catch {
-    throw new Error(`the agent does not respond at ${host}: it may be busy or hang; see its log`);
+    throw new Error(`the agent does not answer at ${host}`);
   }
 }

@@ -1,11 +1,11 @@
-/** A hint beside a table that is empty or has Services without backends, and the meaning of drops. */
+/** A word beside a table, for a person: when it is empty, or shows Services that serve nobody. */
 import { nearest } from "../model/nearest.ts";
 import type { Observation } from "./monitor.ts";
 import type { NodeReader } from "./node.ts";
 import type { Filter, Resource, Row } from "./resource.ts";
 import { readServices, type ServiceRow } from "./services.ts";
 
-/** One line; undefined: none. */
+/** One line, or undefined when the table says it all. */
 export function hintOf(
   node: NodeReader,
   resource: Resource,
@@ -18,22 +18,20 @@ export function hintOf(
   return idle && whyHint(idle.name, "has no backends");
 }
 
-/** The meaning of a drop or rejection, and a next step; undefined: the packet passed. */
+/** What a drop or refusal means, and where to read on; undefined: the packet went its way. */
 export function reasonHint(node: NodeReader, { reason, flow }: Observation): string | undefined {
-  const rejected = reason.name.startsWith("rejected_");
-  if (!rejected && reason.kind !== "drop") return undefined;
+  const refused = reason.name.startsWith("rejected_");
+  if (!refused && reason.kind !== "drop") return undefined;
   const text = `${reason.name}: ${reason.help}`;
-  if (!rejected || flow === undefined) return text;
-  // The observed packet is the reply: its source is the Service.
+  if (!refused || flow === undefined) return text;
+  // What is seen is the answer: it comes from the Service's address.
   const service = readServices(node, { names: [] }).find(({ address, frontendPort }) =>
     address === flow.src && frontendPort === flow.sport
   );
-  return service === undefined
-    ? text
-    : `${text}; pcnk describe service ${service.name} explains it`;
+  return service === undefined ? text : `${text}; pcnk describe service ${service.name} says why`;
 }
 
-/** False when no row has a given name; a Service without backends is known. */
+/** False when something was asked for by a name that nothing has; a Service without backends is known all the same. */
 export function isKnown(node: NodeReader, resource: Resource, filter: Filter): boolean {
   if (filter.names.length === 0) return true;
   if (resource.name !== "backends") return resource.read(node, filter).length > 0;
@@ -51,11 +49,11 @@ function emptyHint(node: NodeReader, resource: Resource, filter: Filter): string
     const known = resource.read(node, { names: [] }).map(({ name }) => name);
     return withMeant(found, filter.names[0], known);
   }
-  const given = filter.names[0] ?? filter.service;
-  if (given === undefined) return found;
+  const asked = filter.names[0] ?? filter.service;
+  if (asked === undefined) return found;
   const all = readServices(node, { names: [] });
-  const key = given.includes("/") ? given : `${filter.namespace ?? "default"}/${given}`;
-  const service = all.find(({ name, service }) => name === given || service === given);
+  const key = asked.includes("/") ? asked : `${filter.namespace ?? "default"}/${asked}`;
+  const service = all.find(({ name, service }) => name === asked || service === asked);
   return service === undefined
     ? withMeant(found, key, all.map(({ name }) => name))
     : whyHint(service.name, resource.name === "backends" ? "has none" : "is of another namespace");
@@ -69,5 +67,5 @@ function withMeant(text: string, given: string | undefined, known: readonly stri
 function whyHint(name: string, fact: string): string {
   return fact === "is of another namespace"
     ? `no services found; ${name} ${fact}`
-    : `${name} ${fact}: clients are refused; pcnk describe service ${name} explains it`;
+    : `${name} ${fact}: clients are refused; pcnk describe service ${name} says why`;
 }

@@ -18,7 +18,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "affinity",
   "fragments",
   "counters",
-  // A traced packet is not shown by pcnk monitor.
+  // Nobody listens to what is only tried.
   "monitor",
   "monitor_budget",
 ]);

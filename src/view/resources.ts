@@ -1,4 +1,4 @@
-/** The kinds of `pcnk get`, by name. */
+/** Every kind of things that can be looked at, by its names. */
 import { counters, maps } from "./counters.ts";
 import { endpoints, nodes, routes } from "./network.ts";
 import type { Resource } from "./resource.ts";

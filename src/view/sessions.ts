@@ -25,6 +25,8 @@ export interface SessionRow extends Row, Partial<Pick<PortName, "namespace" | "s
   state: "new" | "established" | "closing" | "closed";
   /** Seconds since the last packet, of either direction. */
   idleSeconds: number;
+  /** Seconds since the first packet; undefined: pcnk 0.1.0 made the session and kept no time. */
+  ageSeconds?: number;
   /** It has timed out; the next packet starts a new one. */
   expired: boolean;
   /** `namespace/name` of the client, when it is a pod of this node. */
@@ -68,23 +70,23 @@ function rowOf(
   const to = at(key.dst, key.dport);
   return {
     name: `${protocolName(key.proto).toLowerCase()}/${client}-${to}`,
-    namespace: names?.namespace,
-    service: names?.service,
+    ...(names && { namespace: names.namespace, service: names.service }),
     protocol: protocolName(key.proto),
     client,
     to,
     backend: at(session.dst, session.dport),
-    as: as === client ? undefined : as,
+    ...(as === client ? {} : { as }),
     kind: masquerade ? "masquerade" : "service",
     state: key.proto === 6 ? STATES[session.state] ?? "new" : "established",
     idleSeconds: Number(idle) / 1e9,
+    ageSeconds: session.created ? Number(now - session.created) / 1e9 : undefined,
     expired: config !== undefined && idle > timeoutOf(config, key.proto, session.state),
-    pod: pod || undefined,
+    ...(pod ? { pod } : {}),
     hairpin: (session.flags & SESSION_FLAG.HAIRPIN) !== 0,
   };
 }
 
-/** Nanoseconds; as bpf/lib/config.h has it. A timeout of 0 is endless. */
+/** Nanoseconds; as bpf/lib/config.h has it. A timeout that nobody configured counts as endless. */
 function timeoutOf(config: NodeConfig, proto: number, state: number): bigint {
   const { tcp_new_timeout, tcp_established_timeout, tcp_closing_timeout, tcp_closed_timeout } =
     config;
@@ -116,7 +118,7 @@ const serviceOf = ({ namespace, service, kind }: SessionRow) =>
 export const sessions: Resource<SessionRow> = {
   name: "sessions",
   aliases: ["session"],
-  help: "flows to Services, and masqueraded flows of pods",
+  help: "flows to services, and of pods to the world",
   read: readSessions,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },
@@ -126,6 +128,10 @@ export const sessions: Resource<SessionRow> = {
     { title: "AS", value: (row) => row.as ?? "" },
     { title: "STATE", value: ({ expired, state }) => expired ? "expired" : state },
     { title: "IDLE", value: ({ idleSeconds }) => formatAge(idleSeconds) },
+    {
+      title: "AGE",
+      value: ({ ageSeconds }) => ageSeconds === undefined ? "" : formatAge(ageSeconds),
+    },
     { title: "SERVICE", wide: true, value: serviceOf },
     { title: "POD", wide: true, value: ({ pod }) => pod ?? "" },
     { title: "KIND", wide: true, value: ({ kind, hairpin }) => hairpin ? "hairpin" : kind },
@@ -163,7 +169,7 @@ function readSnat(node: NodeReader, filter: Filter): SnatRow[] {
 export const snat: Resource<SnatRow> = {
   name: "snat",
   aliases: [],
-  help: "source ports of this node that masqueraded flows use",
+  help: "source ports of this node that flows have been given",
   read: readSnat,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },

@@ -1,9 +1,11 @@
 /**
- * The health of this node: each part is checked by itself, in the kernel and in the agent's state files. A problem has a
- * reason and a next step.
+ * Is this node well? Each part is looked at by itself, in the kernel and in the agent's state files; what is not well comes
+ * with a reason and a next step.
  */
 import { listCgroupHooks } from "../bpf/cgroup.ts";
+import { isConverting } from "../bpf/conversion.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
+import { pinnedVersions } from "../bpf/map_versions.ts";
 import {
   isInPlace,
   overlayProgram,
@@ -12,7 +14,9 @@ import {
   uplinkPrograms,
 } from "../bpf/places.ts";
 import { REMOTE_MODE } from "../bpf/layout.ts";
+import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
+import { readState } from "../node/state_files.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import type { Finding } from "./finding.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
@@ -20,14 +24,15 @@ import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
 
+/** How to look. */
 interface StatusOptions extends NodePlace {
-  /** Other nodes to probe, at most; 0: none. */
+  /** Other nodes that are asked for an answer, at most; 0: none. */
   peers: number;
-  /** Milliseconds to wait for a reply. */
+  /** Milliseconds to wait for it. */
   timeoutMs: number;
 }
 
-/** @throws {SyscallError} when the maps cannot be read */
+/** Looks at everything. @throws {SyscallError} when the kernel refuses to tell */
 export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   const agent = await agentFindings(options.stateDir, options.timeoutMs);
   let node: NodeReader;
@@ -38,14 +43,16 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     return [...agent, {
       part: "data plane",
       health: "bad",
-      text: `none is installed at ${options.bpffs}: pods reach no Services and nothing outside`,
+      text: `none is installed at ${options.bpffs}: pods have no services and no way out`,
       next: "start the agent once; after that the data plane works without it",
     }];
   }
   using _ = node;
+  const schema = schemaFindings(options);
+  if (schema.some(({ health }) => health === "bad")) return [...agent, ...schema]; // the maps cannot be read
   return [
     ...agent,
-    { part: "data plane", health: "ok", text: `installed at ${options.bpffs}` },
+    ...schema,
     ...podFindings(node),
     ...uplinkFindings(node),
     ...overlayFindings(node),
@@ -55,6 +62,43 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...mapFindings(node),
     ...dropFindings(node),
   ];
+}
+
+/** What the pinned maps are, and how an upgrade of them goes. */
+function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
+  const part = "data plane";
+  const pinned = pinnedVersions(bpffs);
+  const list = (wanted: (version: number, known: number) => boolean) =>
+    pinned.filter(({ name, version }) => wanted(version, schemaOf(name)!.version))
+      .map(({ name, version }) => `${name} ${version}`).sort().join(", ");
+  const newer = list((version, known) => version > known);
+  if (newer !== "") {
+    const text = `a newer pcnk made its maps (schema: ${newer}), which this one cannot read`;
+    const next = "run the newer pcnk, or drain the node and reboot it, which removes pinned maps";
+    return [{ part, health: "bad", text, next }];
+  }
+  const failed = readState(stateDir, "upgrade")?.error;
+  const next = "docs/upgrade.md; the former programs serve on meanwhile";
+  if (failed !== undefined) {
+    return [{ part, health: "bad", text: `the upgrade failed: ${failed}`, next }];
+  }
+  const former = list((version, known) => version < known);
+  if (former !== "") {
+    const text = `an older pcnk made its maps (schema: ${former})`;
+    return [{
+      part,
+      health: "bad",
+      text,
+      next: "start the agent of this version, which converts them",
+    }];
+  }
+  if (isConverting(bpffs)) {
+    const text = "the upgrade of the sessions was interrupted; nothing is lost";
+    return [{ part, health: "warn", text, next: "start the agent, which completes it" }];
+  }
+  const changed = list((version) => version > 1);
+  const text = `installed at ${bpffs}; schema: ${changed}, other maps 1`;
+  return [{ part, health: "ok", text }];
 }
 
 const RESTORE = "the agent puts them back within half a minute; if it does not, see its log";
@@ -90,7 +134,7 @@ function uplinkFindings(node: NodeReader): Finding[] {
     return [{
       part,
       health: "bad",
-      text: "none is known: no NodePorts, no other nodes, nothing outside for pods",
+      text: "none is known: no NodePorts, no other nodes, no way out for pods",
       next:
         "is there a default route? else name the device: --uplink, or uplink in the configuration",
     }];
@@ -149,11 +193,11 @@ function hostFinding(bpffs: string): Finding {
       part: "host services",
       health: "note",
       text: "the node's own processes do not reach services",
-      next: "set socketLB: host, unless it is off on purpose",
+      next: "socketLB: host, unless it is off on purpose",
     };
 }
 
-/** Sends an ICMP echo request to other nodes, by the path of packets to their pods. */
+/** Asks other nodes for an echo, by the way their pods' packets go. */
 async function peerFindings(
   node: NodeReader,
   { peers, timeoutMs }: StatusOptions,
@@ -164,27 +208,27 @@ async function peerFindings(
     // Through the tunnel its far end is the first address of the podCIDR.
     const address = peer.mode === "overlay" ? peer.podCIDR.split("/")[0]! : peer.via;
     const result = await ping({ address, timeoutMs });
-    const path = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
+    const way = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
     if (result.ok) {
       return {
         part: "peer",
         health: "ok",
-        text: `${path}: replies in ${result.rttMs.toFixed(2)} ms`,
+        text: `${way}: answers in ${result.rttMs.toFixed(2)} ms`,
       };
     }
     const next = peer.mode === "overlay"
-      ? "check that the node is up, and that firewalls between the nodes allow the tunnel's UDP port in both directions"
-      : "check that the node is up, and on the same subnet";
-    return { part: "peer", health: "bad", text: `${path}: no reply (${result.reason})`, next };
+      ? "does a firewall between the nodes let the tunnel's UDP port through, both ways? is the node up?"
+      : "is the node up, and on the same subnet?";
+    return { part: "peer", health: "bad", text: `${way}: no answer (${result.reason})`, next };
   }));
   const rest = all.length - asked.length;
   if (rest > 0) {
-    findings.push({ part: "peer", health: "note", text: `${rest} more, not probed (--peers N)` });
+    findings.push({ part: "peer", health: "note", text: `${rest} more, not asked (--peers N)` });
   }
   return findings;
 }
 
-/** Names to show; there may be thousands. */
+/** Names that are told; there may be thousands. */
 const SHOWN_SERVICES = 3;
 
 /** An entry without a name: the agent gives one to all that it writes. */
@@ -192,13 +236,12 @@ function foreignFinding(frontend: string): Finding {
   return {
     part: "services",
     health: "warn",
-    text: `${frontend} is an entry of no Service`,
-    next:
-      "a running agent removes it within its resync time (5m); check which other program writes to the maps",
+    text: `${frontend} is no Service's that the agent knows of`,
+    next: "a running agent removes it within its resync time (5m); who else writes to the maps?",
   };
 }
 
-/** Services that reject all clients here, which is often intended. */
+/** Services that refuse everybody here: worth knowing, and often as it should be. */
 function serviceFindings(node: NodeReader): Finding[] {
   const part = "services";
   const backends = new Map<string, number>();
@@ -231,10 +274,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
   no_masquerade: "nodes",
 };
 
-/** Fill levels to show while none is full. */
+/** Fill levels that are told while all is well. */
 const SHOWN_MAPS = 4;
 
-/** From this fill level on a map is a problem. */
+/** Of a map this full people should know. */
 const FULL = 0.8;
 
 function mapFindings(node: NodeReader): Finding[] {
@@ -242,7 +285,7 @@ function mapFindings(node: NodeReader): Finding[] {
     ...row,
     used: row.entries / row.capacity,
   }));
-  // A map that evicts its oldest entries may be full.
+  // A map whose oldest entries make room may well be full.
   const full = rows.filter(({ used, whenFull }) => used >= FULL && whenFull === "refuses");
   if (full.length > 0) {
     return full.map(({ name, entries, capacity }): Finding => ({

@@ -81,7 +81,7 @@ export class Aws {
       routeTableId,
       eni: eni.NetworkInterfaceId!,
       podCIDR,
-      checkTurnedOff: turnedOff ? { instanceId } : undefined,
+      ...(turnedOff ? { checkTurnedOff: { instanceId } } : {}),
       routes: [...new Set([...others, podCIDR])].sort(),
       done,
     };
@@ -212,7 +212,7 @@ export class Aws {
             new DescribeRouteTablesCommand({
               Filters: filters,
               MaxResults: 100,
-              NextToken: NextToken || undefined,
+              ...(NextToken ? { NextToken } : {}),
             }),
           ),
       );

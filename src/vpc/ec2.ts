@@ -19,7 +19,7 @@ export class Ec2 {
 
   constructor(private readonly options: AwsOptions) {
     const endpoint = this.env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    this.imds = new Imds({ endpoint, ...options.imds });
+    this.imds = new Imds({ ...(endpoint === undefined ? {} : { endpoint }), ...options.imds });
   }
 
   close() {
@@ -53,7 +53,7 @@ export class Ec2 {
       credentials: () => this.credentials(),
       maxAttempts: attempts,
       requestHandler: new FetchHandler(),
-      endpoint,
+      ...(endpoint === undefined ? {} : { endpoint }),
     });
   }
 
@@ -63,7 +63,7 @@ export class Ec2 {
       secretAccessKey = this.env("AWS_SECRET_ACCESS_KEY");
     if (!accessKeyId || !secretAccessKey) return await this.imds.credentials();
     const sessionToken = this.env("AWS_SESSION_TOKEN");
-    return { accessKeyId, secretAccessKey, sessionToken: sessionToken || undefined };
+    return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
   }
 
   private env(name: string): string | undefined {

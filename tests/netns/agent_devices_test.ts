@@ -128,7 +128,7 @@ agentTest(
 function flow(backend: string, proto: number, state: number): [SessionKey, Session][] {
   const forward = { src: "10.244.0.9", dst: "10.96.0.1", sport: 1234, dport: 80, proto, zone: 0 };
   const becomes = { src: "10.244.0.9", dst: backend, sport: 1234, dport: 8080 };
-  const common = { last_seen: 0n, service_id: 1, ifindex: 0 };
+  const common = { last_seen: 0n, service_id: 1, ifindex: 0, created: 0n };
   return [
     [forward, { ...common, ...becomes, state, flags: 0 }],
     [

@@ -288,7 +288,7 @@ agentTest(
     const { sessions } = dataPlane.maps;
     const put = (pod: string, as: string) => {
       const world = "203.0.113.5";
-      const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0 };
+      const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0, created: 0n };
       const { MASQUERADE, REPLY } = SESSION_FLAG;
       sessions.set(
         { src: pod, dst: world, sport: 5000, dport: 80, proto: 17, zone: SESSION_ZONE.MASQUERADE },

@@ -119,6 +119,7 @@ function fillSessions(maps: DataPlane["maps"]): void {
     state: SESSION_STATE.ESTABLISHED,
     flags: 0,
     ifindex: 0,
+    created: now - 90_000_000_000n,
   };
   maps.sessions.set(key, value);
   const reply = { ...key, src: "10.2.0.2", dst: "10.1.0.2", sport: 8080, dport: 40000 };
@@ -132,6 +133,7 @@ function fillSessions(maps: DataPlane["maps"]): void {
     dport: 443,
     service_id: 0,
     flags: SESSION_FLAG.MASQUERADE,
+    created: 0n,
   });
 }
 
@@ -171,9 +173,9 @@ test("get sessions shows flows that live, and all when asked; snat those with an
   assert.equal(
     (await get("sessions")).out,
     `\
-PROTO  CLIENT          TO                BACKEND        AS                 STATE        IDLE
-TCP    10.1.0.2:40000  10.96.0.1:80      10.2.0.2:8080  -                  established  5s
-TCP    10.1.0.2:40000  198.51.100.1:443  -              192.168.0.11:2000  established  5s
+PROTO  CLIENT          TO                BACKEND        AS                 STATE        IDLE  AGE
+TCP    10.1.0.2:40000  10.96.0.1:80      10.2.0.2:8080  -                  established  5s    90s
+TCP    10.1.0.2:40000  198.51.100.1:443  -              192.168.0.11:2000  established  5s    -
 `,
   );
   const all = JSON.parse(

@@ -5,6 +5,7 @@ import { LayoutError } from "../../src/bpf/btf.ts";
 import { NotInstalledError, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane, type InstallOptions } from "../../src/bpf/install.ts";
 import { type MapName, mapNames } from "../../src/bpf/layout.ts";
+import { SCHEMA_MAP } from "../../src/bpf/map_versions.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { MigrationError } from "../../src/bpf/migrate.ts";
 import { LoadError } from "../../src/bpf/object.ts";
@@ -41,6 +42,9 @@ interface Scene {
   bpffs: string;
 }
 
+/** Pins of an installed data plane. */
+const PINNED = [...mapNames, SCHEMA_MAP].sort();
+
 function test(name: string, fn: (scene: Scene) => void): void {
   Deno.test({
     name,
@@ -64,7 +68,7 @@ test("installDataPlane() pins maps and programs for root only, and is ready", ({
   assert.equal(dataPlaneReady(bpffs), false);
   using dataPlane = installDataPlane(options);
   assert.equal(dataPlaneReady(bpffs), true);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), PINNED);
   assert.deepEqual(listPins(`${bpffs}/prog`).sort(), [...PROGRAMS].sort());
   for (const directory of [bpffs, `${bpffs}/map`, `${bpffs}/prog`, `${bpffs}/link`]) {
     assert.equal(Deno.statSync(directory).mode! & 0o777, 0o700, directory);
@@ -166,7 +170,7 @@ test("installDataPlane() carries entries over into maps of another capacity", (s
   const session = { src: "10.0.0.2", dst: "10.0.0.3", sport: 1, dport: 2, proto: 6, zone: 0 };
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
-    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0 },
+    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0, created: 5n },
   };
   const backend = { addr: "10.0.0.9", port: 80, flags: 0, weight_end: 5 };
   const count = [{ packets: 5n, bytes: 6n }];
@@ -196,7 +200,7 @@ test("installDataPlane() carries entries over into maps of another capacity", (s
     const after = next.maps.counters.get(0)!.reduce((sum, { packets }) => sum + packets, 0n);
     assert.equal(after - before, 1n, "the programs use the map that is pinned");
   }
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), PINNED);
 });
 
 test("installDataPlane() carries over what is written to the old map meanwhile", (scene) => {
@@ -207,7 +211,7 @@ test("installDataPlane() carries over what is written to the old map meanwhile",
   const key = { src: "10.0.0.2", dst: "10.0.0.3", sport: 1, dport: 2, proto: 6, zone: 0 };
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
-    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0 },
+    ...{ service_id: 9, state: 1, flags: 0, ifindex: 0, created: 5n },
   };
   const changed = { ...pod, ifindex: 99 };
   // The programs are replaced after the copy; this is when the others go on writing.
@@ -259,7 +263,7 @@ test("installDataPlane() refuses sizes that entries do not fit into, and changes
   using after = openDataPlane(bpffs);
   assert.equal(after.maps.endpoints.id, first.maps.endpoints.id);
   assert.equal(testRun(after.programFd("lbrp_from_pod"), new Uint8Array(60)).mark >> 8, program);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), PINNED);
 });
 
 test("installDataPlane() of a refused or foreign object leaves the old one at work", (scene) => {
@@ -296,7 +300,7 @@ test("installDataPlane() clears what an install that was killed left", ({ option
   assert.equal(dataPlaneReady(bpffs), false);
   installDataPlane(options).close();
   assert.equal(dataPlaneReady(bpffs), true);
-  assert.deepEqual(listPins(`${bpffs}/map`).sort(), mapNames.toSorted());
+  assert.deepEqual(listPins(`${bpffs}/map`).sort(), PINNED);
   assert.deepEqual(listPins(`${bpffs}/prog`).sort(), [...PROGRAMS].sort());
 });
 

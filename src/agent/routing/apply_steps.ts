@@ -16,10 +16,10 @@ import type { RoutingKernel } from "./read_kernel.ts";
 import { describeStep, type Step } from "../../routing/steps.ts";
 import type { OverlayDevice, PlannedRoute, Remote } from "../../routing/types.ts";
 
-/** A step that failed. */
+/** A step that could not be done. */
 interface StepFailure {
   step: Step;
-  /** For the log. */
+  /** What was to be done, and why it could not be. */
   message: string;
   error: unknown;
 }
@@ -31,7 +31,7 @@ export interface Applied {
   overlay?: number;
 }
 
-/** For a step that needs the overlay device when that could not be made: the first failure is enough. */
+/** Thrown for a step that needs the overlay device when that could not be made: one failure says it all. */
 class NoOverlay extends Error {}
 
 /** Applies steps in their order; `device` is the overlay device's name. */
@@ -63,7 +63,8 @@ export function applySteps(
     }
   }
   batch.flush();
-  return { failures, overlay: applier.overlay() };
+  const overlay = applier.overlay();
+  return { failures, ...(overlay === undefined ? {} : { overlay }) };
 }
 
 /** Requests that wait to be sent together: a large cluster takes ten thousand. */
@@ -85,7 +86,7 @@ class Batch {
     if (this.#waiting.length === MOST_REQUESTS) this.flush();
   }
 
-  /** Sends what waits. Never throws: reports each failure. */
+  /** Sends what waits. Never throws: what does not work is told. */
   flush() {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -206,7 +207,7 @@ class Applier {
     try {
       this.#kernel.writeSysctl(name, value);
     } catch (error) {
-      // The kernel has no IPv6, or the device could not be made, which is reported.
+      // The kernel has no IPv6, or the device could not be made, which has been said.
       if (error instanceof SyscallError && error.code === "ENOENT") throw new NoOverlay();
       throw error;
     }

@@ -1,4 +1,6 @@
-/** Brings the kernel's routes, overlay device and sysctls to a plan, and reports what it did. */
+/**
+ * Routing of this node as the agent uses it: give it plans, it makes the kernel follow and tells what it did.
+ */
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { RtNetlink } from "../../linux/rtnetlink.ts";
 import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
@@ -17,7 +19,7 @@ interface RoutingOptions {
   remotes?: RemotesMap;
   /** Network namespace; left out: the present one. */
   netnsPath?: string;
-  /** Called before a kernel parameter is changed, so that uninstalling can change it back. */
+  /** Told before a kernel parameter is changed, so that somebody can change it back one day. */
   sysctlChanges?: (name: string, before: string, after: string) => void;
 }
 
@@ -25,7 +27,7 @@ interface RoutingOptions {
 export interface RoutingReport extends Applied {
   /** All steps that were tried; empty: the kernel holds what is planned. */
   steps: Step[];
-  /** Of the plan, and of what the kernel holds against it. */
+  /** Those of the plan, and what stands in its way in the kernel. */
   problems: Problem[];
 }
 
@@ -47,7 +49,7 @@ export class Routing {
           sysctlChanges?.(name, readSysctl(name, netnsPath), value);
           writeSysctl(name, value, netnsPath);
         },
-        remotes,
+        ...(remotes === undefined ? {} : { remotes }),
       };
     } catch (error) {
       nl.close();
@@ -70,7 +72,7 @@ export class Routing {
     return diffRouting(plan, readRouting(this.#kernel, device, plan), node);
   }
 
-  /** Carries steps out; reports the failures. */
+  /** Carries steps out; what does not work is in the answer. */
   apply(steps: readonly Step[]): Applied {
     return applySteps(steps, this.#kernel, this.#options.device);
   }

@@ -113,7 +113,7 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
       totalWeight: value.total_weight,
       affinitySeconds: value.affinity_seconds,
       flags: value.flags,
-      table: value.flags & SERVICE_FLAG.maglev ? value.table : undefined,
+      ...(value.flags & SERVICE_FLAG.maglev ? { table: value.table } : {}),
     },
   ]);
   const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);

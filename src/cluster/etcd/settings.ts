@@ -58,9 +58,9 @@ export class EtcdSettings {
       resource: "etcd",
       synced: progress.lists > 0,
       ...progress,
-      heardMs: heardAt === undefined ? undefined : now - heardAt,
-      versionMs: versionAt === undefined ? undefined : now - versionAt,
-      reason: failure === undefined ? undefined : failure.reason,
+      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
+      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
+      ...(failure === undefined ? {} : { reason: failure.reason }),
     };
   }
 

@@ -1,5 +1,5 @@
 /** Who the client is, read anew for each request: tokens and certificates are rotated under a running agent. */
-import { toBase64 } from "../etcd/wire.ts";
+import { encodeBase64 } from "./encoding.ts";
 import { type Access, AccessError, type Identity, readPem, readText } from "./access.ts";
 import { type ExecCredential, runExecPlugin } from "./exec_plugin.ts";
 
@@ -31,8 +31,8 @@ export class CredentialSource {
     const cert = plugin?.cert ?? (identity.cert && readPem(identity.cert));
     const key = plugin?.key ?? (identity.key && readPem(identity.key));
     return {
-      authorization,
-      ca: ca === undefined ? undefined : readPem(ca),
+      ...(authorization === undefined ? {} : { authorization }),
+      ...(ca === undefined ? {} : { ca: readPem(ca) }),
       ...(cert === undefined || key === undefined ? {} : { cert, key }),
     };
   }
@@ -58,7 +58,7 @@ function authorizationOf(identity: Identity, pluginToken: string | undefined): s
   const bearer = tokenFile === undefined ? token ?? pluginToken : tokenOf(tokenFile);
   if (bearer !== undefined) return `Bearer ${bearer}`;
   if (username === undefined) return undefined;
-  return `Basic ${toBase64(`${username}:${password ?? ""}`)}`;
+  return `Basic ${encodeBase64(`${username}:${password ?? ""}`)}`;
 }
 
 function tokenOf(file: string): string {

@@ -4,7 +4,7 @@
  */
 import { type Access, AccessError, type ExecPlugin, readPem } from "./access.ts";
 import { isFields } from "../reader.ts";
-import { toBase64 } from "../etcd/wire.ts";
+import { encodeBase64 } from "./encoding.ts";
 
 export interface ExecCredential {
   token?: string;
@@ -60,17 +60,17 @@ export async function runExecPlugin(
 function execInfo(plugin: ExecPlugin, access: Access) {
   const cluster = {
     server: access.server,
-    "insecure-skip-tls-verify": access.insecure || undefined,
-    "tls-server-name": access.tlsServerName || undefined,
-    "proxy-url": access.proxyUrl || undefined,
-    "certificate-authority-data": access.ca && plugin.provideClusterInfo
-      ? toBase64(readPem(access.ca))
-      : undefined,
+    ...(access.insecure ? { "insecure-skip-tls-verify": true } : {}),
+    ...(access.tlsServerName ? { "tls-server-name": access.tlsServerName } : {}),
+    ...(access.proxyUrl ? { "proxy-url": access.proxyUrl } : {}),
+    ...(access.ca && plugin.provideClusterInfo
+      ? { "certificate-authority-data": encodeBase64(readPem(access.ca)) }
+      : {}),
   };
   return {
     apiVersion: plugin.apiVersion,
     kind: "ExecCredential",
-    spec: { interactive: false, cluster: plugin.provideClusterInfo ? cluster : undefined },
+    spec: { interactive: false, ...(plugin.provideClusterInfo ? { cluster } : {}) },
   };
 }
 
@@ -97,8 +97,8 @@ export function parseCredential(output: string, apiVersion: string): ExecCredent
   const end = text("expirationTimestamp");
   const expires = end === undefined ? NaN : Date.parse(end);
   return {
-    token,
+    ...(token === undefined ? {} : { token }),
     ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    expires: Number.isNaN(expires) ? undefined : expires,
+    ...(Number.isNaN(expires) ? {} : { expires }),
   };
 }

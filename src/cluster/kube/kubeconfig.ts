@@ -72,9 +72,9 @@ function clusterOf(cluster: Fields, at: Path, file: string): Omit<Access, "from"
   return {
     server,
     insecure,
-    ca,
-    tlsServerName: tlsServerName || undefined,
-    proxyUrl: proxyUrl || undefined,
+    ...(ca === undefined ? {} : { ca }),
+    ...(tlsServerName ? { tlsServerName } : {}),
+    ...(proxyUrl ? { proxyUrl } : {}),
   };
 }
 
@@ -129,7 +129,7 @@ function execPlugin(given: Fields, at: Path, file: string): ExecPlugin {
     args: list(given.args, [...at, "args"]).map((arg, i) => text(arg, [...at, "args", i]) ?? ""),
     env,
     provideClusterInfo: flag(given.provideClusterInfo, [...at, "provideClusterInfo"], false),
-    installHint: installHint || undefined,
+    ...(installHint ? { installHint } : {}),
   };
 }
 

@@ -116,8 +116,8 @@ export class Reflector {
     const now = performance.now();
     return {
       ...counts,
-      heardMs: heardAt === undefined ? undefined : now - heardAt,
-      versionMs: versionAt === undefined ? undefined : now - versionAt,
+      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
+      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
     };
   }
 

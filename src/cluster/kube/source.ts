@@ -77,7 +77,7 @@ export class KubeSource implements Source {
       resource: name,
       synced,
       ...reflector.state,
-      reason: failures > 0 ? reason : undefined,
+      ...(failures > 0 && reason !== undefined ? { reason } : {}),
     }));
   }
 

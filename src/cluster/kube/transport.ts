@@ -73,7 +73,7 @@ export class Transport {
     const proxy = this.way?.proxy ?? (proxyUrl === undefined ? undefined : { url: proxyUrl });
     const options = {
       http2: false,
-      caCerts: ca === undefined ? undefined : [ca],
+      ...(ca === undefined ? {} : { caCerts: [ca] }),
       ...(cert === undefined || key === undefined ? {} : { cert, key }),
     };
     this.client = proxy === undefined

@@ -4,15 +4,22 @@ import { join } from "node:path";
 import * as needs from "../../support/needs.ts";
 import { pcap } from "./pcap.ts";
 import { cases, pods } from "./scene.ts";
-import { World } from "./world.ts";
+import { type Load, World } from "./world.ts";
 
 const PYTHON = "/usr/bin/python3";
 
-/** `name` is what is tested; `prepare` adds to the two pods that each test begins with. */
-export function runPacketTests(name: string, prepare: (w: World) => void = () => {}): void {
+/**
+ * `name` is what is tested; `prepare` adds to the two pods that each test begins with, `load` brings other objects than
+ * today's steady ones.
+ */
+export function runPacketTests(
+  name: string,
+  prepare: (w: World) => void = () => {},
+  load?: Load,
+): void {
   const available = needs.root();
   // Opened here, or the first test would be blamed for loading a library.
-  const world = available ? new World() : undefined;
+  const world = available ? new World({}, load) : undefined;
 
   for (const { name, run } of cases) {
     Deno.test({

@@ -18,6 +18,7 @@ import {
   SESSION_ZONE,
   type SessionKey,
 } from "../../../src/bpf/layout.ts";
+import type { MapOf } from "../../../src/bpf/map.ts";
 import { type LoadedObject, loadObject } from "../../../src/bpf/object.ts";
 import type { DISPATCHER_PROGRAMS, PROGRAMS } from "../../../src/bpf/pins.ts";
 import { type Reason, reasonIndex, reasons } from "../../../src/bpf/reasons.ts";
@@ -63,6 +64,21 @@ interface Tuple {
 
 type SessionEntry = [SessionKey, Session];
 
+/** Both objects, and the table of sessions where that is not lbrp's. */
+export type Load = (maxEntries: Partial<Record<MapName, number>>) => {
+  lbrp: LoadedObject;
+  dispatcher: LoadedObject;
+  sessions?: MapOf<typeof maps.sessions>;
+};
+
+const loadSteady: Load = (maxEntries) => {
+  const lbrp = loadObject(readArtifact("lbrp.bpf.o"), { maxEntries });
+  return {
+    lbrp,
+    dispatcher: loadObject(readArtifact("k8sdispatcher.bpf.o"), { share: lbrp.maps }),
+  };
+};
+
 export class World {
   /** Every packet that a program changed, with the test it came from. */
   readonly outputs: { test: string; packet: Bytes }[] = [];
@@ -71,16 +87,14 @@ export class World {
   readonly #maps;
   #nextRun = 0;
 
-  constructor(maxEntries: Partial<Record<MapName, number>> = {}) {
-    const lbrp = loadObject(readArtifact("lbrp.bpf.o"), {
-      maxEntries: { backends: 4096, services: 1024, maglev: 1024, ...maxEntries },
-    });
-    const dispatcher = loadObject(readArtifact("k8sdispatcher.bpf.o"), { share: lbrp.maps });
+  constructor(maxEntries: Partial<Record<MapName, number>> = {}, load: Load = loadSteady) {
+    const sizes = { backends: 4096, services: 1024, maglev: 1024, ...maxEntries };
+    const { lbrp, dispatcher, sessions } = load(sizes);
     this.#objects = [lbrp, dispatcher];
     this.#maps = {
       services: lbrp.map(maps.services),
       backends: lbrp.map(maps.backends),
-      sessions: lbrp.map(maps.sessions),
+      sessions: sessions ?? lbrp.map(maps.sessions),
       endpoints: lbrp.map(maps.endpoints),
       fragments: lbrp.map(maps.fragments),
       config: lbrp.map(maps.config),

@@ -79,14 +79,15 @@ export class CniWorld {
   readonly plane: DataPlane;
   readonly bridge: number;
 
-  constructor(options: { attach?: string } = {}) {
+  constructor(options: { attach?: string; install?: typeof installDataPlane } = {}) {
     try {
       this.node = this.sandbox.netns();
       this.dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
       this.sandbox.defer(() => Deno.removeSync(this.dir, { recursive: true }));
       this.bpffs = `${this.sandbox.bpffs()}/node`;
       this.stateDir = `${this.dir}/state`;
-      this.plane = installDataPlane({ bpffs: this.bpffs, nl: this.node.nl, mapSizes: SIZES });
+      const { install = installDataPlane } = options;
+      this.plane = install({ bpffs: this.bpffs, nl: this.node.nl, mapSizes: SIZES });
       this.sandbox.defer(() => this.plane.close());
       this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
       this.bridge = this.node.nl.link("pcnk0")!.index;

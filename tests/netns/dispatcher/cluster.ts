@@ -9,7 +9,7 @@
  * back. No agent runs: programs are attached and maps filled here, routes are those that the agent would plan.
  */
 import { attach, type AttachMode } from "../../../src/bpf/attach.ts";
-import { installDataPlane } from "../../../src/bpf/install.ts";
+import { installDataPlane, type InstallOptions } from "../../../src/bpf/install.ts";
 import type { DataPlane } from "../../../src/bpf/dataplane.ts";
 import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
 import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
@@ -51,12 +51,14 @@ interface Host extends TestNetns {
 }
 
 /** How the cluster is built. */
-interface ClusterOptions {
+export interface ClusterOptions {
   mode: AttachMode;
   routing: RoutingMode;
   /** Of the devices of nodes to the router; default 1500. */
   mtu?: number;
   masquerade?: boolean;
+  /** Another installation than today's. */
+  install?: (options: InstallOptions) => DataPlane;
 }
 
 /** A node with its data plane. */
@@ -64,7 +66,7 @@ export class ClusterNode {
   readonly addr: string;
   readonly dataPlane: DataPlane;
   readonly uplink: number;
-  readonly #bpffs: string;
+  readonly bpffs: string;
   readonly #bridge: number;
   readonly #routing: Routing;
   #nextRun = 0;
@@ -79,9 +81,10 @@ export class ClusterNode {
   ) {
     this.addr = `192.0.2.1${number}`;
     this.uplink = uplink;
-    this.#bpffs = sandbox.bpffs();
+    this.bpffs = sandbox.bpffs();
     const mapSizes = { sessions: 4096, backends: 1024, services: 256, endpoints: 64 };
-    this.dataPlane = installDataPlane({ bpffs: this.#bpffs, nl: self.nl, mapSizes });
+    const { install = installDataPlane } = options;
+    this.dataPlane = install({ bpffs: this.bpffs, nl: self.nl, mapSizes });
     sandbox.defer(() => this.dataPlane.close());
     self.nl.addLink({ kind: "bridge", name: "pcnk0" });
     this.#bridge = self.nl.link("pcnk0")!.index;
@@ -180,7 +183,7 @@ export class ClusterNode {
 
   attach(ifindex: number, direction: "ingress" | "egress", name: string): void {
     const programFd = this.dataPlane.programFd(name);
-    const hook = { bpffs: this.#bpffs, ifindex, direction, nl: this.self.nl };
+    const hook = { bpffs: this.bpffs, ifindex, direction, nl: this.self.nl };
     const { mode } = this.options;
     withNetns(this.self.path, () => attach({ ...hook, programFd, name, mode }));
   }

@@ -2,8 +2,9 @@
 """A steady load on a service, where every packet counts.
 
   steady.py serve ADDRESS PORT   echoes UDP datagrams and TCP streams
-  steady.py load ADDRESS PORT    a thousand numbered datagrams a second from one socket, eight TCP connections that are kept, and fifty
-                                 new ones a second; "ready" after the first answers; at SIGTERM one line of JSON
+  steady.py load ADDRESS PORT [KEPT FRESH]
+                                 a thousand numbered datagrams a second from one socket, KEPT (8) TCP connections that are kept, and
+                                 FRESH (50) new ones a second; "ready" after the first answers; at SIGTERM one line of JSON
 
 Everything is told on standard error. {sent, lost, kept: exchanges over kept connections, fresh: new connections, failed: [reasons],
 longest_gap_ms: between two datagrams' answers}
@@ -11,6 +12,7 @@ longest_gap_ms: between two datagrams' answers}
 import json, signal, socket, socketserver, sys, threading, time
 
 mode, target = sys.argv[1], (sys.argv[2], int(sys.argv[3]))
+kept, fresh = map(int, sys.argv[4:6] or (8, 50))
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 lock = threading.Lock()
@@ -89,8 +91,8 @@ def load():
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.connect(target)
     threading.Thread(target=receive, args=[udp], daemon=True).start()
-    threads = [threading.Thread(target=connections, args=[0.005, True]) for _ in range(8)]
-    threads.append(threading.Thread(target=connections, args=[0.02, False]))
+    threads = [threading.Thread(target=connections, args=[kept / 1600, True]) for _ in range(kept)]
+    threads.append(threading.Thread(target=connections, args=[1 / fresh, False]))
     for thread in threads:
         thread.start()
     due = time.monotonic()

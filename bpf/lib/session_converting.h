@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The session table while it is converted: the same programs, compiled with CONVERTING,
+ * take the place of those that know the former table only, and give it up to those that
+ * know the new one only (src/bpf/conversion.ts, docs/upgrade.md).
+ *
+ * One table is the truth at any time, and programs of both kinds agree on which:
+ *
+ *   FORMER    the former one. Old programs may still be attached beside these.
+ *   MIRRORED  the former one, and what is written goes to the new one as well, while
+ *             user space copies the rest. Only these programs are attached.
+ *   NEW       the new one; the former is forgotten. Programs that have never known it may be
+ *             attached beside these.
+ *
+ * So a process that converts may be killed at any moment: the table that is pinned under
+ * the name `sessions` has everything.
+ */
+#pragma once
+
+#include "maps.h"
+#include "session_former.h"
+
+enum conversion_phase {
+	CONVERSION_FORMER = 0,
+	CONVERSION_MIRRORED = 1,
+	CONVERSION_NEW = 2,
+};
+
+/* One element. Also read by later versions of pcnk: its layout stays. */
+struct conversion {
+	__u32 phase; /* enum conversion_phase */
+	__u32 map; /* the kernel's id of the new table */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct conversion);
+} conversion SEC(".maps");
+
+/* The loader puts the pinned table here, whose values may be smaller or larger. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct session_key);
+	__type(value, union session_former);
+} sessions_former SEC(".maps");
+
+/* As many entries as a program uses at the same time, and then some. */
+#define SCRATCH_SESSIONS 4
+
+/* Entries of the former table as they look in the new layout. A program is not
+ * interrupted by another one on its CPU. */
+struct session_scratch {
+	struct session sessions[SCRATCH_SESSIONS];
+	__u64 next;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct session_scratch);
+} session_scratch SEC(".maps");
+
+static __always_inline __u32 conversion_phase(void)
+{
+	__u32 key = 0;
+	struct conversion *found = bpf_map_lookup_elem(&conversion, &key);
+
+	return found ? found->phase : CONVERSION_FORMER;
+}
+
+static __noinline struct session *session_read(const struct session_key *key)
+{
+	__u32 zero = 0;
+	struct session_scratch *scratch;
+	union session_former *former;
+	struct session *session;
+
+	if (conversion_phase() == CONVERSION_NEW)
+		return bpf_map_lookup_elem(&sessions, key);
+	former = bpf_map_lookup_elem(&sessions_former, key);
+	scratch = bpf_map_lookup_elem(&session_scratch, &zero);
+	if (!former || !scratch)
+		return NULL;
+	session = &scratch->sessions[scratch->next++ % SCRATCH_SESSIONS];
+	*session = (struct session){};
+	session_from_former(former, session);
+	return session;
+}
+
+static __noinline long session_write(const struct session_key *key,
+				     const struct session *session, __u64 flags)
+{
+	__u32 phase = conversion_phase();
+	union session_former former;
+	long error;
+
+	if (phase == CONVERSION_NEW)
+		return bpf_map_update_elem(&sessions, key, session, flags);
+	session_to_former(session, &former);
+	error = bpf_map_update_elem(&sessions_former, key, &former, flags);
+	if (!error && phase == CONVERSION_MIRRORED)
+		bpf_map_update_elem(&sessions, key, session, BPF_ANY);
+	return error;
+}
+
+static __noinline void session_remove(const struct session_key *key)
+{
+	__u32 phase = conversion_phase();
+
+	if (phase != CONVERSION_NEW)
+		bpf_map_delete_elem(&sessions_former, key);
+	if (phase != CONVERSION_FORMER)
+		bpf_map_delete_elem(&sessions, key);
+}
+
+static __noinline void session_save(const struct session_key *key, const struct session *session)
+{
+	__u32 phase = conversion_phase();
+	union session_former *former;
+	struct session *mirror;
+
+	if (phase == CONVERSION_NEW)
+		return;
+	former = bpf_map_lookup_elem(&sessions_former, key);
+	if (!former)
+		return;
+	session_to_former(session, former);
+	if (phase == CONVERSION_FORMER)
+		return;
+	mirror = bpf_map_lookup_elem(&sessions, key);
+	if (mirror)
+		session_from_former(former, mirror);
+	else
+		bpf_map_update_elem(&sessions, key, session, BPF_NOEXIST);
+}

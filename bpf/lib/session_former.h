@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Layouts that struct session had in former releases, and how each becomes today's and
+ * back. A layout that a release has written stays as it is; the version numbers are
+ * those of src/bpf/schema.ts.
+ */
+#pragma once
+
+#include "types.h"
+
+#define SESSION_VERSION 2 /* of struct session */
+
+struct session_v1 { /* release 0.1.0 */
+	__u64 last_seen;
+	__be32 src;
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u32 service_id;
+	__u8 state;
+	__u8 flags;
+	__u16 reserved;
+	__u32 ifindex;
+};
+
+union session_former {
+	struct session_v1 v1;
+	struct session current;
+};
+
+/* The version in `sessions_former`. The loader sets it, and the verifier, to which it is
+ * a constant, leaves out the branches of the others. */
+const volatile __u32 former_version SEC(".rodata.former") = SESSION_VERSION;
+
+/* Members that `former` does not have stay as they are. */
+static __always_inline void session_from_former(const union session_former *former,
+						struct session *session)
+{
+	if (former_version == SESSION_VERSION) {
+		*session = former->current;
+		return;
+	}
+	session->last_seen = former->v1.last_seen;
+	session->src = former->v1.src;
+	session->dst = former->v1.dst;
+	session->sport = former->v1.sport;
+	session->dport = former->v1.dport;
+	session->service_id = former->v1.service_id;
+	session->state = former->v1.state;
+	session->flags = former->v1.flags;
+	session->ifindex = former->v1.ifindex;
+}
+
+static __always_inline void session_to_former(const struct session *session,
+					      union session_former *former)
+{
+	if (former_version == SESSION_VERSION) {
+		former->current = *session;
+		return;
+	}
+	former->v1.last_seen = session->last_seen;
+	former->v1.src = session->src;
+	former->v1.dst = session->dst;
+	former->v1.sport = session->sport;
+	former->v1.dport = session->dport;
+	former->v1.service_id = session->service_id;
+	former->v1.state = session->state;
+	former->v1.flags = session->flags;
+	former->v1.reserved = 0;
+	former->v1.ifindex = session->ifindex;
+}

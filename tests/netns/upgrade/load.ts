@@ -1,0 +1,107 @@
+/** Traffic of which an upgrade may lose nothing: from a pod to a ClusterIP, and from outside to a NodePort. */
+import assert from "node:assert/strict";
+import type { TestNetns } from "../../support/sandbox.ts";
+import { Cluster, type ClusterOptions } from "../dispatcher/cluster.ts";
+
+const STEADY = new URL("../install/steady.py", import.meta.url).pathname;
+
+const CLIENT = "10.244.1.2", NEAR = "10.244.1.3", FAR = "10.244.2.2";
+const VIP = "10.96.0.1", NODE1 = "192.0.2.11";
+const PORT = 8080, NODE_PORT = 30080;
+
+/** What steady.py counts. */
+interface Counted {
+  sent: number;
+  lost: number;
+  kept: number;
+  fresh: number;
+  failed: string[];
+}
+
+/** steady.py in a namespace; what it says comes on standard error. */
+class Steady {
+  readonly #child: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  #rest = "";
+
+  constructor({ path }: TestNetns, ...args: (string | number)[]) {
+    this.#child = new Deno.Command("nsenter", {
+      args: [`--net=${path}`, "python3", STEADY, ...args.map(String)],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    this.#lines = this.#child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** The next line. */
+  async line(): Promise<string> {
+    while (!this.#rest.includes("\n")) {
+      const { value, done } = await this.#lines.read();
+      if (done) throw new Error(`steady.py ended: ${this.#rest}`);
+      this.#rest += value;
+    }
+    const [line = "", ...others] = this.#rest.split("\n");
+    this.#rest = others.join("\n");
+    return line;
+  }
+
+  async end(signal: Deno.Signal): Promise<void> {
+    this.#child.kill(signal);
+    while (!(await this.#lines.read()).done);
+    await this.#child.status;
+  }
+  kill(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+}
+
+/**
+ * A cluster under load: of each kind of client a thousand datagrams a second, 25 connections that stay and a hundred new ones a
+ * second, to a backend on the same node and one on another.
+ */
+export class LoadedCluster implements AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly #servers: Steady[] = [];
+  readonly #clients: Steady[] = [];
+
+  private constructor(options: ClusterOptions) {
+    this.cluster = new Cluster(options);
+  }
+
+  static async start(options: ClusterOptions): Promise<LoadedCluster> {
+    const loaded = new LoadedCluster(options);
+    const { cluster } = loaded;
+    for (const proto of ["tcp", "udp"] as const) {
+      cluster.service(VIP, 80, NODE_PORT, proto, [`${NEAR}:${PORT}`, `${FAR}:${PORT}`]);
+    }
+    for (const addr of [NEAR, FAR]) {
+      loaded.#servers.push(new Steady(cluster.pod(addr), "serve", addr, PORT));
+    }
+    for (const server of loaded.#servers) assert.equal(await server.line(), "ready");
+    loaded.#clients.push(
+      new Steady(cluster.pod(CLIENT), "load", VIP, 80, 25, 100),
+      new Steady(cluster.outside, "load", NODE1, NODE_PORT, 25, 100),
+    );
+    for (const client of loaded.#clients) assert.equal(await client.line(), "ready");
+    return loaded;
+  }
+
+  /** Ends the load, of which nothing may have been lost. */
+  async finish(): Promise<void> {
+    for (const client of this.#clients) client.kill("SIGTERM");
+    for (const client of this.#clients) {
+      const counted: Counted = JSON.parse(await client.line());
+      const { lost, failed, sent, kept, fresh } = counted;
+      assert.deepEqual({ lost, failed }, { lost: 0, failed: [] });
+      assert.ok(sent > 1000 && kept > 1000 && fresh > 20, JSON.stringify(counted));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const one of [...this.#clients, ...this.#servers]) {
+      await one.end("SIGKILL").catch(() => {});
+    }
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
