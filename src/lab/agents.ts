@@ -46,7 +46,7 @@ function agentConfig(
     stateDir: node.dir,
     attach,
     routing,
-    ...(cgroup !== null && { cgroup }),
+    cgroup: cgroup ?? undefined,
   };
 }
 

@@ -183,6 +183,6 @@ function ask(rows: Row[], source: string, to: Target): Check[] {
       timeoutMs: TIMEOUT_MS,
     },
     expect: to.expect ?? [],
-    ...(to.seenAs && { seenAs: to.seenAs }),
+    seenAs: to.seenAs,
   }));
 }

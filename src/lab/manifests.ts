@@ -105,7 +105,7 @@ export function serviceManifests(services: LabService[]): Manifest[] {
     metadata: { name, namespace: "default" },
     spec: {
       type: nodePort === undefined ? "ClusterIP" : "NodePort",
-      ...(local && { externalTrafficPolicy: "Local" }),
+      externalTrafficPolicy: local ? "Local" : undefined,
       clusterIP: address,
       clusterIPs: [address],
       selector: { app: name },
@@ -114,7 +114,7 @@ export function serviceManifests(services: LabService[]): Manifest[] {
         protocol,
         port: SERVICE_PORT,
         targetPort: SERVER_PORT,
-        ...(nodePort !== undefined && { nodePort }),
+        nodePort,
       })),
     },
   }));
@@ -140,7 +140,7 @@ function endpointSlice(service: string, name: string, backends: PodAddress[], we
       name,
       namespace: "default",
       labels: { "kubernetes.io/service-name": service },
-      ...(weight !== undefined && { annotations: { "pcnk.io/weight": String(weight) } }),
+      annotations: weight === undefined ? undefined : { "pcnk.io/weight": String(weight) },
     },
     addressType: "IPv4",
     ports: PROTOCOLS.map((protocol) => ({

@@ -197,7 +197,7 @@ export function planLab(options: LabOptions): LabPlan {
       prefixLength: 24,
     },
     outside: planOutside(name, dir),
-    ...(options.routing === "overlay" && { podMtu: OVERLAY_MTU }),
+    podMtu: options.routing === "overlay" ? OVERLAY_MTU : undefined,
     nodes: Array.from({ length: options.nodes }, (_, i) => planNode(options, i + 1)),
   };
 }

@@ -69,7 +69,7 @@ function findings(rows: RowResult[]): Finding[] {
     for (const { source, target, reason, hint } of cells.filter((cell) => !cell.ok)) {
       const what = `${title}, ${protocol}: ${reason}`;
       const key = JSON.stringify([what, hint]);
-      const finding = found.get(key) ?? { what, ...(hint && { hint }), paths: [] };
+      const finding = found.get(key) ?? { what, hint: hint || undefined, paths: [] };
       found.set(key, finding);
       finding.paths.push(`${source} → ${target}`);
     }

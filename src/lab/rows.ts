@@ -38,7 +38,7 @@ const TITLES = {
 /** The rows of a question, one for each protocol. */
 function rows(question: keyof typeof TITLES, kinds: ProbeKind[]): Row[] {
   const notYet = NOT_YET.includes(question);
-  return kinds.map((kind) => ({ title: TITLES[question], kind, ...(notYet && { notYet }) }));
+  return kinds.map((kind) => ({ title: TITLES[question], kind, notYet: notYet || undefined }));
 }
 
 /** The rows by question, in the order of the table. */

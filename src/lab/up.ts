@@ -99,7 +99,7 @@ function writeConflist({ podMtu }: LabPlan, node: NodePlan): void {
     bpffs,
     stateDir: dir,
     ipamDataDir: ipam,
-    ...(podMtu !== undefined && { mtu: podMtu }),
+    mtu: podMtu,
   });
   replaceFile(node.conflist, JSON.stringify(list, null, 2) + "\n");
 }

@@ -47,11 +47,11 @@ export function parseIperf(text: string): IperfRun {
   const rtt = json.end?.streams?.[0]?.sender?.mean_rtt;
   return {
     rate,
-    ...(rtt !== undefined && { rtt: rtt * MICRO }),
+    rtt: rtt && rtt * MICRO,
     intervals: (json.intervals ?? []).map(({ sum, streams }) => ({
       at: sum.end,
       rate: sum.bits_per_second,
-      ...(streams[0]?.rtt !== undefined && { rtt: streams[0].rtt * MICRO }),
+      rtt: streams[0]?.rtt && streams[0].rtt * MICRO,
     })),
   };
 }

@@ -78,7 +78,7 @@ Deno.test({
         ["set", "n", "publicIP=1.2.3", ...at],
         /^pcnk: publicIP must be an IPv4 address of a host \(it has 3 numbers instead of 4\), not "1\.2\.3"$/m,
       ],
-      [["set", "n", "vpcMode", ...at], /write vpcMode=VALUE, or vpcMode= to take it away$/m],
+      [["set", "n", "vpcMode", ...at], /write vpcMode=VALUE, or vpcMode= to remove it$/m],
       [
         ["set", "N/x", "vpcMode=aws", ...at],
         /'N\/x' is invalid for argument 'node'\. It must be a node name/,

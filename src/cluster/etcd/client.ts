@@ -226,10 +226,10 @@ function apiAccess(server: string, { ca, cert, key }: EtcdAccess): Access {
     server,
     from: server,
     insecure: false,
-    ...(ca === undefined ? {} : { ca: { file: ca } }),
+    ca: ca === undefined ? undefined : { file: ca },
     identity: {
-      ...(cert === undefined ? {} : { cert: { file: cert } }),
-      ...(key === undefined ? {} : { key: { file: key } }),
+      cert: cert === undefined ? undefined : { file: cert },
+      key: key === undefined ? undefined : { file: key },
     },
   };
 }
