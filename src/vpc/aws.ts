@@ -44,14 +44,14 @@ interface VpcState extends VpcRoute {
 }
 
 export class Aws {
-  private readonly ec2: Ec2;
+  readonly #ec2: Ec2;
 
   constructor(options: AwsOptions = {}) {
-    this.ec2 = new Ec2(options);
+    this.#ec2 = new Ec2(options);
   }
 
   close() {
-    this.ec2.close();
+    this.#ec2.close();
   }
 
   /**
@@ -61,16 +61,16 @@ export class Aws {
    * @throws {VpcError} in one line: what failed, and what to do
    */
   async ensure(podCIDR: string, address: string, before?: VpcRoute): Promise<VpcState> {
-    const { instanceId, region } = await this.ec2.identity();
-    const { eni, interfaces } = await this.networkInterface(region, instanceId, address);
+    const { instanceId, region } = await this.#ec2.identity();
+    const { eni, interfaces } = await this.#networkInterface(region, instanceId, address);
     const done: string[] = [];
     if (eni.SourceDestCheck !== false) {
-      await this.turnCheck(region, instanceId, eni.NetworkInterfaceId!, interfaces, false);
+      await this.#turnCheck(region, instanceId, eni.NetworkInterfaceId!, interfaces, false);
       done.push(`source/destination check of ${eni.NetworkInterfaceId} turned off`);
     }
-    const table = await this.routeTable(region, eni.SubnetId!, eni.VpcId!);
+    const table = await this.#routeTable(region, eni.SubnetId!, eni.VpcId!);
     const routeTableId = table.RouteTableId!;
-    const did = await this.route(region, table, podCIDR, eni.NetworkInterfaceId!);
+    const did = await this.#route(region, table, podCIDR, eni.NetworkInterfaceId!);
     if (did !== undefined) done.push(did);
     const turnedOff = eni.SourceDestCheck !== false || before?.checkTurnedOff !== undefined;
     const others = (table.Routes ?? []).filter(isToInstance).map(({ DestinationCidrBlock }) =>
@@ -81,7 +81,7 @@ export class Aws {
       routeTableId,
       eni: eni.NetworkInterfaceId!,
       podCIDR,
-      ...(turnedOff ? { checkTurnedOff: { instanceId } } : {}),
+      checkTurnedOff: turnedOff ? { instanceId } : undefined,
       routes: [...new Set([...others, podCIDR])].sort(),
       done,
     };
@@ -96,10 +96,10 @@ export class Aws {
     { region, routeTableId, eni, podCIDR, checkTurnedOff }: VpcRoute,
   ): Promise<string[]> {
     const done: string[] = [];
-    const table = await this.tableById(region, routeTableId);
+    const table = await this.#tableById(region, routeTableId);
     const route = table?.Routes?.find((one) => one.DestinationCidrBlock === podCIDR);
     if (route?.NetworkInterfaceId === eni) {
-      const gone = await this.ec2.call(
+      const gone = await this.#ec2.call(
         region,
         "DeleteRoute",
         (client) =>
@@ -112,21 +112,21 @@ export class Aws {
     }
     if (checkTurnedOff !== undefined) {
       const { instanceId } = checkTurnedOff;
-      const all = await this.interfaces(region, instanceId);
+      const all = await this.#interfaces(region, instanceId);
       if (
         all.some(({ NetworkInterfaceId, SourceDestCheck }) =>
           NetworkInterfaceId === eni && SourceDestCheck === false
         )
       ) {
-        await this.turnCheck(region, instanceId, eni, all.length, true);
+        await this.#turnCheck(region, instanceId, eni, all.length, true);
         done.push(`source/destination check of ${eni} turned on again`);
       }
     }
     return done;
   }
 
-  private async networkInterface(region: string, instanceId: string, address: string) {
-    const all = await this.interfaces(region, instanceId);
+  async #networkInterface(region: string, instanceId: string, address: string) {
+    const all = await this.#interfaces(region, instanceId);
     const has = (one: InstanceNetworkInterface) =>
       one.PrivateIpAddress === address ||
       one.PrivateIpAddresses?.some(({ PrivateIpAddress }) => PrivateIpAddress === address);
@@ -141,11 +141,11 @@ export class Aws {
     return { eni, interfaces: all.length };
   }
 
-  private async interfaces(
+  async #interfaces(
     region: string,
     instanceId: string,
   ): Promise<InstanceNetworkInterface[]> {
-    const answer = await this.ec2.call(
+    const answer = await this.#ec2.call(
       region,
       "DescribeInstances",
       (client) => client.send(new DescribeInstancesCommand({ InstanceIds: [instanceId] })),
@@ -155,7 +155,7 @@ export class Aws {
   }
 
   /** By the instance where it has one interface only: that needs no more permissions than pcn-k8s' policy gives. */
-  private async turnCheck(
+  async #turnCheck(
     region: string,
     instanceId: string,
     eni: string,
@@ -164,7 +164,7 @@ export class Aws {
   ) {
     const SourceDestCheck = { Value: on };
     if (interfaces === 1) {
-      await this.ec2.call(
+      await this.#ec2.call(
         region,
         "ModifyInstanceAttribute",
         (client) =>
@@ -173,7 +173,7 @@ export class Aws {
           ),
       );
     } else {
-      await this.ec2.call(
+      await this.#ec2.call(
         region,
         "ModifyNetworkInterfaceAttribute",
         (client) =>
@@ -188,10 +188,10 @@ export class Aws {
   }
 
   /** The table of the subnet itself; the VPC's main one only where the subnet has none. */
-  private async routeTable(region: string, subnet: string, vpc: string): Promise<RouteTable> {
-    const [own] = await this.tables(region, [{ Name: "association.subnet-id", Values: [subnet] }]);
+  async #routeTable(region: string, subnet: string, vpc: string): Promise<RouteTable> {
+    const [own] = await this.#tables(region, [{ Name: "association.subnet-id", Values: [subnet] }]);
     if (own !== undefined) return own;
-    const [main] = await this.tables(region, [
+    const [main] = await this.#tables(region, [
       { Name: "vpc-id", Values: [vpc] },
       { Name: "association.main", Values: ["true"] },
     ]);
@@ -199,12 +199,12 @@ export class Aws {
     throw new VpcError(`neither subnet ${subnet} nor ${vpc} has a route table`);
   }
 
-  private async tables(region: string, filters: Filter[]): Promise<RouteTable[]> {
+  async #tables(region: string, filters: Filter[]): Promise<RouteTable[]> {
     const found: RouteTable[] = [];
     let token: string | undefined;
     do {
       const NextToken: string | undefined = token;
-      const answer = await this.ec2.call(
+      const answer = await this.#ec2.call(
         region,
         "DescribeRouteTables",
         (client) =>
@@ -212,7 +212,7 @@ export class Aws {
             new DescribeRouteTablesCommand({
               Filters: filters,
               MaxResults: 100,
-              ...(NextToken ? { NextToken } : {}),
+              NextToken,
             }),
           ),
       );
@@ -222,8 +222,8 @@ export class Aws {
     return found;
   }
 
-  private async tableById(region: string, id: string): Promise<RouteTable | undefined> {
-    const answer = await this.ec2.call(
+  async #tableById(region: string, id: string): Promise<RouteTable | undefined> {
+    const answer = await this.#ec2.call(
       region,
       "DescribeRouteTables",
       (client) => client.send(new DescribeRouteTablesCommand({ RouteTableIds: [id] })),
@@ -233,7 +233,7 @@ export class Aws {
   }
 
   /** Creates the route or leads it here; returns in words what was done. */
-  private async route(
+  async #route(
     region: string,
     { RouteTableId, Routes = [] }: RouteTable,
     podCIDR: string,
@@ -248,14 +248,14 @@ export class Aws {
     }
     const input = { RouteTableId, DestinationCidrBlock: podCIDR, NetworkInterfaceId: eni };
     const create = (allowed: string[]) =>
-      this.ec2.call(
+      this.#ec2.call(
         region,
         "CreateRoute",
         (client) => client.send(new CreateRouteCommand(input)),
         allowed,
       );
     const replace = (allowed: string[]) =>
-      this.ec2.call(
+      this.#ec2.call(
         region,
         "ReplaceRoute",
         (client) => client.send(new ReplaceRouteCommand(input)),

@@ -14,21 +14,23 @@ export interface AwsOptions {
 }
 
 export class Ec2 {
-  private readonly imds: Imds;
-  private client: EC2Client | undefined;
+  readonly #options: AwsOptions;
+  readonly #imds: Imds;
+  #client: EC2Client | undefined;
 
-  constructor(private readonly options: AwsOptions) {
-    const endpoint = this.env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    this.imds = new Imds({ ...(endpoint === undefined ? {} : { endpoint }), ...options.imds });
+  constructor(options: AwsOptions) {
+    this.#options = options;
+    const endpoint = this.#env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+    this.#imds = new Imds({ endpoint, ...options.imds });
   }
 
   close() {
-    this.client?.destroy();
+    this.#client?.destroy();
   }
 
   /** Which instance this is, and where. @throws {VpcError} */
   identity(): ReturnType<Imds["identity"]> {
-    return this.imds.identity();
+    return this.#imds.identity();
   }
 
   /** Undefined when EC2 refused with one of the allowed codes. @throws {VpcError} */
@@ -39,34 +41,37 @@ export class Ec2 {
     allowed: readonly string[] = [],
   ): Promise<T | undefined> {
     try {
-      return await ask(this.connect(region));
+      return await ask(this.#connect(region));
     } catch (error) {
       if (allowed.includes((error as Error).name)) return undefined;
       throw asVpcError(action, error);
     }
   }
 
-  private connect(region: string): EC2Client {
-    const { endpoint, attempts = 6 } = this.options;
-    return this.client ??= new EC2Client({
+  #connect(region: string): EC2Client {
+    const { endpoint, attempts = 6 } = this.#options;
+    return this.#client ??= new EC2Client({
       region,
-      credentials: () => this.credentials(),
+      credentials: () => this.#credentials(),
       maxAttempts: attempts,
       requestHandler: new FetchHandler(),
-      ...(endpoint === undefined ? {} : { endpoint }),
+      endpoint,
     });
   }
 
   /** Those of the environment, or of the instance's role. */
-  private async credentials() {
-    const accessKeyId = this.env("AWS_ACCESS_KEY_ID"),
-      secretAccessKey = this.env("AWS_SECRET_ACCESS_KEY");
-    if (!accessKeyId || !secretAccessKey) return await this.imds.credentials();
-    const sessionToken = this.env("AWS_SESSION_TOKEN");
-    return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
+  async #credentials() {
+    const accessKeyId = this.#env("AWS_ACCESS_KEY_ID"),
+      secretAccessKey = this.#env("AWS_SECRET_ACCESS_KEY");
+    if (!accessKeyId || !secretAccessKey) return await this.#imds.credentials();
+    return {
+      accessKeyId,
+      secretAccessKey,
+      sessionToken: this.#env("AWS_SESSION_TOKEN") || undefined,
+    };
   }
 
-  private env(name: string): string | undefined {
-    return (this.options.env ?? ((key) => Deno.env.get(key)))(name);
+  #env(name: string): string | undefined {
+    return (this.#options.env ?? ((key) => Deno.env.get(key)))(name);
   }
 }

@@ -16,10 +16,13 @@ interface SdkRequest {
 }
 
 export class FetchHandler {
-  private readonly client = Deno.createHttpClient({ http2: false });
+  readonly #timeoutMs: number;
+  readonly #client = Deno.createHttpClient({ http2: false });
 
   /** @param timeoutMs for a whole request */
-  constructor(private readonly timeoutMs = 10_000) {}
+  constructor(timeoutMs = 10_000) {
+    this.#timeoutMs = timeoutMs;
+  }
 
   async handle(request: SdkRequest) {
     const { method, protocol, hostname, port, path, body } = request;
@@ -34,8 +37,8 @@ export class FetchHandler {
       headers,
       body: body as BodyInit,
       redirect: "manual",
-      signal: AbortSignal.timeout(this.timeoutMs), // its error is named as the SDK expects: TimeoutError
-      client: this.client,
+      signal: AbortSignal.timeout(this.#timeoutMs), // its error is named as the SDK expects: TimeoutError
+      client: this.#client,
     });
     return {
       response: {
@@ -47,7 +50,7 @@ export class FetchHandler {
   }
 
   destroy() {
-    this.client.close();
+    this.#client.close();
   }
 
   /** The SDK asks for these two; there is nothing to set. */

@@ -34,20 +34,20 @@ export interface ImdsOptions {
 const tokenSeconds = 21_600;
 
 export class Imds {
-  private readonly endpoint: string;
-  private readonly timeoutMs: number;
-  private readonly attempts: number;
-  private token: { text: string; until: number } | undefined;
+  readonly #endpoint: string;
+  readonly #timeoutMs: number;
+  readonly #attempts: number;
+  #token: { text: string; until: number } | undefined;
 
   constructor({ endpoint, timeoutMs = 1000, attempts = 3 }: ImdsOptions = {}) {
-    this.endpoint = (endpoint ?? "http://169.254.169.254").replace(/\/+$/, "");
-    this.timeoutMs = timeoutMs;
-    this.attempts = attempts;
+    this.#endpoint = (endpoint ?? "http://169.254.169.254").replace(/\/+$/, "");
+    this.#timeoutMs = timeoutMs;
+    this.#attempts = attempts;
   }
 
   /** @throws {ImdsError} */
   async identity(): Promise<Identity> {
-    const found = await this.json("dynamic/instance-identity/document");
+    const found = await this.#json("dynamic/instance-identity/document");
     const { instanceId, region } = found;
     if (typeof instanceId !== "string" || typeof region !== "string") {
       throw new ImdsError(
@@ -60,10 +60,10 @@ export class Imds {
   /** @throws {ImdsError} when the instance has no role, or the service does not answer */
   async credentials(): Promise<RoleCredentials> {
     const folder = "meta-data/iam/security-credentials/";
-    const role = (await this.get(folder, "the instance has no IAM role; attach one (docs/aws.md)"))
+    const role = (await this.#get(folder, "the instance has no IAM role; attach one (docs/aws.md)"))
       .trim()
       .split("\n")[0]!;
-    const found = await this.json(folder + encodeURIComponent(role));
+    const found = await this.#json(folder + encodeURIComponent(role));
     const { AccessKeyId, SecretAccessKey, Token, Expiration } = found;
     if (
       ![AccessKeyId, SecretAccessKey, Token, Expiration].every((one) => typeof one === "string")
@@ -80,22 +80,22 @@ export class Imds {
     };
   }
 
-  private async json(path: string): Promise<Record<string, unknown>> {
+  async #json(path: string): Promise<Record<string, unknown>> {
     try {
-      return JSON.parse(await this.get(path));
+      return JSON.parse(await this.#get(path));
     } catch (error) {
       if (error instanceof ImdsError) throw error;
       throw new ImdsError(`instance metadata ${path} is not JSON`);
     }
   }
 
-  private async get(path: string, missing?: string): Promise<string> {
+  async #get(path: string, missing?: string): Promise<string> {
     const ask = async () =>
-      await this.fetch("GET", path, { "x-aws-ec2-metadata-token": await this.currentToken() });
+      await this.#fetch("GET", path, { "x-aws-ec2-metadata-token": await this.#currentToken() });
     let response = await ask();
     if (response.status === 401) {
       await response.body?.cancel();
-      this.token = undefined;
+      this.#token = undefined;
       response = await ask();
     }
     const text = await response.text();
@@ -104,11 +104,11 @@ export class Imds {
     throw new ImdsError(`instance metadata ${path} answered ${response.status}`);
   }
 
-  private async currentToken(): Promise<string> {
+  async #currentToken(): Promise<string> {
     const now = performance.now();
-    if (this.token !== undefined && now < this.token.until) return this.token.text;
+    if (this.#token !== undefined && now < this.#token.until) return this.#token.text;
     const header = { "x-aws-ec2-metadata-token-ttl-seconds": String(tokenSeconds) };
-    const response = await this.fetch("PUT", "api/token", header);
+    const response = await this.#fetch("PUT", "api/token", header);
     const text = await response.text();
     if (!response.ok) {
       const why = response.status === 403
@@ -119,34 +119,34 @@ export class Imds {
       );
     }
     // A little early, so that it does not end on its way.
-    this.token = { text, until: now + (tokenSeconds - 300) * 1000 };
+    this.#token = { text, until: now + (tokenSeconds - 300) * 1000 };
     return text;
   }
 
-  private async fetch(
+  async #fetch(
     method: string,
     path: string,
     headers: Record<string, string>,
   ): Promise<Response> {
     for (let attempt = 1;; attempt++) {
       try {
-        const signal = AbortSignal.timeout(this.timeoutMs);
-        const response = await fetch(`${this.endpoint}/latest/${path}`, {
+        const signal = AbortSignal.timeout(this.#timeoutMs);
+        const response = await fetch(`${this.#endpoint}/latest/${path}`, {
           method,
           headers,
           signal,
           redirect: "manual",
         });
-        if (response.status < 500 || attempt >= this.attempts) return response;
+        if (response.status < 500 || attempt >= this.#attempts) return response;
         await response.body?.cancel();
       } catch (error) {
-        if (attempt < this.attempts) continue;
+        if (attempt < this.#attempts) continue;
         const late = error instanceof DOMException && error.name === "TimeoutError";
         throw new ImdsError(
           late
             ? "instance metadata does not answer; in a pod without hostNetwork its hop limit must be 2 " +
               "(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)"
-            : `instance metadata cannot be reached at ${this.endpoint}; is this an EC2 instance?`,
+            : `instance metadata cannot be reached at ${this.#endpoint}; is this an EC2 instance?`,
         );
       }
     }

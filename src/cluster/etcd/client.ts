@@ -7,10 +7,9 @@
  * Limitation: with RBAC a user logs in by name and password, and a client certificate must not have a common name: the
  * gateway refuses those (seen with 3.4.23).
  */
-import { type Access, AccessError, readText } from "../kube/access.ts";
+import { type Access, AccessError, type Pem, readText } from "../kube/access.ts";
 import { ApiClient, ApiError } from "../kube/client.ts";
 import type { Fields } from "../reader.ts";
-import type { EtcdAccess } from "./access.ts";
 import {
   CompactedError,
   eventOf,
@@ -23,9 +22,18 @@ import {
   revisionOf,
 } from "./messages.ts";
 import { hint, isRefusal, isStaleToken } from "./refusals.ts";
-import { toBase64 } from "./wire.ts";
+import { toBase64 } from "../base64.ts";
 
-export type { EtcdAccess };
+/** How etcd is reached. Paths of files are read again whenever they are used. */
+export interface EtcdAccess {
+  /** Base URLs, at least one. */
+  endpoints: readonly string[];
+  ca?: string;
+  cert?: string;
+  key?: string;
+  username?: string;
+  passwordFile?: string;
+}
 
 /** etcd said no, or did not say anything proper. One line: which server, what, and what to do where that is known. */
 class EtcdError extends Error {
@@ -49,23 +57,25 @@ export interface EtcdTimes {
 const defaultTimes: EtcdTimes = { answerMs: 5000, watchMs: 60_000 };
 
 export class EtcdClient {
-  private readonly clients: ApiClient[];
-  private readonly times: EtcdTimes;
-  private at = 0;
-  private token: string | undefined;
+  readonly #access: EtcdAccess;
+  readonly #clients: ApiClient[];
+  readonly #times: EtcdTimes;
+  #at = 0;
+  #token: string | undefined;
 
-  constructor(private readonly access: EtcdAccess, times: Partial<EtcdTimes> = {}) {
-    this.clients = access.endpoints.map((server) => new ApiClient(apiAccess(server, access)));
-    this.times = { ...defaultTimes, ...times };
+  constructor(access: EtcdAccess, times: Partial<EtcdTimes> = {}) {
+    this.#access = access;
+    this.#clients = access.endpoints.map((server) => new ApiClient(apiAccess(server, access)));
+    this.#times = { ...defaultTimes, ...times };
   }
 
   /** The server that is used now. */
   get endpoint(): string {
-    return this.access.endpoints[this.at]!;
+    return this.#access.endpoints[this.#at]!;
   }
 
   close() {
-    for (const client of this.clients) client.close();
+    for (const client of this.#clients) client.close();
   }
 
   /**
@@ -76,19 +86,19 @@ export class EtcdClient {
     prefix: string,
     signal: AbortSignal,
   ): Promise<{ items: KeyValue[]; revision: bigint }> {
-    const answer = await this.call("/v3/kv/range", rangeOf(prefix), signal);
+    const answer = await this.#call("/v3/kv/range", rangeOf(prefix), signal);
     const kvs = Array.isArray(answer.kvs) ? answer.kvs as Fields[] : [];
     return { items: kvs.map(keyValue), revision: revisionOf(answer) };
   }
 
   /** @throws {EtcdError} */
   async put(key: string, value: string, signal: AbortSignal): Promise<void> {
-    await this.call("/v3/kv/put", { key: toBase64(key), value: toBase64(value) }, signal);
+    await this.#call("/v3/kv/put", { key: toBase64(key), value: toBase64(value) }, signal);
   }
 
   /** One that is not there is no error. @throws {EtcdError} */
   async delete(key: string, signal: AbortSignal): Promise<void> {
-    await this.call("/v3/kv/deleterange", { key: toBase64(key) }, signal);
+    await this.#call("/v3/kv/deleterange", { key: toBase64(key) }, signal);
   }
 
   /**
@@ -109,21 +119,21 @@ export class EtcdClient {
         end();
       }, ms);
     };
-    arm(this.times.answerMs, true);
+    arm(this.#times.answerMs, true);
     try {
-      const answer = await this.authorized((headers) =>
-        this.client.open("/v3/watch", {
+      const answer = await this.#authorized((headers) =>
+        this.#client.open("/v3/watch", {
           method: "POST",
           body: { create_request: create },
           // A member that has lost its leader says so, instead of staying silent.
           headers: { ...headers, "Grpc-Metadata-hasleader": "true" },
           signal: ending.signal,
-          silenceMs: this.times.watchMs * 3,
+          silenceMs: this.#times.watchMs * 3,
         }), ending.signal);
       try {
         for await (const result of resultsOf(answer)) {
           if (result.created === true) {
-            arm(this.times.watchMs * (0.75 + Math.random() / 2), false);
+            arm(this.#times.watchMs * (0.75 + Math.random() / 2), false);
             // An empty store in the place of ours would let us wait for its thousandth revision.
             if (revisionOf(result) < after) throw new CompactedError("the store was replaced");
           }
@@ -140,10 +150,10 @@ export class EtcdClient {
       }
     } catch (error) {
       if (ending.signal.aborted && !late && !signal.aborted) return;
-      if (late) this.next();
+      if (late) this.#next();
       throw late
         ? new EtcdError(`${this.endpoint} did not answer a watch in time`)
-        : this.reword(error);
+        : this.#reword(error);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
@@ -151,73 +161,73 @@ export class EtcdClient {
     }
   }
 
-  private get client(): ApiClient {
-    return this.clients[this.at]!;
+  get #client(): ApiClient {
+    return this.#clients[this.#at]!;
   }
 
-  private next() {
-    this.at = (this.at + 1) % this.clients.length;
+  #next() {
+    this.#at = (this.#at + 1) % this.#clients.length;
   }
 
   /** Tries each server once, beginning with the one that answered last. */
-  private async call(path: string, body: Fields, signal: AbortSignal): Promise<Fields> {
+  async #call(path: string, body: Fields, signal: AbortSignal): Promise<Fields> {
     const failures: string[] = [];
-    for (let tried = 0; tried < this.clients.length; tried++) {
+    for (let tried = 0; tried < this.#clients.length; tried++) {
       try {
-        return await this.authorized((headers) =>
-          this.client.json(path, {
+        return await this.#authorized((headers) =>
+          this.#client.json(path, {
             method: "POST",
             body,
             headers,
             signal,
-            silenceMs: this.times.answerMs,
+            silenceMs: this.#times.answerMs,
           }), signal);
       } catch (error) {
-        const said = this.reword(error);
+        const said = this.#reword(error);
         // What one server refuses the others refuse too; what one cannot do another may.
         if (error instanceof AccessError || isRefusal(error) || signal.aborted) throw said;
         failures.push(said.message);
-        this.next();
+        this.#next();
       }
     }
     throw new EtcdError(failures.join("; "));
   }
 
   /** With a token when there is a user; one that etcd does not know any more (5 minutes idle, restarted) is renewed once. */
-  private async authorized<T>(
+  async #authorized<T>(
     ask: (headers: Record<string, string>) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    if (this.access.username === undefined) return await ask({});
-    const known = this.token;
+    if (this.#access.username === undefined) return await ask({});
+    const known = this.#token;
     try {
-      return await ask({ authorization: known ?? await this.logIn(signal) });
+      return await ask({ authorization: known ?? await this.#logIn(signal) });
     } catch (error) {
       if (known === undefined || !isStaleToken(error)) throw error;
-      this.token = undefined;
-      return await ask({ authorization: await this.logIn(signal) });
+      this.#token = undefined;
+      return await ask({ authorization: await this.#logIn(signal) });
     }
   }
 
-  private async logIn(signal: AbortSignal): Promise<string> {
-    const { username: name, passwordFile } = this.access;
+  async #logIn(signal: AbortSignal): Promise<string> {
+    const { username: name, passwordFile } = this.#access;
     const password = passwordFile === undefined ? "" : readText(passwordFile).replace(/\r?\n$/, "");
-    const { token } = await this.client.json("/v3/auth/authenticate", {
+    const { token } = await this.#client.json("/v3/auth/authenticate", {
       method: "POST",
       body: { name, password },
       signal,
-      silenceMs: this.times.answerMs,
+      silenceMs: this.#times.answerMs,
     });
     if (typeof token !== "string") throw new ApiError(0, "gave no token to log in with");
-    return this.token = token;
+    return this.#token = token;
   }
 
-  private reword(error: unknown): Error {
+  #reword(error: unknown): Error {
     if (error instanceof EtcdError || error instanceof CompactedError) return error;
     const message = error instanceof Error ? error.message : String(error);
     if (error instanceof AccessError) return new EtcdError(message);
-    if (isStaleToken(error)) this.token = undefined;
-    return new EtcdError(`etcd ${this.endpoint} ${message}${hint(message, this.access)}`);
+    if (isStaleToken(error)) this.#token = undefined;
+    return new EtcdError(`etcd ${this.endpoint} ${message}${hint(message, this.#access)}`);
   }
 }
 
@@ -226,10 +236,11 @@ function apiAccess(server: string, { ca, cert, key }: EtcdAccess): Access {
     server,
     from: server,
     insecure: false,
-    ca: ca === undefined ? undefined : { file: ca },
-    identity: {
-      cert: cert === undefined ? undefined : { file: cert },
-      key: key === undefined ? undefined : { file: key },
-    },
+    ca: pemFile(ca),
+    identity: { cert: pemFile(cert), key: pemFile(key) },
   };
+}
+
+function pemFile(file: string | undefined): Pem | undefined {
+  return file === undefined ? undefined : { file };
 }

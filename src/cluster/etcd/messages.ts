@@ -2,7 +2,7 @@
 import { type Answer, ApiError } from "../kube/client.ts";
 import { linesOf } from "../kube/lines.ts";
 import type { Fields } from "../reader.ts";
-import { fromBase64, int64, toBase64 } from "./wire.ts";
+import { fromBase64, toBase64 } from "../base64.ts";
 
 /** A key with its value. */
 export interface KeyValue {
@@ -62,4 +62,10 @@ export async function* resultsOf({ body }: Answer): AsyncGenerator<Fields> {
       if (result !== undefined) yield result;
     }
   }
+}
+
+/** The gateway writes 64-bit numbers as strings, and leaves 0 out. */
+function int64(value: unknown): bigint {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+  return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : 0n;
 }

@@ -1,6 +1,5 @@
 /** What etcd's refusals mean, and what a person should do. */
 import { ApiError } from "../kube/client.ts";
-import type { EtcdAccess } from "./access.ts";
 
 /** etcd answered, and the answer is no. */
 export function isRefusal(error: unknown): boolean {
@@ -13,8 +12,14 @@ export function isStaleToken(error: unknown): boolean {
     /invalid auth token|revision of auth store is old/.test(error.message);
 }
 
+/** The part of the access that a hint names. */
+interface Asked {
+  endpoints: readonly string[];
+  username?: string;
+}
+
 /** What a person should do. */
-export function hint(message: string, { username, endpoints }: EtcdAccess): string {
+export function hint(message: string, { username, endpoints }: Asked): string {
   if (/user name is empty/.test(message)) return "; give etcd.username and etcd.passwordFile";
   if (/invalid user ID or password/.test(message)) {
     return `; look at etcd.username (${username}) and etcd.passwordFile`;

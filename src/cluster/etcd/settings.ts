@@ -6,7 +6,7 @@
  * that is there for trying it.
  */
 import { etcdPrefix, type NodeSettingName, parseEtcdKey } from "../../model/node_settings.ts";
-import { Backoff, type BackoffOptions, pause } from "../kube/backoff.ts";
+import { Backoff, type BackoffOptions, msSince, pause } from "../kube/backoff.ts";
 import type { SettingsByNode } from "../last_good.ts";
 import type { WatchState } from "../../model/agent_state.ts";
 import type { EtcdClient } from "./client.ts";
@@ -26,120 +26,122 @@ interface SettingsSink {
 const tellAfter = 2;
 
 export class EtcdSettings {
-  private readonly ending = new AbortController();
-  private readonly backoff: Backoff;
-  private readonly listed = Promise.withResolvers<void>();
-  private running: Promise<void> | undefined;
-  private failure: { reason: string; since: number; count: number } | undefined;
-  private readonly progress = { connected: false, events: 0, lists: 0, errors: 0 };
+  readonly #client: EtcdClient;
+  readonly #sink: SettingsSink;
+  readonly #ending = new AbortController();
+  readonly #backoff: Backoff;
+  readonly #listed = Promise.withResolvers<void>();
+  #running: Promise<void> | undefined;
+  #failure: { reason: string; since: number; count: number } | undefined;
+  readonly #progress = { connected: false, events: 0, lists: 0, errors: 0 };
   /** Of performance.now(). */
-  private heardAt: number | undefined;
-  private versionAt: number | undefined;
+  #heardAt: number | undefined;
+  #versionAt: number | undefined;
 
   constructor(
-    private readonly client: EtcdClient,
-    private readonly sink: SettingsSink,
+    client: EtcdClient,
+    sink: SettingsSink,
     backoff: BackoffOptions = { longestMs: 15_000 },
   ) {
-    this.backoff = new Backoff(backoff);
+    this.#client = client;
+    this.#sink = sink;
+    this.#backoff = new Backoff(backoff);
   }
 
   /** What is wrong now, and for how many milliseconds; undefined: nothing. */
   get trouble(): { reason: string; sinceMs: number } | undefined {
-    if (this.failure === undefined) return undefined;
-    return { reason: this.failure.reason, sinceMs: performance.now() - this.failure.since };
+    if (this.#failure === undefined) return undefined;
+    return { reason: this.#failure.reason, sinceMs: performance.now() - this.#failure.since };
   }
 
   /** How following goes. */
   get state(): WatchState {
-    const { progress, heardAt, versionAt, failure } = this;
-    const now = performance.now();
     return {
       resource: "etcd",
-      synced: progress.lists > 0,
-      ...progress,
-      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
-      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
-      ...(failure === undefined ? {} : { reason: failure.reason }),
+      synced: this.#progress.lists > 0,
+      ...this.#progress,
+      heardMs: msSince(this.#heardAt),
+      versionMs: msSince(this.#versionAt),
+      reason: this.#failure?.reason,
     };
   }
 
   /** Starts to follow; returns when all was read once, or after `waitMs`: a node's start does not hang on etcd. */
   async start(waitMs: number): Promise<void> {
-    this.running = this.run();
+    this.#running = this.#run();
     const waiting = new AbortController();
-    await Promise.race([this.listed.promise, pause(waitMs, waiting.signal)]);
+    await Promise.race([this.#listed.promise, pause(waitMs, waiting.signal)]);
     waiting.abort();
   }
 
   async stop(): Promise<void> {
-    this.ending.abort();
-    await this.running;
-    this.client.close();
+    this.#ending.abort();
+    await this.#running;
+    this.#client.close();
   }
 
-  private async run() {
-    const { signal } = this.ending;
+  async #run() {
+    const { signal } = this.#ending;
     let revision: bigint | undefined;
     while (!signal.aborted) {
       try {
-        revision ??= await this.list();
-        revision = await this.follow(revision);
+        revision ??= await this.#list();
+        revision = await this.#follow(revision);
       } catch (error) {
         if (signal.aborted) return;
         revision = undefined;
-        if (!(error instanceof CompactedError)) this.failed(error as Error);
-        await pause(this.backoff.next(), signal);
+        if (!(error instanceof CompactedError)) this.#failed(error as Error);
+        await pause(this.#backoff.next(), signal);
       }
     }
   }
 
-  private async list(): Promise<bigint> {
-    const { items, revision } = await this.client.range(etcdPrefix, this.ending.signal);
-    this.sink.replace(settingsOf(items));
-    this.progress.lists++;
-    this.heardAt = this.versionAt = performance.now();
-    this.working();
-    this.listed.resolve();
+  async #list(): Promise<bigint> {
+    const { items, revision } = await this.#client.range(etcdPrefix, this.#ending.signal);
+    this.#sink.replace(settingsOf(items));
+    this.#progress.lists++;
+    this.#heardAt = this.#versionAt = performance.now();
+    this.#working();
+    this.#listed.resolve();
     return revision;
   }
 
   /** Until the watch is old; returns the revision up to which everything was told. */
-  private async follow(after: bigint): Promise<bigint> {
+  async #follow(after: bigint): Promise<bigint> {
     let seen = after;
-    this.progress.connected = true;
+    this.#progress.connected = true;
     try {
       for await (
-        const { revision, events } of this.client.watch(etcdPrefix, after, this.ending.signal)
+        const { revision, events } of this.#client.watch(etcdPrefix, after, this.#ending.signal)
       ) {
-        this.heardAt = performance.now();
+        this.#heardAt = performance.now();
         for (const { key, value } of events) {
-          this.progress.events++;
+          this.#progress.events++;
           const about = parseEtcdKey(key);
-          if (about !== undefined) this.sink.set(about.node, about.name, value);
+          if (about !== undefined) this.#sink.set(about.node, about.name, value);
         }
         if (revision <= seen) continue;
         seen = revision;
-        this.versionAt = this.heardAt;
+        this.#versionAt = this.#heardAt;
       }
       return seen;
     } finally {
-      this.progress.connected = false;
+      this.#progress.connected = false;
     }
   }
 
-  private working() {
-    this.backoff.reset();
-    const wasTold = this.failure !== undefined && this.failure.count >= tellAfter;
-    this.failure = undefined;
-    if (wasTold) this.sink.trouble(undefined);
+  #working() {
+    this.#backoff.reset();
+    const wasTold = this.#failure !== undefined && this.#failure.count >= tellAfter;
+    this.#failure = undefined;
+    if (wasTold) this.#sink.trouble(undefined);
   }
 
-  private failed({ message }: Error) {
-    const { since = performance.now(), count = 0 } = this.failure ?? {};
-    this.progress.errors++;
-    this.failure = { reason: message, since, count: count + 1 };
-    if (count + 1 === tellAfter) this.sink.trouble(message);
+  #failed({ message }: Error) {
+    const { since = performance.now(), count = 0 } = this.#failure ?? {};
+    this.#progress.errors++;
+    this.#failure = { reason: message, since, count: count + 1 };
+    if (count + 1 === tellAfter) this.#sink.trouble(message);
   }
 }
 

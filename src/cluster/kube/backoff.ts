@@ -8,27 +8,32 @@ export interface BackoffOptions {
 }
 
 export class Backoff {
-  private readonly firstMs: number;
-  private readonly longestMs: number;
-  private readonly random: () => number;
-  private failures = 0;
+  readonly #firstMs: number;
+  readonly #longestMs: number;
+  readonly #random: () => number;
+  #failures = 0;
 
   constructor({ firstMs = 250, longestMs = 10_000, random = Math.random }: BackoffOptions = {}) {
-    this.firstMs = firstMs;
-    this.longestMs = longestMs;
-    this.random = random;
+    this.#firstMs = firstMs;
+    this.#longestMs = longestMs;
+    this.#random = random;
   }
 
   /** It worked: the next failure is the first one again. */
   reset() {
-    this.failures = 0;
+    this.#failures = 0;
   }
 
   /** Milliseconds to wait now: doubled with each failure, and between half of that and all of it. */
   next(): number {
-    const ms = Math.min(this.longestMs, this.firstMs * 2 ** Math.min(this.failures++, 30));
-    return ms * (0.5 + this.random() / 2);
+    const ms = Math.min(this.#longestMs, this.#firstMs * 2 ** Math.min(this.#failures++, 30));
+    return ms * (0.5 + this.#random() / 2);
   }
+}
+
+/** Milliseconds since `at`, a time of performance.now(); undefined when there was none. */
+export function msSince(at: number | undefined): number | undefined {
+  return at === undefined ? undefined : performance.now() - at;
 }
 
 /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */

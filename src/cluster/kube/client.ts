@@ -50,16 +50,16 @@ const maxErrorBytes = 64 * 1024;
 const silenceMs = 30_000;
 
 export class ApiClient {
-  private readonly credentials: CredentialSource;
-  private readonly transport: Transport;
+  readonly #credentials: CredentialSource;
+  readonly #transport: Transport;
 
   constructor(readonly access: Access) {
-    this.credentials = new CredentialSource(access);
-    this.transport = new Transport(access);
+    this.#credentials = new CredentialSource(access);
+    this.#transport = new Transport(access);
   }
 
   close() {
-    this.transport.close();
+    this.#transport.close();
   }
 
   /**
@@ -87,26 +87,26 @@ export class ApiClient {
   async open(path: string, options: RequestOptions): Promise<Answer> {
     const watchdog = new Watchdog(options.signal, options.silenceMs ?? silenceMs);
     try {
-      const { authorization, ...tls } = await this.credentials.current(watchdog.signal);
+      const { authorization, ...tls } = await this.#credentials.current(watchdog.signal);
       const init = requestInit(options, authorization, watchdog.signal);
-      const asked = this.transport.fetch(urlPath(path, options.query), init, tls);
+      const asked = this.#transport.fetch(urlPath(path, options.query), init, tls);
       const response = await orAborted(asked, watchdog.signal);
-      const body = watched(response.body, watchdog, (error) => this.failure(error, watchdog));
+      const body = watched(response.body, watchdog, (error) => this.#failure(error, watchdog));
       if (response.ok) return { body, end: () => watchdog.end() };
-      if (response.status === 401) this.credentials.refused();
+      if (response.status === 401) this.#credentials.refused();
       throw await refusal(path, response, body);
     } catch (error) {
       watchdog.end();
-      throw this.failure(error, watchdog);
+      throw this.#failure(error, watchdog);
     }
   }
 
   /** Errors in our own words; a connection that is in doubt is not used again. */
-  private failure(error: unknown, watchdog: Watchdog): Error {
+  #failure(error: unknown, watchdog: Watchdog): Error {
     if (error instanceof ApiError || error instanceof AccessError) return error;
-    this.transport.renew();
+    this.#transport.renew();
     if (watchdog.expired) return new ApiError(0, `has said nothing for ${watchdog.ms / 1000} s`);
-    return new ApiError(0, connectionReason(error) + this.transport.through);
+    return new ApiError(0, connectionReason(error) + this.#transport.through);
   }
 }
 
@@ -142,37 +142,39 @@ async function orAborted(asked: Promise<Response>, signal: AbortSignal): Promise
 
 /** Ends a request when its caller does, or when nothing has come for a while. */
 class Watchdog {
-  private readonly control = new AbortController();
-  private timer: ReturnType<typeof setTimeout>;
+  readonly #outer: AbortSignal;
+  readonly #control = new AbortController();
+  #timer: ReturnType<typeof setTimeout>;
   expired = false;
-  private readonly abort = () => this.control.abort();
+  readonly #abort = () => this.#control.abort();
 
-  constructor(private readonly outer: AbortSignal, readonly ms: number) {
-    this.timer = this.start();
-    if (outer.aborted) this.abort();
-    else outer.addEventListener("abort", this.abort);
+  constructor(outer: AbortSignal, readonly ms: number) {
+    this.#outer = outer;
+    this.#timer = this.#start();
+    if (outer.aborted) this.#abort();
+    else outer.addEventListener("abort", this.#abort);
   }
 
   get signal(): AbortSignal {
-    return this.control.signal;
+    return this.#control.signal;
   }
 
   /** Something came. */
   heard() {
-    clearTimeout(this.timer);
-    if (!this.control.signal.aborted) this.timer = this.start();
+    clearTimeout(this.#timer);
+    if (!this.#control.signal.aborted) this.#timer = this.#start();
   }
 
   end() {
-    clearTimeout(this.timer);
-    this.outer.removeEventListener("abort", this.abort);
-    this.control.abort();
+    clearTimeout(this.#timer);
+    this.#outer.removeEventListener("abort", this.#abort);
+    this.#control.abort();
   }
 
-  private start(): ReturnType<typeof setTimeout> {
+  #start(): ReturnType<typeof setTimeout> {
     return setTimeout(() => {
       this.expired = true;
-      this.control.abort();
+      this.#control.abort();
     }, this.ms);
   }
 }

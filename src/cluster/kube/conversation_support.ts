@@ -26,47 +26,47 @@ export function requestKey(url: URL): string {
 
 /** Answers each request as it was answered then, in the same order; the last watch of each kind stays open. */
 export class Replay implements AsyncDisposable {
-  private readonly left: Exchange[];
-  private readonly server: Deno.HttpServer<Deno.NetAddr>;
-  private readonly ends = new Set<() => void>();
+  readonly #left: Exchange[];
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #ends = new Set<() => void>();
   /** Requests that were not made then. */
   readonly strange: string[] = [];
 
   constructor({ exchanges }: Conversation) {
-    this.left = [...exchanges];
-    this.server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
-      return this.answer(requestKey(new URL(request.url)));
+    this.#left = [...exchanges];
+    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+      return this.#answer(requestKey(new URL(request.url)));
     });
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.server.addr.port}`;
+    return `http://127.0.0.1:${this.#server.addr.port}`;
   }
 
   async [Symbol.asyncDispose]() {
-    for (const end of this.ends) end();
-    await this.server.shutdown();
+    for (const end of this.#ends) end();
+    await this.#server.shutdown();
   }
 
-  private answer(key: string): Response {
-    const i = this.left.findIndex(({ request }) => request === key);
-    const [exchange] = i < 0 ? [] : this.left.splice(i, 1);
+  #answer(key: string): Response {
+    const i = this.#left.findIndex(({ request }) => request === key);
+    const [exchange] = i < 0 ? [] : this.#left.splice(i, 1);
     if (exchange === undefined) {
       this.strange.push(key);
       return new Response("", { status: 500 });
     }
     const { status, lines } = exchange;
-    const isLast = key.includes("watch=1") && !this.left.some(({ request }) => request === key);
+    const isLast = key.includes("watch=1") && !this.#left.some(({ request }) => request === key);
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         controller.enqueue(new TextEncoder().encode(lines.map((line) => `${line}\n`).join("")));
         const end = () => {
-          if (this.ends.delete(end)) controller.close();
+          if (this.#ends.delete(end)) controller.close();
         };
-        this.ends.add(end);
+        this.#ends.add(end);
         if (!isLast) end();
       },
-      cancel: () => this.ends.clear(),
+      cancel: () => this.#ends.clear(),
     });
     return new Response(body, { status });
   }

@@ -1,5 +1,5 @@
 /** Who the client is, read anew for each request: tokens and certificates are rotated under a running agent. */
-import { encodeBase64 } from "./encoding.ts";
+import { toBase64 } from "../base64.ts";
 import { type Access, AccessError, type Identity, readPem, readText } from "./access.ts";
 import { type ExecCredential, runExecPlugin } from "./exec_plugin.ts";
 
@@ -17,38 +17,37 @@ export interface Credentials {
 const earlyMs = 60_000;
 
 export class CredentialSource {
-  private cached: ExecCredential | undefined;
+  readonly #access: Access;
+  #cached: ExecCredential | undefined;
 
-  constructor(private readonly access: Access) {}
+  constructor(access: Access) {
+    this.#access = access;
+  }
 
   /**
    * @throws {AccessError} when a file cannot be read or a plugin fails
    */
   async current(signal: AbortSignal): Promise<Credentials> {
-    const { ca, identity } = this.access;
-    const plugin = await this.plugin(identity, signal);
+    const { ca, identity } = this.#access;
+    const plugin = await this.#plugin(identity, signal);
     const authorization = authorizationOf(identity, plugin?.token);
     const cert = plugin?.cert ?? (identity.cert && readPem(identity.cert));
     const key = plugin?.key ?? (identity.key && readPem(identity.key));
-    return {
-      ...(authorization === undefined ? {} : { authorization }),
-      ...(ca === undefined ? {} : { ca: readPem(ca) }),
-      ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    };
+    return { authorization, ca: ca && readPem(ca), cert, key };
   }
 
   /** The server did not know this client (401): what a plugin said is not asked from memory again. */
   refused() {
-    this.cached = undefined;
+    this.#cached = undefined;
   }
 
-  private async plugin(identity: Identity, signal: AbortSignal) {
+  async #plugin(identity: Identity, signal: AbortSignal) {
     if (identity.exec === undefined) return undefined;
-    const expires = this.cached?.expires ?? Infinity;
-    if (this.cached === undefined || expires - earlyMs < Date.now()) {
-      this.cached = await runExecPlugin(identity.exec, this.access, signal);
+    const expires = this.#cached?.expires ?? Infinity;
+    if (this.#cached === undefined || expires - earlyMs < Date.now()) {
+      this.#cached = await runExecPlugin(identity.exec, this.#access, signal);
     }
-    return this.cached;
+    return this.#cached;
   }
 }
 
@@ -58,7 +57,7 @@ function authorizationOf(identity: Identity, pluginToken: string | undefined): s
   const bearer = tokenFile === undefined ? token ?? pluginToken : tokenOf(tokenFile);
   if (bearer !== undefined) return `Bearer ${bearer}`;
   if (username === undefined) return undefined;
-  return `Basic ${encodeBase64(`${username}:${password ?? ""}`)}`;
+  return `Basic ${toBase64(`${username}:${password ?? ""}`)}`;
 }
 
 function tokenOf(file: string): string {

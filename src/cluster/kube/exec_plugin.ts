@@ -4,7 +4,7 @@
  */
 import { type Access, AccessError, type ExecPlugin, readPem } from "./access.ts";
 import { isFields } from "../reader.ts";
-import { encodeBase64 } from "./encoding.ts";
+import { toBase64 } from "../base64.ts";
 
 export interface ExecCredential {
   token?: string;
@@ -58,19 +58,17 @@ export async function runExecPlugin(
 
 /** What the plugin is told (KEP-541). */
 function execInfo(plugin: ExecPlugin, access: Access) {
-  const cluster = {
+  const cluster = () => ({
     server: access.server,
-    ...(access.insecure ? { "insecure-skip-tls-verify": true } : {}),
-    ...(access.tlsServerName ? { "tls-server-name": access.tlsServerName } : {}),
-    ...(access.proxyUrl ? { "proxy-url": access.proxyUrl } : {}),
-    ...(access.ca && plugin.provideClusterInfo
-      ? { "certificate-authority-data": encodeBase64(readPem(access.ca)) }
-      : {}),
-  };
+    "insecure-skip-tls-verify": access.insecure || undefined,
+    "tls-server-name": access.tlsServerName,
+    "proxy-url": access.proxyUrl,
+    "certificate-authority-data": access.ca && toBase64(readPem(access.ca)),
+  });
   return {
     apiVersion: plugin.apiVersion,
     kind: "ExecCredential",
-    spec: { interactive: false, ...(plugin.provideClusterInfo ? { cluster } : {}) },
+    spec: { interactive: false, cluster: plugin.provideClusterInfo ? cluster() : undefined },
   };
 }
 
@@ -96,9 +94,11 @@ export function parseCredential(output: string, apiVersion: string): ExecCredent
   }
   const end = text("expirationTimestamp");
   const expires = end === undefined ? NaN : Date.parse(end);
+  const pair = cert !== undefined && key !== undefined;
   return {
-    ...(token === undefined ? {} : { token }),
-    ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    ...(Number.isNaN(expires) ? {} : { expires }),
+    token,
+    cert: pair ? cert : undefined,
+    key: pair ? key : undefined,
+    expires: Number.isNaN(expires) ? undefined : expires,
   };
 }

@@ -72,9 +72,9 @@ function clusterOf(cluster: Fields, at: Path, file: string): Omit<Access, "from"
   return {
     server,
     insecure,
-    ...(ca === undefined ? {} : { ca }),
-    ...(tlsServerName ? { tlsServerName } : {}),
-    ...(proxyUrl ? { proxyUrl } : {}),
+    ca,
+    tlsServerName: tlsServerName || undefined,
+    proxyUrl: proxyUrl || undefined,
   };
 }
 
@@ -121,7 +121,6 @@ function execPlugin(given: Fields, at: Path, file: string): ExecPlugin {
     const { name, value } = fields(item, here);
     env[text(name, here) ?? ""] = text(value, here) ?? "";
   });
-  const installHint = text(given.installHint, [...at, "installHint"]);
   return {
     apiVersion,
     // As client-go: with a slash it is a path, relative to the file; without one it is looked for in PATH.
@@ -129,7 +128,7 @@ function execPlugin(given: Fields, at: Path, file: string): ExecPlugin {
     args: list(given.args, [...at, "args"]).map((arg, i) => text(arg, [...at, "args", i]) ?? ""),
     env,
     provideClusterInfo: flag(given.provideClusterInfo, [...at, "provideClusterInfo"], false),
-    ...(installHint ? { installHint } : {}),
+    installHint: text(given.installHint, [...at, "installHint"]) || undefined,
   };
 }
 

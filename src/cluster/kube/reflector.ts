@@ -9,7 +9,7 @@
  */
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
 import type { WatchState } from "../../model/agent_state.ts";
-import { Backoff, type BackoffOptions, pause } from "./backoff.ts";
+import { Backoff, type BackoffOptions, msSince, pause } from "./backoff.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { linesOf } from "./lines.ts";
 import type { Resource } from "./resources.ts";
@@ -70,74 +70,72 @@ class RubbishError extends Error {
 }
 
 export class Reflector {
-  private readonly timing: ReflectorTiming;
-  private readonly backoff: Backoff;
-  private readonly control = new AbortController();
-  private resource: Resource | undefined;
+  readonly #options: ReflectorOptions;
+  readonly #timing: ReflectorTiming;
+  readonly #backoff: Backoff;
+  readonly #control = new AbortController();
+  #resource: Resource | undefined;
   /** Where the next watch starts; undefined: a list is needed. */
-  private version: string | undefined;
-  private relistAt = Infinity;
+  #version: string | undefined;
+  #relistAt = Infinity;
   /** 410s in a row. */
-  private gaps = 0;
-  private readonly progress: Progress = { connected: false, events: 0, lists: 0, errors: 0 };
+  #gaps = 0;
+  readonly #progress: Progress = { connected: false, events: 0, lists: 0, errors: 0 };
 
-  constructor(private readonly options: ReflectorOptions) {
-    this.timing = { ...defaults, ...options.timing };
-    this.backoff = new Backoff(this.timing.backoff);
+  constructor(options: ReflectorOptions) {
+    this.#options = options;
+    this.#timing = { ...defaults, ...options.timing };
+    this.#backoff = new Backoff(this.#timing.backoff);
   }
 
   /** Follows until `stop()`. Never throws. */
   async run(): Promise<void> {
-    const { signal } = this.control;
-    const { backoff } = this;
+    const { signal } = this.#control;
     while (!signal.aborted) {
       try {
-        await this.once(signal);
+        await this.#once(signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (needsList(error)) this.version = undefined;
+        if (needsList(error)) this.#version = undefined;
         const { status, retryAfterMs } = error instanceof ApiError ? error : unanswered;
-        this.progress.errors++;
-        const retryMs = Math.max(backoff.next(), retryAfterMs);
+        this.#progress.errors++;
+        const retryMs = Math.max(this.#backoff.next(), retryAfterMs);
         // A gap is everyday; one after the other are not.
-        if (status !== 410 || ++this.gaps > 2) this.options.failed(error as Error, retryMs);
+        if (status !== 410 || ++this.#gaps > 2) this.#options.failed(error as Error, retryMs);
         await pause(retryMs, signal);
       }
     }
   }
 
   stop() {
-    this.control.abort();
+    this.#control.abort();
   }
 
   /** How it goes. */
   get state(): Omit<WatchState, "resource" | "synced" | "reason"> {
-    const { heardAt, versionAt, ...counts } = this.progress;
-    const now = performance.now();
-    return {
-      ...counts,
-      ...(heardAt === undefined ? {} : { heardMs: now - heardAt }),
-      ...(versionAt === undefined ? {} : { versionMs: now - versionAt }),
-    };
+    const { heardAt, versionAt, ...counts } = this.#progress;
+    return { ...counts, heardMs: msSince(heardAt), versionMs: msSince(versionAt) };
   }
 
   /** Lists if need be, then watches until the watch ends. */
-  private async once(signal: AbortSignal) {
-    const { options } = this;
+  async #once(signal: AbortSignal) {
+    const options = this.#options;
     const resource = await options.resource(signal);
-    if (resource !== this.resource || performance.now() > this.relistAt) this.version = undefined;
-    this.resource = resource;
-    if (this.version === undefined) {
-      this.version = await this.list(resource, signal);
-      this.relistAt = performance.now() + atLeast(this.timing.relistMs);
+    if (resource !== this.#resource || performance.now() > this.#relistAt) {
+      this.#version = undefined;
+    }
+    this.#resource = resource;
+    if (this.#version === undefined) {
+      this.#version = await this.#list(resource, signal);
+      this.#relistAt = performance.now() + atLeast(this.#timing.relistMs);
       options.working();
       options.listed();
     }
-    await this.watch(resource, signal);
+    await this.#watch(resource, signal);
   }
 
-  private async list(resource: Resource, signal: AbortSignal): Promise<string> {
-    const { client, store, arrived } = this.options;
+  async #list(resource: Resource, signal: AbortSignal): Promise<string> {
+    const { client, store, arrived } = this.#options;
     store.listStarts();
     let next: string | undefined;
     for (;;) {
@@ -148,29 +146,29 @@ export class Reflector {
           continue: next,
         },
         signal,
-        silenceMs: this.timing.listSilenceMs,
+        silenceMs: this.#timing.listSilenceMs,
       });
       const { items, version, more } = readPage(resource, page);
       for (const item of items) store.put(resource, item);
       if (more === undefined) store.listEnds();
       arrived();
       if (more === undefined) {
-        this.progress.lists++;
-        this.heard(version);
+        this.#progress.lists++;
+        this.#heard(version);
         return version;
       }
       next = more;
     }
   }
 
-  private async watch(resource: Resource, signal: AbortSignal) {
-    const { client } = this.options;
-    const { watchSeconds, silenceMs, goodWatchMs } = this.timing;
+  async #watch(resource: Resource, signal: AbortSignal) {
+    const { client } = this.#options;
+    const { watchSeconds, silenceMs, goodWatchMs } = this.#timing;
     const answer = await client.open(resource.path, {
       query: {
         watch: 1,
         allowWatchBookmarks: "true",
-        resourceVersion: this.version,
+        resourceVersion: this.#version,
         labelSelector: resource.labelSelector,
         timeoutSeconds: Math.round(atLeast(watchSeconds)),
       },
@@ -182,19 +180,19 @@ export class Reflector {
     const isGood = () => {
       if (good) return;
       good = true;
-      this.gaps = 0;
-      this.backoff.reset();
-      this.options.working();
+      this.#gaps = 0;
+      this.#backoff.reset();
+      this.#options.working();
     };
     const timer = setTimeout(isGood, goodWatchMs);
-    this.progress.connected = true;
+    this.#progress.connected = true;
     try {
       for await (const lines of linesOf(answer.body)) {
-        this.take(resource, lines);
+        this.#take(resource, lines);
         isGood();
       }
     } finally {
-      this.progress.connected = false;
+      this.#progress.connected = false;
       clearTimeout(timer);
       answer.end();
     }
@@ -202,16 +200,16 @@ export class Reflector {
   }
 
   /** Applies the events that these lines are. */
-  private take(resource: Resource, lines: string[]) {
+  #take(resource: Resource, lines: string[]) {
     try {
-      for (const line of lines) this.event(resource, line);
+      for (const line of lines) this.#event(resource, line);
     } finally {
-      this.options.arrived();
+      this.#options.arrived();
     }
   }
 
-  private event(resource: Resource, line: string) {
-    const { store } = this.options;
+  #event(resource: Resource, line: string) {
+    const { store } = this.#options;
     const { type, object } = readEvent(line);
     if (type === "ERROR") throw watchError(object);
     const { kind } = object;
@@ -225,15 +223,15 @@ export class Reflector {
     if (type === "DELETED") store.remove(resource, object);
     else if (type === "ADDED" || type === "MODIFIED") store.put(resource, object);
     else if (type !== "BOOKMARK") throw new RubbishError(`sent an event of type ${type}`);
-    if (type !== "BOOKMARK") this.progress.events++;
-    this.heard(version);
-    this.version = version;
+    if (type !== "BOOKMARK") this.#progress.events++;
+    this.#heard(version);
+    this.#version = version;
   }
 
-  private heard(version: string) {
+  #heard(version: string) {
     const now = performance.now();
-    this.progress.heardAt = now;
-    if (version !== this.version) this.progress.versionAt = now;
+    this.#progress.heardAt = now;
+    if (version !== this.#version) this.#progress.versionAt = now;
   }
 }
 

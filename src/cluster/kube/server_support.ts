@@ -47,6 +47,7 @@ export type Intercept = (
 ) => Response | Promise<Response> | undefined;
 
 export class ApiServer implements AsyncDisposable {
+  #port: number;
   /** `LIST services`, `WATCH services 17`, in the order they came. */
   readonly requests: string[] = [];
   /** Watches under way. */
@@ -58,61 +59,62 @@ export class ApiServer implements AsyncDisposable {
   slices = true;
   /** Events are not sent to watches that are open: the other end is gone, and nobody knows. */
   mute = false;
-  private version = 10;
-  private oldest = 0;
-  private history: Event[] = [];
-  private readonly objects = new Map<string, Map<string, StoredObject>>();
-  private server: Deno.HttpServer<Deno.NetAddr>;
+  #version = 10;
+  #oldest = 0;
+  #history: Event[] = [];
+  readonly #objects = new Map<string, Map<string, StoredObject>>();
+  #server: Deno.HttpServer<Deno.NetAddr>;
   /** Shutting down waits for answers under way, so a watch that comes meanwhile must end by itself. */
-  private isDown = false;
+  #isDown = false;
 
-  constructor(private port = 0) {
-    this.server = this.listen();
-    this.port = this.server.addr.port;
+  constructor(port = 0) {
+    this.#port = port;
+    this.#server = this.#listen();
+    this.#port = this.#server.addr.port;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://127.0.0.1:${this.#port}`;
   }
 
   /** Creates or changes an object. */
   put(kind: string, name: string, rest: Record<string, unknown> = {}, meta: object = {}) {
     const [path, apiVersion] = kinds[kind]!;
-    const version = ++this.version;
+    const version = ++this.#version;
     const namespace = kind === "Node" ? {} : { namespace: "default" };
     const metadata = { name, ...namespace, ...meta, resourceVersion: `${version}` };
     const object: StoredObject = { kind, apiVersion, metadata, ...rest };
-    const all = this.all(path);
+    const all = this.#all(path);
     const type = all.has(name) ? "MODIFIED" : "ADDED";
     all.set(name, object);
-    this.happened({ version, path, type, object });
+    this.#happened({ version, path, type, object });
   }
 
   remove(kind: string, name: string) {
     const [path] = kinds[kind]!;
-    const object = this.all(path).get(name)!;
-    this.all(path).delete(name);
-    const version = ++this.version;
+    const object = this.#all(path).get(name)!;
+    this.#all(path).delete(name);
+    const version = ++this.#version;
     const metadata = { ...object.metadata, resourceVersion: `${version}` };
-    this.happened({ version, path, type: "DELETED", object: { ...object, metadata } });
+    this.#happened({ version, path, type: "DELETED", object: { ...object, metadata } });
   }
 
   /** Removes without a word, as if the events of it were lost. */
   loseObject(kind: string, name: string) {
-    this.all(kinds[kind]![0]).delete(name);
-    this.version++;
+    this.#all(kinds[kind]![0]).delete(name);
+    this.#version++;
   }
 
   /** Forgets what happened so far: watches and pages from before are too old. */
   compact() {
-    this.history = [];
-    this.oldest = ++this.version;
+    this.#history = [];
+    this.#oldest = ++this.#version;
   }
 
   bookmark() {
     for (const { path, send } of this.watches) {
       const [kind, [, apiVersion]] = Object.entries(kinds).find(([, [one]]) => one === path)!;
-      const metadata = { resourceVersion: `${this.version}`, creationTimestamp: null };
+      const metadata = { resourceVersion: `${this.#version}`, creationTimestamp: null };
       send(JSON.stringify({ type: "BOOKMARK", object: { kind, apiVersion, metadata } }));
     }
   }
@@ -129,16 +131,16 @@ export class ApiServer implements AsyncDisposable {
 
   /** Nobody listens any more. */
   async down() {
-    const { server } = this;
-    this.isDown = true;
+    const server = this.#server;
+    this.#isDown = true;
     this.cut();
     await server.shutdown();
   }
 
   /** At the port it had before. */
   up() {
-    this.isDown = false;
-    this.server = this.listen();
+    this.#isDown = false;
+    this.#server = this.#listen();
   }
 
   async [Symbol.asyncDispose]() {
@@ -146,26 +148,26 @@ export class ApiServer implements AsyncDisposable {
     await this.down();
   }
 
-  private listen() {
+  #listen() {
     return Deno.serve(
-      { hostname: "127.0.0.1", port: this.port, onListen: () => {} },
-      (request) => this.answer(request),
+      { hostname: "127.0.0.1", port: this.#port, onListen: () => {} },
+      (request) => this.#answer(request),
     );
   }
 
-  private all(path: string): Map<string, StoredObject> {
-    const found = this.objects.get(path) ?? new Map<string, StoredObject>();
-    this.objects.set(path, found);
+  #all(path: string): Map<string, StoredObject> {
+    const found = this.#objects.get(path) ?? new Map<string, StoredObject>();
+    this.#objects.set(path, found);
     return found;
   }
 
-  private happened(event: Event) {
-    this.history.push(event);
+  #happened(event: Event) {
+    this.#history.push(event);
     if (this.mute) return;
     for (const watch of this.watches) if (watch.path === event.path) sendEvent(watch, event);
   }
 
-  private async answer(request: Request): Promise<Response> {
+  async #answer(request: Request): Promise<Response> {
     const url = new URL(request.url);
     const { pathname, searchParams } = url;
     const name = pathname.split("/").at(-1);
@@ -180,23 +182,23 @@ export class ApiServer implements AsyncDisposable {
       return Response.json({ kind: "APIResourceList", resources: [{ name: "endpointslices" }] });
     }
     if (!this.slices && pathname.startsWith("/apis/discovery")) return status(404, "not found");
-    return isWatch ? this.watch(url, Number(from)) : this.list(url);
+    return isWatch ? this.#watch(url, Number(from)) : this.#list(url);
   }
 
-  private list(url: URL): Response {
+  #list(url: URL): Response {
     const { pathname, searchParams } = url;
     const limit = Number(searchParams.get("limit") ?? Infinity);
     const [at = "", after = ""] = (searchParams.get("continue") ?? "").split("/");
-    if (at !== "" && Number(at) < this.oldest) {
+    if (at !== "" && Number(at) < this.#oldest) {
       return status(410, "The provided continue parameter is too old", "Expired");
     }
     const selector = searchParams.get("labelSelector") ?? "";
-    const rest = [...this.all(pathname).values()]
+    const rest = [...this.#all(pathname).values()]
       .filter((object) => matches(object, selector))
       .sort((a, b) => a.metadata.name < b.metadata.name ? -1 : 1)
       .filter(({ metadata }) => metadata.name > after);
     const items = rest.slice(0, limit);
-    const version = at === "" ? `${this.version}` : at;
+    const version = at === "" ? `${this.#version}` : at;
     const more = rest.length > items.length ? `${version}/${items.at(-1)!.metadata.name}` : "";
     const [kind, [, apiVersion]] = Object.entries(kinds).find(([, [one]]) => one === pathname)!;
     return Response.json({
@@ -207,7 +209,7 @@ export class ApiServer implements AsyncDisposable {
     });
   }
 
-  private watch(url: URL, from: number): Response {
+  #watch(url: URL, from: number): Response {
     const { pathname, searchParams } = url;
     const encoder = new TextEncoder();
     let watch: Watch;
@@ -221,15 +223,15 @@ export class ApiServer implements AsyncDisposable {
             if (this.watches.delete(watch)) controller.close();
           },
         };
-        if (from < this.oldest) {
+        if (from < this.#oldest) {
           const object = statusObject(410, `too old resource version: ${from}`, "Expired");
           watch.send(JSON.stringify({ type: "ERROR", object }));
           return controller.close();
         }
-        if (this.isDown) return controller.close();
+        if (this.#isDown) return controller.close();
         this.watches.add(watch);
         this.onRequest();
-        for (const event of this.history) {
+        for (const event of this.#history) {
           if (event.path === pathname && event.version > from) sendEvent(watch, event);
         }
       },

@@ -30,71 +30,75 @@ interface Follower {
 }
 
 export class KubeSource implements Source {
-  private readonly client: ApiClient;
-  private readonly followers: Follower[];
-  private readonly running: Promise<void>[] = [];
-  private readonly first = Promise.withResolvers<void>();
-  private told = false;
-  private closed = false;
+  readonly #access: Access;
+  readonly #sink: SourceSink;
+  readonly #client: ApiClient;
+  readonly #followers: Follower[];
+  readonly #running: Promise<void>[] = [];
+  readonly #first = Promise.withResolvers<void>();
+  #told = false;
+  #closed = false;
 
   constructor(
-    private readonly access: Access,
-    private readonly sink: SourceSink,
+    access: Access,
+    sink: SourceSink,
     timing: Partial<ReflectorTiming> = {},
   ) {
-    this.client = new ApiClient(access);
+    this.#access = access;
+    this.#sink = sink;
+    this.#client = new ApiClient(access);
     const fixed = (resource: Resource) => () => Promise.resolve(resource);
-    this.followers = [
-      this.follow("services", fixed(services), timing),
-      this.follow("endpoints", (signal) => this.endpointsResource(signal), timing),
-      this.follow("nodes", fixed(nodes), timing),
-      this.follow("pods", fixed(pods), timing),
+    this.#followers = [
+      this.#follow("services", fixed(services), timing),
+      this.#follow("endpoints", (signal) => this.#endpointsResource(signal), timing),
+      this.#follow("nodes", fixed(nodes), timing),
+      this.#follow("pods", fixed(pods), timing),
     ];
   }
 
   /** Resolves when everything was read once, however long the server takes; also when it is closed before. */
   async start(): Promise<void> {
-    for (const { reflector } of this.followers) this.running.push(reflector.run());
-    await this.first.promise;
+    for (const { reflector } of this.#followers) this.#running.push(reflector.run());
+    await this.#first.promise;
   }
 
   get complete(): boolean {
-    return this.followers.every(({ synced, store }) => synced && store.complete);
+    return this.#followers.every(({ synced, store }) => synced && store.complete);
   }
 
   get trouble(): { reason: string; sinceMs: number } | undefined {
-    const [worst] = this.followers.filter(({ failures }) => failures >= tellAfter)
+    const [worst] = this.#followers.filter(({ failures }) => failures >= tellAfter)
       .sort((a, b) => a.failingSince! - b.failingSince!);
     if (worst === undefined) return undefined;
     return {
-      reason: `${this.access.server} ${worst.reason}`,
+      reason: `${this.#access.server} ${worst.reason}`,
       sinceMs: performance.now() - worst.failingSince!,
     };
   }
 
   get watches(): WatchState[] {
-    return this.followers.map(({ name, synced, reflector, failures, reason }) => ({
+    return this.#followers.map(({ name, synced, reflector, failures, reason }) => ({
       resource: name,
       synced,
       ...reflector.state,
-      ...(failures > 0 && reason !== undefined ? { reason } : {}),
+      reason: failures > 0 ? reason : undefined,
     }));
   }
 
   close() {
-    this.closed = true;
-    for (const { reflector } of this.followers) reflector.stop();
-    this.client.close();
-    this.first.resolve();
+    this.#closed = true;
+    for (const { reflector } of this.#followers) reflector.stop();
+    this.#client.close();
+    this.#first.resolve();
   }
 
   /** Resolves when nothing of it runs any more. */
   async closeAndWait(): Promise<void> {
     this.close();
-    await Promise.all(this.running);
+    await Promise.all(this.#running);
   }
 
-  private follow(
+  #follow(
     name: string,
     resource: (signal: AbortSignal) => Promise<Resource>,
     timing: Partial<ReflectorTiming>,
@@ -107,23 +111,23 @@ export class KubeSource implements Source {
       failures: 0,
       troubled: false,
       reflector: new Reflector({
-        client: this.client,
+        client: this.#client,
         resource,
         store,
         timing,
-        arrived: () => this.publish(follower),
-        listed: () => this.listed(follower),
-        working: () => this.working(follower),
-        failed: (error) => this.failed(follower, error),
+        arrived: () => this.#publish(follower),
+        listed: () => this.#listed(follower),
+        working: () => this.#working(follower),
+        failed: (error) => this.#failed(follower, error),
       }),
     };
     return follower;
   }
 
   /** Slices where the server has them in v1, else Endpoints. Asked before each watch: a cluster may be upgraded. */
-  private async endpointsResource(signal: AbortSignal): Promise<Resource> {
+  async #endpointsResource(signal: AbortSignal): Promise<Resource> {
     try {
-      const group = await this.client.json(sliceGroup, { signal });
+      const group = await this.#client.json(sliceGroup, { signal });
       const list = Array.isArray(group.resources) ? group.resources : [];
       if (group.kind !== "APIResourceList") {
         throw new ApiError(0, `answered ${sliceGroup} with something that is no list`);
@@ -135,38 +139,38 @@ export class KubeSource implements Source {
     }
   }
 
-  private publish(follower: Follower) {
-    if (this.closed) return;
+  #publish(follower: Follower) {
+    if (this.#closed) return;
     const { store, name } = follower;
     const { changes, problems } = store.take();
-    const file = `${this.access.server} ${name}`;
-    for (const problem of problems) this.sink.problem({ file, line: 0, ...problem });
-    if (changes.length > 0) this.sink.changes(changes);
-    if (follower.troubled && store.inOrder) this.sink.recovered(file);
+    const file = `${this.#access.server} ${name}`;
+    for (const problem of problems) this.#sink.problem({ file, line: 0, ...problem });
+    if (changes.length > 0) this.#sink.changes(changes);
+    if (follower.troubled && store.inOrder) this.#sink.recovered(file);
     follower.troubled = !store.inOrder;
   }
 
-  private listed(follower: Follower) {
+  #listed(follower: Follower) {
     follower.synced = true;
-    if (this.followers.every(({ synced }) => synced)) this.first.resolve();
+    if (this.#followers.every(({ synced }) => synced)) this.#first.resolve();
   }
 
-  private working(follower: Follower) {
+  #working(follower: Follower) {
     follower.failures = 0;
     delete follower.failingSince;
-    if (!this.told || this.followers.some(({ failures }) => failures > 0)) return;
-    this.told = false;
-    this.sink.recovered(this.access.server);
+    if (!this.#told || this.#followers.some(({ failures }) => failures > 0)) return;
+    this.#told = false;
+    this.#sink.recovered(this.#access.server);
   }
 
-  private failed(follower: Follower, error: Error) {
+  #failed(follower: Follower, error: Error) {
     follower.failures++;
     follower.failingSince ??= performance.now();
     follower.reason = error.message;
-    if (this.told || follower.failures < tellAfter || this.closed) return;
-    this.told = true;
+    if (this.#told || follower.failures < tellAfter || this.#closed) return;
+    this.#told = true;
     const before = follower.synced ? "; what was read from it before stays in effect" : "";
-    const file = error instanceof AccessError ? this.access.from : this.access.server;
-    this.sink.problem({ file, line: 0, reason: `${error.message}${before}` });
+    const file = error instanceof AccessError ? this.#access.from : this.#access.server;
+    this.#sink.problem({ file, line: 0, reason: `${error.message}${before}` });
   }
 }

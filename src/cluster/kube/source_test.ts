@@ -161,6 +161,9 @@ withPlace("KubeSource.watches tells of each resource how following it goes", asy
   const services = () => source.watches.find(({ resource }) => resource === "services")!;
   assert.deepEqual(services(), {
     resource: "services",
+    heardMs: undefined,
+    versionMs: undefined,
+    reason: undefined,
     synced: false,
     connected: false,
     events: 0,
@@ -172,6 +175,7 @@ withPlace("KubeSource.watches tells of each resource how following it goes", asy
   const { heardMs, versionMs, ...first } = services();
   assert.deepEqual(first, {
     resource: "services",
+    reason: undefined,
     synced: true,
     connected: true,
     events: 0,

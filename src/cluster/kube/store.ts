@@ -17,41 +17,41 @@ interface StoreProblem {
 
 export class ObjectStore {
   /** By title. */
-  private readonly known = new Map<string, ClusterObject>();
+  readonly #known = new Map<string, ClusterObject>();
   /** How objects looked before the changes that were not taken yet; by title. */
-  private readonly before = new Map<string, ClusterObject | undefined>();
+  readonly #before = new Map<string, ClusterObject | undefined>();
   /** Objects that cannot be read, and why; by title. */
-  private readonly bad = new Map<string, string>();
-  private problems: StoreProblem[] = [];
+  readonly #bad = new Map<string, string>();
+  #problems: StoreProblem[] = [];
   /** Titles that the list under way has held so far. */
-  private seen: Set<string> | undefined;
+  #seen: Set<string> | undefined;
 
   /** An object that was never read may account for anything the kernel holds. */
   get complete(): boolean {
-    for (const title of this.bad.keys()) if (!this.known.has(title)) return false;
+    for (const title of this.#bad.keys()) if (!this.#known.has(title)) return false;
     return true;
   }
 
   get inOrder(): boolean {
-    return this.bad.size === 0;
+    return this.#bad.size === 0;
   }
 
   get size(): number {
-    return this.known.size;
+    return this.#known.size;
   }
 
   /** A list starts, from its first page. */
   listStarts() {
-    this.seen = new Set();
+    this.#seen = new Set();
   }
 
   /** The list's last page was put: what it did not hold is gone. */
   listEnds() {
-    const { seen } = this;
-    this.seen = undefined;
+    const seen = this.#seen;
+    this.#seen = undefined;
     if (seen === undefined) return;
-    for (const title of [...this.known.keys(), ...this.bad.keys()]) {
-      if (!seen.has(title)) this.forget(title);
+    for (const title of [...this.#known.keys(), ...this.#bad.keys()]) {
+      if (!seen.has(title)) this.#forget(title);
     }
   }
 
@@ -61,52 +61,52 @@ export class ObjectStore {
    */
   put(resource: Resource, item: Fields) {
     const title = titleOf(resource, item);
-    this.seen?.add(title);
+    this.#seen?.add(title);
     let object: ClusterObject;
     try {
       object = resource.decode(item, []);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      if (this.bad.get(title) === error.message) return;
-      this.bad.set(title, error.message);
-      this.problems.push({ object: title, reason: error.message });
+      if (this.#bad.get(title) === error.message) return;
+      this.#bad.set(title, error.message);
+      this.#problems.push({ object: title, reason: error.message });
       return;
     }
-    this.bad.delete(title);
-    this.set(title, object);
+    this.#bad.delete(title);
+    this.#set(title, object);
   }
 
   /** @throws {DecodeError} when it has no name */
   remove(resource: Resource, item: Fields) {
-    this.forget(titleOf(resource, item));
+    this.#forget(titleOf(resource, item));
   }
 
   /** Net changes and new problems since the last call. */
   take(): { changes: Change[]; problems: StoreProblem[] } {
     const changes: Change[] = [];
-    for (const [title, before] of this.before) {
-      const now = this.known.get(title);
+    for (const [title, before] of this.#before) {
+      const now = this.#known.get(title);
       if (now !== undefined) {
         if (!same(before, now)) changes.push({ type: "upsert", object: now });
       } else if (before !== undefined) changes.push({ type: "delete", object: before });
     }
-    this.before.clear();
-    const { problems } = this;
-    this.problems = [];
+    this.#before.clear();
+    const problems = this.#problems;
+    this.#problems = [];
     return { changes, problems };
   }
 
-  private forget(title: string) {
-    this.bad.delete(title);
-    this.set(title, undefined);
+  #forget(title: string) {
+    this.#bad.delete(title);
+    this.#set(title, undefined);
   }
 
-  private set(title: string, object: ClusterObject | undefined) {
-    const old = this.known.get(title);
+  #set(title: string, object: ClusterObject | undefined) {
+    const old = this.#known.get(title);
     if (old === object || (old !== undefined && same(old, object))) return;
-    if (!this.before.has(title)) this.before.set(title, old);
-    if (object === undefined) this.known.delete(title);
-    else this.known.set(title, object);
+    if (!this.#before.has(title)) this.#before.set(title, old);
+    if (object === undefined) this.#known.delete(title);
+    else this.#known.set(title, object);
   }
 }
 

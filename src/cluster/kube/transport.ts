@@ -23,63 +23,63 @@ function withoutNoProxy<T>(make: () => T): T {
 }
 
 export class Transport {
-  private client: Deno.HttpClient | undefined;
+  readonly #access: Access;
+  #client: Deno.HttpClient | undefined;
   /** What the client was made of. */
-  private material: string | undefined;
-  private way: Way | undefined;
-  private closed = false;
+  #material: string | undefined;
+  #way: Way | undefined;
+  #closed = false;
 
-  constructor(private readonly access: Access) {}
+  constructor(access: Access) {
+    this.#access = access;
+  }
 
   /** @throws what fetch throws */
   async fetch(path: string, init: RequestInit, tls: Tls): Promise<Response> {
-    if (this.closed) throw new Error("it was ended");
-    const client = this.current(tls);
-    return await fetch((this.way?.base ?? this.access.server) + path, { ...init, client });
+    if (this.#closed) throw new Error("it was ended");
+    const client = this.#current(tls);
+    return await fetch((this.#way?.base ?? this.#access.server) + path, { ...init, client });
   }
 
   /** For messages about a failed connection: the proxy that may be to blame; empty without one. */
   get through(): string {
-    const { proxyUrl } = this.access;
+    const { proxyUrl } = this.#access;
     if (proxyUrl !== undefined) return `, by way of the proxy ${new URL(proxyUrl).host}`;
     const variable = proxyVariables.find((name) => Deno.env.get(name));
-    return variable === undefined || this.way !== undefined ? "" : ` (${variable} is set)`;
+    return variable === undefined || this.#way !== undefined ? "" : ` (${variable} is set)`;
   }
 
   /** Connections that are kept are not used again; those in use go on. */
   renew() {
-    this.material = undefined;
+    this.#material = undefined;
   }
 
   close() {
-    this.closed = true;
-    this.release();
+    this.#closed = true;
+    this.#release();
   }
 
-  private release() {
-    this.client?.close();
-    this.client = undefined;
-    this.way?.close();
-    this.way = undefined;
+  #release() {
+    this.#client?.close();
+    this.#client = undefined;
+    this.#way?.close();
+    this.#way = undefined;
   }
 
-  private current(tls: Tls): Deno.HttpClient {
+  #current(tls: Tls): Deno.HttpClient {
     const material = JSON.stringify(tls);
-    if (this.client !== undefined && material === this.material) return this.client;
-    this.release();
+    if (this.#client !== undefined && material === this.#material) return this.#client;
+    this.#release();
     const { ca, cert, key } = tls;
-    const { proxyUrl } = this.access;
-    this.way = wayTo(this.access, { ...(cert && key ? { cert, key } : {}) });
-    const proxy = this.way?.proxy ?? (proxyUrl === undefined ? undefined : { url: proxyUrl });
-    const options = {
-      http2: false,
-      ...(ca === undefined ? {} : { caCerts: [ca] }),
-      ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    };
-    this.client = proxy === undefined
+    const { proxyUrl } = this.#access;
+    const identity = cert === undefined || key === undefined ? {} : { cert, key };
+    this.#way = wayTo(this.#access, identity);
+    const proxy = this.#way?.proxy ?? (proxyUrl === undefined ? undefined : { url: proxyUrl });
+    const options = { http2: false, caCerts: ca === undefined ? [] : [ca], ...identity };
+    this.#client = proxy === undefined
       ? Deno.createHttpClient(options)
       : withoutNoProxy(() => Deno.createHttpClient({ ...options, proxy }));
-    this.material = material;
-    return this.client;
+    this.#material = material;
+    return this.#client;
   }
 }

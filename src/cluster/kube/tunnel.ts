@@ -114,7 +114,7 @@ function dialUnchecked(address: Address, tls: Tls, name: string | undefined): Pr
     port: address.port,
     rejectUnauthorized: false,
     ALPNProtocols: ["http/1.1"],
-    ...(servername === undefined ? {} : { servername }),
+    servername,
     ...tls,
   }, () => {
     const readable = new ReadableStream<Uint8Array<ArrayBuffer>>({
