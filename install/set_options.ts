@@ -1,7 +1,8 @@
 /** `--set KEY=VALUE` of `pcnk install` and `pcnk manifest`: settings of the agent, and a few keys of the command itself. */
 import { nearest } from "../src/model/nearest.ts";
 import { UsageError } from "../src/config/usage_error.ts";
-import { type Setting, settings } from "../src/config/schema.ts";
+import { settings } from "../src/config/schema.ts";
+import { type Setting } from "../src/config/setting.ts";
 
 /** What was set: values by key, as they were written. */
 export interface SetOptions {

@@ -5,13 +5,8 @@ import { DAEMONSET_VARIABLE } from "../../install/places.ts";
 import { runAgent } from "../agent/agent.ts";
 import type { Page } from "../agent/http/ui_page.ts";
 import { loadConfig, type Values } from "../config/load.ts";
-import {
-  type AgentConfig,
-  fallbackText,
-  flagName,
-  type Setting,
-  settings,
-} from "../config/schema.ts";
+import { type AgentConfig, settings } from "../config/schema.ts";
+import { fallbackText, flagName, type Setting } from "../config/setting.ts";
 
 /** The `agent` subcommand. */
 export function agentCommand() {

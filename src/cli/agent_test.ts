@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { settings } from "../config/schema.ts";
-import { flagName } from "../config/schema.ts";
+import { flagName } from "../config/setting.ts";
 import { agentCommand } from "./agent.ts";
 
 /** What the command prints for `args`, and how it ends. */

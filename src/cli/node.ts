@@ -12,7 +12,8 @@ import {
   type SettingChanges,
 } from "../cluster/node_store.ts";
 import { nearest } from "../model/nearest.ts";
-import { flagName, settings } from "../config/schema.ts";
+import { settings } from "../config/schema.ts";
+import { flagName } from "../config/setting.ts";
 import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";
 import { checked, UsageError } from "./usage.ts";

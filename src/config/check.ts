@@ -1,6 +1,7 @@
 /** What is wrong with settings that are right one by one, and what the user should know of them. */
 import type { AgentConfig } from "./schema.ts";
-import { flagName, settings } from "./schema.ts";
+import { settings } from "./schema.ts";
+import { flagName } from "./setting.ts";
 
 /**
  * @throws {Error} when settings contradict each other: which, why, and what to do

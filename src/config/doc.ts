@@ -2,7 +2,8 @@
  * docs/settings.md from the tables of settings: `deno run -A src/config/doc.ts` writes it, and a test of the gate compares.
  */
 import { etcdKey, nodeSettings } from "../model/node_settings.ts";
-import { fallbackText, flagName, type Setting, settings } from "./schema.ts";
+import { settings } from "./schema.ts";
+import { fallbackText, flagName, type Setting } from "./setting.ts";
 
 /** The page, whole. */
 export function settingsPage(): string {

@@ -2,7 +2,8 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { checkTogether } from "./check.ts";
 import { nearest } from "../model/nearest.ts";
-import { type AgentConfig, fallbackOf, flagName, type Setting, settings } from "./schema.ts";
+import { type AgentConfig, settings } from "./schema.ts";
+import { fallbackOf, flagName, type Setting } from "./setting.ts";
 
 /** A setting that is wrong. The message is one line: where, what, and what would be right. */
 export class ConfigError extends Error {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConfigError, loadConfig, parseConfig } from "./load.ts";
-import { flagName, settings } from "./schema.ts";
+import { settings } from "./schema.ts";
+import { flagName } from "./setting.ts";
 
 const parse = (text: string) => Object.fromEntries(parseConfig(text, "c.yaml"));
 

@@ -10,7 +10,6 @@ import {
   devices,
   entries,
   file,
-  type Kind,
   listenAddress,
   logLevels,
   name,
@@ -24,24 +23,7 @@ import {
   urls,
   yesOrNo,
 } from "./kinds.ts";
-
-export interface Setting<T = unknown> {
-  /** In the configuration file: camelCase, nested keys joined by a dot. */
-  key: string;
-  kind: Kind<T>;
-  /** A value, or what finds it at the start; undefined: unset unless given. */
-  fallback?: T | (() => T);
-  /** What `--help` says as default when the value itself would not tell. */
-  fallbackText?: string;
-  /** One line. */
-  help: string;
-  /** A changed configuration file takes effect without a restart. */
-  live?: true;
-  /** Must be the same on all nodes. */
-  clusterWide?: true;
-  /** A key of Polycube's that has nothing to do here any more: why. It is accepted, checked, and warned of. */
-  noEffect?: string;
-}
+import { everywhere, live, retired, type Setting, setting } from "./setting.ts";
 
 /** How etcd is talked to; paths of files. */
 interface EtcdConfig {
@@ -114,31 +96,6 @@ export interface AgentConfig {
     icmp: number;
   };
 }
-
-function setting<T>(
-  key: string,
-  kind: Kind<T>,
-  fallback: T | (() => T) | undefined,
-  help: string,
-  fallbackText?: string,
-): Setting<T> {
-  return {
-    key,
-    kind,
-    help,
-    ...(fallback === undefined ? {} : { fallback }),
-    ...(fallbackText ? { fallbackText } : {}),
-  };
-}
-
-/** A changed configuration file changes it in a running agent. */
-const live = <T>(one: Setting<T>): Setting<T> => ({ ...one, live: true });
-
-/** All nodes have to agree on it. */
-const everywhere = <T>(one: Setting<T>): Setting<T> => ({ ...one, clusterWide: true });
-
-/** Kept so that a configuration of Polycube's is read; `why` says what became of it. */
-const retired = <T>(one: Setting<T>, why: string): Setting<T> => ({ ...one, noEffect: why });
 
 /** Every setting of the agent, in the order of the help text. */
 export const settings: readonly Setting[] = [
@@ -342,23 +299,3 @@ export const settings: readonly Setting[] = [
   live(setting("timeouts.udp", seconds, 120, "idle UDP flow")),
   live(setting("timeouts.icmp", seconds, 120, "idle ICMP flow")),
 ] as Setting[];
-
-/** `mapSizes.services` is the flag `--map-sizes-services`. */
-export function flagName(key: string): string {
-  const words = key.replaceAll(/[._]/g, "-").replace("CIDRs", "Cidrs").replace("LB", "Lb").replace(
-    "IP",
-    "Ip",
-  );
-  return "--" + words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-/** The value a setting has when nobody gives one. */
-export function fallbackOf({ fallback }: Setting): unknown {
-  return typeof fallback === "function" ? fallback() : fallback;
-}
-
-/** A default as the help text shows it. */
-export function fallbackText({ fallback, fallbackText, kind }: Setting): string {
-  if (fallbackText !== undefined) return fallbackText;
-  return fallback === undefined ? "none" : kind.format(fallback);
-}
