@@ -46,8 +46,9 @@
  */
 import { addressBytes } from "../net/address.ts";
 import { formatMac } from "../net/mac.ts";
-import { Prefix } from "../net/prefix.ts";
+import type { Prefix } from "../net/prefix.ts";
 import { type CheckedNode, checkNodes } from "./nodes.ts";
+import { chooseWay, subnetsOf, type Way } from "./reach.ts";
 import type {
   Peer,
   PlannedNeighbour,
@@ -105,7 +106,7 @@ export function planRouting(
   }
   const around = { subnets: uplinks.flatMap(subnetsOf), vpcRoutes };
   for (const peer of peers) {
-    addPeer(plan, peer, choose(own, peer, settings, around));
+    addPeer(plan, peer, chooseWay(own, peer, settings, around));
   }
   plan.sysctls = planSysctls(device, uplinks);
   return plan;
@@ -157,93 +158,6 @@ function planMtu(
     problems.push({ code: "mtu-too-big", node, message });
   }
   return mtu;
-}
-
-/** How to reach a peer. */
-type Way =
-  & { reason: string }
-  & (
-    | { mode: "direct" | "vpc"; nextHop: string; ifindex: number }
-    | { mode: "overlay"; farEnd: string }
-  );
-
-/** A network that an uplink is on. */
-interface Subnet {
-  prefix: Prefix;
-  ifindex: number;
-}
-
-interface Around extends Pick<RoutingInput, "vpcRoutes"> {
-  subnets: readonly Subnet[];
-}
-
-function subnetsOf({ ifindex, addresses }: Uplink): Subnet[] {
-  return addresses.map(({ address, prefixLength }) => ({
-    prefix: new Prefix(address, prefixLength),
-    ifindex,
-  }));
-}
-
-function choose(
-  own: CheckedNode,
-  peer: CheckedNode,
-  settings: RoutingSettings,
-  around: Around,
-): Way {
-  const vpc = throughVpc(own, peer, around);
-  if (typeof vpc === "object") return vpc;
-  const way = directOrOverlay(own, peer, settings, around.subnets);
-  return vpc === undefined ? way : { ...way, reason: `${vpc}; ${way.reason}` };
-}
-
-/**
- * The way through the cloud's network, or why there is none; undefined: none is wanted. Only where the cloud is known to
- * lead there: a peer whose agent may not change routes, or whose subnet has a table of its own, is still reached by the tunnel.
- * The router has the second address of every subnet (AWS: "subnet CIDR blocks", reserved addresses).
- */
-function throughVpc(
-  own: CheckedNode,
-  peer: CheckedNode,
-  { subnets, vpcRoutes }: Around,
-): Way | string | undefined {
-  if (own.vpcMode === undefined || own.vpcMode !== peer.vpcMode) return undefined;
-  if (!peer.podCIDRs.every(({ text }) => vpcRoutes?.has(text))) {
-    return `the VPC has no route to the podCIDR of ${peer.name} (yet)`;
-  }
-  const shared = sharedSubnet(own, own, subnets);
-  if (shared === undefined) return "no uplink has the InternalIP of this node";
-  const { prefix, ifindex } = shared;
-  return { mode: "vpc", nextHop: prefix.at(1), ifindex, reason: "the VPC routes to both nodes" };
-}
-
-function directOrOverlay(
-  own: CheckedNode,
-  peer: CheckedNode,
-  settings: RoutingSettings,
-  subnets: readonly Subnet[],
-): Way {
-  const asks = (node: CheckedNode) => node.directRouting ?? settings.routing === "direct";
-  // Behind one NAT its outer address leads nowhere as a rule, and the inner one does.
-  const sameSite = peer.publicIP === own.publicIP;
-  const farEnd = sameSite ? peer.address : peer.publicIP ?? peer.address;
-  const overlay = (reason: string): Way => ({ mode: "overlay", farEnd, reason });
-  if (!asks(own)) return overlay("this node does not ask for direct routing");
-  if (!asks(peer)) return overlay(`${peer.name} does not ask for direct routing`);
-  if (own.publicIP !== undefined && peer.publicIP !== undefined && !sameSite) {
-    return overlay("the nodes are behind different public addresses");
-  }
-  const shared = sharedSubnet(own, peer, subnets);
-  if (shared === undefined) return overlay("the nodes share no subnet");
-  const { prefix, ifindex } = shared;
-  const reason = `both are on ${prefix.text} and ask for direct routing`;
-  return { mode: "direct", nextHop: peer.address, ifindex, reason };
-}
-
-/** The subnet of an uplink that holds both nodes' addresses, so that both ends come to the same answer. */
-function sharedSubnet(own: CheckedNode, peer: CheckedNode, subnets: readonly Subnet[]) {
-  return subnets.find(({ prefix }) =>
-    prefix.contains(own.address) && prefix.contains(peer.address)
-  );
 }
 
 function addPeer(plan: RoutingPlan, peer: CheckedNode, way: Way) {
