@@ -43,30 +43,34 @@ export function* splitDocuments(
 
 /** The part of a file that is in memory: from the start of the document at hand on. */
 class Window {
-  private buffer = new Uint8Array(1 << 18);
-  private start = 0;
-  private end = 0;
-  private complete = false;
+  #buffer = new Uint8Array(1 << 18);
+  #start = 0;
+  #end = 0;
+  #complete = false;
 
-  constructor(private readonly read: (into: Uint8Array<ArrayBuffer>) => number) {}
+  readonly #read: (into: Uint8Array<ArrayBuffer>) => number;
+
+  constructor(read: (into: Uint8Array<ArrayBuffer>) => number) {
+    this.#read = read;
+  }
 
   get length(): number {
-    return this.end - this.start;
+    return this.#end - this.#start;
   }
 
   /** A byte of the document, read when it is not there yet; undefined behind the end of the file. */
   byte(at: number): number | undefined {
-    while (at >= this.length) if (!this.fill()) return undefined;
-    return this.buffer[this.start + at];
+    while (at >= this.length) if (!this.#fill()) return undefined;
+    return this.#buffer[this.#start + at];
   }
 
   /** Behind the line that starts at `at`, its line feed included; `at` at the end of the file. */
   lineEnd(at: number): number {
     for (let from = at;;) {
-      const found = this.buffer.subarray(this.start, this.end).indexOf(newline, from);
+      const found = this.#buffer.subarray(this.#start, this.#end).indexOf(newline, from);
       if (found >= 0) return found + 1;
       from = this.length;
-      if (!this.fill()) return this.length;
+      if (!this.#fill()) return this.length;
     }
   }
 
@@ -81,32 +85,32 @@ class Window {
   }
 
   piece(length: number, line: number): Piece {
-    const bytes = this.buffer.subarray(this.start, this.start + length);
+    const bytes = this.#buffer.subarray(this.#start, this.#start + length);
     return { bytes, line, hash: hashBytes(bytes) };
   }
 
   /** Forgets the first `length` bytes. */
   drop(length: number) {
-    this.start += length;
+    this.#start += length;
   }
 
   /** Reads more; false at the end of the file. */
-  private fill(): boolean {
-    if (this.complete) return false;
-    if (this.start > 0) {
-      this.buffer.copyWithin(0, this.start, this.end);
-      this.end -= this.start;
-      this.start = 0;
+  #fill(): boolean {
+    if (this.#complete) return false;
+    if (this.#start > 0) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
     }
-    if (this.end === this.buffer.length) {
-      const larger = new Uint8Array(this.buffer.length * 2);
-      larger.set(this.buffer);
-      this.buffer = larger;
+    if (this.#end === this.#buffer.length) {
+      const larger = new Uint8Array(this.#buffer.length * 2);
+      larger.set(this.#buffer);
+      this.#buffer = larger;
     }
-    const count = this.read(this.buffer.subarray(this.end));
-    this.complete = count === 0;
-    this.end += count;
-    return !this.complete;
+    const count = this.#read(this.#buffer.subarray(this.#end));
+    this.#complete = count === 0;
+    this.#end += count;
+    return !this.#complete;
   }
 }
 

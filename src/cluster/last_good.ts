@@ -17,12 +17,16 @@ type ValueListener = (
 ) => void;
 
 export class LastGood {
-  private readonly bad = new Map<string, string>();
+  readonly #bad = new Map<string, string>();
+
+  readonly #listener: ValueListener;
 
   constructor(
-    private readonly listener: ValueListener,
+    listener: ValueListener,
     readonly values: SettingsByNode = new Map(),
-  ) {}
+  ) {
+    this.#listener = listener;
+  }
 
   of(node: string): NodeSettings {
     return this.values.get(node) ?? {};
@@ -31,7 +35,7 @@ export class LastGood {
   /** True when what counts has changed. `value` undefined: it is not given any more. */
   set(node: string, name: NodeSettingName, value: string | undefined): boolean {
     const reason = value === undefined ? undefined : nodeSetting(name).problem(value);
-    this.judge(node, name, value, reason);
+    this.#judge(node, name, value, reason);
     const before = this.of(node)[name];
     if (reason !== undefined || value === before) return false;
     const { [name]: _, ...others } = this.of(node);
@@ -46,15 +50,15 @@ export class LastGood {
     return nodeSettings.map(({ name }) => this.set(node, name, given[name])).includes(true);
   }
 
-  private judge(node: string, name: NodeSettingName, value: string | undefined, reason?: string) {
+  #judge(node: string, name: NodeSettingName, value: string | undefined, reason?: string) {
     const key = `${node}/${name}`;
     if (reason === undefined) {
-      if (this.bad.delete(key)) this.listener(node, name, undefined);
-    } else if (this.bad.get(key) !== value) {
-      this.bad.set(key, value!);
+      if (this.#bad.delete(key)) this.#listener(node, name, undefined);
+    } else if (this.#bad.get(key) !== value) {
+      this.#bad.set(key, value!);
       const kept = this.of(node)[name];
       const stays = kept === undefined ? "ignored" : `ignored, ${JSON.stringify(kept)} stays`;
-      this.listener(node, name, `${JSON.stringify(value!.slice(0, 64))} ${reason}; ${stays}`);
+      this.#listener(node, name, `${JSON.stringify(value!.slice(0, 64))} ${reason}; ${stays}`);
     }
   }
 }

@@ -41,130 +41,135 @@ interface ManifestOptions {
 
 /** @throws Error from `start()` when the directory is not there or cannot be read. */
 export class ManifestSource implements Source {
-  private readonly directory: string;
-  private readonly known = new Map<string, Known>();
-  private readonly index = new ManifestIndex();
-  private readonly watch: DirectoryWatch;
-  private readonly settleMs: number;
-  private listing: string | undefined;
+  readonly #directory: string;
+  readonly #known = new Map<string, Known>();
+  readonly #index = new ManifestIndex();
+  readonly #watch: DirectoryWatch;
+  readonly #settleMs: number;
+  #listing: string | undefined;
 
-  constructor(directory: string, private readonly sink: SourceSink, options: ManifestOptions = {}) {
-    this.directory = resolve(directory);
-    this.settleMs = options.settleMs ?? 250;
-    this.watch = new DirectoryWatch(this.directory, {
-      files: (names, how) => this.readSome(names, how),
-      scan: () => this.scan(),
-    }, { rescanMs: options.rescanMs ?? 30_000, settleMs: this.settleMs, removeMs });
+  readonly #sink: SourceSink;
+
+  constructor(directory: string, sink: SourceSink, options: ManifestOptions = {}) {
+    this.#sink = sink;
+    this.#directory = resolve(directory);
+    this.#settleMs = options.settleMs ?? 250;
+    this.#watch = new DirectoryWatch(this.#directory, {
+      files: (names, how) => this.#readSome(names, how),
+      scan: () => this.#scan(),
+    }, { rescanMs: options.rescanMs ?? 30_000, settleMs: this.#settleMs, removeMs });
   }
 
   get complete(): boolean {
-    if (this.listing !== undefined) return false;
-    for (const { file } of this.known.values()) if (!file.everGood) return false;
+    if (this.#listing !== undefined) return false;
+    for (const { file } of this.#known.values()) if (!file.everGood) return false;
     return true;
   }
 
   // deno-lint-ignore require-await -- as the interface has it
   async start(): Promise<void> {
-    Deno.readDirSync(this.directory);
-    this.watch.start();
-    this.scan(true);
+    Deno.readDirSync(this.#directory);
+    this.#watch.start();
+    this.#scan(true);
   }
 
   close() {
-    this.watch.close();
+    this.#watch.close();
   }
 
   /** Looks at the whole directory. */
-  private scan(first = false) {
-    const names = this.list();
+  #scan(first = false) {
+    const names = this.#list();
     if (names === undefined) return;
     // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
-    for (const name of this.known.keys()) if (!names.has(name)) this.watch.later(name, removeMs);
-    for (const name of names) this.refresh(name, first ? "whole" : "quiet");
-    this.publish();
+    for (const name of this.#known.keys()) if (!names.has(name)) this.#watch.later(name, removeMs);
+    for (const name of names) this.#refresh(name, first ? "whole" : "quiet");
+    this.#publish();
   }
 
   /** The manifests' names; undefined, and reported once, when the directory cannot be read. */
-  private list(): Set<string> | undefined {
+  #list(): Set<string> | undefined {
     try {
-      const names = [...Deno.readDirSync(this.directory)].map(({ name }) => name);
-      if (this.listing !== undefined) this.sink.recovered(this.directory);
-      this.listing = undefined;
+      const names = [...Deno.readDirSync(this.#directory)].map(({ name }) => name);
+      if (this.#listing !== undefined) this.#sink.recovered(this.#directory);
+      this.#listing = undefined;
       return new Set(names.filter(isManifest).sort());
     } catch (error) {
       const reason = `${reasonOf(error)}; what was read from it before stays in effect`;
-      if (this.listing === undefined) this.sink.problem({ file: this.directory, line: 0, reason });
-      this.listing = reason;
+      if (this.#listing === undefined) {
+        this.#sink.problem({ file: this.#directory, line: 0, reason });
+      }
+      this.#listing = reason;
       return undefined;
     }
   }
 
-  private readSome(names: string[], how: Reading) {
-    for (const name of names) if (isManifest(name)) this.refresh(name, how);
-    this.publish();
+  #readSome(names: string[], how: Reading) {
+    for (const name of names) if (isManifest(name)) this.#refresh(name, how);
+    this.#publish();
   }
 
   /** Reads a file if it looks different from when it was last read; one that may be half written a little later. */
-  private refresh(name: string, how: Reading) {
-    const path = join(this.directory, name);
-    const before = this.known.get(name);
+  #refresh(name: string, how: Reading) {
+    const path = join(this.#directory, name);
+    const before = this.#known.get(name);
     let stamp: Stamp | undefined;
     let file: ManifestFile;
     try {
       stamp = stampOf(path);
-      if (stamp === undefined) return this.vanished(name);
+      if (stamp === undefined) return this.#vanished(name);
       const untouched = before?.stamp === stamp.key;
       if (untouched && how !== "again") return;
       // Of a file from the future the age tells nothing.
       const age = Math.abs(Date.now() - stamp.changedMs);
-      if (!untouched && how !== "whole" && age < this.settleMs) {
-        return this.watch.later(name, this.settleMs);
+      if (!untouched && how !== "whole" && age < this.#settleMs) {
+        return this.#watch.later(name, this.#settleMs);
       }
       if (before !== undefined && stamp.size === 0 && age < removeMs) {
-        return this.watch.later(name, removeMs); // truncated: somebody is about to write
+        return this.#watch.later(name, removeMs); // truncated: somebody is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
       file = readFile(path, before?.file);
       if (how !== "again" && age < racyMs) {
-        this.watch.later(name, 2 * racyMs, true);
+        this.#watch.later(name, 2 * racyMs, true);
       }
     } catch (error) {
-      if (isMissing(error)) return this.vanished(name);
+      if (isMissing(error)) return this.#vanished(name);
       file = unreadableManifest({ file: path, line: 0, reason: reasonOf(error) }, before?.file);
     }
-    const reported = this.report(path, file, before);
-    this.known.set(name, { stamp: stamp?.key, file, reported });
-    this.index.update(path, file.entries);
+    const reported = this.#report(path, file, before);
+    this.#known.set(name, { stamp: stamp?.key, file, reported });
+    this.#index.update(path, file.entries);
   }
 
   /** A file that is not there; nothing is forgotten while the directory itself is away. */
-  private vanished(name: string) {
-    if (this.known.has(name) && identityOf(this.directory) !== undefined) this.forget(name);
+  #vanished(name: string) {
+    if (this.#known.has(name) && identityOf(this.#directory) !== undefined) this.#forget(name);
   }
 
-  private forget(name: string) {
-    this.known.delete(name);
-    this.index.update(join(this.directory, name), new Map());
+  #forget(name: string) {
+    this.#known.delete(name);
+    this.#index.update(join(this.#directory, name), new Map());
   }
 
   /** Tells what is new about a file's health; returns what to compare with next time. */
-  private report(path: string, file: ManifestFile, before: Known | undefined): string {
+  #report(path: string, file: ManifestFile, before: Known | undefined): string {
     const problems = [...file.problems, ...file.repeated];
     const key = JSON.stringify(problems);
-    if (key !== before?.reported) { for (const problem of problems) this.sink.problem(problem); }
+    if (key !== before?.reported) { for (const problem of problems) this.#sink.problem(problem); }
     if (file.problems.length === 0 && (before?.file.problems.length ?? 0) > 0) {
-      this.sink.recovered(path);
+      this.#sink.recovered(path);
     }
     for (const type of file.ignored) {
-      if (!before?.file.ignored.has(type)) this.sink.ignored(path, type);
+      if (!before?.file.ignored.has(type)) this.#sink.ignored(path, type);
     }
     return key;
   }
 
-  private publish() {
-    const { changes, problems } = this.index.takeChanges();
-    for (const problem of problems) this.sink.problem(problem);
-    if (changes.length > 0) this.sink.changes(changes);
+  #publish() {
+    const { changes, problems } = this.#index.takeChanges();
+    for (const problem of problems) this.#sink.problem(problem);
+    if (changes.length > 0) this.#sink.changes(changes);
   }
 }
 

@@ -28,10 +28,13 @@ const pageSize = 500;
 
 /** Annotations, through the API server. */
 export class AnnotationStore implements NodeStore {
-  private readonly client: ApiClient;
+  readonly #client: ApiClient;
 
-  constructor(private readonly access: Access) {
-    this.client = new ApiClient(access);
+  readonly #access: Access;
+
+  constructor(access: Access) {
+    this.#access = access;
+    this.#client = new ApiClient(access);
   }
 
   async read(signal: AbortSignal): Promise<SettingsByNode> {
@@ -39,7 +42,7 @@ export class AnnotationStore implements NodeStore {
     let next: string | undefined;
     do {
       const query = { limit: pageSize, ...(next === undefined ? {} : { continue: next }) };
-      const page = await this.ask("/api/v1/nodes", { query, signal });
+      const page = await this.#ask("/api/v1/nodes", { query, signal });
       for (const item of list(page.items, ["items"])) {
         const [name, settings] = nodeOf(item);
         found.set(name, settings);
@@ -56,7 +59,7 @@ export class AnnotationStore implements NodeStore {
         [name, value],
       ) => [nodeSetting(name as NodeSettingName).annotation, value ?? null]),
     );
-    await this.ask(`/api/v1/nodes/${encodeURIComponent(node)}`, {
+    await this.#ask(`/api/v1/nodes/${encodeURIComponent(node)}`, {
       method: "PATCH",
       contentType: "application/merge-patch+json",
       body: { metadata: { annotations } },
@@ -65,15 +68,15 @@ export class AnnotationStore implements NodeStore {
   }
 
   [Symbol.dispose]() {
-    this.client.close();
+    this.#client.close();
   }
 
-  private async ask(path: string, options: Parameters<ApiClient["json"]>[1]): Promise<Fields> {
+  async #ask(path: string, options: Parameters<ApiClient["json"]>[1]): Promise<Fields> {
     try {
-      return await this.client.json(path, { silenceMs: 10_000, ...options });
+      return await this.#client.json(path, { silenceMs: 10_000, ...options });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      throw new Error(`${this.access.server} ${error.message}${hint(error)}`);
+      throw new Error(`${this.#access.server} ${error.message}${hint(error)}`);
     }
   }
 }
@@ -93,25 +96,25 @@ function nodeOf(item: unknown): [string, NodeSettings] {
 
 /** Keys of etcd, as pcn-k8s had them. */
 export class EtcdStore implements NodeStore {
-  private readonly client: EtcdClient;
+  readonly #client: EtcdClient;
 
   constructor(access: EtcdAccess) {
-    this.client = new EtcdClient(access);
+    this.#client = new EtcdClient(access);
   }
 
   async read(signal: AbortSignal): Promise<SettingsByNode> {
-    return settingsOf((await this.client.range(etcdPrefix, signal)).items);
+    return settingsOf((await this.#client.range(etcdPrefix, signal)).items);
   }
 
   async write(node: string, changes: SettingChanges, signal: AbortSignal): Promise<void> {
     for (const [name, value] of Object.entries(changes)) {
       const key = etcdKey(node, name as NodeSettingName);
-      if (value === undefined) await this.client.delete(key, signal);
-      else await this.client.put(key, value, signal);
+      if (value === undefined) await this.#client.delete(key, signal);
+      else await this.#client.put(key, value, signal);
     }
   }
 
   [Symbol.dispose]() {
-    this.client.close();
+    this.#client.close();
   }
 }

@@ -10,7 +10,7 @@ export class Recorder implements SourceSink {
   readonly log: string[] = [];
   readonly objects = new Map<string, ClusterObject>();
   batches = 0;
-  private waiting: (() => void)[] = [];
+  #waiting: (() => void)[] = [];
 
   changes(changes: Change[]) {
     this.batches++;
@@ -35,8 +35,8 @@ export class Recorder implements SourceSink {
 
   /** Looks again at what is awaited. */
   wake() {
-    const { waiting } = this;
-    this.waiting = [];
+    const waiting = this.#waiting;
+    this.#waiting = [];
     for (const wake of waiting) wake();
   }
 
@@ -44,7 +44,7 @@ export class Recorder implements SourceSink {
   async until(found: () => boolean, patienceMs = 5000) {
     let late = false;
     const timer = setTimeout(() => (late = true, this.wake()), patienceMs);
-    while (!found() && !late) await new Promise<void>((wake) => this.waiting.push(wake));
+    while (!found() && !late) await new Promise<void>((wake) => this.#waiting.push(wake));
     clearTimeout(timer);
     assert.ok(found(), `not reported: ${found}\n${this.log.join("\n")}`);
   }

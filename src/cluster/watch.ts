@@ -35,149 +35,157 @@ export interface WatchTimes {
 const burstMs = { quiet: 20, longest: 500 };
 
 export class DirectoryWatch {
-  private readonly watchers = new Map<string, Deno.FsWatcher>();
-  private readonly due = new Map<string, { at: number; again: boolean }>();
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private timerAt = Infinity;
-  private rescan: ReturnType<typeof setInterval> | undefined;
-  private identity: string | undefined;
-  private burst: ReturnType<typeof setTimeout> | undefined;
-  private burstSince: number | undefined;
+  readonly #watchers = new Map<string, Deno.FsWatcher>();
+  readonly #due = new Map<string, { at: number; again: boolean }>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Infinity;
+  #rescan: ReturnType<typeof setInterval> | undefined;
+  #identity: string | undefined;
+  #burst: ReturnType<typeof setTimeout> | undefined;
+  #burstSince: number | undefined;
   /** Scans of many files take a while: they get a tenth of the time at most. */
-  private scanNotBefore = 0;
+  #scanNotBefore = 0;
+
+  readonly #directory: string;
+  readonly #handler: WatchHandler;
+  readonly #times: WatchTimes;
 
   constructor(
-    private readonly directory: string,
-    private readonly handler: WatchHandler,
-    private readonly times: WatchTimes,
-  ) {}
+    directory: string,
+    handler: WatchHandler,
+    times: WatchTimes,
+  ) {
+    this.#directory = directory;
+    this.#handler = handler;
+    this.#times = times;
+  }
 
   /** Watches from now on; what is there already is the caller's to read. */
   start() {
-    this.open(dirname(this.directory));
-    this.follow();
-    this.rescan = setInterval(() => {
-      this.follow();
-      this.handler.scan();
-    }, this.times.rescanMs);
+    this.#open(dirname(this.#directory));
+    this.#follow();
+    this.#rescan = setInterval(() => {
+      this.#follow();
+      this.#handler.scan();
+    }, this.#times.rescanMs);
   }
 
   close() {
-    clearInterval(this.rescan);
-    clearTimeout(this.timer);
-    clearTimeout(this.burst);
-    for (const watcher of this.watchers.values()) watcher.close();
-    this.watchers.clear();
-    this.due.clear();
+    clearInterval(this.#rescan);
+    clearTimeout(this.#timer);
+    clearTimeout(this.#burst);
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+    this.#due.clear();
   }
 
   /** Looks at a file in `ms` milliseconds, or later if it is touched meanwhile. */
   later(name: string, ms: number, again = false) {
-    const before = this.due.get(name);
+    const before = this.#due.get(name);
     const at = performance.now() + ms;
-    this.due.set(name, { at, again: again || (before?.again ?? false) });
-    this.schedule(at);
+    this.#due.set(name, { at, again: again || (before?.again ?? false) });
+    this.#schedule(at);
   }
 
   /** Points the watch at the directory that is there now; true when that is another one than before. */
-  private follow(): boolean {
-    const identity = identityOf(this.directory);
-    if (identity === this.identity) return false;
-    this.watchers.get(this.directory)?.close();
-    this.watchers.delete(this.directory);
-    this.identity = identity !== undefined && this.open(this.directory) ? identity : undefined;
+  #follow(): boolean {
+    const identity = identityOf(this.#directory);
+    if (identity === this.#identity) return false;
+    this.#watchers.get(this.#directory)?.close();
+    this.#watchers.delete(this.#directory);
+    this.#identity = identity !== undefined && this.#open(this.#directory) ? identity : undefined;
     return true;
   }
 
-  private open(path: string): boolean {
+  #open(path: string): boolean {
     try {
       const watcher = Deno.watchFs(path, { recursive: false });
-      this.watchers.set(path, watcher);
-      this.listen(watcher, path);
+      this.#watchers.set(path, watcher);
+      this.#listen(watcher, path);
       return true;
     } catch {
       return false; // not there (any more), or out of inotify watches: the scans go on
     }
   }
 
-  private async listen(watcher: Deno.FsWatcher, path: string) {
+  async #listen(watcher: Deno.FsWatcher, path: string) {
     try {
       for await (const event of watcher) {
-        if (this.watchers.get(path) !== watcher) return;
-        this.take(event, path);
+        if (this.#watchers.get(path) !== watcher) return;
+        this.#take(event, path);
       }
     } catch {
       // The scans go on, and open another one.
-      this.watchers.delete(path);
-      this.identity = undefined;
+      this.#watchers.delete(path);
+      this.#identity = undefined;
     }
   }
 
-  private take(event: Deno.FsEvent, path: string) {
+  #take(event: Deno.FsEvent, path: string) {
     try {
-      if (path === this.directory) {
-        this.inside(event);
-        this.scanSoon();
-      } else if (this.follow()) {
+      if (path === this.#directory) {
+        this.#inside(event);
+        this.#scanSoon();
+      } else if (this.#follow()) {
         // Of the parent any event will do: the one about the directory may have been dropped.
-        this.handler.scan();
+        this.#handler.scan();
       }
     } catch (error) {
       reportError(error); // a mistake of the program, not of the watch: not to be hidden
     }
   }
 
-  private inside(event: Deno.FsEvent) {
-    if (event.flag === "rescan") return this.handler.scan();
+  #inside(event: Deno.FsEvent) {
+    if (event.flag === "rescan") return this.#handler.scan();
     for (const path of event.paths) {
       const name = basename(path);
-      if (path === this.directory) {
-        if (this.follow()) this.handler.scan();
+      if (path === this.#directory) {
+        if (this.#follow()) this.#handler.scan();
       } else if (name.startsWith("..")) {
-        this.handler.scan(); // Kubernetes' volumes: all files are symlinks through ..data
+        this.#handler.scan(); // Kubernetes' volumes: all files are symlinks through ..data
       } else if (event.kind === "access" || event.kind === "rename") {
-        this.handler.files([name], "whole");
+        this.#handler.files([name], "whole");
       } else {
-        this.later(name, event.kind === "remove" ? this.times.removeMs : this.times.settleMs);
+        this.later(name, event.kind === "remove" ? this.#times.removeMs : this.#times.settleMs);
       }
     }
   }
 
   /** A scan when the events pause, or after a while if they do not. */
-  private scanSoon() {
+  #scanSoon() {
     const now = performance.now();
-    this.burstSince ??= now;
-    const at = Math.min(now + burstMs.quiet, this.burstSince + burstMs.longest);
-    clearTimeout(this.burst);
-    this.burst = setTimeout(() => {
-      this.burstSince = undefined;
+    this.#burstSince ??= now;
+    const at = Math.min(now + burstMs.quiet, this.#burstSince + burstMs.longest);
+    clearTimeout(this.#burst);
+    this.#burst = setTimeout(() => {
+      this.#burstSince = undefined;
       const start = performance.now();
-      this.handler.scan();
-      this.scanNotBefore = performance.now() + 10 * (performance.now() - start);
-    }, Math.max(at, this.scanNotBefore) - now);
+      this.#handler.scan();
+      this.#scanNotBefore = performance.now() + 10 * (performance.now() - start);
+    }, Math.max(at, this.#scanNotBefore) - now);
   }
 
-  private schedule(at: number) {
-    if (at >= this.timerAt) return;
-    clearTimeout(this.timer);
-    this.timerAt = at;
-    this.timer = setTimeout(() => this.expire(), Math.max(0, at - performance.now()));
+  #schedule(at: number) {
+    if (at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(0, at - performance.now()));
   }
 
-  private expire() {
+  #expire() {
     const now = performance.now() + 1;
     const ready = { quiet: [] as string[], again: [] as string[] };
     let next = Infinity;
-    for (const [name, { at, again }] of this.due) {
+    for (const [name, { at, again }] of this.#due) {
       if (at > now) next = Math.min(next, at);
       else {
-        this.due.delete(name);
+        this.#due.delete(name);
         ready[again ? "again" : "quiet"].push(name);
       }
     }
-    this.timerAt = Infinity;
-    if (next < Infinity) this.schedule(next);
-    if (ready.quiet.length > 0) this.handler.files(ready.quiet, "quiet");
-    if (ready.again.length > 0) this.handler.files(ready.again, "again");
+    this.#timerAt = Infinity;
+    if (next < Infinity) this.#schedule(next);
+    if (ready.quiet.length > 0) this.#handler.files(ready.quiet, "quiet");
+    if (ready.again.length > 0) this.#handler.files(ready.again, "again");
   }
 }

@@ -46,7 +46,10 @@ class Checker {
   readonly #problems: Problem[] = [];
   readonly #subnets: { subnet: Prefix; device: string }[];
 
-  constructor(private readonly own: string, uplinks: readonly Uplink[]) {
+  readonly #own: string;
+
+  constructor(own: string, uplinks: readonly Uplink[]) {
+    this.#own = own;
     this.#subnets = uplinks.flatMap(({ name, addresses }) =>
       addresses.map(({ address, prefixLength }) => ({
         subnet: new Prefix(address, prefixLength),
@@ -58,13 +61,13 @@ class Checker {
   check(nodes: RoutingNode[]): CheckedNodes {
     // This node first, then by age: who comes later has to give way.
     nodes.sort((a, b) =>
-      Number(b.name === this.own) - Number(a.name === this.own) ||
+      Number(b.name === this.#own) - Number(a.name === this.#own) ||
       compare(a.createdAt ?? Infinity, b.createdAt ?? Infinity) || compare(a.name, b.name)
     );
     const read = nodes.map((node) => this.#read(node)).filter((node) => node !== undefined);
-    const own = read[0]?.name === this.own ? read[0] : undefined;
-    if (own === undefined && nodes[0]?.name !== this.own) {
-      this.#report("own-node-missing", this.own, "there is no Node object of this node yet");
+    const own = read[0]?.name === this.#own ? read[0] : undefined;
+    if (own === undefined && nodes[0]?.name !== this.#own) {
+      this.#report("own-node-missing", this.#own, "there is no Node object of this node yet");
     }
     const addressed = this.#disputedAddresses(read, own);
     this.#disputedPrefixes(addressed);

@@ -97,43 +97,47 @@ export function claimsOf(service: Service | undefined): Claims {
 
 /** All claims of all Services. */
 export class ClaimRegister {
-  private readonly claims = new Map<string, Claims>();
+  readonly #claims = new Map<string, Claims>();
   /** By ClusterIP or `portClaim()`, the one that has it first. */
-  private readonly owners = new Map<string, string[]>();
+  readonly #owners = new Map<string, string[]>();
   /** The Services that ask for ports of an external address. */
-  private readonly users = new Map<string, Set<string>>();
+  readonly #users = new Map<string, Set<string>>();
+
+  readonly #compare: (a: string, b: string) => number;
 
   /** @param compare which of two Services is the older one: negative for the first */
-  constructor(private readonly compare: (a: string, b: string) => number) {}
+  constructor(compare: (a: string, b: string) => number) {
+    this.#compare = compare;
+  }
 
   /** The Service that a ClusterIP or a `portClaim()` belongs to. */
   ownerOf(claim: string): string | undefined {
-    return this.owners.get(claim)?.[0];
+    return this.#owners.get(claim)?.[0];
   }
 
   /** Replaces the claims of some Services; returns all whose rights have changed by it, but for these themselves. */
   update(changes: Iterable<readonly [string, Claims]>): Set<string> {
     const before = new Map<string, string | undefined>();
     for (const [service, now] of changes) {
-      const past = this.claims.get(service) ?? nothing;
-      if (now === nothing) this.claims.delete(service);
-      else this.claims.set(service, now);
+      const past = this.#claims.get(service) ?? nothing;
+      if (now === nothing) this.#claims.delete(service);
+      else this.#claims.set(service, now);
       if (past === nothing && now === nothing) continue;
-      this.replace(service, past.addresses, now.addresses, before);
-      this.replace(service, past.ports, now.ports, before);
-      this.use(service, past.external, now.external);
+      this.#replace(service, past.addresses, now.addresses, before);
+      this.#replace(service, past.ports, now.ports, before);
+      this.#use(service, past.external, now.external);
     }
     const touched = new Set<string>();
     for (const [claim, owner] of before) {
       const now = this.ownerOf(claim);
       if (owner === now) continue;
       for (const one of [owner, now]) if (one !== undefined) touched.add(one);
-      for (const user of this.users.get(claim) ?? none) touched.add(user);
+      for (const user of this.#users.get(claim) ?? none) touched.add(user);
     }
     return touched;
   }
 
-  private replace(
+  #replace(
     service: string,
     past: readonly string[],
     now: readonly string[],
@@ -142,31 +146,31 @@ export class ClaimRegister {
     for (const claim of past) {
       if (now.includes(claim)) continue;
       if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
-      const others = this.owners.get(claim)!.filter((owner) => owner !== service);
-      if (others.length > 0) this.owners.set(claim, others);
-      else this.owners.delete(claim);
+      const others = this.#owners.get(claim)!.filter((owner) => owner !== service);
+      if (others.length > 0) this.#owners.set(claim, others);
+      else this.#owners.delete(claim);
     }
     for (const claim of now) {
       if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
-      const owners = this.owners.get(claim);
-      if (owners === undefined) this.owners.set(claim, [service]);
+      const owners = this.#owners.get(claim);
+      if (owners === undefined) this.#owners.set(claim, [service]);
       else if (owners.length > 1 || owners[0] !== service) {
         // It may have been deleted and made anew, and be younger now.
         const all = owners.includes(service) ? owners : [...owners, service];
-        this.owners.set(claim, all.sort(this.compare));
+        this.#owners.set(claim, all.sort(this.#compare));
       }
     }
   }
 
-  private use(service: string, past: readonly string[], now: readonly string[]) {
+  #use(service: string, past: readonly string[], now: readonly string[]) {
     for (const address of past) {
-      const users = this.users.get(address);
+      const users = this.#users.get(address);
       users?.delete(service);
-      if (users?.size === 0) this.users.delete(address);
+      if (users?.size === 0) this.#users.delete(address);
     }
     for (const address of now) {
-      const users = this.users.get(address);
-      if (users === undefined) this.users.set(address, new Set([service]));
+      const users = this.#users.get(address);
+      if (users === undefined) this.#users.set(address, new Set([service]));
       else users.add(service);
     }
   }

@@ -43,34 +43,39 @@ const none: readonly never[] = [];
 export class DesiredState {
   /** By port; no port twice. */
   readonly healthChecks = new Map<number, HealthCheck>();
-  private readonly records = new Map<string, ServiceRecord>();
-  private readonly claims = new ClaimRegister((a, b) => this.compare(a, b));
-  private dirty = new Set<string>();
+  readonly #records = new Map<string, ServiceRecord>();
+  readonly #claims = new ClaimRegister((a, b) => this.#compare(a, b));
+  #dirty = new Set<string>();
   /** Pods whose weight changed, by `namespace/name`; each as it was and as it is. */
-  private readonly pods = new Set<ClusterObject & { kind: "Pod" }>();
-  private readonly removed = new Set<string>();
+  readonly #pods = new Set<ClusterObject & { kind: "Pod" }>();
+  readonly #removed = new Set<string>();
+
+  readonly #nodeName: string;
+  readonly #options: DesiredOptions;
 
   constructor(
-    private readonly nodeName: string,
+    nodeName: string,
     readonly state: ClusterState = emptyState(),
-    private readonly options: DesiredOptions = {},
+    options: DesiredOptions = {},
   ) {
-    for (const service of state.services.keys()) this.dirty.add(service);
-    this.settleClaims();
+    this.#nodeName = nodeName;
+    this.#options = options;
+    for (const service of state.services.keys()) this.#dirty.add(service);
+    this.#settleClaims();
   }
 
   apply(change: Change) {
     const { object } = change;
-    const zone = this.place.zone;
+    const zone = this.#place.zone;
     const pod = object.kind === "Pod" ? this.state.pods.get(objectKey(object)) : undefined;
-    for (const service of applyChange(this.state, change)) this.dirty.add(service);
-    if (object.kind === "Node" && this.place.zone !== zone) this.touchAll();
-    if (object.kind === "Pod") this.applyPod(pod, this.state.pods.get(objectKey(object)));
+    for (const service of applyChange(this.state, change)) this.#dirty.add(service);
+    if (object.kind === "Node" && this.#place.zone !== zone) this.#touchAll();
+    if (object.kind === "Pod") this.#applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
   /** Has the next sync look at a Service again though nothing about it changed. */
   touch(service: string) {
-    this.dirty.add(service);
+    this.#dirty.add(service);
   }
 
   /**
@@ -78,45 +83,45 @@ export class DesiredState {
    * without frontends, so that those of a large cluster are never held together.
    */
   sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
-    for (const service of servicesOfPods(this.state, this.pods)) this.dirty.add(service);
-    this.pods.clear();
-    this.settleClaims();
-    if (all) this.touchAll();
-    const { dirty, removed } = this;
-    this.dirty = new Set();
-    return { removed, issues: this.work(dirty, add) };
+    for (const service of servicesOfPods(this.state, this.#pods)) this.#dirty.add(service);
+    this.#pods.clear();
+    this.#settleClaims();
+    if (all) this.#touchAll();
+    const [dirty, removed] = [this.#dirty, this.#removed];
+    this.#dirty = new Set();
+    return { removed, issues: this.#work(dirty, add) };
   }
 
   /** The maps hold what the syncs so far found. */
   settled() {
-    this.removed.clear();
+    this.#removed.clear();
   }
 
-  private get place(): Place {
-    const zone = this.state.nodes.get(this.nodeName)?.zone;
-    return { nodeName: this.nodeName, ...(zone === undefined ? {} : { zone }) };
+  get #place(): Place {
+    const zone = this.state.nodes.get(this.#nodeName)?.zone;
+    return { nodeName: this.#nodeName, ...(zone === undefined ? {} : { zone }) };
   }
 
-  private touchAll() {
-    for (const service of this.state.services.keys()) this.dirty.add(service);
+  #touchAll() {
+    for (const service of this.state.services.keys()) this.#dirty.add(service);
   }
 
-  private applyPod(
+  #applyPod(
     before: (ClusterObject & { kind: "Pod" }) | undefined,
     after: (ClusterObject & { kind: "Pod" }) | undefined,
   ) {
     const same = before?.weight === after?.weight && before?.podIPs.join() === after?.podIPs.join();
     if (same) return;
-    for (const pod of [before, after]) if (pod !== undefined) this.pods.add(pod);
+    for (const pod of [before, after]) if (pod !== undefined) this.#pods.add(pod);
   }
 
-  private work(services: Set<string>, add: (group: ServiceFrontends) => void): ServiceIssue[] {
+  #work(services: Set<string>, add: (group: ServiceFrontends) => void): ServiceIssue[] {
     const issues: ServiceIssue[] = [];
     const kept = new Set<string>();
     const freed: [number, string][] = [];
     const context = {
-      place: this.place,
-      ownerOf: (claim: string) => this.claims.ownerOf(claim),
+      place: this.#place,
+      ownerOf: (claim: string) => this.#claims.ownerOf(claim),
       podWeights: podWeights(this.state.pods),
     };
     for (const key of services) {
@@ -127,31 +132,31 @@ export class DesiredState {
           ...context,
           groups: endpointGroups(this.state, key),
           podWeight: context.podWeights?.(service.namespace),
-          lbAlgorithm: this.options.lbAlgorithm,
+          lbAlgorithm: this.#options.lbAlgorithm,
         });
-      const before = this.records.get(key);
+      const before = this.#records.get(key);
       const keys = group.frontends.map(frontendKey);
-      for (const one of before?.keys ?? none) this.removed.add(one);
+      for (const one of before?.keys ?? none) this.#removed.add(one);
       // An address may go from one Service to another in one sync.
       for (const one of keys) kept.add(one);
       const known = before?.issues ?? none;
       issues.push(...group.issues.filter(({ message }) => !known.includes(message)));
       if (before?.healthPort !== undefined) freed.push([before.healthPort, key]);
-      this.record(key, service, group, keys);
+      this.#record(key, service, group, keys);
       add(group);
     }
-    for (const key of kept) this.removed.delete(key);
-    for (const [port, key] of freed) this.dropHealthCheck(port, key);
+    for (const key of kept) this.#removed.delete(key);
+    for (const [port, key] of freed) this.#dropHealthCheck(port, key);
     return issues;
   }
 
-  private record(
+  #record(
     key: string,
     service: Service | undefined,
     { issues, health }: ServiceFrontends,
     keys: readonly string[],
   ) {
-    if (service === undefined) return void this.records.delete(key);
+    if (service === undefined) return void this.#records.delete(key);
     const messages = issues.length === 0 ? none : issues.map(({ message }) => message);
     const record: ServiceRecord = { keys, issues: messages };
     if (health !== undefined) {
@@ -160,12 +165,12 @@ export class DesiredState {
       record.healthPort = port;
       this.healthChecks.set(port, { namespace, name, localEndpoints });
     }
-    this.records.set(key, record);
+    this.#records.set(key, record);
   }
 
   /** Unless the Service, or another one by now, has it. */
-  private dropHealthCheck(port: number, key: string) {
-    if (this.records.get(key)?.healthPort === port) return;
+  #dropHealthCheck(port: number, key: string) {
+    if (this.#records.get(key)?.healthPort === port) return;
     const holder = this.healthChecks.get(port);
     if (holder !== undefined && `${holder.namespace}/${holder.name}` === key) {
       this.healthChecks.delete(port);
@@ -173,14 +178,15 @@ export class DesiredState {
   }
 
   /** Brings the claims of dirty Services up to date; a Service that wins or loses something becomes dirty too. */
-  private settleClaims() {
-    const { dirty, state } = this;
+  #settleClaims() {
+    const { state } = this;
+    const dirty = this.#dirty;
     const changes = [...dirty].map((key) => [key, claimsOf(state.services.get(key))] as const);
-    for (const service of this.claims.update(changes)) dirty.add(service);
+    for (const service of this.#claims.update(changes)) dirty.add(service);
   }
 
   /** The older Service first (one without a creationTimestamp last), then by name. */
-  private compare(a: string, b: string): number {
+  #compare(a: string, b: string): number {
     const age = (service: Service | undefined) => service?.createdAt ?? Infinity;
     const [one, other] = [age(this.state.services.get(a)), age(this.state.services.get(b))];
     return one === other ? (a < b ? -1 : 1) : one - other;

@@ -16,14 +16,14 @@ class Rounds {
 
   put(...objects: ClusterObject[]) {
     for (const object of objects) this.desired.apply(upsert(object));
-    return this.round();
+    return this.#round();
   }
   remove(...objects: ClusterObject[]) {
     for (const object of objects) this.desired.apply(remove(object));
-    return this.round();
+    return this.#round();
   }
   /** The issues of a round. */
-  private round(): string[] {
+  #round(): string[] {
     const { groups, removed, issues } = syncGroups(this.desired);
     this.worked = [];
     for (const group of groups) {

@@ -62,83 +62,94 @@ export function frontendsOf(service: Service, context: ServiceContext): ServiceF
 }
 
 class Builder {
-  private readonly key: string;
-  private readonly frontends: Frontend[] = [];
-  private readonly issues: ServiceIssue[] = [];
-  private readonly keys = new Set<string>();
-  private readonly addresses: readonly string[];
-  private readonly external: readonly string[];
+  readonly #key: string;
+  readonly #frontends: Frontend[] = [];
+  readonly #issues: ServiceIssue[] = [];
+  readonly #keys = new Set<string>();
+  readonly #addresses: readonly string[];
+  readonly #external: readonly string[];
 
-  constructor(private readonly service: Service, private readonly context: ServiceContext) {
-    this.key = objectKey(service);
-    this.addresses = clusterAddresses(service).filter((address) => this.mayHave(address));
-    this.external = externalAddresses(service).filter((address) => this.mayHave(address));
+  readonly #service: Service;
+  readonly #context: ServiceContext;
+
+  constructor(service: Service, context: ServiceContext) {
+    this.#service = service;
+    this.#context = context;
+    this.#key = objectKey(service);
+    this.#addresses = clusterAddresses(service).filter((address) => this.#mayHave(address));
+    this.#external = externalAddresses(service).filter((address) => this.#mayHave(address));
   }
 
   build(): ServiceFrontends {
-    const { key, service, frontends, issues, addresses } = this;
+    const [key, service, frontends, issues, addresses] = [
+      this.#key,
+      this.#service,
+      this.#frontends,
+      this.#issues,
+      this.#addresses,
+    ];
     if (!hasFrontends(service)) return { service: key, frontends, issues };
-    this.checkAddresses();
-    for (const port of service.ports) this.addPort(port);
+    this.#checkAddresses();
+    for (const port of service.ports) this.#addPort(port);
     for (const addr of addresses) frontends.push(addressEntry(key, addr));
-    const health = this.health();
+    const health = this.#health();
     return { service: key, frontends, issues, ...(health === undefined ? {} : { health }) };
   }
 
-  private tell(reason: ServiceIssue["reason"], message: string) {
-    this.issues.push({ service: this.key, reason, message });
+  #tell(reason: ServiceIssue["reason"], message: string) {
+    this.#issues.push({ service: this.#key, reason, message });
   }
 
   /** False, and told, when the address is the ClusterIP of another Service. */
-  private mayHave(address: string): boolean {
-    const owner = this.context.ownerOf?.(address);
-    if (owner === undefined || owner === this.key) return true;
-    const why = this.service.clusterIPs.includes(address)
+  #mayHave(address: string): boolean {
+    const owner = this.#context.ownerOf?.(address);
+    if (owner === undefined || owner === this.#key) return true;
+    const why = this.#service.clusterIPs.includes(address)
       ? `belongs to Service ${owner}, which is older`
       : `is the clusterIP of Service ${owner}`;
-    this.tell("AddressConflict", `address ${address} ${why}`);
+    this.#tell("AddressConflict", `address ${address} ${why}`);
     return false;
   }
 
   /** False, and told, when the port is another Service's. */
-  private mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
-    const owner = this.context.ownerOf?.(portClaim(addr, port, proto));
-    if (owner === undefined || owner === this.key) return true;
-    this.tell("PortConflict", `${what} belongs to Service ${owner}, which is older`);
+  #mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
+    const owner = this.#context.ownerOf?.(portClaim(addr, port, proto));
+    if (owner === undefined || owner === this.#key) return true;
+    this.#tell("PortConflict", `${what} belongs to Service ${owner}, which is older`);
     return false;
   }
 
-  private checkAddresses() {
-    const { clusterIPs, externalIPs = none, loadBalancerIPs = none } = this.service;
+  #checkAddresses() {
+    const { clusterIPs, externalIPs = none, loadBalancerIPs = none } = this.#service;
     if (clusterIPs.length === 0) {
-      this.tell("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
+      this.#tell("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
     }
     for (const address of new Set([...clusterIPs, ...externalIPs, ...loadBalancerIPs])) {
       if (isServable(address)) continue;
-      this.tell("AddressRefused", `address ${address} is not one that a Service may have`);
+      this.#tell("AddressRefused", `address ${address} is not one that a Service may have`);
     }
   }
 
-  private addPort(port: ServicePort) {
-    const { service, context } = this;
+  #addPort(port: ServicePort) {
+    const [service, context] = [this.#service, this.#context];
     const proto = protocolNumber(port.protocol);
     if (proto === undefined) {
       const message = `port ${port.port}/${port.protocol}: pcnk serves TCP and UDP only`;
-      return this.tell("ProtocolIgnored", message);
+      return this.#tell("ProtocolIgnored", message);
     }
-    const external = this.external.filter((addr) =>
-      this.mayHavePort(addr, port.port, proto, `${addr}:${port.port}/${port.protocol}`)
+    const external = this.#external.filter((addr) =>
+      this.#mayHavePort(addr, port.port, proto, `${addr}:${port.port}/${port.protocol}`)
     );
-    const nodePort = this.nodePort(port, proto);
+    const nodePort = this.#nodePort(port, proto);
     const exposed = external.length > 0 || nodePort !== undefined;
     const insideLocal = service.internalTrafficPolicy === "Local";
     const outsideLocal = exposed && service.externalTrafficPolicy === "Local";
     const wanted = { cluster: exposed || !insideLocal, local: insideLocal || outsideLocal };
     const { groups, place, podWeight } = context;
     const selected = selectBackends(service, port, groups, place, wanted, podWeight);
-    this.checkPort(port, selected);
+    this.#checkPort(port, selected);
 
-    const common = this.common(port, proto);
+    const common = this.#common(port, proto);
     const cluster = { ...common, ...selected.cluster };
     const local = {
       ...common,
@@ -147,23 +158,23 @@ class Builder {
     };
     const inside = insideLocal ? local : cluster;
     const outside = outsideLocal ? local : cluster;
-    for (const addr of this.addresses) {
-      this.add({ ...inside, addr, port: port.port, scope: SCOPE.cluster });
+    for (const addr of this.#addresses) {
+      this.#add({ ...inside, addr, port: port.port, scope: SCOPE.cluster });
     }
     for (const addr of external) {
-      const where = { addr, port: port.port, ...this.ranges(addr) };
-      this.add({ ...cluster, ...where, scope: SCOPE.cluster });
-      this.add({ ...outside, ...where, scope: SCOPE.external });
+      const where = { addr, port: port.port, ...this.#ranges(addr) };
+      this.#add({ ...cluster, ...where, scope: SCOPE.cluster });
+      this.#add({ ...outside, ...where, scope: SCOPE.external });
     }
     if (nodePort !== undefined) {
       const where = { addr: ANY_ADDRESS, port: nodePort };
-      this.add({ ...cluster, ...where, scope: SCOPE.cluster });
-      this.add({ ...outside, ...where, scope: SCOPE.external });
+      this.#add({ ...cluster, ...where, scope: SCOPE.cluster });
+      this.#add({ ...outside, ...where, scope: SCOPE.external });
     }
   }
 
-  private common(port: ServicePort, proto: number) {
-    const { service, context, key } = this;
+  #common(port: ServicePort, proto: number) {
+    const [service, context, key] = [this.#service, this.#context, this.#key];
     const algorithm = service.lbAlgorithm ?? context.lbAlgorithm;
     return {
       proto,
@@ -174,54 +185,54 @@ class Builder {
   }
 
   /** An external address may be a ClusterIP of the same Service: the first entry counts. */
-  private add(frontend: Frontend) {
-    if (this.external.length > 0) {
+  #add(frontend: Frontend) {
+    if (this.#external.length > 0) {
       const key = frontendKey(frontend);
-      if (this.keys.has(key)) return;
-      this.keys.add(key);
+      if (this.#keys.has(key)) return;
+      this.#keys.add(key);
     }
-    this.frontends.push(frontend);
+    this.#frontends.push(frontend);
   }
 
   /** The node port of a port, when it has one and may have it. */
-  private nodePort({ nodePort, protocol, port }: ServicePort, proto: number) {
-    if (nodePort === undefined || !hasNodePorts(this.service)) return undefined;
+  #nodePort({ nodePort, protocol, port }: ServicePort, proto: number) {
+    if (nodePort === undefined || !hasNodePorts(this.#service)) return undefined;
     const what = `nodePort ${nodePort}/${protocol}`;
-    const twin = this.service.ports.find((other) =>
+    const twin = this.#service.ports.find((other) =>
       other.nodePort === nodePort && other.protocol === protocol
     );
     if (twin?.port !== port) {
-      this.tell("PortConflict", `${what} is there twice; port ${twin?.port} has it`);
+      this.#tell("PortConflict", `${what} is there twice; port ${twin?.port} has it`);
       return undefined;
     }
-    return this.mayHavePort(ANY_ADDRESS, nodePort, proto, what) ? nodePort : undefined;
+    return this.#mayHavePort(ANY_ADDRESS, nodePort, proto, what) ? nodePort : undefined;
   }
 
   /** loadBalancerSourceRanges are about addresses of load balancers only. */
-  private ranges(addr: string): Pick<Frontend, "sourceRanges"> {
-    const { sourceRanges, type, loadBalancerIPs } = this.service;
+  #ranges(addr: string): Pick<Frontend, "sourceRanges"> {
+    const { sourceRanges, type, loadBalancerIPs } = this.#service;
     const applies = sourceRanges !== undefined && type === "LoadBalancer" &&
       loadBalancerIPs?.includes(addr) && !sourceRanges.includes("0.0.0.0/0");
     return applies ? { sourceRanges } : {};
   }
 
-  private checkPort(port: ServicePort, { portKnown }: PortBackends) {
+  #checkPort(port: ServicePort, { portKnown }: PortBackends) {
     if (portKnown) return;
     // The slice that Kubernetes makes for a Service without pods has no ports, and that is in order.
-    const peopled = this.context.groups.filter(({ endpoints }) => endpoints.length > 0);
-    if (peopled.length > 0) this.tell("PortUnknown", unknownPort(port, peopled));
+    const peopled = this.#context.groups.filter(({ endpoints }) => endpoints.length > 0);
+    if (peopled.length > 0) this.#tell("PortUnknown", unknownPort(port, peopled));
   }
 
-  private health(): ServiceFrontends["health"] {
-    const { service, context } = this;
+  #health(): ServiceFrontends["health"] {
+    const [service, context] = [this.#service, this.#context];
     const port = healthPort(service);
     if (port === undefined) return undefined;
     const what = `healthCheckNodePort ${port}`;
     if (service.ports.some(({ nodePort, protocol }) => nodePort === port && protocol === "TCP")) {
-      this.tell("PortConflict", `${what} is also a nodePort of the Service`);
+      this.#tell("PortConflict", `${what} is also a nodePort of the Service`);
       return undefined;
     }
-    if (!this.mayHavePort(ANY_ADDRESS, port, PROTO.tcp, what)) return undefined;
+    if (!this.#mayHavePort(ANY_ADDRESS, port, PROTO.tcp, what)) return undefined;
     return { port, localEndpoints: localEndpoints(service, context) };
   }
 }

@@ -6,13 +6,16 @@
 const max = 0xffff_ffff;
 
 export class IdRegister {
-  private readonly ports = new Map<number, string>();
-  private readonly ids = new Map<string, number>();
-  private last = 0;
+  readonly #ports = new Map<number, string>();
+  readonly #ids = new Map<string, number>();
+  #last = 0;
+
+  readonly #taken: ReadonlySet<number>;
 
   /** @param taken ids of the kernel's entries: not given to other ports */
-  constructor(private readonly taken: ReadonlySet<number> = new Set()) {
-    for (const id of taken) if (id > this.last) this.last = id;
+  constructor(taken: ReadonlySet<number> = new Set()) {
+    this.#taken = taken;
+    for (const id of taken) if (id > this.#last) this.#last = id;
   }
 
   /**
@@ -20,39 +23,39 @@ export class IdRegister {
    * that, or a new one. Never 0.
    */
   idOf(portId: string, present: number | undefined): number {
-    const known = this.ids.get(portId);
+    const known = this.#ids.get(portId);
     if (known !== undefined) return known;
-    const id = present !== undefined && present > 0 && !this.ports.has(present)
+    const id = present !== undefined && present > 0 && !this.#ports.has(present)
       ? present
-      : this.next();
-    this.ports.set(id, portId);
-    this.ids.set(portId, id);
+      : this.#next();
+    this.#ports.set(id, portId);
+    this.#ids.set(portId, id);
     return id;
   }
 
   /** The port that has an id. */
   portOf(id: number): string | undefined {
-    return this.ports.get(id);
+    return this.#ports.get(id);
   }
 
   /** Every id that a port has, with the port. */
   names(): ReadonlyMap<number, string> {
-    return this.ports;
+    return this.#ports;
   }
 
   /** Forgets all ports but these. */
   retain(portIds: ReadonlySet<string>) {
-    for (const [portId, id] of this.ids) {
+    for (const [portId, id] of this.#ids) {
       if (portIds.has(portId)) continue;
-      this.ids.delete(portId);
-      this.ports.delete(id);
+      this.#ids.delete(portId);
+      this.#ports.delete(id);
     }
   }
 
-  private next(): number {
-    do this.last = this.last >= max ? 1 : this.last + 1; while (
-      this.ports.has(this.last) || this.taken.has(this.last)
+  #next(): number {
+    do this.#last = this.#last >= max ? 1 : this.#last + 1; while (
+      this.#ports.has(this.#last) || this.#taken.has(this.#last)
     );
-    return this.last;
+    return this.#last;
   }
 }

@@ -63,16 +63,16 @@ export function totalWeight(backends: readonly Backend[]): number {
 
 /** The array's elements in columns: a quarter of a million of them are 3 MB. */
 class BackendTable {
-  private readonly addrs: Uint32Array;
-  private readonly ports: Uint16Array;
-  private readonly flags: Uint8Array;
-  private readonly weightEnds: Uint32Array;
+  readonly #addrs: Uint32Array;
+  readonly #ports: Uint16Array;
+  readonly #flags: Uint8Array;
+  readonly #weightEnds: Uint32Array;
 
   constructor(readonly capacity: number) {
-    this.addrs = new Uint32Array(capacity);
-    this.ports = new Uint16Array(capacity);
-    this.flags = new Uint8Array(capacity);
-    this.weightEnds = new Uint32Array(capacity);
+    this.#addrs = new Uint32Array(capacity);
+    this.#ports = new Uint16Array(capacity);
+    this.#flags = new Uint8Array(capacity);
+    this.#weightEnds = new Uint32Array(capacity);
   }
 
   /** Writes a list into the elements from `first` on. */
@@ -85,10 +85,10 @@ class BackendTable {
 
   /** One element; the address is a number in host order. */
   setRaw(index: number, addr: number, port: number, flags: number, weightEnd: number) {
-    this.addrs[index] = addr;
-    this.ports[index] = port;
-    this.flags[index] = flags;
-    this.weightEnds[index] = weightEnd;
+    this.#addrs[index] = addr;
+    this.#ports[index] = port;
+    this.#flags[index] = flags;
+    this.#weightEnds[index] = weightEnd;
   }
 
   /** Whether the elements from `first` on are these backends. */
@@ -97,24 +97,24 @@ class BackendTable {
     let weightEnd = 0;
     return backends.every(({ key, weight, terminating }, i) => {
       if (weighted) weightEnd += weight;
-      return this.key(first + i) === key && this.flags[first + i] === flagsOf(terminating) &&
-        this.weightEnds[first + i] === weightEnd;
+      return this.#key(first + i) === key && this.#flags[first + i] === flagsOf(terminating) &&
+        this.#weightEnds[first + i] === weightEnd;
     });
   }
 
   /** Address and port of each element of a run as one number, `backendKey()`. */
   *keys({ first, count }: Run): Generator<number> {
-    for (let i = first; i < first + count; i++) yield this.key(i);
+    for (let i = first; i < first + count; i++) yield this.#key(i);
   }
 
   /** Whether a run has a backend. */
   has({ first, count }: Run, key: number): boolean {
-    for (let i = first; i < first + count; i++) if (this.key(i) === key) return true;
+    for (let i = first; i < first + count; i++) if (this.#key(i) === key) return true;
     return false;
   }
 
-  private key(i: number): number {
-    return backendKey(this.addrs[i] ?? 0, this.ports[i] ?? 0);
+  #key(i: number): number {
+    return backendKey(this.#addrs[i] ?? 0, this.#ports[i] ?? 0);
   }
 }
 
@@ -135,11 +135,11 @@ export class KernelState {
   readonly ranges: RangeTable;
   readonly tables: TableRegister;
   /** How many entries use a run, by its first element. */
-  private readonly uses = new Map<number, number>();
+  readonly #uses = new Map<number, number>();
   /** Entries whose run is not in order: it overlaps another or leaves the array. */
-  private readonly misfits = new Set<string>();
+  readonly #misfits = new Set<string>();
   /** What misfits occupy; free again once no entry points there. */
-  private debris: Run[] = [];
+  #debris: Run[] = [];
 
   constructor(readonly capacity: Capacity, restMs?: number) {
     this.backends = new BackendTable(capacity.backends);
@@ -160,7 +160,7 @@ export class KernelState {
       if (table !== undefined) this.tables.load(table, () => readTable(table));
     }
     const inUse = [...this.services].filter(([key, { count }]) =>
-      count > 0 && this.checkRange(key)
+      count > 0 && this.#checkRange(key)
     );
     inUse.sort(([, a], [, b]) => a.first - b.first || a.count - b.count);
     for (let i = 0; i < inUse.length;) {
@@ -172,19 +172,19 @@ export class KernelState {
         end = Math.max(end, other.first + other.count);
       }
       this.runs.reserve({ first, count: end - first });
-      if (equal) this.uses.set(first, next - i);
+      if (equal) this.#uses.set(first, next - i);
       else {
-        for (const [key] of inUse.slice(i, next)) this.misfits.add(key);
-        this.debris.push({ first, count: end - first });
+        for (const [key] of inUse.slice(i, next)) this.#misfits.add(key);
+        this.#debris.push({ first, count: end - first });
       }
       i = next;
     }
   }
 
-  private checkRange(key: string): boolean {
+  #checkRange(key: string): boolean {
     const { first, count } = this.services.get(key)!;
     if (first + count <= this.capacity.backends) return true;
-    this.misfits.add(key);
+    this.#misfits.add(key);
     return false;
   }
 
@@ -197,39 +197,39 @@ export class KernelState {
   /** The run of an entry; undefined when it has none or none in order. */
   runOf(key: string): Run | undefined {
     const entry = this.services.get(key);
-    if (entry === undefined || entry.count === 0 || this.misfits.has(key)) return undefined;
+    if (entry === undefined || entry.count === 0 || this.#misfits.has(key)) return undefined;
     return { first: entry.first, count: entry.count };
   }
 
   /** Counts one more entry that will use a run. */
   use({ first }: Run) {
-    this.uses.set(first, (this.uses.get(first) ?? 0) + 1);
+    this.#uses.set(first, (this.#uses.get(first) ?? 0) + 1);
   }
 
   /** Counts one less. */
   unuse({ first }: Run) {
-    const left = (this.uses.get(first) ?? 1) - 1;
-    if (left > 0) this.uses.set(first, left);
-    else this.uses.delete(first);
+    const left = (this.#uses.get(first) ?? 1) - 1;
+    if (left > 0) this.#uses.set(first, left);
+    else this.#uses.delete(first);
   }
 
   /** Those of `runs` that nobody uses, each once. */
   unused(runs: readonly Run[]): Run[] {
     const found = new Map<number, Run>();
-    for (const run of runs) if (!this.uses.has(run.first)) found.set(run.first, run);
+    for (const run of runs) if (!this.#uses.has(run.first)) found.set(run.first, run);
     return [...found.values()];
   }
 
   /** An entry is about to be replaced or deleted: it is no misfit any more. */
   forgetMisfit(key: string) {
-    this.misfits.delete(key);
+    this.#misfits.delete(key);
   }
 
   /** What misfits occupied, once the last of them is gone. */
   takeDebris(): Run[] {
-    if (this.misfits.size > 0) return [];
-    const { debris } = this;
-    this.debris = [];
+    if (this.#misfits.size > 0) return [];
+    const debris = this.#debris;
+    this.#debris = [];
     return debris;
   }
 }

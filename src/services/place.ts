@@ -20,72 +20,82 @@ export const noRun: Run = { first: 0, count: 0 };
 
 /** Places the frontends of one Service. What has to be written for it goes into `changes`. */
 export class Placer {
-  private readonly placed: Placed[] = [];
+  readonly #placed: Placed[] = [];
+
+  readonly #all: readonly Frontend[];
+  readonly #kernel: KernelState;
+  readonly #changes: Pick<Changes, "runs" | "tables" | "shortages">;
+  readonly #now: number;
 
   /** @param now milliseconds of any clock that does not go back */
   constructor(
-    private readonly all: readonly Frontend[],
-    private readonly kernel: KernelState,
-    private readonly changes: Pick<Changes, "runs" | "tables" | "shortages">,
-    private readonly now: number,
-  ) {}
+    all: readonly Frontend[],
+    kernel: KernelState,
+    changes: Pick<Changes, "runs" | "tables" | "shortages">,
+    now: number,
+  ) {
+    this.#all = all;
+    this.#kernel = kernel;
+    this.#changes = changes;
+    this.#now = now;
+  }
 
   /** Where the frontend's backends are or will be; undefined when there is no room for them. */
   place(frontend: Frontend, key: string): Placed | undefined {
     const { backends } = frontend;
     if (backends.length === 0) return { backends, run: noRun };
-    const same = this.placed.find((other) => sameBackends(other.backends, backends));
+    const same = this.#placed.find((other) => sameBackends(other.backends, backends));
     if (same !== undefined) return same;
-    const run = this.existingRun(key, backends) ?? this.newRun(backends);
+    const run = this.#existingRun(key, backends) ?? this.#newRun(backends);
     if (run === undefined) return undefined;
     const place: Placed = { backends, run };
-    if (frontend.maglev) this.placeTable(place, frontend);
-    this.placed.push(place);
+    if (frontend.maglev) this.#placeTable(place, frontend);
+    this.#placed.push(place);
     return place;
   }
 
   /** A table for the list: one that is there already, or a new one. Without room clients are spread at random. */
-  private placeTable(place: Placed, frontend: Frontend) {
-    const { tables, capacity } = this.kernel;
+  #placeTable(place: Placed, frontend: Frontend) {
+    const { tables, capacity } = this.#kernel;
     const { backends } = place;
     const short = (message: string) =>
-      this.changes.shortages.push({ service: serviceOf(frontend.portId), map: "maglev", message });
+      this.#changes.shortages.push({ service: serviceOf(frontend.portId), map: "maglev", message });
     if (capacity.maglev === undefined) return;
     if (backends.length > tables.size) {
       return short(`${backends.length} backends are too many for a Maglev table of ${tables.size}`);
     }
     const places = maglevTable(backends, tables.size);
     // Its own table before that of another frontend: lists that differ may come to the same table.
-    const known = [frontend, ...this.all].map((one) => this.kernel.tableOf(frontendKey(one)))
+    const known = [frontend, ...this.#all].map((one) => this.#kernel.tableOf(frontendKey(one)))
       .find((table) => table !== undefined && tables.holds(table, places));
-    const table = known ?? tables.allocator.allocate(1, this.now);
+    const table = known ?? tables.allocator.allocate(1, this.#now);
     if (table === undefined) return short(`all ${tables.capacity} Maglev tables are taken`);
     place.table = table;
-    if (known === undefined) this.changes.tables.push({ table, places });
+    if (known === undefined) this.#changes.tables.push({ table, places });
   }
 
   /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
-  private existingRun(key: string, backends: readonly Backend[]) {
+  #existingRun(key: string, backends: readonly Backend[]) {
     const holds = (candidate: string): Run | undefined => {
-      const run = this.kernel.runOf(candidate);
+      const run = this.#kernel.runOf(candidate);
       const equal = run?.count === backends.length &&
-        this.kernel.backends.holds(run.first, backends);
+        this.#kernel.backends.holds(run.first, backends);
       return equal ? run : undefined;
     };
     const own = holds(key);
     if (own !== undefined) return own;
-    for (const other of this.all) {
+    for (const other of this.#all) {
       const run = holds(frontendKey(other));
       if (run !== undefined) return run;
     }
     return undefined;
   }
 
-  private newRun(backends: readonly Backend[]): Run | undefined {
+  #newRun(backends: readonly Backend[]): Run | undefined {
     const { length: count } = backends;
-    const first = this.kernel.runs.allocate(count, this.now);
+    const first = this.#kernel.runs.allocate(count, this.#now);
     if (first === undefined) return undefined;
-    this.changes.runs.push({ first, backends });
+    this.#changes.runs.push({ first, backends });
     return { first, count };
   }
 }

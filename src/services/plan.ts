@@ -21,7 +21,7 @@ export type Removed = ReadonlySet<string> | "others";
  * in `kernel` and `ids`; if the changes are not applied after all, both must be read from the maps again.
  */
 export class Planner {
-  private readonly changes: Changes = {
+  readonly #changes: Changes = {
     runs: [],
     tables: [],
     services: [],
@@ -33,73 +33,81 @@ export class Planner {
     stale: [],
     shortages: [],
   };
-  private readonly desired = new Set<string>();
-  private readonly ports = new Set<string>();
+  readonly #desired = new Set<string>();
+  readonly #ports = new Set<string>();
   /** Runs that lost a user; another frontend may take them up yet. */
-  private readonly left: Run[] = [];
-  private readonly leftTables: number[] = [];
+  readonly #left: Run[] = [];
+  readonly #leftTables: number[] = [];
   /** Source ranges by id: of all ids that have or had some. */
-  private readonly ranges = new Map<number, readonly string[]>();
-  private fresh = 0;
+  readonly #ranges = new Map<number, readonly string[]>();
+  #fresh = 0;
+
+  readonly #kernel: KernelState;
+  readonly #ids: IdRegister;
+  readonly #now: number;
 
   /** @param now milliseconds of any clock that does not go back */
   constructor(
-    private readonly kernel: KernelState,
-    private readonly ids: IdRegister,
-    private readonly now: number,
-  ) {}
+    kernel: KernelState,
+    ids: IdRegister,
+    now: number,
+  ) {
+    this.#kernel = kernel;
+    this.#ids = ids;
+    this.#now = now;
+  }
 
   /** All frontends of one Service. */
   add(group: ServiceFrontends) {
     for (const frontend of group.frontends) {
-      this.desired.add(frontendKey(frontend));
-      this.ports.add(frontend.portId);
+      this.#desired.add(frontendKey(frontend));
+      this.#ports.add(frontend.portId);
     }
-    this.planGroup(group);
+    this.#planGroup(group);
   }
 
   /** The changes, once every Service was added. */
   finish(removed: Removed): Changes {
-    const { changes, kernel } = this;
+    const [changes, kernel] = [this.#changes, this.#kernel];
     const all = removed === "others";
     for (const key of all ? [...kernel.services.keys()] : removed) {
-      if (!this.desired.has(key) && kernel.services.has(key)) this.planDelete(key);
+      if (!this.#desired.has(key) && kernel.services.has(key)) this.#planDelete(key);
     }
-    this.fitServices();
+    this.#fitServices();
     const isAddress = ({ key }: ServiceWrite) => isAddressKey(key);
     // A service is announced when its ports are there, and its ports go when nothing announces it.
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
-    changes.freed = [...kernel.unused(this.left), ...kernel.takeDebris()];
-    changes.freedTables = kernel.tables.unused(this.leftTables);
-    this.planRanges(all);
-    if (all) this.ids.retain(this.ports);
+    changes.freed = [...kernel.unused(this.#left), ...kernel.takeDebris()];
+    changes.freedTables = kernel.tables.unused(this.#leftTables);
+    this.#planRanges(all);
+    if (all) this.#ids.retain(this.#ports);
     return changes;
   }
 
-  private planGroup({ service, frontends }: ServiceFrontends) {
-    const placer = new Placer(frontends, this.kernel, this.changes, this.now);
+  #planGroup({ service, frontends }: ServiceFrontends) {
+    const placer = new Placer(frontends, this.#kernel, this.#changes, this.#now);
     for (const frontend of frontends) {
       const key = frontendKey(frontend);
-      const old = this.kernel.services.get(key);
+      const old = this.#kernel.services.get(key);
       const place = placer.place(frontend, key);
       if (place === undefined) {
-        this.noRoom(service, frontend, key, old);
+        this.#noRoom(service, frontend, key, old);
         continue;
       }
-      this.planEntry(frontend, key, old, place);
+      this.#planEntry(frontend, key, old, place);
     }
   }
 
-  private planEntry(
+  #planEntry(
     frontend: Frontend,
     key: string,
     old: ServiceEntry | undefined,
     { run, table }: Pick<Placed, "run" | "table">,
   ) {
-    const { kernel, changes } = this;
+    const [kernel, changes] = [this.#kernel, this.#changes];
     const entry: ServiceEntry = {
-      id: this.ids.idOf(frontend.portId, old?.id),
+      id: this.#ids.idOf(frontend.portId, old?.id),
       first: run.first,
       count: run.count,
       totalWeight: totalWeight(frontend.backends),
@@ -107,55 +115,55 @@ export class Planner {
       flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.maglev),
       ...(table === undefined ? {} : { table }),
     };
-    this.wantRanges(entry.id, frontend.sourceRanges);
+    this.#wantRanges(entry.id, frontend.sourceRanges);
     if (old !== undefined && sameEntry(old, entry)) return;
-    if (old === undefined) this.fresh++;
+    if (old === undefined) this.#fresh++;
     const before = kernel.runOf(key);
     // The new run first: it may be the old one.
     if (run.count > 0) kernel.use(run);
     if (table !== undefined) kernel.tables.use(table);
-    this.leaveTable(key);
+    this.#leaveTable(key);
     if (before !== undefined) {
-      this.planStale(key, before, frontend);
-      this.leave(before);
+      this.#planStale(key, before, frontend);
+      this.#leave(before);
     }
-    if (old !== undefined && old.id !== entry.id) this.wantRanges(old.id, undefined);
+    if (old !== undefined && old.id !== entry.id) this.#wantRanges(old.id, undefined);
     kernel.forgetMisfit(key);
     changes.services.push({ key, entry });
   }
 
-  private leaveTable(key: string) {
-    const table = this.kernel.tableOf(key);
+  #leaveTable(key: string) {
+    const table = this.#kernel.tableOf(key);
     if (table === undefined) return;
-    this.kernel.tables.unuse(table);
-    this.leftTables.push(table);
+    this.#kernel.tables.unuse(table);
+    this.#leftTables.push(table);
   }
 
-  private planDelete(key: string) {
-    this.leaveTable(key);
-    const before = this.kernel.runOf(key);
+  #planDelete(key: string) {
+    this.#leaveTable(key);
+    const before = this.#kernel.runOf(key);
     if (before !== undefined) {
-      this.planStale(key, before, undefined);
-      this.leave(before);
+      this.#planStale(key, before, undefined);
+      this.#leave(before);
     }
-    this.kernel.forgetMisfit(key);
-    this.changes.deletes.push(key);
-    this.wantRanges(this.kernel.services.get(key)!.id, undefined);
+    this.#kernel.forgetMisfit(key);
+    this.#changes.deletes.push(key);
+    this.#wantRanges(this.#kernel.services.get(key)!.id, undefined);
   }
 
   /** The frontends of a port have its id, and those that have ranges have the same ones. */
-  private wantRanges(id: number, ranges: readonly string[] | undefined) {
-    if (ranges !== undefined) this.ranges.set(id, ranges);
-    else if (this.kernel.ranges.has(id) && !this.ranges.has(id)) this.ranges.set(id, []);
+  #wantRanges(id: number, ranges: readonly string[] | undefined) {
+    if (ranges !== undefined) this.#ranges.set(id, ranges);
+    else if (this.#kernel.ranges.has(id) && !this.#ranges.has(id)) this.#ranges.set(id, []);
   }
 
-  private planRanges(all: boolean) {
-    const { kernel, changes } = this;
-    if (all) { for (const id of kernel.ranges.ids()) this.wantRanges(id, undefined); }
-    const { short, ...ranges } = planRanges(this.ranges, kernel.ranges);
+  #planRanges(all: boolean) {
+    const [kernel, changes] = [this.#kernel, this.#changes];
+    if (all) { for (const id of kernel.ranges.ids()) this.#wantRanges(id, undefined); }
+    const { short, ...ranges } = planRanges(this.#ranges, kernel.ranges);
     changes.ranges = ranges;
     for (const id of short) {
-      const service = serviceOf(this.ids.portOf(id) ?? `${id}`);
+      const service = serviceOf(this.#ids.portOf(id) ?? `${id}`);
       const message =
         `no room for its loadBalancerSourceRanges: all ${kernel.capacity.sourceRanges} ` +
         "entries are taken; some of its clients are kept out; raise mapSizes.sourceRanges";
@@ -163,63 +171,63 @@ export class Planner {
     }
   }
 
-  private leave(run: Run) {
-    this.kernel.unuse(run);
-    this.left.push(run);
+  #leave(run: Run) {
+    this.#kernel.unuse(run);
+    this.#left.push(run);
   }
 
-  private planStale(key: string, before: Run, after: Frontend | undefined) {
+  #planStale(key: string, before: Run, after: Frontend | undefined) {
     const keep = new Set(after?.backends.map(({ key }) => key));
     const draining = new Set(after?.draining.map(({ key }) => key));
     const backends = new Map<number, boolean>();
-    for (const backend of this.kernel.backends.keys(before)) {
+    for (const backend of this.#kernel.backends.keys(before)) {
       if (!keep.has(backend)) backends.set(backend, !draining.has(backend));
     }
-    if (backends.size > 0) this.changes.stale.push({ frontend: key, backends });
+    if (backends.size > 0) this.#changes.stale.push({ frontend: key, backends });
   }
 
-  private noRoom(service: string, frontend: Frontend, key: string, old: ServiceEntry | undefined) {
-    const { free, longest, resting } = this.kernel.runs.room;
+  #noRoom(service: string, frontend: Frontend, key: string, old: ServiceEntry | undefined) {
+    const { free, longest, resting } = this.#kernel.runs.room;
     const message = `no room for ${frontend.backends.length} backends: of ` +
-      `${this.kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
+      `${this.#kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
       `${resting} soon; raise mapSizes.backends`;
-    this.changes.shortages.push({ service, map: "backends", message });
-    if (old === undefined) this.planEntry({ ...frontend, backends: [] }, key, old, { run: noRun });
-    else this.wantRanges(old.id, frontend.sourceRanges);
+    this.#changes.shortages.push({ service, map: "backends", message });
+    if (old === undefined) this.#planEntry({ ...frontend, backends: [] }, key, old, { run: noRun });
+    else this.#wantRanges(old.id, frontend.sourceRanges);
   }
 
   /** Sees to it that new entries fit: after the deletes if need be, or the last ones not at all. */
-  private fitServices() {
-    const { changes, kernel } = this;
+  #fitServices() {
+    const [changes, kernel] = [this.#changes, this.#kernel];
     const room = kernel.capacity.services - kernel.services.size;
-    changes.deletesFirst = this.fresh > room;
-    let excess = this.fresh - room - changes.deletes.length;
+    changes.deletesFirst = this.#fresh > room;
+    let excess = this.#fresh - room - changes.deletes.length;
     for (let i = changes.services.length - 1; i >= 0 && excess > 0; i--) {
       const { key, entry } = changes.services[i]!;
       if (kernel.services.has(key)) continue;
       excess--;
       changes.services.splice(i, 1);
-      if (entry.count > 0) this.leave({ first: entry.first, count: entry.count });
+      if (entry.count > 0) this.#leave({ first: entry.first, count: entry.count });
       if (entry.table !== undefined) {
         kernel.tables.unuse(entry.table);
-        this.leftTables.push(entry.table);
+        this.#leftTables.push(entry.table);
       }
-      const service = serviceOf(this.ids.portOf(entry.id) ?? key);
+      const service = serviceOf(this.#ids.portOf(entry.id) ?? key);
       const message = `no room for ${key}: all ${kernel.capacity.services} entries are taken; ` +
         "raise mapSizes.services";
       changes.shortages.push({ service, map: "services", message });
-      this.dropRanges(entry.id);
+      this.#dropRanges(entry.id);
     }
   }
 
   /** An entry was left out: its ranges go too unless another entry of the port asks for them. */
-  private dropRanges(id: number) {
-    if (!this.ranges.has(id)) return;
-    const { kernel, changes } = this;
+  #dropRanges(id: number) {
+    if (!this.#ranges.has(id)) return;
+    const [kernel, changes] = [this.#kernel, this.#changes];
     const deleted = new Set(changes.deletes);
     const used = changes.services.some(({ entry }) => entry.id === id) ||
       [...kernel.services].some(([key, entry]) => entry.id === id && !deleted.has(key));
-    if (!used) this.ranges.set(id, []);
+    if (!used) this.#ranges.set(id, []);
   }
 }
 

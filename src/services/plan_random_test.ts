@@ -32,7 +32,7 @@ class World {
   ids = new IdRegister();
   now = 0;
   /** Entries that were replaced or deleted, until no program can be using them any more. */
-  private past: { entry: ServiceEntry; contents: Contents; until: number }[] = [];
+  #past: { entry: ServiceEntry; contents: Contents; until: number }[] = [];
 
   constructor(seed: number, capacity: { services: number; backends: number }) {
     this.dice = generator(seed);
@@ -46,7 +46,7 @@ class World {
     const name = `s${below(8)}`;
     const kind = below(13);
     if (kind === 0) this.desired.apply(remove(service(name)));
-    else if (kind <= 3) this.desired.apply(upsert(this.service(name)));
+    else if (kind <= 3) this.desired.apply(upsert(this.#service(name)));
     else if (kind === 4) {
       const object = slice(name, [], { name: `${name}-${below(3)}` });
       const existing = this.desired.state.slices.get(`default/${name}`)?.get(
@@ -54,21 +54,21 @@ class World {
       );
       if (existing !== undefined) this.desired.apply(remove(existing));
     } else if (kind === 5) {
-      const subsets = [this.slice(name), this.slice(name)];
+      const subsets = [this.#slice(name), this.#slice(name)];
       const object = { kind: "Endpoints" as const, namespace: "default", name, subsets };
       this.desired.apply(pick([upsert, remove])(object));
-    } else if (kind === 6) this.desired.apply(pick([upsert, upsert, remove])(this.node()));
-    else if (kind === 7) this.desired.apply(pick([upsert, upsert, remove])(this.pod()));
-    else this.desired.apply(upsert(this.slice(name)));
+    } else if (kind === 6) this.desired.apply(pick([upsert, upsert, remove])(this.#node()));
+    else if (kind === 7) this.desired.apply(pick([upsert, upsert, remove])(this.#pod()));
+    else this.desired.apply(upsert(this.#slice(name)));
   }
 
-  private node() {
+  #node() {
     const { pick } = this.dice;
     const zone = pick([undefined, "a", "a", "b", "c"]);
     return nodeObject(pick(["node1", "node1", "node2"]), zone === undefined ? {} : { zone });
   }
 
-  private pod() {
+  #pod() {
     const { below } = this.dice;
     const n = below(4);
     // No two Pods with one address: which of them an endpoint means would be anybody's guess.
@@ -76,7 +76,7 @@ class World {
     return pod(`p${n}`, { podIPs, ...(below(3) ? { weight: 1 + below(3) } : {}) });
   }
 
-  private service(name: string): Service {
+  #service(name: string): Service {
     const { below, pick } = this.dice;
     const protocols: Protocol[] = ["TCP", "TCP", "UDP", "SCTP"];
     const ports = Array.from({ length: below(5) }, (_, i) => ({
@@ -95,7 +95,7 @@ class World {
       ...(below(2) ? {} : { externalTrafficPolicy: pick(["Cluster", "Local"]) }),
       ...(below(2) ? {} : { healthCheckNodePort: 30000 + below(6) }),
       ...(below(2) ? {} : { lbAlgorithm: pick(["maglev" as const, "random" as const]) }),
-      ...(below(3) ? {} : { sourceRanges: this.ranges() }),
+      ...(below(3) ? {} : { sourceRanges: this.#ranges() }),
       ...(below(3)
         ? {}
         : { trafficDistribution: pick(["PreferSameZone" as const, "PreferSameNode" as const]) }),
@@ -110,7 +110,7 @@ class World {
     });
   }
 
-  private ranges(): string[] {
+  #ranges(): string[] {
     const { below, pick } = this.dice;
     const some = ["10.0.0.0/8", "10.1.0.0/16", "203.0.113.0/24", "192.0.2.0/24"];
     const count = below(4);
@@ -118,7 +118,7 @@ class World {
     return pick([found, found, found, found, [...found, "0.0.0.0/0"]]);
   }
 
-  private slice(name: string): EndpointSlice {
+  #slice(name: string): EndpointSlice {
     const { below, pick } = this.dice;
     const hints = pick([0, 0, 1, 2]);
     const endpoints = Array.from(
@@ -176,12 +176,12 @@ class World {
           `${key} is for ${held}, was for ${old}, shall be for ${wanted}`,
         );
       }
-      for (const { entry, contents } of this.past) assert.equal(maps.contentsOf(entry), contents);
+      for (const { entry, contents } of this.#past) assert.equal(maps.contentsOf(entry), contents);
     };
-    this.past = this.past.filter(({ until }) => until > this.now);
+    this.#past = this.#past.filter(({ until }) => until > this.now);
     for (const [key, entry] of entries) {
       if (!unwatched.has(key)) {
-        this.past.push({ entry, contents: before.get(key)!, until: this.now + restMs });
+        this.#past.push({ entry, contents: before.get(key)!, until: this.now + restMs });
       }
     }
     applyChanges(changes, this.kernel, maps, this.now);
@@ -235,7 +235,7 @@ class World {
       } else if (what === 4) services.set(key, { ...entry, count: entry.count + below(30) });
       else services.set(key, { ...entry, id: below(4), totalWeight: below(3) });
     }
-    this.past = [];
+    this.#past = [];
     const wrong = [...before].filter(([key, contents]) => {
       const entry = services.get(key);
       return entry === undefined || this.maps.contentsOf(entry) !== contents ||

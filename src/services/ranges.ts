@@ -16,36 +16,36 @@ export interface RangeChanges {
 
 /** A copy of the map. */
 export class RangeTable {
-  private readonly prefixes = new Map<number, Set<string>>();
+  readonly #prefixes = new Map<number, Set<string>>();
   /** Entries of the map. */
   size = 0;
 
   constructor(readonly capacity: number = Infinity) {}
 
   has(id: number): boolean {
-    return this.prefixes.has(id);
+    return this.#prefixes.has(id);
   }
 
   of(id: number): ReadonlySet<string> {
-    return this.prefixes.get(id) ?? new Set();
+    return this.#prefixes.get(id) ?? new Set();
   }
 
   ids(): Iterable<number> {
-    return this.prefixes.keys();
+    return this.#prefixes.keys();
   }
 
   add({ id, prefix }: SourceRange) {
-    let known = this.prefixes.get(id);
-    if (known === undefined) this.prefixes.set(id, known = new Set());
+    let known = this.#prefixes.get(id);
+    if (known === undefined) this.#prefixes.set(id, known = new Set());
     if (!known.has(prefix)) this.size++;
     known.add(prefix);
   }
 
   remove({ id, prefix }: SourceRange) {
-    const known = this.prefixes.get(id);
+    const known = this.#prefixes.get(id);
     if (!known?.delete(prefix)) return;
     this.size--;
-    if (known.size === 0) this.prefixes.delete(id);
+    if (known.size === 0) this.#prefixes.delete(id);
   }
 }
 

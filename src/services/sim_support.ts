@@ -30,7 +30,7 @@ export class SimulatedMaps implements MapWriter {
       for (const entry of toEntries(backends)) {
         if (i >= this.capacity.backends) throw new Error("E2BIG");
         this.backends[i++] = { ...entry };
-        this.step();
+        this.#step();
       }
     }
   }
@@ -38,7 +38,7 @@ export class SimulatedMaps implements MapWriter {
     for (const { table, places } of tables) {
       if (table >= (this.capacity.maglev?.tables ?? 0)) throw new Error("E2BIG");
       this.tables.set(table, places);
-      this.step();
+      this.#step();
     }
   }
   writeServices(services: readonly ServiceWrite[]) {
@@ -47,28 +47,28 @@ export class SimulatedMaps implements MapWriter {
         throw new Error("E2BIG");
       }
       this.services.set(key, { ...entry });
-      this.step();
+      this.#step();
     }
   }
   deleteServices(keys: readonly string[]) {
     for (const key of keys) {
       this.services.delete(key);
-      this.step();
+      this.#step();
     }
   }
   writeRanges(ranges: readonly SourceRange[]) {
     for (const { id, prefix } of ranges) {
       this.ranges.add(`${id} ${prefix}`);
-      this.step();
+      this.#step();
     }
   }
   deleteRanges(ranges: readonly SourceRange[]) {
     for (const { id, prefix } of ranges) {
       this.ranges.delete(`${id} ${prefix}`);
-      this.step();
+      this.#step();
     }
   }
-  private step() {
+  #step() {
     this.writes++;
     this.onStep();
   }

@@ -10,8 +10,8 @@ export interface TableWrite {
 /** One that was replaced rests like a run of backends: programs may have read the entry that pointed to it. */
 export class TableRegister {
   readonly allocator: RunAllocator;
-  private readonly contents = new Map<number, Uint16Array>();
-  private readonly uses = new Map<number, number>();
+  readonly #contents = new Map<number, Uint16Array>();
+  readonly #uses = new Map<number, number>();
 
   /**
    * @param capacity tables that the map has room for
@@ -24,42 +24,42 @@ export class TableRegister {
   /** An entry of the kernel points to a table. */
   load(table: number, read: () => Uint16Array) {
     if (table >= this.capacity) return;
-    if (!this.uses.has(table)) {
+    if (!this.#uses.has(table)) {
       this.allocator.reserve({ first: table, count: 1 });
-      this.contents.set(table, read());
+      this.#contents.set(table, read());
     }
     this.use(table);
   }
 
   /** Whether a table holds this that is in use, or was until now. */
   holds(table: number, places: Uint16Array): boolean {
-    const held = this.contents.get(table);
+    const held = this.#contents.get(table);
     return held?.length === places.length && held.every((one, i) => one === places[i]);
   }
 
   set({ table, places }: TableWrite) {
-    this.contents.set(table, places);
+    this.#contents.set(table, places);
   }
 
   use(table: number) {
-    this.uses.set(table, (this.uses.get(table) ?? 0) + 1);
+    this.#uses.set(table, (this.#uses.get(table) ?? 0) + 1);
   }
 
   /** One entry less points to it. */
   unuse(table: number) {
-    const left = this.uses.get(table);
+    const left = this.#uses.get(table);
     if (left === undefined) return; // beyond the map: never counted
-    if (left > 1) this.uses.set(table, left - 1);
-    else this.uses.delete(table);
+    if (left > 1) this.#uses.set(table, left - 1);
+    else this.#uses.delete(table);
   }
 
   /** Those of `tables` that no entry points to, each once. */
   unused(tables: Iterable<number>): number[] {
-    return [...new Set(tables)].filter((table) => table < this.capacity && !this.uses.has(table));
+    return [...new Set(tables)].filter((table) => table < this.capacity && !this.#uses.has(table));
   }
 
   release(table: number, now: number) {
-    this.contents.delete(table);
+    this.#contents.delete(table);
     this.allocator.release({ first: table, count: 1 }, now);
   }
 }
