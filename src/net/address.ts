@@ -3,7 +3,7 @@
  * an IPv6 address. Equal addresses have equal texts, and a text costs less memory than an object around it.
  */
 import { AddressError, type Family } from "./error.ts";
-import { formatIpv4, isIpv4, parseIpv4, whyNotIpv4 } from "./ipv4.ts";
+import { compareIpv4, formatIpv4, isIpv4, parseIpv4, whyNotIpv4 } from "./ipv4.ts";
 import { formatIpv6, parseIpv6 } from "./ipv6.ts";
 
 /**
@@ -81,21 +81,22 @@ export function formatAddress(bytes: Uint8Array, at = 0, size = bytes.length - a
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
-/** The address as one unsigned number of 32 or 128 bits, for arithmetic. */
-export function addressValue(address: string): bigint {
-  if (familyOf(address) === 4) return BigInt(parseIpv4(address));
+/** An address for arithmetic: an IPv4 address is a number, an IPv6 address a bigint. Those of one family compare by `<`. */
+export type AddressValue = number | bigint;
+
+export function addressValue(address: string): AddressValue {
+  if (familyOf(address) === 4) return parseIpv4(address);
   const view = new DataView(parseIpv6(address).buffer);
   return view.getBigUint64(0) << 64n | view.getBigUint64(8);
 }
 
 /** The reverse of `addressValue()`. */
-export function addressOf(value: bigint, family: Family): string {
-  if (family === 4) return formatIpv4(Number(value));
-  const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
+export function addressOf(value: AddressValue): string {
+  if (typeof value === "number") return formatIpv4(value);
+  const view = new DataView(new ArrayBuffer(16));
   view.setBigUint64(0, value >> 64n);
   view.setBigUint64(8, BigInt.asUintN(64, value));
-  return formatIpv6(bytes);
+  return formatIpv6(new Uint8Array(view.buffer));
 }
 
 /** Orders canonical texts as their bytes are ordered, all of IPv4 before IPv6. */
@@ -103,7 +104,7 @@ export function compareAddresses(a: string, b: string): number {
   if (a === b) return 0;
   const [family, other] = [familyOf(a), familyOf(b)];
   if (family !== other) return family - other;
-  if (family === 4) return parseIpv4(a) - parseIpv4(b);
+  if (family === 4) return compareIpv4(a, b);
   const [left, right] = [parseIpv6(a), parseIpv6(b)];
   const at = left.findIndex((byte, i) => byte !== right[i]);
   return left[at]! - right[at]!;

@@ -5,7 +5,9 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 /** Six bytes as text; other lengths likewise. */
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => HEX[byte]).join(":");
+  let text = "";
+  for (const byte of bytes) text += text === "" ? HEX[byte]! : `:${HEX[byte]}`;
+  return text;
 }
 
 /**

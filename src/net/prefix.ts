@@ -1,5 +1,6 @@
 /** Prefixes of both families: `10.244.1.0/24`, `fd00:1::/64`. */
-import { addressOf, addressSize, addressValue, familyOf, parseAddress } from "./address.ts";
+import { addressOf, addressSize, type AddressValue, addressValue, familyOf } from "./address.ts";
+import { parseAddress } from "./address.ts";
 import { AddressError, type Family } from "./error.ts";
 
 /** An address and the length of the prefix that its network has. */
@@ -17,16 +18,23 @@ export class Prefix {
   /** `10.244.1.0/24` */
   readonly text: string;
   /** `addressValue()` of the first and the last address. */
-  readonly first: bigint;
-  readonly last: bigint;
+  readonly first: AddressValue;
+  readonly last: AddressValue;
 
   /** @param length 0 to 32, or to 128; bits of `address` beyond it are cleared */
   constructor(address: string, readonly length: number) {
     this.family = familyOf(address);
-    const hostBits = BigInt(addressSize(this.family) * 8 - length);
-    this.first = addressValue(address) >> hostBits << hostBits;
-    this.last = this.first + (1n << hostBits) - 1n;
-    this.address = addressOf(this.first, this.family);
+    const value = addressValue(address);
+    if (typeof value === "number") {
+      const size = 2 ** (32 - length);
+      this.first = value - value % size;
+      this.last = this.first + size - 1;
+    } else {
+      const size = 1n << BigInt(128 - length);
+      this.first = value - value % size;
+      this.last = this.first + size - 1n;
+    }
+    this.address = addressOf(this.first);
     this.text = `${this.address}/${length}`;
   }
 
@@ -42,7 +50,8 @@ export class Prefix {
 
   /** The address with this number in the prefix; 0 is the network address. */
   at(index: number): string {
-    return addressOf(this.first + BigInt(index), this.family);
+    const { first } = this;
+    return addressOf(typeof first === "number" ? first + index : first + BigInt(index));
   }
 }
 

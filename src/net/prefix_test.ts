@@ -18,7 +18,7 @@ Deno.test("parsePrefix() and parseNetwork() give the canonical text", () => {
     equal(parseNetwork(given).text, text);
     equal(parsePrefix(text).text, text);
   }
-  equal(parsePrefix("240.0.0.0/4").last, 0xffffffffn);
+  equal(parsePrefix("240.0.0.0/4").last, 0xffffffff);
 });
 
 Deno.test("parsePrefix() refuses with a reason", () => {

@@ -194,7 +194,7 @@ function isHost(address: string): boolean {
 function podPrefix(text: string): Prefix {
   const prefix = parseNetwork(text, 4);
   // One that ends beyond unicast begins there or spans it; 0.0.0.0/0 does both.
-  const unicast = isUnicast(prefix.address) && isUnicast(addressOf(prefix.last, 4));
+  const unicast = isUnicast(prefix.address) && isUnicast(addressOf(prefix.last));
   if (unicast && prefix.length >= 8) return prefix;
   throw new AddressError(text, "a prefix for pods", "it holds addresses that no host may have");
 }

@@ -72,7 +72,7 @@ const NO_MAC = "00:00:00:00:00:00";
 
 /** MAC address of a node's overlay device: locally administered, from the four bytes of its InternalIP. */
 export function overlayMac(address: string): string {
-  return formatMac(Uint8Array.of(0x02, 0x70, ...addressBytes(address)));
+  return `02:70:${formatMac(addressBytes(address))}`;
 }
 
 /**

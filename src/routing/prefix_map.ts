@@ -1,4 +1,5 @@
 /** Prefixes with an owner each, none overlapping another. */
+import type { AddressValue } from "../net/address.ts";
 import type { Prefix } from "../net/prefix.ts";
 
 /** A prefix and whose it is. */
@@ -23,7 +24,11 @@ export class PrefixMap<T> {
 }
 
 /** Index of the first element whose key is at least `bound`, in a list sorted by key. */
-export function firstAtLeast<T>(list: readonly T[], bound: bigint, key: (item: T) => bigint) {
+export function firstAtLeast<T>(
+  list: readonly T[],
+  bound: AddressValue,
+  key: (item: T) => AddressValue,
+): number {
   let low = 0;
   let high = list.length;
   while (low < high) {
