@@ -3,7 +3,7 @@
  * an IPv6 address. Equal addresses have equal texts, and a text costs less memory than an object around it.
  */
 import { AddressError, type Family } from "./error.ts";
-import { compareIpv4, formatIpv4, isIpv4, parseIpv4, whyNotIpv4 } from "./ipv4.ts";
+import { compareIpv4, formatIpv4, isIpv4, parseIpv4, readIpv4, whyNotIpv4 } from "./ipv4.ts";
 import { formatIpv6, parseIpv6 } from "./ipv6.ts";
 
 /**
@@ -58,36 +58,44 @@ export function addressSize(family: Family): 4 | 16 {
 export function addressBytes(address: string): Uint8Array<ArrayBuffer> {
   if (familyOf(address) === 6) return parseIpv6(address);
   const bytes = new Uint8Array(4);
-  writeAddress(address, bytes);
+  writeAddress(new DataView(bytes.buffer), 0, address);
   return bytes;
 }
 
 /**
- * Writes the bytes of an address to `bytes` from `at` on, in network order.
+ * Writes the 4 or 16 bytes of an address, in network order.
  * @throws {AddressError}
  */
-export function writeAddress(address: string, bytes: Uint8Array, at = 0): void {
-  if (familyOf(address) === 6) return bytes.set(parseIpv6(address), at);
-  const value = parseIpv4(address);
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
+export function writeAddress(view: DataView<ArrayBuffer>, at: number, address: string): void {
+  if (familyOf(address) === 4) view.setUint32(at, parseIpv4(address));
+  else new Uint8Array(view.buffer, view.byteOffset + at).set(parseIpv6(address));
+}
+
+/** The reverse of `writeAddress()`. */
+export function readAddress(view: DataView<ArrayBuffer>, at: number, family: Family): string {
+  if (family === 4) return formatIpv4(view.getUint32(at));
+  return formatIpv6(new Uint8Array(view.buffer, view.byteOffset + at, 16));
 }
 
 /** The canonical text of 4 or 16 bytes in network order. */
-export function formatAddress(bytes: Uint8Array, at = 0, size = bytes.length - at): string {
-  if (size === 16) return formatIpv6(bytes, at);
-  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 16 ? formatIpv6(bytes) : bytes.join(".");
 }
 
 /** An address for arithmetic: an IPv4 address is a number, an IPv6 address a bigint. Those of one family compare by `<`. */
 export type AddressValue = number | bigint;
 
+/** @throws {AddressError} */
 export function addressValue(address: string): AddressValue {
-  if (familyOf(address) === 4) return parseIpv4(address);
-  const view = new DataView(parseIpv6(address).buffer);
-  return view.getBigUint64(0) << 64n | view.getBigUint64(8);
+  const ipv4 = readIpv4(address);
+  if (ipv4 >= 0) return ipv4;
+  return readValue(new DataView(parseIpv6(address).buffer), 0, 6);
+}
+
+/** The value of the bytes at `at`, in network order. */
+export function readValue(view: DataView, at: number, family: Family): AddressValue {
+  if (family === 4) return view.getUint32(at);
+  return view.getBigUint64(at) << 64n | view.getBigUint64(at + 8);
 }
 
 /** The reverse of `addressValue()`. */
@@ -108,4 +116,29 @@ export function compareAddresses(a: string, b: string): number {
   const [left, right] = [parseIpv6(a), parseIpv6(b)];
   const at = left.findIndex((byte, i) => byte !== right[i]);
   return left[at]! - right[at]!;
+}
+
+/** An array of addresses of one family, as small as their bytes. */
+export class AddressColumn {
+  readonly #ipv4: Uint32Array | undefined;
+  readonly #ipv6: BigUint64Array | undefined;
+
+  constructor(length: number, family: Family) {
+    if (family === 4) this.#ipv4 = new Uint32Array(length);
+    else this.#ipv6 = new BigUint64Array(2 * length);
+  }
+
+  get(index: number): AddressValue {
+    if (this.#ipv4 !== undefined) return this.#ipv4[index] ?? 0;
+    return (this.#ipv6![2 * index] ?? 0n) << 64n | (this.#ipv6![2 * index + 1] ?? 0n);
+  }
+
+  /** @param value of the column's family */
+  set(index: number, value: AddressValue): void {
+    if (this.#ipv4 !== undefined) this.#ipv4[index] = Number(value);
+    else {
+      this.#ipv6![2 * index] = BigInt(value) >> 64n;
+      this.#ipv6![2 * index + 1] = BigInt(value); // its low 64 bits
+    }
+  }
 }

@@ -2,12 +2,14 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { isIPv4, isIPv6 } from "node:net";
 import {
   addressBytes,
+  AddressColumn,
   addressOf,
   addressValue,
   compareAddresses,
   formatAddress,
   isAddress,
   parseAddress,
+  readAddress,
   writeAddress,
 } from "./address.ts";
 import { AddressError } from "./error.ts";
@@ -143,15 +145,25 @@ Deno.test("parseAddress() agrees with node:net and URL on random texts", () => {
   }
 });
 
-Deno.test("addressBytes(), writeAddress() and formatAddress() are in network order", () => {
+Deno.test("addressBytes(), writeAddress() and readAddress() are in network order", () => {
   deepEqual([...addressBytes("255.0.128.1")], [255, 0, 128, 1]);
   deepEqual([...addressBytes("fd00::1:203")], [0xfd, ...new Array(12).fill(0), 1, 2, 3]);
-  const bytes = new Uint8Array(20);
-  writeAddress("10.1.2.3", bytes, 2);
-  equal(formatAddress(bytes, 2, 4), "10.1.2.3");
-  writeAddress("fd00::2", bytes, 3);
-  equal(formatAddress(bytes, 3, 16), "fd00::2");
-  throws(() => writeAddress("10.1.2", bytes), AddressError);
+  const view = new DataView(new ArrayBuffer(24), 2);
+  writeAddress(view, 2, "10.1.2.3");
+  deepEqual([...new Uint8Array(view.buffer, 4, 4)], [10, 1, 2, 3]);
+  equal(readAddress(view, 2, 4), "10.1.2.3");
+  writeAddress(view, 3, "fd00::2");
+  equal(readAddress(view, 3, 6), "fd00::2");
+  throws(() => writeAddress(view, 0, "10.1.2"), AddressError);
+});
+
+Deno.test("AddressColumn holds addresses of its family", () => {
+  for (const [family, text] of [[4, "255.0.0.1"], [6, "fd00::1:0:0:ffff:1"]] as const) {
+    const column = new AddressColumn(3, family);
+    column.set(1, addressValue(text));
+    equal(addressOf(column.get(1)), text);
+    equal(addressOf(column.get(2)), family === 4 ? "0.0.0.0" : "::");
+  }
 });
 
 Deno.test("compareAddresses() orders by bytes, IPv4 first", () => {

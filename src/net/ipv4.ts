@@ -7,14 +7,14 @@ import { AddressError, quote } from "./error.ts";
  * @throws {AddressError}
  */
 export function parseIpv4(text: string): number {
-  const address = read(text);
+  const address = readIpv4(text);
   if (address < 0) throw new AddressError(text, "an IPv4 address", whyNotIpv4(text));
   return address;
 }
 
 /** True for a dotted quad. */
 export function isIpv4(text: string): boolean {
-  return read(text) >= 0;
+  return readIpv4(text) >= 0;
 }
 
 /** The dotted quad of a number from 0 to 2^32-1. */
@@ -35,8 +35,8 @@ function octetEnd(text: string, from: number): number {
   return dot < 0 ? text.length : dot;
 }
 
-/** -1 when `text` is no dotted quad. */
-function read(text: string): number {
+/** The number of a dotted quad; -1 for anything else. */
+export function readIpv4(text: string): number {
   let address = 0;
   let octet = -1;
   let dots = 0;

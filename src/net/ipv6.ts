@@ -27,13 +27,13 @@ export function parseIpv6(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The text of the 16 bytes from `at` on, as RFC 5952 has it; an IPv4-mapped address with a dotted quad (section 5). */
-export function formatIpv6(bytes: Uint8Array, at = 0): string {
+/** The text of 16 bytes, as RFC 5952 has it; an IPv4-mapped address with a dotted quad (section 5). */
+export function formatIpv6(bytes: Uint8Array): string {
   const groups: number[] = [];
-  for (let i = at; i < at + SIZE; i += 2) groups.push((bytes[i]! << 8) | bytes[i + 1]!);
+  for (let i = 0; i < SIZE; i += 2) groups.push((bytes[i]! << 8) | bytes[i + 1]!);
   const hex = (from: number, to?: number) =>
     groups.slice(from, to).map((group) => group.toString(16)).join(":");
-  if (isMapped(bytes, at)) {
+  if (isMapped(bytes)) {
     return `::ffff:${formatIpv4(groups[6]! * 0x10000 + groups[7]!)}`;
   }
   const { start, length } = longestZeros(groups);
@@ -41,9 +41,9 @@ export function formatIpv6(bytes: Uint8Array, at = 0): string {
 }
 
 /** RFC 4291, 2.5.5.2: ::ffff:0:0/96. */
-function isMapped(bytes: Uint8Array, at = 0): boolean {
-  for (let i = 0; i < 10; i++) if (bytes[at + i] !== 0) return false;
-  return bytes[at + 10] === 255 && bytes[at + 11] === 255;
+function isMapped(bytes: Uint8Array): boolean {
+  for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
+  return bytes[10] === 255 && bytes[11] === 255;
 }
 
 /** The longest sequence of zero groups, the first of equal ones (RFC 5952, 4.2). */

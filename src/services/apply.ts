@@ -1,6 +1,7 @@
 /** Carries planned changes out: into the maps, and step by step into the copy of them. */
-import type { KernelState } from "./kernel.ts";
-import type { Changes, RunWrite, ServiceWrite } from "./changes.ts";
+import type { FrontendKey } from "../model/frontend.ts";
+import type { Changes, RunWrite } from "./changes.ts";
+import type { KernelState, ServiceEntry } from "./kernel.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 
@@ -8,9 +9,9 @@ import type { TableWrite } from "./tables.ts";
 export interface MapWriter {
   writeRuns(runs: readonly RunWrite[]): void;
   writeTables(tables: readonly TableWrite[]): void;
-  writeServices(services: readonly ServiceWrite[]): void;
-  /** `frontendKey()`s; one that is not there is no error. */
-  deleteServices(keys: readonly string[]): void;
+  writeServices(services: readonly ServiceEntry[]): void;
+  /** One that is not there is no error. */
+  deleteServices(keys: readonly FrontendKey[]): void;
   writeRanges(ranges: readonly SourceRange[]): void;
   /** One that is not there is no error. */
   deleteRanges(ranges: readonly SourceRange[]): void;
@@ -37,7 +38,7 @@ export function applyChanges(
   for (const range of ranges.add) kernel.ranges.add(range);
   if (changes.deletesFirst) remove(changes, kernel, writer);
   if (changes.services.length > 0) writer.writeServices(changes.services);
-  for (const { key, entry } of changes.services) kernel.services.set(key, entry);
+  for (const entry of changes.services) kernel.services.set(entry.key.text, entry);
   if (!changes.deletesFirst) remove(changes, kernel, writer);
   if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
   for (const range of ranges.remove) kernel.ranges.remove(range);
@@ -47,7 +48,7 @@ export function applyChanges(
 
 function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
   if (deletes.length > 0) writer.deleteServices(deletes);
-  for (const key of deletes) kernel.services.delete(key);
+  for (const { text } of deletes) kernel.services.delete(text);
 }
 
 /** Whether there is anything to do. */

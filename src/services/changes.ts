@@ -1,5 +1,5 @@
 /** What is to be changed in the maps: what plan.ts works out and apply.ts does. */
-import type { Backend } from "../model/frontend.ts";
+import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
 import type { ServiceEntry } from "./kernel.ts";
 import type { RangeChanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
@@ -10,18 +10,17 @@ export interface RunWrite {
   backends: readonly Backend[];
 }
 
-export interface ServiceWrite {
-  /** `frontendKey()`. */
-  key: string;
-  entry: ServiceEntry;
+/** A backend that a frontend has lost. */
+export interface LostBackend extends BackendKey {
+  /** Not draining either: nothing will answer the SYN of a connection that is not established. */
+  gone: boolean;
 }
 
 /** Sessions that must go, because their backend is no longer there for them. */
 export interface StaleSessions {
-  /** `frontendKey()` of the frontend they came through. */
-  frontend: string;
-  /** By `backendKey()`. True: also connections that are not established, since nothing will answer their SYN. */
-  backends: Map<number, boolean>;
+  /** What they came through. */
+  frontend: FrontendKey;
+  backends: readonly LostBackend[];
 }
 
 interface Shortage {
@@ -35,13 +34,12 @@ interface Shortage {
 export interface Changes {
   runs: RunWrite[];
   tables: TableWrite[];
-  services: ServiceWrite[];
+  services: ServiceEntry[];
   /** Added before `services`, removed after `deletes`. */
   ranges: RangeChanges;
   /** Before `services` when these would not fit otherwise. */
   deletesFirst: boolean;
-  /** `frontendKey()`s. */
-  deletes: string[];
+  deletes: FrontendKey[];
   /** No longer pointed to once the above is done. */
   freed: Run[];
   freedTables: number[];

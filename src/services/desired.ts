@@ -2,7 +2,7 @@
  * What the data plane shall hold for all Services, kept up as objects change: only the Services that a change touches
  * are worked out anew.
  */
-import { frontendKey } from "../model/frontend.ts";
+import type { FrontendKey } from "../model/frontend.ts";
 import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
 import { applyChange, type Change, type ClusterState, emptyState } from "../model/state.ts";
 import { ClaimRegister, claimsOf } from "./claims.ts";
@@ -13,8 +13,8 @@ import type { Place } from "./topology.ts";
 
 /** What a sync found beside the frontends. */
 interface DesiredChanges {
-  /** Keys (`frontendKey()`) that have ceased to be desired since `settled()` was last called. */
-  removed: ReadonlySet<string>;
+  /** Keys that have ceased to be desired since `settled()` was last called, by their texts. */
+  removed: ReadonlyMap<string, FrontendKey>;
   /** Issues that were not there before the sync. */
   issues: ServiceIssue[];
 }
@@ -33,7 +33,7 @@ interface DesiredOptions {
 }
 
 interface ServiceRecord {
-  keys: readonly string[];
+  keys: readonly FrontendKey[];
   issues: readonly string[];
   healthPort?: number;
 }
@@ -48,7 +48,7 @@ export class DesiredState {
   #dirty = new Set<string>();
   /** Pods whose weight changed, by `namespace/name`; each as it was and as it is. */
   readonly #pods = new Set<ClusterObject & { kind: "Pod" }>();
-  readonly #removed = new Set<string>();
+  readonly #removed = new Map<string, FrontendKey>();
 
   readonly #nodeName: string;
   readonly #options: DesiredOptions;
@@ -135,10 +135,10 @@ export class DesiredState {
           lbAlgorithm: this.#options.lbAlgorithm,
         });
       const before = this.#records.get(key);
-      const keys = group.frontends.map(frontendKey);
-      for (const one of before?.keys ?? none) this.#removed.add(one);
+      const keys = group.frontends.map(({ key }) => key);
+      for (const one of before?.keys ?? none) this.#removed.set(one.text, one);
       // An address may go from one Service to another in one sync.
-      for (const one of keys) kept.add(one);
+      for (const { text } of keys) kept.add(text);
       const known = before?.issues ?? none;
       issues.push(...group.issues.filter(({ message }) => !known.includes(message)));
       if (before?.healthPort !== undefined) freed.push([before.healthPort, key]);
@@ -154,7 +154,7 @@ export class DesiredState {
     key: string,
     service: Service | undefined,
     { issues, health }: ServiceFrontends,
-    keys: readonly string[],
+    keys: readonly FrontendKey[],
   ) {
     if (service === undefined) return void this.#records.delete(key);
     const messages = issues.length === 0 ? none : issues.map(({ message }) => message);

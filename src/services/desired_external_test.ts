@@ -1,4 +1,5 @@
 /** Rights and other things that reach across Services: conflicts, types that change, zones, Pods' weights. */
+import type { FrontendKey } from "../model/frontend.ts";
 import assert from "node:assert/strict";
 import type { ClusterObject, Service } from "../model/objects.ts";
 import { DesiredState } from "./desired.ts";
@@ -6,6 +7,8 @@ import { node, pod, remove, service, show, slice, syncGroups, upsert } from "./t
 
 const port = { name: "http", protocol: "TCP", port: 80, targetPort: 8080 } as const;
 const nodePort = { ...port, nodePort: 30080 } as const;
+
+const place = ({ addr, port, scope }: FrontendKey) => `${addr}:${port}/${scope}`;
 
 /** What is in the maps after each round, `address:port -> Service`, of both scopes. */
 class Rounds {
@@ -28,12 +31,11 @@ class Rounds {
     this.worked = [];
     for (const group of groups) {
       this.worked.push(group.service.replace("default/", ""));
-      for (const { addr, port, scope, portId } of group.frontends) {
-        const key = `${addr}:${port}`;
-        if (port > 0) this.held.set(`${key}/${scope}`, portId.replace(/^default\/|:.*/g, ""));
+      for (const { key, portId } of group.frontends) {
+        if (key.port > 0) this.held.set(place(key), portId.service.replace("default/", ""));
       }
     }
-    for (const key of removed) this.held.delete(key.replace(/\/\d+\//, "/"));
+    for (const key of removed.values()) this.held.delete(place(key));
     this.desired.settled();
     this.worked.sort();
     return issues.map(({ service, reason }) => `${service.replace("default/", "")} ${reason}`);

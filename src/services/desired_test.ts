@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { frontendKey } from "../model/frontend.ts";
 import { type ClusterState, emptyState } from "../model/state.ts";
 import { DesiredState } from "./desired.ts";
 import { remove, service, show, slice, syncGroups, upsert } from "./test_support.ts";
@@ -18,7 +17,7 @@ function round(desired: DesiredState) {
   const { groups, removed, issues } = syncGroups(desired);
   const result = {
     services: groups.map((group) => group.service).sort(),
-    removed: [...removed].sort(),
+    removed: [...removed.keys()].sort(),
     issues: issues.map((issue) => `${issue.service} ${issue.reason}`),
   };
   desired.settled();
@@ -68,7 +67,7 @@ Deno.test("DesiredState gives a contested address to the older Service, then to 
     "default/abc AddressConflict",
   ]);
   const owner = () =>
-    desiredFrontends(desired.state, "node1").map(({ portId }) => portId.split(":")[0])[0];
+    desiredFrontends(desired.state, "node1").map(({ portId }) => portId.service)[0];
   assert.equal(owner(), "default/zoo");
   desired.apply(remove(old));
   const next = round(desired);
@@ -120,7 +119,7 @@ Deno.test("DesiredState of an empty cluster is empty", () => {
 
 Deno.test("DesiredState lists every frontend of every Service", () => {
   const { state } = loaded(web, api);
-  assert.deepEqual(desiredFrontends(state, "node1").map(frontendKey), [
+  assert.deepEqual(desiredFrontends(state, "node1").map(({ key }) => key.text), [
     "10.96.0.1:80/6/0",
     "10.96.0.1:0/0/0",
     "10.96.0.2:80/6/0",

@@ -1,7 +1,8 @@
 /** Which endpoints serve a Service's port. */
-import { type Backend, backendKey } from "../model/frontend.ts";
+import { type Backend, backendsWithout, compareBackends } from "../model/frontend.ts";
 import type { Endpoint, EndpointPort, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { addressValue } from "../net/address.ts";
 import { nearness, type Place } from "./topology.ts";
 
 /** A slice, or a subset of an Endpoints object: every endpoint has every port. */
@@ -80,7 +81,8 @@ export function selectBackends(
       for (const endpoint of group.endpoints) {
         const { address: addr, terminating } = endpoint;
         const weight = podWeight?.(endpoint) ?? common;
-        const backend = { addr, port: number, weight, terminating, key: backendKey(addr, number) };
+        const value = addressValue(addr);
+        const backend = { addr, value, port: number, weight, terminating };
         const list = isReady(service, endpoint)
           ? ready
           : endpoint.serving && terminating
@@ -119,22 +121,17 @@ function select(
   const count = all.reduce((sum, { length }) => sum + length, 0);
   return {
     backends,
-    draining: count === taken.length ? [] : without(unique(all.flat()), backends),
+    draining: count === taken.length ? [] : backendsWithout(unique(all.flat()), backends),
   };
 }
 
 /** In order, each once; of duplicates across slices the one that is not terminating, then the heavier one. */
 function unique(candidates: readonly Candidate[]): Backend[] {
   const list = candidates.map(({ backend }) => backend);
-  const inOrder = list.every(({ key }, i) => i === 0 || list[i - 1]!.key < key);
+  const inOrder = list.every((one, i) => i === 0 || compareBackends(list[i - 1]!, one) < 0);
   if (inOrder) return list;
   list.sort((a, b) =>
-    a.key - b.key || Number(a.terminating) - Number(b.terminating) || b.weight - a.weight
+    compareBackends(a, b) || Number(a.terminating) - Number(b.terminating) || b.weight - a.weight
   );
-  return list.filter(({ key }, i) => key !== list[i - 1]?.key);
-}
-
-function without(list: Backend[], others: readonly Backend[]): Backend[] {
-  const keys = new Set(others.map(({ key }) => key));
-  return list.filter(({ key }) => !keys.has(key));
+  return list.filter((one, i) => i === 0 || compareBackends(list[i - 1]!, one) !== 0);
 }

@@ -10,7 +10,7 @@
  * Clients in the cluster have all endpoints behind an external address, as if they had gone out and come in through a
  * load balancer that knows which nodes have some (kube-proxy's short-circuit).
  */
-import { type Backend, type Frontend, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
+import { type Frontend, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
 import { type LbAlgorithm, objectKey, type Service, type ServicePort } from "../model/objects.ts";
 import { ANY_ADDRESS, clusterAddresses, externalAddresses, hasFrontends } from "./claims.ts";
 import { hasNodePorts, healthPort, isServable, portClaim, protocolNumber } from "./claims.ts";
@@ -39,7 +39,7 @@ export interface ServiceFrontends {
   frontends: Frontend[];
   issues: ServiceIssue[];
   /** The health check for load balancers, when the Service has one. */
-  health?: { port: number; localEndpoints: number };
+  health?: { port: number; localEndpoints: number } | undefined;
 }
 
 /** What a Service's frontends depend on beside itself. */
@@ -81,19 +81,12 @@ class Builder {
   }
 
   build(): ServiceFrontends {
-    const [key, service, frontends, issues, addresses] = [
-      this.#key,
-      this.#service,
-      this.#frontends,
-      this.#issues,
-      this.#addresses,
-    ];
-    if (!hasFrontends(service)) return { service: key, frontends, issues };
+    const [service, frontends, issues] = [this.#key, this.#frontends, this.#issues];
+    if (!hasFrontends(this.#service)) return { service, frontends, issues };
     this.#checkAddresses();
-    for (const port of service.ports) this.#addPort(port);
-    for (const addr of addresses) frontends.push(addressEntry(key, addr));
-    const health = this.#health();
-    return { service: key, frontends, issues, ...(health === undefined ? {} : { health }) };
+    for (const port of this.#service.ports) this.#addPort(port);
+    for (const addr of this.#addresses) frontends.push(addressEntry(service, addr));
+    return { service, frontends, issues, health: this.#health() };
   }
 
   #tell(reason: ServiceIssue["reason"], message: string) {
@@ -149,47 +142,41 @@ class Builder {
     const selected = selectBackends(service, port, groups, place, wanted, podWeight);
     this.#checkPort(port, selected);
 
-    const common = this.#common(port, proto);
+    const common = this.#common(port);
     const cluster = { ...common, ...selected.cluster };
-    const local = {
-      ...common,
-      ...selected.local,
-      ...(selected.any ? { localOnly: true as const } : {}),
-    };
+    const local = { ...common, ...selected.local, localOnly: selected.any };
     const inside = insideLocal ? local : cluster;
     const outside = outsideLocal ? local : cluster;
     for (const addr of this.#addresses) {
-      this.#add({ ...inside, addr, port: port.port, scope: SCOPE.cluster });
+      this.#add({ ...inside, key: frontendKey(addr, port.port, proto, SCOPE.cluster) });
     }
     for (const addr of external) {
-      const where = { addr, port: port.port, ...this.#ranges(addr) };
-      this.#add({ ...cluster, ...where, scope: SCOPE.cluster });
-      this.#add({ ...outside, ...where, scope: SCOPE.external });
+      const key = (scope: number) => frontendKey(addr, port.port, proto, scope);
+      const sourceRanges = this.#sourceRanges(addr);
+      this.#add({ ...cluster, sourceRanges, key: key(SCOPE.cluster) });
+      this.#add({ ...outside, sourceRanges, key: key(SCOPE.external) });
     }
     if (nodePort !== undefined) {
-      const where = { addr: ANY_ADDRESS, port: nodePort };
-      this.#add({ ...cluster, ...where, scope: SCOPE.cluster });
-      this.#add({ ...outside, ...where, scope: SCOPE.external });
+      const key = (scope: number) => frontendKey(ANY_ADDRESS, nodePort, proto, scope);
+      this.#add({ ...cluster, key: key(SCOPE.cluster) });
+      this.#add({ ...outside, key: key(SCOPE.external) });
     }
   }
 
-  #common(port: ServicePort, proto: number) {
-    const [service, context, key] = [this.#service, this.#context, this.#key];
-    const algorithm = service.lbAlgorithm ?? context.lbAlgorithm;
-    return {
-      proto,
-      portId: `${key}:${port.port}/${port.protocol}`,
-      affinitySeconds: service.affinitySeconds,
-      ...(algorithm === "maglev" ? { maglev: true as const } : {}),
-    };
+  #common(
+    { port, protocol }: ServicePort,
+  ): Pick<Frontend, "portId" | "affinitySeconds" | "maglev"> {
+    const { lbAlgorithm = this.#context.lbAlgorithm, affinitySeconds } = this.#service;
+    const portId = { service: this.#key, text: `${this.#key}:${port}/${protocol}` };
+    return { portId, affinitySeconds, maglev: lbAlgorithm === "maglev" };
   }
 
   /** An external address may be a ClusterIP of the same Service: the first entry counts. */
   #add(frontend: Frontend) {
     if (this.#external.length > 0) {
-      const key = frontendKey(frontend);
-      if (this.#keys.has(key)) return;
-      this.#keys.add(key);
+      const { text } = frontend.key;
+      if (this.#keys.has(text)) return;
+      this.#keys.add(text);
     }
     this.#frontends.push(frontend);
   }
@@ -209,11 +196,11 @@ class Builder {
   }
 
   /** loadBalancerSourceRanges are about addresses of load balancers only. */
-  #ranges(addr: string): Pick<Frontend, "sourceRanges"> {
+  #sourceRanges(addr: string): Frontend["sourceRanges"] {
     const { sourceRanges, type, loadBalancerIPs } = this.#service;
     const applies = sourceRanges !== undefined && type === "LoadBalancer" &&
       loadBalancerIPs?.includes(addr) && !sourceRanges.includes("0.0.0.0/0");
-    return applies ? { sourceRanges } : {};
+    return applies ? sourceRanges : undefined;
   }
 
   #checkPort(port: ServicePort, { portKnown }: PortBackends) {
@@ -252,13 +239,10 @@ function localEndpoints(service: Service, { groups, place }: ServiceContext): nu
 
 function addressEntry(key: string, addr: string): Frontend {
   return {
-    addr,
-    port: 0,
-    proto: PROTO.none,
-    scope: SCOPE.cluster,
-    portId: key,
-    backends: none as readonly Backend[],
-    draining: none as readonly Backend[],
+    key: frontendKey(addr, 0, PROTO.none, SCOPE.cluster),
+    portId: { service: key, text: key },
+    backends: none,
+    draining: none,
     affinitySeconds: 0,
   };
 }

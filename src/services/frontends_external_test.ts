@@ -1,6 +1,6 @@
 /** What a Service comes to for clients outside the cluster, row by row. */
 import assert from "node:assert/strict";
-import { type Frontend, frontendKey } from "../model/frontend.ts";
+import { type Frontend, isAddressKey } from "../model/frontend.ts";
 import type { EndpointSlice, Service } from "../model/objects.ts";
 import { frontendsOf } from "./frontends.ts";
 import { service, show, slice } from "./test_support.ts";
@@ -15,9 +15,9 @@ function build(rest: Partial<Service>, slices: EndpointSlice[]) {
 
 /** `external` after the key of an entry for clients outside. */
 function line(frontend: Frontend): string {
-  const { scope, localOnly, sourceRanges } = frontend;
+  const { key, localOnly, sourceRanges } = frontend;
   return [
-    frontendKey(frontend).replace(/\/[01]$/, scope === 1 ? " external" : ""),
+    key.text.replace(/\/[01]$/, key.scope === 1 ? " external" : ""),
     ...show(frontend.backends).map((one) => one.replace(":8080", "")),
     ...(localOnly ? ["or drop"] : []),
     ...(sourceRanges === undefined ? [] : [`from ${sourceRanges.join()}`]),
@@ -289,12 +289,12 @@ Deno.test("frontendsOf() gives all frontends of a port its id, affinity and algo
     affinitySeconds: 60,
     lbAlgorithm: "maglev",
   }, both);
-  const ports = frontends.filter(({ proto }) => proto !== 0);
+  const ports = frontends.filter(({ key }) => !isAddressKey(key));
   assert.equal(ports.length, 5);
   for (const { portId, affinitySeconds, maglev } of ports) {
-    assert.deepEqual([portId, affinitySeconds, maglev], ["default/web:80/TCP", 60, true]);
+    assert.deepEqual([portId.text, affinitySeconds, maglev], ["default/web:80/TCP", 60, true]);
   }
-  const address = frontends.find(({ proto }) => proto === 0);
+  const address = frontends.find(({ key }) => isAddressKey(key));
   assert.deepEqual([address?.affinitySeconds, address?.maglev], [0, undefined]);
 });
 
@@ -306,7 +306,7 @@ Deno.test("frontendsOf() takes the node's algorithm unless the Service says its 
       lbAlgorithm: "maglev",
     }).frontends[0]?.maglev;
   assert.equal(maglev({}), true);
-  assert.equal(maglev({ lbAlgorithm: "random" }), undefined);
+  assert.equal(maglev({ lbAlgorithm: "random" }), false);
 });
 
 const health = (rest: Partial<Service>, slices: EndpointSlice[]) =>

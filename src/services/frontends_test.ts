@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { frontendKey } from "../model/frontend.ts";
 import type { EndpointSlice, Service } from "../model/objects.ts";
 import { frontendsOf } from "./frontends.ts";
 import { service, show, slice } from "./test_support.ts";
@@ -8,7 +7,7 @@ import { service, show, slice } from "./test_support.ts";
 function frontends(object: Service, slices: EndpointSlice[], nodeName = "node1") {
   const result = frontendsOf(object, { groups: slices, place: { nodeName } });
   return {
-    entries: result.frontends.map((one) => [frontendKey(one), ...show(one.backends)]),
+    entries: result.frontends.map((one) => [one.key.text, ...show(one.backends)]),
     draining: result.frontends.flatMap(({ draining }) => draining.map(({ addr }) => addr)),
     issues: result.issues.map(({ reason }) => reason),
     frontends: result.frontends,

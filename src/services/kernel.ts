@@ -2,14 +2,16 @@
  * A copy of what the kernel's maps hold, as far as the plan needs it. Filled from the maps at the start and at each full
  * resync, and kept up as changes are applied.
  */
-import { type Backend, backendKey } from "../model/frontend.ts";
-import { parseIpv4 } from "../net/ipv4.ts";
+import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
+import { AddressColumn, type AddressValue, addressValue } from "../net/address.ts";
+import type { Family } from "../net/error.ts";
 import { RangeTable } from "./ranges.ts";
 import { type Run, RunAllocator } from "./runs.ts";
 import { TableRegister } from "./tables.ts";
 
-/** Value of an entry of the `services` map. */
+/** An entry of the `services` map. */
 export interface ServiceEntry {
+  key: FrontendKey;
   /** Never 0 in what pcnk writes. */
   id: number;
   first: number;
@@ -20,7 +22,7 @@ export interface ServiceEntry {
   /** Of SERVICE_FLAG. */
   flags: number;
   /** With SERVICE_FLAG.maglev: which of the Maglev tables. */
-  table?: number;
+  table?: number | undefined;
 }
 
 /** `enum service_flags` of bpf/lib/types.h. */
@@ -61,15 +63,15 @@ export function totalWeight(backends: readonly Backend[]): number {
   return backends.reduce((total, backend) => total + backend.weight, 0);
 }
 
-/** The array's elements in columns: a quarter of a million of them are 3 MB. */
+/** The array's elements in columns: a quarter of a million of IPv4 are 3 MB. */
 class BackendTable {
-  readonly #addrs: Uint32Array;
+  readonly #addresses: AddressColumn;
   readonly #ports: Uint16Array;
   readonly #flags: Uint8Array;
   readonly #weightEnds: Uint32Array;
 
-  constructor(readonly capacity: number) {
-    this.#addrs = new Uint32Array(capacity);
+  constructor(readonly capacity: number, family: Family = 4) {
+    this.#addresses = new AddressColumn(capacity, family);
     this.#ports = new Uint16Array(capacity);
     this.#flags = new Uint8Array(capacity);
     this.#weightEnds = new Uint32Array(capacity);
@@ -79,13 +81,12 @@ class BackendTable {
   setRun(first: number, backends: readonly Backend[]) {
     let i = first;
     for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
-      this.setRaw(i++, parseIpv4(addr) ?? 0, port, flags, weightEnd);
+      this.set(i++, addressValue(addr), port, flags, weightEnd);
     }
   }
 
-  /** One element; the address is a number in host order. */
-  setRaw(index: number, addr: number, port: number, flags: number, weightEnd: number) {
-    this.#addrs[index] = addr;
+  set(index: number, address: AddressValue, port: number, flags: number, weightEnd: number) {
+    this.#addresses.set(index, address);
     this.#ports[index] = port;
     this.#flags[index] = flags;
     this.#weightEnds[index] = weightEnd;
@@ -95,26 +96,29 @@ class BackendTable {
   holds(first: number, backends: readonly Backend[]): boolean {
     const weighted = totalWeight(backends) > 0;
     let weightEnd = 0;
-    return backends.every(({ key, weight, terminating }, i) => {
+    return backends.every(({ value, port, weight, terminating }, i) => {
       if (weighted) weightEnd += weight;
-      return this.#key(first + i) === key && this.#flags[first + i] === flagsOf(terminating) &&
-        this.#weightEnds[first + i] === weightEnd;
+      const index = first + i;
+      return this.#isAt(index, value, port) && this.#flags[index] === flagsOf(terminating) &&
+        this.#weightEnds[index] === weightEnd;
     });
   }
 
-  /** Address and port of each element of a run as one number, `backendKey()`. */
-  *keys({ first, count }: Run): Generator<number> {
-    for (let i = first; i < first + count; i++) yield this.#key(i);
+  /** Address and port of each element of a run. */
+  *keys({ first, count }: Run): Generator<BackendKey> {
+    for (let i = first; i < first + count; i++) {
+      yield { value: this.#addresses.get(i), port: this.#ports[i]! };
+    }
   }
 
   /** Whether a run has a backend. */
-  has({ first, count }: Run, key: number): boolean {
-    for (let i = first; i < first + count; i++) if (this.#key(i) === key) return true;
+  has({ first, count }: Run, { value, port }: BackendKey): boolean {
+    for (let i = first; i < first + count; i++) if (this.#isAt(i, value, port)) return true;
     return false;
   }
 
-  #key(i: number): number {
-    return backendKey(this.#addrs[i] ?? 0, this.#ports[i] ?? 0);
+  #isAt(index: number, value: AddressValue, port: number): boolean {
+    return this.#addresses.get(index) === value && this.#ports[index] === port;
   }
 }
 
@@ -128,7 +132,7 @@ export interface Capacity {
 }
 
 export class KernelState {
-  /** By `frontendKey()`. */
+  /** By their keys' texts, as all that takes a key here. */
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendTable;
   readonly runs: RunAllocator;
@@ -151,10 +155,10 @@ export class KernelState {
 
   /** What the maps hold; fill `backends` before. `readTable` gives the places of a Maglev table. */
   load(
-    services: Iterable<readonly [string, ServiceEntry]>,
+    services: Iterable<ServiceEntry>,
     readTable: (table: number) => Uint16Array = () => new Uint16Array(),
   ) {
-    for (const [key, entry] of services) this.services.set(key, entry);
+    for (const entry of services) this.services.set(entry.key.text, entry);
     for (const key of this.services.keys()) {
       const table = this.tableOf(key);
       if (table !== undefined) this.tables.load(table, () => readTable(table));

@@ -3,6 +3,8 @@
  * backend a client gets follows from the client alone, so that any node picks the same one, and few clients change theirs
  * when backends come or go. The program looks a client's hash up (bpf/lib/backend.h). Pure.
  */
+import { joinHostPort } from "../net/host_port.ts";
+
 /** A backend as the table sees it. */
 export interface MaglevBackend {
   readonly addr: string;
@@ -66,7 +68,7 @@ function candidatesOf(backends: readonly MaglevBackend[], size: number): Candida
   const alike = backends.every(({ weight }) => weight === 0);
   return backends
     .map(({ addr, port, weight }, index) => {
-      const name = `${addr}:${port}`;
+      const name = joinHostPort(addr, port);
       const at = hash(name, 0x9747b28c) % size;
       const skip = hash(name, 0x5bd1e995) % (size - 1) + 1;
       const share = alike ? 1 : weight;

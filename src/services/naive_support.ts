@@ -174,7 +174,10 @@ function entryFor(
   if (service.lbAlgorithm !== "maglev" || list.length === 0) {
     return format(list, service.affinitySeconds, flags);
   }
-  const table = maglevTable(list.map((one) => ({ ...one, addr: one.address })), tableSize);
+  const table = maglevTable(
+    list.map((one) => ({ ...one, addr: one.address })),
+    tableSize,
+  );
   return `${format(list, service.affinitySeconds, flags + 8)}, table ${table.join(" ")}`;
 }
 

@@ -2,7 +2,7 @@
  * Where the backends of a Service's frontends are in the kernel's arrays, or will be: a run of the backends map, and a
  * Maglev table where one is asked for. What is there already is taken up; frontends with the same list share it.
  */
-import { type Backend, type Frontend, frontendKey } from "../model/frontend.ts";
+import type { Backend, Frontend } from "../model/frontend.ts";
 import type { Changes } from "./changes.ts";
 import type { KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
@@ -41,12 +41,12 @@ export class Placer {
   }
 
   /** Where the frontend's backends are or will be; undefined when there is no room for them. */
-  place(frontend: Frontend, key: string): Placed | undefined {
+  place(frontend: Frontend): Placed | undefined {
     const { backends } = frontend;
     if (backends.length === 0) return { backends, run: noRun };
     const same = this.#placed.find((other) => sameBackends(other.backends, backends));
     if (same !== undefined) return same;
-    const run = this.#existingRun(key, backends) ?? this.#newRun(backends);
+    const run = this.#existingRun(frontend) ?? this.#newRun(backends);
     if (run === undefined) return undefined;
     const place: Placed = { backends, run };
     if (frontend.maglev) this.#placeTable(place, frontend);
@@ -59,14 +59,14 @@ export class Placer {
     const { tables, capacity } = this.#kernel;
     const { backends } = place;
     const short = (message: string) =>
-      this.#changes.shortages.push({ service: serviceOf(frontend.portId), map: "maglev", message });
+      this.#changes.shortages.push({ service: frontend.portId.service, map: "maglev", message });
     if (capacity.maglev === undefined) return;
     if (backends.length > tables.size) {
       return short(`${backends.length} backends are too many for a Maglev table of ${tables.size}`);
     }
     const places = maglevTable(backends, tables.size);
     // Its own table before that of another frontend: lists that differ may come to the same table.
-    const known = [frontend, ...this.#all].map((one) => this.#kernel.tableOf(frontendKey(one)))
+    const known = [frontend, ...this.#all].map((one) => this.#kernel.tableOf(one.key.text))
       .find((table) => table !== undefined && tables.holds(table, places));
     const table = known ?? tables.allocator.allocate(1, this.#now);
     if (table === undefined) return short(`all ${tables.capacity} Maglev tables are taken`);
@@ -75,18 +75,12 @@ export class Placer {
   }
 
   /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
-  #existingRun(key: string, backends: readonly Backend[]) {
-    const holds = (candidate: string): Run | undefined => {
-      const run = this.#kernel.runOf(candidate);
-      const equal = run?.count === backends.length &&
-        this.#kernel.backends.holds(run.first, backends);
-      return equal ? run : undefined;
-    };
-    const own = holds(key);
-    if (own !== undefined) return own;
-    for (const other of this.#all) {
-      const run = holds(frontendKey(other));
-      if (run !== undefined) return run;
+  #existingRun(frontend: Frontend): Run | undefined {
+    const { backends } = frontend;
+    for (const { key } of [frontend, ...this.#all]) {
+      const run = this.#kernel.runOf(key.text);
+      if (run?.count !== backends.length) continue;
+      if (this.#kernel.backends.holds(run.first, backends)) return run;
     }
     return undefined;
   }
@@ -100,15 +94,10 @@ export class Placer {
   }
 }
 
-/** The Service in a `portId`. */
-export function serviceOf(portId: string): string {
-  return portId.split(":")[0] ?? portId;
-}
-
 function sameBackends(a: readonly Backend[], b: readonly Backend[]): boolean {
   return a === b || (a.length === b.length && a.every((one, i) => {
     const other = b[i]!;
-    return one.key === other.key && one.weight === other.weight &&
+    return one.value === other.value && one.port === other.port && one.weight === other.weight &&
       one.terminating === other.terminating;
   }));
 }

@@ -3,18 +3,22 @@
  * an order in which every entry points, at every moment, to a run that holds exactly its old or exactly its new
  * backends: new runs are written first, then the entries that point to them, and only then is anything taken away.
  */
-import { frontendKey, isAddressKey } from "../model/frontend.ts";
-import type { Frontend } from "../model/frontend.ts";
-import type { Changes, ServiceWrite } from "./changes.ts";
+import {
+  backendsWithout,
+  type Frontend,
+  type FrontendKey,
+  isAddressKey,
+} from "../model/frontend.ts";
+import type { Changes } from "./changes.ts";
 import { KernelState, SERVICE_FLAG, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
-import { noRun, type Placed, Placer, serviceOf } from "./place.ts";
+import { noRun, type Placed, Placer } from "./place.ts";
 import { planRanges } from "./ranges.ts";
 import type { Run } from "./runs.ts";
 
-/** Keys that go unless a Service has them; "others": every key of the kernel that no Service has. */
-export type Removed = ReadonlySet<string> | "others";
+/** Keys that go unless a Service has them, by their texts; "others": every key of the kernel that no Service has. */
+export type Removed = ReadonlyMap<string, FrontendKey> | "others";
 
 /**
  * Plans the changes that bring `kernel` to what is desired: `add()` each Service, then `finish()`. Reserves runs and ids
@@ -60,8 +64,8 @@ export class Planner {
   /** All frontends of one Service. */
   add(group: ServiceFrontends) {
     for (const frontend of group.frontends) {
-      this.#desired.add(frontendKey(frontend));
-      this.#ports.add(frontend.portId);
+      this.#desired.add(frontend.key.text);
+      this.#ports.add(frontend.portId.text);
     }
     this.#planGroup(group);
   }
@@ -70,11 +74,12 @@ export class Planner {
   finish(removed: Removed): Changes {
     const [changes, kernel] = [this.#changes, this.#kernel];
     const all = removed === "others";
-    for (const key of all ? [...kernel.services.keys()] : removed) {
-      if (!this.#desired.has(key) && kernel.services.has(key)) this.#planDelete(key);
+    for (const text of all ? [...kernel.services.keys()] : removed.keys()) {
+      const entry = kernel.services.get(text);
+      if (entry !== undefined && !this.#desired.has(text)) this.#planDelete(entry);
     }
     this.#fitServices();
-    const isAddress = ({ key }: ServiceWrite) => isAddressKey(key);
+    const isAddress = ({ key }: ServiceEntry) => isAddressKey(key);
     // A service is announced when its ports are there, and its ports go when nothing announces it.
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
@@ -88,37 +93,34 @@ export class Planner {
   #planGroup({ service, frontends }: ServiceFrontends) {
     const placer = new Placer(frontends, this.#kernel, this.#changes, this.#now);
     for (const frontend of frontends) {
-      const key = frontendKey(frontend);
-      const old = this.#kernel.services.get(key);
-      const place = placer.place(frontend, key);
-      if (place === undefined) {
-        this.#noRoom(service, frontend, key, old);
-        continue;
-      }
-      this.#planEntry(frontend, key, old, place);
+      const old = this.#kernel.services.get(frontend.key.text);
+      const place = placer.place(frontend);
+      if (place === undefined) this.#noRoom(service, frontend, old);
+      else this.#planEntry(frontend, old, place);
     }
   }
 
   #planEntry(
     frontend: Frontend,
-    key: string,
     old: ServiceEntry | undefined,
     { run, table }: Pick<Placed, "run" | "table">,
   ) {
     const [kernel, changes] = [this.#kernel, this.#changes];
+    const { key } = frontend;
     const entry: ServiceEntry = {
+      key,
       id: this.#ids.idOf(frontend.portId, old?.id),
       first: run.first,
       count: run.count,
       totalWeight: totalWeight(frontend.backends),
       affinitySeconds: frontend.affinitySeconds,
       flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.maglev),
-      ...(table === undefined ? {} : { table }),
+      table,
     };
     this.#wantRanges(entry.id, frontend.sourceRanges);
     if (old !== undefined && sameEntry(old, entry)) return;
     if (old === undefined) this.#fresh++;
-    const before = kernel.runOf(key);
+    const before = kernel.runOf(key.text);
     // The new run first: it may be the old one.
     if (run.count > 0) kernel.use(run);
     if (table !== undefined) kernel.tables.use(table);
@@ -128,27 +130,27 @@ export class Planner {
       this.#leave(before);
     }
     if (old !== undefined && old.id !== entry.id) this.#wantRanges(old.id, undefined);
-    kernel.forgetMisfit(key);
-    changes.services.push({ key, entry });
+    kernel.forgetMisfit(key.text);
+    changes.services.push(entry);
   }
 
-  #leaveTable(key: string) {
-    const table = this.#kernel.tableOf(key);
+  #leaveTable({ text }: FrontendKey) {
+    const table = this.#kernel.tableOf(text);
     if (table === undefined) return;
     this.#kernel.tables.unuse(table);
     this.#leftTables.push(table);
   }
 
-  #planDelete(key: string) {
+  #planDelete({ key, id }: ServiceEntry) {
     this.#leaveTable(key);
-    const before = this.#kernel.runOf(key);
+    const before = this.#kernel.runOf(key.text);
     if (before !== undefined) {
       this.#planStale(key, before, undefined);
       this.#leave(before);
     }
-    this.#kernel.forgetMisfit(key);
+    this.#kernel.forgetMisfit(key.text);
     this.#changes.deletes.push(key);
-    this.#wantRanges(this.#kernel.services.get(key)!.id, undefined);
+    this.#wantRanges(id, undefined);
   }
 
   /** The frontends of a port have its id, and those that have ranges have the same ones. */
@@ -163,7 +165,7 @@ export class Planner {
     const { short, ...ranges } = planRanges(this.#ranges, kernel.ranges);
     changes.ranges = ranges;
     for (const id of short) {
-      const service = serviceOf(this.#ids.portOf(id) ?? `${id}`);
+      const service = this.#ids.portOf(id)?.service ?? `${id}`;
       const message =
         `no room for its loadBalancerSourceRanges: all ${kernel.capacity.sourceRanges} ` +
         "entries are taken; some of its clients are kept out; raise mapSizes.sourceRanges";
@@ -176,23 +178,22 @@ export class Planner {
     this.#left.push(run);
   }
 
-  #planStale(key: string, before: Run, after: Frontend | undefined) {
-    const keep = new Set(after?.backends.map(({ key }) => key));
-    const draining = new Set(after?.draining.map(({ key }) => key));
-    const backends = new Map<number, boolean>();
-    for (const backend of this.#kernel.backends.keys(before)) {
-      if (!keep.has(backend)) backends.set(backend, !draining.has(backend));
-    }
-    if (backends.size > 0) this.#changes.stale.push({ frontend: key, backends });
+  #planStale(frontend: FrontendKey, before: Run, after: Frontend | undefined) {
+    const held = this.#kernel.backends.keys(before);
+    const lost = backendsWithout(held, after?.backends ?? []);
+    if (lost.length === 0) return;
+    const gone = new Set(backendsWithout(lost, after?.draining ?? []));
+    const backends = lost.map((backend) => ({ ...backend, gone: gone.has(backend) }));
+    this.#changes.stale.push({ frontend, backends });
   }
 
-  #noRoom(service: string, frontend: Frontend, key: string, old: ServiceEntry | undefined) {
+  #noRoom(service: string, frontend: Frontend, old: ServiceEntry | undefined) {
     const { free, longest, resting } = this.#kernel.runs.room;
     const message = `no room for ${frontend.backends.length} backends: of ` +
       `${this.#kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
       `${resting} soon; raise mapSizes.backends`;
     this.#changes.shortages.push({ service, map: "backends", message });
-    if (old === undefined) this.#planEntry({ ...frontend, backends: [] }, key, old, { run: noRun });
+    if (old === undefined) this.#planEntry({ ...frontend, backends: [] }, old, { run: noRun });
     else this.#wantRanges(old.id, frontend.sourceRanges);
   }
 
@@ -203,8 +204,9 @@ export class Planner {
     changes.deletesFirst = this.#fresh > room;
     let excess = this.#fresh - room - changes.deletes.length;
     for (let i = changes.services.length - 1; i >= 0 && excess > 0; i--) {
-      const { key, entry } = changes.services[i]!;
-      if (kernel.services.has(key)) continue;
+      const entry = changes.services[i]!;
+      const { text } = entry.key;
+      if (kernel.services.has(text)) continue;
       excess--;
       changes.services.splice(i, 1);
       if (entry.count > 0) this.#leave({ first: entry.first, count: entry.count });
@@ -212,8 +214,8 @@ export class Planner {
         kernel.tables.unuse(entry.table);
         this.#leftTables.push(entry.table);
       }
-      const service = serviceOf(this.#ids.portOf(entry.id) ?? key);
-      const message = `no room for ${key}: all ${kernel.capacity.services} entries are taken; ` +
+      const service = this.#ids.portOf(entry.id)?.service ?? text;
+      const message = `no room for ${text}: all ${kernel.capacity.services} entries are taken; ` +
         "raise mapSizes.services";
       changes.shortages.push({ service, map: "services", message });
       this.#dropRanges(entry.id);
@@ -224,9 +226,9 @@ export class Planner {
   #dropRanges(id: number) {
     if (!this.#ranges.has(id)) return;
     const [kernel, changes] = [this.#kernel, this.#changes];
-    const deleted = new Set(changes.deletes);
-    const used = changes.services.some(({ entry }) => entry.id === id) ||
-      [...kernel.services].some(([key, entry]) => entry.id === id && !deleted.has(key));
+    const deleted = new Set(changes.deletes.map(({ text }) => text));
+    const used = changes.services.some((entry) => entry.id === id) ||
+      [...kernel.services].some(([text, entry]) => entry.id === id && !deleted.has(text));
     if (!used) this.#ranges.set(id, []);
   }
 }
@@ -238,8 +240,8 @@ function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], 
   return sorted;
 }
 
-function flagsOf({ proto, localOnly, sourceRanges }: Frontend): number {
-  return (proto === 0 ? SERVICE_FLAG.address : 0) |
+function flagsOf({ key, localOnly, sourceRanges }: Frontend): number {
+  return (isAddressKey(key) ? SERVICE_FLAG.address : 0) |
     (sourceRanges === undefined ? 0 : SERVICE_FLAG.sourceRanges) |
     (localOnly ? SERVICE_FLAG.localOnly : 0);
 }

@@ -4,6 +4,7 @@
  * round the maps must be what a naive reading of the objects says.
  */
 import assert from "node:assert/strict";
+import type { FrontendKey } from "../model/frontend.ts";
 import type { EndpointSlice, Protocol, Service } from "../model/objects.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { DesiredState } from "./desired.ts";
@@ -19,7 +20,7 @@ import {
   pod,
   remove,
 } from "./test_support.ts";
-import { service, slice, syncGroups, upsert } from "./test_support.ts";
+import { keyOf, service, slice, syncGroups, upsert } from "./test_support.ts";
 
 const restMs = 1000;
 const node = "node1";
@@ -149,7 +150,7 @@ class World {
     const before = maps.contents();
     const entries = new Map(maps.services);
     const changes = plan(input, this.kernel, this.ids, this.now);
-    const short = new Set(changes.services.map(({ key }) => key));
+    const short = new Set(changes.services.map(({ key }) => key.text));
     const ranges = new Map([...maps.services].map(([key, entry]) => [key, maps.rangesOf(entry)]));
     const naive = naiveMaps(this.desired.state, node);
     const after = naive.contents;
@@ -225,7 +226,8 @@ class World {
       else if (what === 1) {
         backends[below(backends.length)] = { addr: "6.6.6.6", port: 6, flags: 0, weightEnd: 9 };
       } else if (what === 2) {
-        services.set(`6.6.6.${below(9)}:6/6/1`, blankEntry(below(99), below(40)));
+        const entry = blankEntry(keyOf(`6.6.6.${below(9)}:6/6/1`), below(99), below(40));
+        services.set(entry.key.text, entry);
       } else if (entry === undefined) continue;
       else if (what === 3) {
         services.set(key, {
@@ -262,8 +264,8 @@ class World {
   }
 }
 
-function blankEntry(id: number, first: number): ServiceEntry {
-  return { id, first, count: 2, totalWeight: 0, affinitySeconds: 0, flags: 0 };
+function blankEntry(key: FrontendKey, id: number, first: number): ServiceEntry {
+  return { key, id, first, count: 2, totalWeight: 0, affinitySeconds: 0, flags: 0 };
 }
 
 function sorted<T>(map: Map<string, T>): [string, T][] {

@@ -1,27 +1,30 @@
 import assert from "node:assert/strict";
-import { type Backend, backendKey, type Frontend } from "../model/frontend.ts";
+import { type Backend, backendKey, type Frontend, frontendKey } from "../model/frontend.ts";
+import { splitHostPort } from "../net/host_port.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
 import { type Capacity, KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
 import { SimulatedMaps } from "./sim_support.ts";
-import { backends, plan, type PlanInput } from "./test_support.ts";
+import { backends, keyOf, plan, type PlanInput } from "./test_support.ts";
 
 /** `10.96.0.1:80` with its backends, of the Service `web`. */
-function frontend(key: string, list: Backend[], rest: Partial<Frontend> = {}): Frontend {
-  const [addr = "", port] = key.split(":");
+function frontend(at: string, list: Backend[], rest: Partial<Frontend> = {}): Frontend {
+  const { address, port } = splitHostPort(at);
   return {
-    addr,
-    port: Number(port),
-    proto: Number(port) === 0 ? 0 : 6,
-    scope: 0,
-    portId: `default/web:${port}/TCP`,
+    key: frontendKey(address, port, port === 0 ? 0 : 6, 0),
+    portId: portId("default/web", `${port}/TCP`),
     backends: list,
     draining: [],
     affinitySeconds: 0,
     ...rest,
   };
 }
+
+const portId = (service: string, port: string) => ({ service, text: `${service}:${port}` });
+
+/** Keys that have ceased to be desired. */
+const removed = (...texts: string[]) => new Map(texts.map((text) => [text, keyOf(text)]));
 
 const group = (frontends: Frontend[], service = "default/web") => ({
   service,
@@ -43,7 +46,7 @@ function setUp(capacity: Capacity = { services: 100, backends: 20 }) {
   };
   /** Only the given frontends of one Service change. */
   const put = (frontends: Frontend[], seconds?: number) =>
-    run({ groups: [group(frontends)], removed: new Set() }, seconds);
+    run({ groups: [group(frontends)], removed: removed() }, seconds);
   return { maps, kernel, ids, run, put };
 }
 
@@ -55,12 +58,14 @@ Deno.test("plan() writes a run, the port and the address, and then has nothing m
   ];
   put(list);
   assert.deepEqual(maps.services.get("10.96.0.1:80/6/0"), {
+    key: keyOf("10.96.0.1:80/6/0"),
     id: 1,
     first: 0,
     count: 2,
     totalWeight: 0,
     affinitySeconds: 0,
     flags: 0,
+    table: undefined,
   });
   assert.deepEqual([...maps.services.keys()], ["10.96.0.1:80/6/0", "10.96.0.1:0/0/0"]);
   assert.equal(maps.services.get("10.96.0.1:0/0/0")?.flags, 1);
@@ -179,7 +184,7 @@ Deno.test("plan() adds source ranges before an entry asks for them, and removes 
 Deno.test("plan() takes the source ranges of a deleted Service away, and at a full round those of nobody", () => {
   const { maps, put, run } = setUp();
   put([frontend("10.96.0.1:80", [], { sourceRanges: ["10.0.0.0/8"] })]);
-  run({ groups: [], removed: new Set(["10.96.0.1:80/6/0"]) });
+  run({ groups: [], removed: removed("10.96.0.1:80/6/0") });
   assert.deepEqual([...maps.ranges], []);
   maps.ranges.add("77 10.0.0.0/8");
   const kernel = maps.read(0);
@@ -259,14 +264,16 @@ Deno.test("plan() keeps what is there when no run is free, and a new Service ref
   assert.deepEqual(maps.contents(), before);
   assert.match(changes.shortages[0]!.message, /^no room for 2 backends: .*1 are free.*mapSizes/);
   const other = group(
-    [frontend("10.96.0.9:80", backends("10.1.0.3:80", "10.1.0.4:80"), { portId: "default/b:80" })],
+    [frontend("10.96.0.9:80", backends("10.1.0.3:80", "10.1.0.4:80"), {
+      portId: portId("default/b", "80"),
+    })],
     "default/b",
   );
-  assert.equal(run({ groups: [other], removed: new Set() }).shortages[0]?.service, "default/b");
+  assert.equal(run({ groups: [other], removed: removed() }).shortages[0]?.service, "default/b");
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 0);
   // With the first one gone there is room, once its run has rested.
-  run({ groups: [], removed: new Set(["10.96.0.1:80/6/0"]) });
-  assert.deepEqual(run({ groups: [other], removed: new Set() }).shortages, []);
+  run({ groups: [], removed: removed("10.96.0.1:80/6/0") });
+  assert.deepEqual(run({ groups: [other], removed: removed() }).shortages, []);
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 2);
 });
 
@@ -288,27 +295,28 @@ Deno.test("plan() keeps the ids of the kernel's entries over a restart", () => {
   maps.services.get("10.96.0.1:80/6/0")!.id = 41;
   const kernel = maps.read(1000);
   const ids = new IdRegister(new Set([41]));
-  const fresh = group([frontend("10.96.0.2:80", [], { portId: "default/new:80/TCP" })]);
-  const changes = plan({ groups: [fresh, old], removed: new Set() }, kernel, ids, 0);
-  assert.deepEqual(changes.services.map(({ entry }) => entry.id), [42, 41]);
+  const fresh = group([frontend("10.96.0.2:80", [], { portId: portId("default/new", "80/TCP") })]);
+  const changes = plan({ groups: [fresh, old], removed: removed() }, kernel, ids, 0);
+  assert.deepEqual(changes.services.map(({ id }) => id), [42, 41]);
 });
 
 Deno.test("plan() gives one of two ports with the same id, and a port with id 0, another", () => {
   const { maps } = setUp();
   const entry = { id: 5, first: 0, count: 0, totalWeight: 0, affinitySeconds: 0, flags: 0 };
   for (const [n, id] of [[1, 5], [2, 5], [3, 0]] as const) {
-    maps.services.set(`10.96.0.${n}:80/6/0`, { ...entry, id });
+    const key = keyOf(`10.96.0.${n}:80/6/0`);
+    maps.services.set(key.text, { ...entry, key, id });
   }
   const groups = [1, 2, 3].map((n) =>
-    group([frontend(`10.96.0.${n}:80`, [], { portId: `default/${n}:80/TCP` })])
+    group([frontend(`10.96.0.${n}:80`, [], { portId: portId(`default/${n}`, "80/TCP") })])
   );
   const changes = plan(
-    { groups, removed: new Set() },
+    { groups, removed: removed() },
     maps.read(0),
     new IdRegister(new Set([5])),
     0,
   );
-  assert.deepEqual(changes.services.map(({ key, entry }) => [key, entry.id]), [
+  assert.deepEqual(changes.services.map(({ key, id }) => [key.text, id]), [
     ["10.96.0.2:80/6/0", 6],
     ["10.96.0.3:80/6/0", 7],
   ]);
@@ -321,12 +329,15 @@ Deno.test("plan() says which backends a frontend lost, and which of them are onl
     frontend("10.96.0.1:80", backends("10.1.0.1:80"), { draining: backends("10.1.0.2:80") }),
   ]);
   assert.deepEqual(changes.stale, [{
-    frontend: "10.96.0.1:80/6/0",
-    backends: new Map([[backendKey("10.1.0.2", 80), false], [backendKey("10.1.0.3", 80), true]]),
+    frontend: keyOf("10.96.0.1:80/6/0"),
+    backends: [
+      { ...backendKey("10.1.0.2", 80), gone: false },
+      { ...backendKey("10.1.0.3", 80), gone: true },
+    ],
   }]);
   assert.deepEqual(run({ groups: [], removed: "others" }).stale, [{
-    frontend: "10.96.0.1:80/6/0",
-    backends: new Map([[backendKey("10.1.0.1", 80), true]]),
+    frontend: keyOf("10.96.0.1:80/6/0"),
+    backends: [{ ...backendKey("10.1.0.1", 80), gone: true }],
   }]);
 });
 
@@ -340,7 +351,9 @@ Deno.test("plan() repairs runs that overlap, leave the array, or hold something 
   maps.services.get("10.96.0.1:80/6/0")!.first = 3; // across the runs of 2 and 3
   maps.services.get("10.96.0.2:80/6/0")!.first = 19; // half outside
   maps.backends[7] = { addr: "6.6.6.6", port: 6, flags: 0, weightEnd: 0 };
-  maps.services.set("6.6.6.6:6/6/0", { ...maps.services.get("10.96.0.3:80/6/0")!, id: 9 });
+  const foreign = keyOf("6.6.6.6:6/6/0");
+  const copied = maps.services.get("10.96.0.3:80/6/0")!;
+  maps.services.set(foreign.text, { ...copied, key: foreign, id: 9 });
   const kernel = maps.read(1000);
   const ids = new IdRegister();
   const changes = plan({ groups: [group(wanted)], removed: "others" }, kernel, ids, 0);

@@ -1,21 +1,24 @@
-/** Which sessions must go. Pure: who scans the `sessions` map brings each session in this form. */
-import { backendKey, frontendKey, parseFrontendKey, PROTO, SCOPE } from "../model/frontend.ts";
-import { parseIpv4 } from "../net/ipv4.ts";
-import type { KernelState } from "./kernel.ts";
+/** Which sessions must go. Pure: the scan of the `sessions` map hands each session over in this form. */
+import { type FrontendKey, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
+import type { AddressValue } from "../net/address.ts";
+import { joinHostPort } from "../net/host_port.ts";
 import type { StaleSessions } from "./changes.ts";
+import { ANY_ADDRESS } from "./claims.ts";
+import type { KernelState } from "./kernel.ts";
 import type { Run } from "./runs.ts";
 
-/** One entry of the `sessions` map, of either direction. Addresses are numbers in host order. */
+/** One entry of the `sessions` map, of either direction. */
 export interface SessionView {
   /** IP protocol number. */
-  proto: number;
+  readonly proto: number;
   /** As the client has it: of a node port an address of the node. */
-  frontendAddr: number;
-  frontendPort: number;
-  backendAddr: number;
-  backendPort: number;
+  readonly frontendAddr: string;
+  readonly frontendPort: number;
+  /** Its address. */
+  readonly backend: AddressValue;
+  readonly backendPort: number;
   /** Of a TCP connection: its handshake is not over. */
-  unestablished: boolean;
+  readonly unestablished: boolean;
 }
 
 /** Tells whether a session must go. */
@@ -31,25 +34,28 @@ export type SessionJudge = (session: SessionView) => boolean;
  * @param kernel what the maps hold now
  */
 export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState): SessionJudge {
-  const lost = new Map<number, Map<number, boolean>>();
+  /** By the backend's address, which dismisses most sessions; then by frontend and port. */
+  const lost = new Map<AddressValue, Map<string, boolean>>();
+  const frontends = new Set<string>();
   for (const { frontend, backends } of stale) {
-    const where = parseFrontendKey(frontend);
-    const key = numericKey(parseIpv4(where.addr) ?? 0, where.port, where.proto);
-    const runs = [SCOPE.cluster, SCOPE.external].map((scope) =>
-      kernel.runOf(frontendKey({ ...where, scope })) ?? noRun
-    );
-    const known = lost.get(key) ?? new Map<number, boolean>();
-    lost.set(key, known);
-    for (const [backend, gone] of backends) {
-      if (runs.some((run) => kernel.backends.has(run, backend))) known.delete(backend);
-      else known.set(backend, gone || (known.get(backend) ?? false));
+    const runs = runsOf(frontend, kernel);
+    const text = textOf(frontend);
+    frontends.add(text);
+    for (const { value, port, gone } of backends) {
+      const known = lost.get(value) ?? new Map<string, boolean>();
+      lost.set(value, known);
+      const flow = `${text} ${port}`;
+      if (runs.some((run) => kernel.backends.has(run, { value, port }))) known.delete(flow);
+      else known.set(flow, gone || (known.get(flow) ?? false));
     }
   }
-  const nodePorts = [...lost.keys()].some((key) => key < anyAddressEnd);
-  const frontends = nodePorts ? numericKeys(kernel) : none;
+  if (stale.some(({ frontend }) => frontend.addr === ANY_ADDRESS)) {
+    for (const { key } of kernel.services.values()) frontends.add(textOf(key));
+  }
   return (session) => {
-    const backends = lost.get(keyOf(session, (key) => lost.has(key) || frontends.has(key)));
-    const gone = backends?.get(backendKey(session.backendAddr, session.backendPort));
+    const known = lost.get(session.backend);
+    if (known === undefined) return false;
+    const gone = known.get(`${frontendOf(session, frontends)} ${session.backendPort}`);
     if (gone === undefined) return false;
     return session.proto !== PROTO.tcp || (gone && session.unestablished);
   };
@@ -60,47 +66,35 @@ export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState)
  * a former agent may have died between changing a service and cleaning up.
  */
 export function judgeOrphans(kernel: KernelState): SessionJudge {
-  const runs = new Map<number, Run[]>();
-  for (const key of kernel.services.keys()) {
-    const { addr, port, proto } = parseFrontendKey(key);
-    if (proto === PROTO.tcp || proto === PROTO.none) continue;
-    const numeric = numericKey(parseIpv4(addr) ?? 0, port, proto);
-    runs.set(numeric, [...runs.get(numeric) ?? [], kernel.runOf(key) ?? noRun]);
+  const runs = new Map<string, Run[]>();
+  for (const { key } of kernel.services.values()) {
+    if (key.proto === PROTO.udp) runs.set(textOf(key), runsOf(key, kernel));
   }
   return (session) => {
     if (session.proto !== PROTO.udp) return false;
-    const backend = backendKey(session.backendAddr, session.backendPort);
-    return !runs.get(keyOf(session, (key) => runs.has(key)))?.some((run) =>
-      kernel.backends.has(run, backend)
-    );
+    const backend = { value: session.backend, port: session.backendPort };
+    const held = runs.get(frontendOf(session, runs)) ?? [];
+    return !held.some((run) => kernel.backends.has(run, backend));
   };
 }
 
-const noRun: Run = { first: 0, count: 0 };
-const none: ReadonlySet<number> = new Set();
+/** The runs of a frontend in either scope. */
+function runsOf({ addr, port, proto }: FrontendKey, kernel: KernelState): Run[] {
+  return Object.values(SCOPE)
+    .map((scope) => kernel.runOf(frontendKey(addr, port, proto, scope).text))
+    .filter((run) => run !== undefined);
+}
+
+/** A frontend without its scope. */
+function textOf({ addr, port, proto }: Pick<FrontendKey, "addr" | "port" | "proto">): string {
+  return `${joinHostPort(addr, port)}/${proto}`;
+}
 
 /** The frontend of a session: the one at its address, or else the node port. */
-function keyOf(
-  { frontendAddr, frontendPort, proto }: SessionView,
-  isFrontend: (key: number) => boolean,
-): number {
-  const key = numericKey(frontendAddr, frontendPort, proto);
-  return isFrontend(key) ? key : numericKey(0, frontendPort, proto);
-}
-
-function numericKeys(kernel: KernelState): Set<number> {
-  const keys = new Set<number>();
-  for (const key of kernel.services.keys()) {
-    const { addr, port, proto } = parseFrontendKey(key);
-    keys.add(numericKey(parseIpv4(addr) ?? 0, port, proto));
-  }
-  return keys;
-}
-
-/** Node ports, at 0.0.0.0, have keys below this. */
-const anyAddressEnd = numericKey(1, 0, PROTO.none);
-
-/** 49 bits: only UDP and TCP have sessions through frontends. */
-function numericKey(addr: number, port: number, proto: number): number {
-  return (addr * 65536 + port) * 2 + (proto === PROTO.tcp ? 1 : 0);
+function frontendOf(
+  { frontendAddr, frontendPort: port, proto }: SessionView,
+  frontends: { has(text: string): boolean },
+): string {
+  const text = textOf({ addr: frontendAddr, port, proto });
+  return frontends.has(text) ? text : textOf({ addr: ANY_ADDRESS, port, proto });
 }

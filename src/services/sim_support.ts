@@ -1,9 +1,10 @@
 /** For tests: maps that are filled one element at a time. */
-import { parseIpv4 } from "../net/ipv4.ts";
+import type { FrontendKey } from "../model/frontend.ts";
+import { addressValue } from "../net/address.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
 import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";
-import type { RunWrite, ServiceWrite } from "./changes.ts";
+import type { RunWrite } from "./changes.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 
@@ -11,6 +12,7 @@ import type { TableWrite } from "./tables.ts";
 export type Contents = string;
 
 export class SimulatedMaps implements MapWriter {
+  /** By the texts of their keys. */
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendEntry[];
   readonly tables = new Map<number, Uint16Array>();
@@ -41,8 +43,9 @@ export class SimulatedMaps implements MapWriter {
       this.#step();
     }
   }
-  writeServices(services: readonly ServiceWrite[]) {
-    for (const { key, entry } of services) {
+  writeServices(services: readonly ServiceEntry[]) {
+    for (const entry of services) {
+      const key = entry.key.text;
       if (!this.services.has(key) && this.services.size >= this.capacity.services) {
         throw new Error("E2BIG");
       }
@@ -50,9 +53,9 @@ export class SimulatedMaps implements MapWriter {
       this.#step();
     }
   }
-  deleteServices(keys: readonly string[]) {
-    for (const key of keys) {
-      this.services.delete(key);
+  deleteServices(keys: readonly FrontendKey[]) {
+    for (const { text } of keys) {
+      this.services.delete(text);
       this.#step();
     }
   }
@@ -108,14 +111,14 @@ export class SimulatedMaps implements MapWriter {
   read(restMs: number): KernelState {
     const kernel = new KernelState(this.capacity, restMs);
     this.backends.forEach(({ addr, port, flags, weightEnd }, i) =>
-      kernel.backends.setRaw(i, parseIpv4(addr)!, port, flags, weightEnd)
+      kernel.backends.set(i, addressValue(addr), port, flags, weightEnd)
     );
     for (const range of this.ranges) {
       const [id, prefix = ""] = range.split(" ");
       kernel.ranges.add({ id: Number(id), prefix });
     }
     kernel.load(
-      [...this.services].map(([key, entry]) => [key, { ...entry }] as const),
+      [...this.services.values()].map((entry) => ({ ...entry })),
       (table) => this.tables.get(table) ?? new Uint16Array(),
     );
     return kernel;

@@ -1,5 +1,5 @@
 /** Makers of objects for the tests of this folder. */
-import { type Backend, backendKey } from "../model/frontend.ts";
+import { type Backend, backendKey, type FrontendKey, frontendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
 import type { DesiredState } from "./desired.ts";
@@ -100,12 +100,18 @@ export function backends(...texts: string[]): Backend[] {
     const [, addr, port, weight, terminating] = /^([\d.]+):(\d+)(?:\*(\d+))?(!?)$/.exec(text)!;
     return {
       addr: addr!,
-      port: Number(port),
+      ...backendKey(addr!, Number(port)),
       weight: Number(weight ?? 1),
       terminating: terminating === "!",
-      key: backendKey(addr!, Number(port)),
     };
   });
+}
+
+/** The key with a text like `10.96.0.1:80/6/0`. */
+export function keyOf(text: string): FrontendKey {
+  const [, addr, ...numbers] = /^([\d.]+):(\d+)\/(\d+)\/(\d)$/.exec(text)!;
+  const [port, proto, scope] = numbers.map(Number);
+  return frontendKey(addr!, port!, proto!, scope!);
 }
 
 /** The inverse of `backends()`. */

@@ -3,9 +3,10 @@
  * Where the last two differ, or where a client would not get through, it says so.
  */
 import { SCOPE, SERVICE_FLAG } from "../bpf/layout.ts";
-import { type Frontend, frontendKey, isAddressKey, parseFrontendKey } from "../model/frontend.ts";
+import { type Frontend, type FrontendKey, frontendKey, isAddressKey } from "../model/frontend.ts";
 import { objectKey, type Service } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { joinHostPort } from "../net/host_port.ts";
 import { DesiredState } from "../services/desired.ts";
 import { endpointGroups, isReady } from "../services/endpoints.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
@@ -107,31 +108,32 @@ function endpointsOf(state: ClusterState, service: Service): DescribedEndpoint[]
 /** Every entry that should be there or is, without those of addresses alone. */
 function compare(node: NodeReader, name: string, wanted: readonly Frontend[]): DescribedFrontend[] {
   const rows = new Map<string, DescribedFrontend>();
-  const row = (key: string) => {
-    const { addr, port, proto, scope } = parseFrontendKey(key);
-    const found = rows.get(key) ?? {
+  const row = ({ addr, port, proto, scope, text }: FrontendKey) => {
+    const found = rows.get(text) ?? {
       frontend: `${addr === "0.0.0.0" ? "*" : addr}:${port}/${protocolName(proto)}`,
       from: scope === SCOPE.CLUSTER ? "inside" as const : "outside" as const,
       wanted: null,
       held: null,
     };
-    rows.set(key, found);
+    rows.set(text, found);
     return found;
   };
-  for (const frontend of wanted) {
-    const key = frontendKey(frontend);
-    if (isAddressKey(key)) continue;
-    row(key).wanted = frontend.backends.map(({ addr, port }) => `${addr}:${port}`).sort();
+  for (const { key, backends } of wanted) {
+    if (!isAddressKey(key)) row(key).wanted = texts(backends);
   }
   const { services, backends } = node.maps;
-  for (const [key, { id, first, count, flags }] of services.entries()) {
+  for (const [{ addr, port, proto, scope }, { id, first, count, flags }] of services.entries()) {
     if (flags & SERVICE_FLAG.ADDRESS) continue;
-    const text = frontendKey(key);
+    const key = frontendKey(addr, port, proto, scope);
     const named = parsePortName(node.portName(id));
-    if (`${named.namespace}/${named.service}` !== name && !rows.has(text)) continue;
-    row(text).held = backends.range(first, count).map(({ addr, port }) => `${addr}:${port}`).sort();
+    if (`${named.namespace}/${named.service}` !== name && !rows.has(key.text)) continue;
+    row(key).held = texts(backends.range(first, count));
   }
   return [...rows.values()];
+}
+
+function texts(backends: readonly { addr: string; port: number }[]): string[] {
+  return backends.map(({ addr, port }) => joinHostPort(addr, port)).sort();
 }
 
 /** Whether the kernel holds what it should. */

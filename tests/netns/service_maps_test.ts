@@ -85,8 +85,8 @@ Deno.test({
     round(maps, web());
     const { MAGLEV, LOCAL_ONLY, SOURCE_RANGES } = SERVICE_FLAG;
     const all = [MAGLEV, 3], local = [MAGLEV | LOCAL_ONLY, 1];
-    const entries = maps.services.entries().map(([key, { flags, count }]) =>
-      [frontendKey(key), [flags, count]] as const
+    const entries = maps.services.entries().map(([{ addr, port, proto, scope }, entry]) =>
+      [frontendKey(addr, port, proto, scope).text, [entry.flags, entry.count]] as const
     );
     assert.deepEqual(Object.fromEntries(entries), {
       "10.96.0.1:80/6/0": all,

@@ -9,13 +9,14 @@ import {
   type SourceRangeKey,
 } from "../../bpf/layout.ts";
 import { mapInfo } from "../../bpf/syscall.ts";
-import { frontendKey, parseFrontendKey } from "../../model/frontend.ts";
+import { type FrontendKey, frontendKey } from "../../model/frontend.ts";
 import type { MapWriter } from "../../services/apply.ts";
 import { KernelState, SERVICE_FLAG, type ServiceEntry, toEntries } from "../../services/kernel.ts";
 import { MAGLEV_SIZE, maglevElements, packMaglev } from "../../services/maglev.ts";
-import type { RunWrite, ServiceWrite } from "../../services/changes.ts";
+import type { RunWrite } from "../../services/changes.ts";
 import type { SourceRange } from "../../services/ranges.ts";
 import type { TableWrite } from "../../services/tables.ts";
+import { readValue } from "../../net/address.ts";
 import { parseInterface } from "../../net/prefix.ts";
 
 type ServiceMaps = Pick<DataPlaneMaps, "services" | "backends" | "source_ranges" | "maglev">;
@@ -48,9 +49,9 @@ export class KernelWriter implements MapWriter {
     }));
   }
 
-  writeServices(services: readonly ServiceWrite[]) {
-    this.#maps.services.setBatch(services.map(({ key, entry }) =>
-      [parseFrontendKey(key), {
+  writeServices(services: readonly ServiceEntry[]) {
+    this.#maps.services.setBatch(services.map((entry) =>
+      [entry.key, {
         id: entry.id,
         first: entry.first,
         count: entry.count,
@@ -62,8 +63,8 @@ export class KernelWriter implements MapWriter {
     ));
   }
 
-  deleteServices(keys: readonly string[]) {
-    this.#maps.services.deleteBatch(keys.map(parseFrontendKey));
+  deleteServices(keys: readonly FrontendKey[]) {
+    this.#maps.services.deleteBatch(keys);
   }
 
   // One by one: longest-prefix maps have no batches before Linux 5.14, and ranges are few.
@@ -104,19 +105,17 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
     },
   };
   const kernel = new KernelState(capacity, restMs);
-  const services = maps.services.entries().map(([key, value]): [string, ServiceEntry] => [
-    frontendKey(key),
-    {
-      id: value.id,
-      first: value.first,
-      count: value.count,
-      totalWeight: value.total_weight,
-      affinitySeconds: value.affinity_seconds,
-      flags: value.flags,
-      ...(value.flags & SERVICE_FLAG.maglev ? { table: value.table } : {}),
-    },
-  ]);
-  const used = services.reduce((end, [, { first, count }]) => Math.max(end, first + count), 0);
+  const services = maps.services.entries().map(([key, value]): ServiceEntry => ({
+    key: frontendKey(key.addr, key.port, key.proto, key.scope),
+    id: value.id,
+    first: value.first,
+    count: value.count,
+    totalWeight: value.total_weight,
+    affinitySeconds: value.affinity_seconds,
+    flags: value.flags,
+    table: value.flags & SERVICE_FLAG.maglev ? value.table : undefined,
+  }));
+  const used = services.reduce((end, { first, count }) => Math.max(end, first + count), 0);
   readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
   kernel.load(services, (table) => readTable(maps.maglev, table));
   for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
@@ -143,9 +142,9 @@ function readBackends(map: ServiceMaps["backends"], count: number, kernel: Kerne
   let index = 0;
   lookupBatch(map, mapInfo(map.fd), 0, count, (_, values, got) => {
     for (let base = 0; base < got * backend.size; base += backend.size) {
-      kernel.backends.setRaw(
+      kernel.backends.set(
         index++,
-        values.getUint32(base + addr),
+        readValue(values, base + addr, 4),
         values.getUint16(base + port),
         values.getUint8(base + flags),
         values.getUint32(base + weightEnd, LITTLE),

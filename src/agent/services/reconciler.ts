@@ -154,7 +154,7 @@ export class Reconciler {
   #nameServices({ services }: Changes, full: boolean) {
     const ids = this.#ids!;
     if (full) this.#names.replace(ids.names());
-    else this.#names.add(services.map(({ entry: { id } }) => [id, ids.portOf(id) ?? ""] as const));
+    else this.#names.add(services.map(({ id }) => [id, ids.portOf(id)?.text ?? ""] as const));
   }
 
   #read(): KernelState {

@@ -4,10 +4,11 @@ import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
 import { session, type SessionKey, sessionKey } from "../../bpf/layout.ts";
 import { mapInfo } from "../../bpf/syscall.ts";
-import { parseFrontendKey, PROTO } from "../../model/frontend.ts";
+import { PROTO } from "../../model/frontend.ts";
 import type { KernelState } from "../../services/kernel.ts";
 import type { StaleSessions } from "../../services/changes.ts";
 import { judgeStale, type SessionJudge, type SessionView } from "../../services/sessions.ts";
+import { type AddressValue, readAddress, readValue } from "../../net/address.ts";
 import type { Log } from "../log.ts";
 import { offsetOf } from "./kernel_maps.ts";
 import { type Clock, systemClock } from "../runner.ts";
@@ -40,21 +41,14 @@ const at = {
 /** Deletes the sessions that `judge` condemns; returns how many entries that were. */
 export function endSessions(map: SessionMap, judge: SessionJudge): number {
   const doomed: SessionKey[] = [];
-  const view: SessionView = {
-    proto: 0,
-    frontendAddr: 0,
-    frontendPort: 0,
-    backendAddr: 0,
-    backendPort: 0,
-    unestablished: false,
-  };
+  const view = new RawSession();
   lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
       const key = i * sessionKey.size;
       if (keys.getUint8(key + at.key.zone) !== SESSION_ZONE.SERVICE) continue;
       const flags = values.getUint8(i * session.size + at.value.flags);
       if (flags & SESSION_FLAG.MASQUERADE) continue; // of no service
-      fill(view, keys, key, values, i * session.size);
+      view.point(keys, key, values, i * session.size);
       if (judge(view)) doomed.push(sessionKey.decode(keys, key));
     }
   });
@@ -77,24 +71,50 @@ export function endMasqueraded(map: SessionMap, address: string): number {
   return map.deleteBatch(doomed.map(([key]) => key));
 }
 
-/** A session has an entry for each direction; the reply's tells the frontend by what replies become. */
-function fill(view: SessionView, keys: DataView, key: number, values: DataView, value: number) {
-  const reply = (values.getUint8(value + at.value.flags) & SESSION_FLAG.REPLY) !== 0;
-  view.proto = keys.getUint8(key + at.key.proto);
-  view.frontendAddr = reply
-    ? values.getUint32(value + at.value.src)
-    : keys.getUint32(key + at.key.dst);
-  view.frontendPort = reply
-    ? values.getUint16(value + at.value.sport)
-    : keys.getUint16(key + at.key.dport);
-  view.backendAddr = reply
-    ? keys.getUint32(key + at.key.src)
-    : values.getUint32(value + at.value.dst);
-  view.backendPort = reply
-    ? keys.getUint16(key + at.key.sport)
-    : values.getUint16(value + at.value.dport);
-  // Only the forward entry follows the handshake.
-  view.unestablished = !reply && values.getUint8(value + at.value.state) === SESSION_STATE.NEW;
+/**
+ * A session in the raw bytes of a batch, decoded as far as a judge asks. It has an entry for each direction; the reply's
+ * tells the frontend by what replies become.
+ */
+class RawSession implements SessionView {
+  #keys = new DataView(new ArrayBuffer(0));
+  #values = this.#keys;
+  #key = 0;
+  #value = 0;
+  #reply = false;
+
+  point(keys: DataView<ArrayBuffer>, key: number, values: DataView<ArrayBuffer>, value: number) {
+    [this.#keys, this.#key, this.#values, this.#value] = [keys, key, values, value];
+    this.#reply = (values.getUint8(value + at.value.flags) & SESSION_FLAG.REPLY) !== 0;
+  }
+
+  get proto(): number {
+    return this.#keys.getUint8(this.#key + at.key.proto);
+  }
+  get frontendAddr(): string {
+    return this.#reply
+      ? readAddress(this.#values, this.#value + at.value.src, 4)
+      : readAddress(this.#keys, this.#key + at.key.dst, 4);
+  }
+  get frontendPort(): number {
+    return this.#reply
+      ? this.#values.getUint16(this.#value + at.value.sport)
+      : this.#keys.getUint16(this.#key + at.key.dport);
+  }
+  get backend(): AddressValue {
+    return this.#reply
+      ? readValue(this.#keys, this.#key + at.key.src, 4)
+      : readValue(this.#values, this.#value + at.value.dst, 4);
+  }
+  get backendPort(): number {
+    return this.#reply
+      ? this.#keys.getUint16(this.#key + at.key.sport)
+      : this.#values.getUint16(this.#value + at.value.dport);
+  }
+  /** Only the forward entry follows the handshake. */
+  get unestablished(): boolean {
+    const state = this.#values.getUint8(this.#value + at.value.state);
+    return !this.#reply && state === SESSION_STATE.NEW;
+  }
 }
 
 /** The reply entry of a forward one, unless it belongs to another flow by now. */
@@ -167,6 +187,5 @@ export class SessionCleaner {
 
 /** Connections to backends that only drain go on: nothing to look for. */
 function matters({ frontend, backends }: StaleSessions): boolean {
-  if (parseFrontendKey(frontend).proto !== PROTO.tcp) return true;
-  return [...backends.values()].some((gone) => gone);
+  return frontend.proto !== PROTO.tcp || backends.some(({ gone }) => gone);
 }
