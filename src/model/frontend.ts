@@ -1,5 +1,5 @@
 /** What the data plane shall hold: service addresses and the backends behind them. */
-import { type AddressValue, addressValue } from "../net/address.ts";
+import type { AddressValue } from "../net/address.ts";
 import { joinHostPort } from "../net/host_port.ts";
 
 /** IP protocol numbers as the maps carry them; 0 stands in an address entry. */
@@ -73,10 +73,6 @@ export interface Frontend {
 
 export function frontendKey(addr: string, port: number, proto: number, scope: number): FrontendKey {
   return { addr, port, proto, scope, text: `${joinHostPort(addr, port)}/${proto}/${scope}` };
-}
-
-export function backendKey(addr: string, port: number): BackendKey {
-  return { value: addressValue(addr), port };
 }
 
 /** Orders backends of one family by address and port. */

@@ -11,7 +11,7 @@ export interface RunWrite {
 }
 
 /** A backend that a frontend has lost. */
-export interface LostBackend extends BackendKey {
+interface LostBackend extends BackendKey {
   /** Not draining either: nothing will answer the SYN of a connection that is not established. */
   gone: boolean;
 }

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { type Backend, backendKey, type Frontend, frontendKey } from "../model/frontend.ts";
+import { type Backend, type Frontend, frontendKey } from "../model/frontend.ts";
 import { splitHostPort } from "../net/host_port.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
 import { IdRegister } from "./ids.ts";
 import { type Capacity, KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
 import { SimulatedMaps } from "./sim_support.ts";
-import { backends, keyOf, plan, type PlanInput } from "./test_support.ts";
+import { backendKey, backends, keyOf, plan, type PlanInput } from "./test_support.ts";
 
 /** `10.96.0.1:80` with its backends, of the Service `web`. */
 function frontend(at: string, list: Backend[], rest: Partial<Frontend> = {}): Frontend {
@@ -331,13 +331,13 @@ Deno.test("plan() says which backends a frontend lost, and which of them are onl
   assert.deepEqual(changes.stale, [{
     frontend: keyOf("10.96.0.1:80/6/0"),
     backends: [
-      { ...backendKey("10.1.0.2", 80), gone: false },
-      { ...backendKey("10.1.0.3", 80), gone: true },
+      { ...backendKey("10.1.0.2:80"), gone: false },
+      { ...backendKey("10.1.0.3:80"), gone: true },
     ],
   }]);
   assert.deepEqual(run({ groups: [], removed: "others" }).stale, [{
     frontend: keyOf("10.96.0.1:80/6/0"),
-    backends: [{ ...backendKey("10.1.0.1", 80), gone: true }],
+    backends: [{ ...backendKey("10.1.0.1:80"), gone: true }],
   }]);
 });
 

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { backendKey } from "../model/frontend.ts";
 import { addressValue } from "../net/address.ts";
 import { splitHostPort } from "../net/host_port.ts";
 import { KernelState } from "./kernel.ts";
 import { judgeOrphans, judgeStale, type SessionView } from "./sessions.ts";
-import { keyOf } from "./test_support.ts";
+import { backendKey, keyOf } from "./test_support.ts";
 
 /** `10.96.0.1:53 10.1.0.1:5353`, UDP unless said otherwise. */
 function session(text: string, rest: Partial<SessionView> = {}): SessionView {
@@ -20,8 +19,8 @@ function session(text: string, rest: Partial<SessionView> = {}): SessionView {
   };
 }
 
-const gone = { ...backendKey("10.1.0.1", 5353), gone: true };
-const draining = { ...backendKey("10.1.0.2", 5353), gone: false };
+const gone = { ...backendKey("10.1.0.1:5353"), gone: true };
+const draining = { ...backendKey("10.1.0.2:5353"), gone: false };
 const lost = [gone, draining];
 
 const capacity = { services: 10, backends: 10 };

@@ -1,7 +1,9 @@
 /** Makers of objects for the tests of this folder. */
-import { type Backend, backendKey, type FrontendKey, frontendKey } from "../model/frontend.ts";
+import { type Backend, type BackendKey, type FrontendKey, frontendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
+import { addressValue } from "../net/address.ts";
+import { splitHostPort } from "../net/host_port.ts";
 import type { DesiredState } from "./desired.ts";
 import type { ServiceFrontends } from "./frontends.ts";
 import type { IdRegister } from "./ids.ts";
@@ -100,11 +102,18 @@ export function backends(...texts: string[]): Backend[] {
     const [, addr, port, weight, terminating] = /^([\d.]+):(\d+)(?:\*(\d+))?(!?)$/.exec(text)!;
     return {
       addr: addr!,
-      ...backendKey(addr!, Number(port)),
+      ...backendKey(`${addr}:${port}`),
+
       weight: Number(weight ?? 1),
       terminating: terminating === "!",
     };
   });
+}
+
+/** The key of `10.1.0.1:8080`. */
+export function backendKey(text: string): BackendKey {
+  const { address, port } = splitHostPort(text);
+  return { value: addressValue(address), port };
 }
 
 /** The key with a text like `10.96.0.1:80/6/0`. */
