@@ -40,6 +40,11 @@ export class CniError extends Error {
   }
 }
 
+/** The error for a record that only a newer pcnk can read; the record stays. */
+export function newerRecord(error: Error): CniError {
+  return new CniError(CODE.TRY_AGAIN_LATER, "the node's state is of a newer pcnk", error.message);
+}
+
 /** The JSON object of an error, in the version the configuration speaks. */
 export function errorResult(error: CniError, cniVersion: string): Record<string, unknown> {
   const { code, message: msg, details } = error;

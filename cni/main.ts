@@ -9,6 +9,7 @@ import { AttachError } from "../src/bpf/attach.ts";
 import { type CniCall, pushCall } from "../src/bpf/cni_calls.ts";
 import { SyscallError } from "../src/linux/libc.ts";
 import type { JsonObject } from "../src/node/files.ts";
+import { NewerRecordError } from "../src/node/schema.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import {
@@ -21,7 +22,7 @@ import {
 } from "./config.ts";
 import { del } from "./del.ts";
 import { type Container, type Environment, readContainer, readVerb, type Verb } from "./env.ts";
-import { CniError, CODE, errorResult } from "./errors.ts";
+import { CniError, CODE, errorResult, newerRecord } from "./errors.ts";
 import { gc } from "./gc.ts";
 import { Log } from "./log.ts";
 import { status } from "./status.ts";
@@ -188,6 +189,7 @@ function explain(error: unknown): CniError {
     const advice = needsRoot ? "pcnk must run as root" : undefined;
     return new CniError(CODE.KERNEL, error.message, advice);
   }
+  if (error instanceof NewerRecordError) return newerRecord(error);
   if (error instanceof AttachError) return new CniError(CODE.KERNEL, error.message);
   return new CniError(CODE.INTERNAL, error instanceof Error ? error.message : String(error));
 }

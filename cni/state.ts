@@ -15,7 +15,8 @@ import {
   readAttachment,
 } from "../src/node/attachments.ts";
 import { removeFile, replaceFile } from "../src/node/files.ts";
-import { CniError, CODE } from "./errors.ts";
+import { NewerRecordError } from "../src/node/schema.ts";
+import { CniError, CODE, newerRecord } from "./errors.ts";
 
 /** A record, or the file of one that is damaged. */
 export interface Stored {
@@ -125,5 +126,6 @@ function checkOwner(path: string): void {
 
 function failure(message: string, error: unknown): CniError {
   if (error instanceof CniError) return error;
+  if (error instanceof NewerRecordError) return newerRecord(error);
   return new CniError(CODE.IO_FAILURE, message, (error as Error).message);
 }

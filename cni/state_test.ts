@@ -43,6 +43,27 @@ Deno.test("State writes, reads, replaces and removes records", () => {
   });
 });
 
+Deno.test("State reads records of release 0.1.0, and leaves those of a newer pcnk alone", () => {
+  withDir((stateDir) => {
+    using state = State.open(stateDir);
+    const path = `${stateDir}/attachments/c1@eth0.json`;
+    Deno.writeTextFileSync(path, JSON.stringify(attachment)); // release 0.1.0 wrote no version
+    deepEqual(state.read(attachment), attachment);
+    state.write(attachment);
+    equal(JSON.parse(Deno.readTextFileSync(path)).schema, 2);
+    deepEqual(state.list(), [{ id: { containerID: "c1", ifname: "eth0" }, attachment }]);
+    const newer = JSON.stringify({ schema: 3, of: "the future" });
+    Deno.writeTextFileSync(path, newer);
+    for (const use of [() => state.read(attachment), () => state.list()]) {
+      throws(use, {
+        code: 11,
+        details: /schema 3, written by a newer pcnk.*run the newer pcnk again/,
+      });
+    }
+    equal(Deno.readTextFileSync(path), newer);
+  });
+});
+
 Deno.test("State is for root only", () => {
   withDir((stateDir) => {
     using state = State.open(stateDir);

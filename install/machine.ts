@@ -18,6 +18,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { refuseNewer } from "../src/bpf/map_versions.ts";
 import { SchemaError } from "../src/bpf/schema.ts";
+import { NewerRecordError } from "../src/node/schema.ts";
+import { refuseNewerState } from "../src/node/state_files.ts";
 
 /** What is at a path. */
 type Found =
@@ -48,8 +50,8 @@ export interface Machine {
   rules(): RuleSet[];
   /** `table ip kube-proxy`: tables of nftables. */
   nftTables(): string[];
-  /** Why this pcnk must not take the place of what is pinned on a bpffs: a newer one made it. Undefined: it may. */
-  newerPins(bpffs: string): string | undefined;
+  /** Why this pcnk cannot take over what is pinned on a bpffs and kept in a state directory: a newer one made it. */
+  newerState(bpffs: string, stateDir: string): string | undefined;
   /** The system is running, and this is it: devices, processes and services can be looked at. */
   readonly live: boolean;
   /** systemd runs it (sd_booted(3)). */
@@ -70,7 +72,8 @@ export function realMachine(root = ""): Machine {
     list: (path) => ifThere(() => readdirSync(at(path)).sort()) ?? [],
     text: (path) => ifThere(() => readFileSync(at(path), "utf8")),
     hash: (path) => ifThere(() => hashFile(at(path))),
-    newerPins: (bpffs) => live && process.getuid?.() === 0 ? newerPins(bpffs) : undefined,
+    newerState: (bpffs, stateDir) =>
+      live && process.getuid?.() === 0 ? newerState(bpffs, stateDir) : undefined,
     rules: () => live ? ruleSets() : [],
     nftTables: () => live ? said("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
     sysctl: (name) =>
@@ -78,12 +81,13 @@ export function realMachine(root = ""): Machine {
   };
 }
 
-function newerPins(bpffs: string): string | undefined {
+function newerState(bpffs: string, stateDir: string): string | undefined {
   try {
     refuseNewer(bpffs);
+    refuseNewerState(stateDir);
     return undefined;
   } catch (error) {
-    if (error instanceof SchemaError) return error.message;
+    if (error instanceof SchemaError || error instanceof NewerRecordError) return error.message;
     throw error;
   }
 }

@@ -50,7 +50,8 @@ export function planInstall(
   const { cniBinDir, noAgent, settings } = options;
   const executable = `${cniBinDir}/pcnk`;
   const builder = new Builder(machine);
-  const newer = machine.newerPins(configuredBpffs(machine, settings));
+  const path = (key: string) => configuredPath(builder, settings, key);
+  const newer = machine.newerState(path("bpffs"), path("stateDir"));
   if (newer !== undefined) builder.plan.problems.push(newer);
   builder.directory(parent(RECORD));
   const upgraded = builder.copy(options.executable, executable, "the CNI plugin and the agent");
@@ -70,13 +71,17 @@ export function planInstall(
   return builder.plan;
 }
 
-/** The node's bpffs: as set now, else as the configuration file has it. A file that cannot be read is reported elsewhere. */
-function configuredBpffs(machine: Machine, settings: ReadonlyMap<string, string>): string {
+/** A path as set now, else as the configuration file has it. A file that cannot be read is reported elsewhere. */
+function configuredPath(
+  builder: Builder,
+  settings: ReadonlyMap<string, string>,
+  key: string,
+): string {
   try {
-    const configured = parseConfig(machine.text(CONFIG_PATH) ?? "", CONFIG_PATH).get("bpffs");
-    return settings.get("bpffs") ?? String(configured ?? settingValue(settings, "bpffs"));
+    const configured = parseConfig(builder.machine.text(CONFIG_PATH) ?? "", CONFIG_PATH).get(key);
+    return settings.get(key) ?? String(configured ?? settingValue(settings, key));
   } catch {
-    return settingValue(settings, "bpffs");
+    return settingValue(settings, key);
   }
 }
 

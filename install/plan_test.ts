@@ -154,6 +154,25 @@ Deno.test("planInstall() says what keeps it from working, and what the agent wou
   assert.doesNotMatch(later.notes.join(), /not there|not told/);
 });
 
+Deno.test("planInstall() asks whether a newer pcnk made the state, where the configuration has it", () => {
+  using machine = debianMachine();
+  const asked: string[][] = [];
+  machine.newerState = (...paths) => {
+    asked.push(paths);
+    return "map/sessions is of schema 9";
+  };
+  const given = (...pairs: [string, string][]) => options(machine, { settings: new Map(pairs) });
+  assert.deepEqual(machine.plan(given()).problems, ["map/sessions is of schema 9"]);
+  machine.put("/etc/pcnk/config.yaml", "bpffs: /run/bpf\nstateDir: /run/state\n");
+  machine.plan(given());
+  machine.plan(given(["bpffs", "/run/other"]));
+  assert.deepEqual(asked, [
+    ["/sys/fs/bpf/pcnk", "/run/pcnk"],
+    ["/run/bpf", "/run/state"],
+    ["/run/other", "/run/state"],
+  ]);
+});
+
 Deno.test("planInstall() leaves files of others where its links belong, and plugins that are there", () => {
   using machine = debianMachine();
   machine.put("/usr/local/bin/pcnk", "somebody's script");

@@ -2,6 +2,8 @@
  * What an installation has put onto the machine and what was there before: the record from which `pcnk uninstall` knows its own. It
  * lies beside the reference plugins' state, outlives a reboot, and is the last thing to go.
  */
+import { parseObject } from "../src/node/files.ts";
+import { NewerRecordError, withoutSchema, withSchema } from "../src/node/schema.ts";
 import type { Machine } from "./machine.ts";
 
 /** Its place. */
@@ -27,11 +29,15 @@ export const emptyRecord = (): InstallRecord => ({
   sysctls: {},
 });
 
-/** The record of the machine; an empty one when there is none or it is damaged. */
+/**
+ * The record of the machine; an empty one when there is none or it is damaged.
+ * @throws {NewerRecordError}
+ */
 export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
   const record = emptyRecord();
   try {
-    const value = JSON.parse(machine.text(RECORD) ?? "{}") as Partial<InstallRecord>;
+    const found = parseObject(machine.text(RECORD) ?? "{}") ?? {};
+    const value = withoutSchema("install", found, RECORD) as Partial<InstallRecord>;
     const texts = (of: unknown): [string, string][] =>
       Object.entries(of ?? {}).filter((one): one is [string, string] => typeof one[1] === "string");
     record.files = Object.fromEntries(texts(value.files));
@@ -45,7 +51,8 @@ export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
       }
     }
     if (value.restart === true) record.restart = true;
-  } catch {
+  } catch (error) {
+    if (error instanceof NewerRecordError) throw error;
     // Damaged: then what it told of is not ours any more, and stays.
   }
   return record;
@@ -53,5 +60,5 @@ export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
 
 /** Its text on disk. */
 export function renderRecord(record: InstallRecord): string {
-  return JSON.stringify(record, null, 2) + "\n";
+  return JSON.stringify(withSchema("install", record), null, 2) + "\n";
 }

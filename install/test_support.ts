@@ -40,7 +40,7 @@ export class FolderMachine implements Machine, Disposable {
   sysctl = (name: string) => this.live ? this.sysctls[name] : undefined;
   rules = () => [];
   nftTables = () => [];
-  newerPins = (_bpffs: string): string | undefined => undefined;
+  newerState = (_bpffs: string, _stateDir: string): string | undefined => undefined;
   active = () => this.agent !== undefined;
 
   at(path: string): string {

@@ -21,7 +21,7 @@ import type { AgentConfig } from "../config/schema.ts";
 import { trimMemory } from "../linux/malloc.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { removeState, writeState } from "../node/state_files.ts";
+import { refuseNewerState, removeState, writeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog } from "./log.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
@@ -55,6 +55,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   const reporter = stack.use(new ApiReporter(choice, config.nodeName));
   const log = createLog(config.logLevel, config.nodeName, reporter.report);
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
+  refuseNewerState(stateDir);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   checkUplinks(nl, config.uplink);

@@ -3,7 +3,8 @@
  * (cni/state.ts). From them DEL and GC know what an ADD made when the namespace and the runtime's own memory of it are
  * gone, and the agent and the inspecting commands know the node's pods.
  */
-import { isObject, parseObject, readIfThere } from "./files.ts";
+import { isObject, type JsonObject, parseObject, readIfThere } from "./files.ts";
+import { withoutSchema, withSchema } from "./schema.ts";
 
 /** A CNI attachment: the pair that names everything pcnk keeps of it. */
 export interface AttachmentId {
@@ -56,13 +57,18 @@ export function openLock(stateDir: string): Deno.FsFile {
 
 /** The text of a record on disk. */
 export function encodeAttachment(attachment: Attachment): string {
-  return JSON.stringify(attachment) + "\n";
+  return JSON.stringify(withSchema("attachment", attachment)) + "\n";
 }
 
-/** The record of an attachment; undefined when there is none or it is damaged. @throws {SyscallError} */
+/**
+ * The record of an attachment; undefined when there is none or it is damaged.
+ * @throws {SyscallError}
+ * @throws {NewerRecordError}
+ */
 export function readAttachment(stateDir: string, id: AttachmentId): Attachment | undefined {
-  const text = readIfThere(attachmentPath(stateDir, id));
-  return text === undefined ? undefined : decodeAttachment(text, id);
+  const path = attachmentPath(stateDir, id);
+  const value = parseObject(readIfThere(path) ?? "");
+  return value && checkAttachment(withoutSchema("attachment", value, path), id);
 }
 
 /** Which attachments have a record, damaged ones too; none without a folder. */
@@ -119,9 +125,7 @@ function parseFileName(name: string): AttachmentId | undefined {
 }
 
 /** A record only counts when it is whole and its own. */
-function decodeAttachment(text: string, id: AttachmentId): Attachment | undefined {
-  const value = parseObject(text);
-  if (!value) return undefined;
+function checkAttachment(value: JsonObject, id: AttachmentId): Attachment | undefined {
   const { containerID, ifname, network, netns, hostIfindex, hostIfname, mac, addresses } = value;
   const own = containerID === id.containerID && ifname === id.ifname;
   const texts = [network, netns, hostIfname, mac].every((text) => typeof text === "string");

@@ -4,7 +4,15 @@ import { readAttachments } from "./attachments.ts";
 import { closeFd } from "../linux/libc.ts";
 import { LockedError, lockFile } from "./lock.ts";
 import { attachment } from "./attachments_support.ts";
-import { hasState, readState, recordSysctl, removeState, writeState } from "./state_files.ts";
+import { NewerRecordError } from "./schema.ts";
+import {
+  hasState,
+  readState,
+  recordSysctl,
+  refuseNewerState,
+  removeState,
+  writeState,
+} from "./state_files.ts";
 
 closeFd(-1); // loads libc, which stays for all tests
 
@@ -48,6 +56,23 @@ inDirectory("readState() reads what is whole and of the right shape", (dir) => {
   }
   writeState(dir, "reserved-ports", { ports: "1-2" });
   assert.deepEqual(readState(dir, "reserved-ports"), { ports: "1-2" });
+});
+
+inDirectory("refuseNewerState() names the file that a newer pcnk wrote", (dir) => {
+  writeState(dir, "reserved-ports", { ports: "1-2" });
+  Deno.mkdirSync(join(dir, "attachments"));
+  refuseNewerState(dir);
+  for (const name of ["reserved-ports.json", "attachments/c1@eth0.json"]) {
+    const path = join(dir, name);
+    Deno.writeTextFileSync(path, '{"schema":9}');
+    assert.throws(
+      () => refuseNewerState(dir),
+      (error: Error) =>
+        error instanceof NewerRecordError && error.path === path && error.found === 9,
+    );
+    assert.equal(Deno.readTextFileSync(path), '{"schema":9}');
+    Deno.removeSync(path);
+  }
 });
 
 inDirectory("recordSysctl() keeps the value before the first change", (dir) => {

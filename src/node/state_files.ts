@@ -3,6 +3,7 @@
  * the inspecting commands, the uninstaller and the agent that runs next. With the default directory, below /run, they go
  * with a reboot, as do the things in the kernel that they describe.
  */
+import { listAttachmentIds, readAttachment } from "./attachments.ts";
 import {
   isObject,
   type JsonObject,
@@ -11,6 +12,7 @@ import {
   removeFile,
   replaceFile,
 } from "./files.ts";
+import { NewerRecordError, withoutSchema, withSchema } from "./schema.ts";
 
 /** What each file, `<stateDir>/<name>.json`, holds. */
 export interface StateFiles {
@@ -85,15 +87,21 @@ export function statePath(stateDir: string, name: StateName): string {
   return `${stateDir}/${name}.json`;
 }
 
-/** What a state file holds; undefined when there is none, or it cannot be read or is damaged. */
+/**
+ * What a state file holds; undefined when there is none, or it cannot be read or is damaged.
+ * @throws {NewerRecordError}
+ */
 export function readState<N extends StateName>(
   stateDir: string,
   name: N,
 ): StateFiles[N] | undefined {
+  const path = statePath(stateDir, name);
   try {
-    const value = parseObject(readIfThere(statePath(stateDir, name)) ?? "");
+    const found = parseObject(readIfThere(path) ?? "");
+    const value = found && withoutSchema(name, found, path);
     return value && CHECKS[name](value) ? value as unknown as StateFiles[N] : undefined;
-  } catch {
+  } catch (error) {
+    if (error instanceof NewerRecordError) throw error;
     return undefined;
   }
 }
@@ -110,7 +118,22 @@ export function hasState(stateDir: string, name: StateName): boolean {
 
 /** Writes a state file; it is on disk when this returns. */
 export function writeState<N extends StateName>(stateDir: string, name: N, value: StateFiles[N]) {
-  replaceFile(statePath(stateDir, name), JSON.stringify(value) + "\n");
+  replaceFile(statePath(stateDir, name), JSON.stringify(withSchema(name, value)) + "\n");
+}
+
+/**
+ * Refuses a directory with state of a newer pcnk; looks, and changes nothing.
+ * @throws {NewerRecordError}
+ */
+export function refuseNewerState(stateDir: string): void {
+  for (const name of stateNames) readState(stateDir, name);
+  for (const id of listAttachmentIds(stateDir)) {
+    try {
+      readAttachment(stateDir, id);
+    } catch (error) {
+      if (error instanceof NewerRecordError) throw error; // what cannot be read is GC's to report
+    }
+  }
 }
 
 /** Removes a state file if it is there. */
