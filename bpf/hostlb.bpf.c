@@ -23,16 +23,6 @@
  * socket's error queue tell the backend's address. A UDP socket connected to a
  * service that has no backends has no peer name. No IPv6 but mapped IPv4.
  */
-#include <stddef.h>
-#include <stdbool.h>
-
-#include <linux/bpf.h>
-#include <linux/in.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "lib/types.h"
-#include "lib/maps.h"
 #include "lib/hostlb.h"
 
 enum verdict {
@@ -43,7 +33,7 @@ enum verdict {
 /* Connections that have no backend go to a port that nobody can listen on: the kernel
  * refuses them at once, with the error that clients expect. An EPERM, all that a
  * program can answer itself before 5.18, is not that. */
-static const struct peer refuse = { .addr = LOOPBACK, .port = 0 };
+static const struct peer refuse = { .addr = ADDR_LOOPBACK, .port = 0 };
 
 static __always_inline bool is_served(struct bpf_sock_addr *ctx)
 {

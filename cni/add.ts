@@ -1,30 +1,32 @@
 /**
- * ADD: puts lbrp on a pod that the plugins before pcnk have wired, and enters its addresses as endpoints of this node.
+ * ADD: attaches lbrp to a pod that the plugins before pcnk have wired, and enters its addresses as local pods of this node.
  *
- * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which let its packets pass, and no endpoint.
+ * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which pass its packets, and no entry.
  */
+import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/attach.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
-import { placePrograms } from "../src/bpf/places.ts";
+import { type PlacedProgram, placePrograms } from "../src/bpf/places.ts";
+import { progInfo } from "../src/bpf/syscall.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
+import { readState } from "../src/node/state_files.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CODE } from "./errors.ts";
-import { attachMode, putInPlace } from "./hooks.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { type Ground, release, releaseAddresses } from "./release.ts";
+import { type Handles, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
-/** The steps of ADD in their order. */
+/** The steps of ADD, in order. */
 export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint";
 
 /**
- * Returns the result's text. When it throws, what it has done is undone.
- * @param before called before each step; tests fail or die there
+ * Returns the result's text. When it throws, its steps are undone.
+ * @param before called before each step; tests throw or exit there
  * @throws {CniError} code 7 without prevResult, 11 without a data plane, 4 or 102 without the pod's namespace or veth
  */
 export function add(
@@ -46,7 +48,7 @@ export function add(
     ifname: container.ifname,
     network: config.name,
     netns: container.netns!,
-    ...(container.pod ? { pod: container.pod } : {}),
+    pod: container.pod,
     hostIfindex: veth.host.index,
     hostIfname: veth.host.name,
     mac: veth.mac,
@@ -58,7 +60,7 @@ export function add(
   return text;
 }
 
-interface Wiring extends Ground {
+interface Wiring extends Handles {
   dataPlane: DataPlane;
   endpoints: Endpoints;
   state: State;
@@ -67,8 +69,8 @@ interface Wiring extends Ground {
 }
 
 /**
- * The record first, so that DEL and GC know of whatever may be there; endpoints last, so that nobody sends packets to a
- * pod whose program is not in place. When a step fails, those before it are undone.
+ * Writes the record first, so that DEL and GC know of whatever an ADD that was killed has left, and the endpoints last, so
+ * that no packet is sent to a pod whose program is not attached. When a step fails, those before it are undone.
  */
 function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   const { bpffs, nl, state, log } = wiring;
@@ -79,7 +81,7 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
     const mode = attachMode(state.stateDir);
     for (const placed of placePrograms(bpffs, nl, host)) {
       wiring.before(placed.name);
-      undo.push(putInPlace(wiring.dataPlane, placed, mode));
+      undo.push(attach(wiring.dataPlane, placed, mode));
     }
     for (const address of attachment.addresses) {
       wiring.before("endpoint");
@@ -97,7 +99,7 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   }
 }
 
-/** Writes the record. What a former ADD of the same attachment held and this one does not is given back. */
+/** Writes the record. What a former ADD of the same attachment held and this one does not is released. */
 function record(wiring: Wiring, attachment: Attachment): () => void {
   const { state, log } = wiring;
   const former = state.read(attachment);
@@ -108,13 +110,38 @@ function record(wiring: Wiring, attachment: Attachment): () => void {
     const dropped = former.addresses.filter(({ address }) => !kept.has(address));
     releaseAddresses(wiring, former, dropped);
   } else if (former) {
-    log.warn("added again without a DEL; what it had is given back", { former });
+    log.warn("ADD without a DEL before it: the former attachment is released", { former });
     release(wiring, former);
   }
   state.write(attachment);
   return () => void (former && same ? state.write(former) : state.remove(attachment));
 }
 
+/**
+ * Attaches a program unless it is attached. With `auto` it becomes a clsact filter: a TCX link would delay a pod's start by
+ * 8 to 16 ms of RCU. What the agent has attached stays.
+ * @returns detaches it again, unless one was attached before
+ */
+function attach(
+  dataPlane: DataPlane,
+  { name, hook }: PlacedProgram,
+  wanted: AttachMode,
+): () => void {
+  const present = isAttached(hook);
+  const mode = wanted === "auto" ? present?.mode ?? "clsact" : wanted;
+  if (present?.mode !== mode || present.progId !== progInfo(dataPlane.programFd(name)).id) {
+    attachPinned({ ...hook, name, mode });
+  }
+  return () => void (present ?? detach(hook));
+}
+
+/** The mode that the agent attaches by (`<stateDir>/datapath.json`); `auto` when no agent has run. */
+function attachMode(stateDir: string): AttachMode {
+  const mode = readState(stateDir, "datapath")?.attach;
+  return mode === "tcx" || mode === "clsact" ? mode : "auto";
+}
+
+/** Enters an address of the pod into the map of local pods. */
 function enter(
   { endpoints, log }: Wiring,
   { hostIfindex: ifindex, mac }: Attachment,
@@ -122,8 +149,11 @@ function enter(
 ): () => void {
   const former = endpoints.get({ addr });
   if (former && former.ifindex !== ifindex) {
-    // Whoever hands out addresses gave it to this pod; the other was never deleted.
-    log.warn("the address was another pod's", { address: addr, former });
+    // IPAM gave it to this pod, so the other was never deleted.
+    log.warn("the endpoint of another pod is replaced: it had this address", {
+      address: addr,
+      former,
+    });
   }
   endpoints.set({ addr }, { ifindex, mac, gateway });
   return () => void (former ? endpoints.set({ addr }, former) : endpoints.delete({ addr }));

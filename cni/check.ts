@@ -1,4 +1,4 @@
-/** CHECK: is what ADD set up still there? Everything that is not is told at once. */
+/** CHECK: compares record, programs and endpoints with what ADD set up; the error names every difference. */
 import { isInPlace, placePrograms } from "../src/bpf/places.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, PodAddress } from "../src/node/attachments.ts";
@@ -10,7 +10,7 @@ import { needPrevResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
-/** @throws {CniError} as ADD; code 100 naming what is not right */
+/** @throws {CniError} as ADD; code 100 naming every difference */
 export function check(config: Config, container: Container): void {
   const { bpffs, stateDir } = config;
   const addresses = podAddresses(needPrevResult(config), container);
@@ -32,7 +32,7 @@ export function check(config: Config, container: Container): void {
   if (faults.length === 0) return;
   throw new CniError(
     CODE.CHECK_FAILED,
-    `${container.ifname} of ${container.containerID} is not as ADD left it`,
+    `${container.ifname} of ${container.containerID} differs from what ADD set up`,
     faults.join("; "),
   );
 }
@@ -42,18 +42,20 @@ function recordFaults(
   { host, mac }: PodVeth,
   addresses: PodAddress[],
 ): string[] {
-  if (!record) return ["pcnk has no record of it"];
+  if (!record) return ["the attachment has no record"];
   const wanted = { hostIfindex: host.index, hostIfname: host.name, mac };
   const faults: string[] = [];
   const fault = difference({ ...record }, wanted);
   if (fault) faults.push(`the record: ${fault}`);
-  const [told, kept] = [addresses, record.addresses]
+  const [given, recorded] = [addresses, record.addresses]
     .map((list) => list.map(({ address }) => address).sort().join(", "));
-  if (told !== kept) faults.push(`the record has ${kept || "no address"}, prevResult ${told}`);
+  if (given !== recorded) {
+    faults.push(`the record has ${recorded || "no address"}, prevResult ${given}`);
+  }
   return faults;
 }
 
-/** The first field that is not as wanted, in words. */
+/** The first field that differs, with both values. */
 function difference(
   found: Readonly<Record<string, unknown>> | undefined,
   wanted: Readonly<Record<string, unknown>>,

@@ -1,7 +1,7 @@
 /**
  * The network configuration on standard input: CNI SPEC 1.1, sections 1 and 3. Parsed once, here; verbs get typed values.
  *
- * A key that nobody knows is an error: a slip of the pen in `stateDir` must not lead to a second state.
+ * An unknown key is an error: a misspelt `stateDir` must not lead to a second state directory.
  */
 import type { AttachmentId } from "../src/node/attachments.ts";
 import { isObject, type JsonObject } from "../src/node/files.ts";
@@ -39,9 +39,9 @@ const OWN = {
 
 type Rule = (value: unknown, key: string) => void;
 
-/** Keys of the spec, and those that runtimes add; pcnk has no use for most. `cni.dev/...` is the spec's besides. */
+/** Keys of the spec, and those that runtimes add; most are only checked. `cni.dev/...` is the spec's, too. */
 const SPEC_KEYS: Record<string, Rule> = {
-  cniVersion: () => {}, // looked at before
+  cniVersion: () => {}, // checked before
   cniVersions: strings,
   name: () => {},
   type: () => {},
@@ -59,10 +59,10 @@ const SPEC_KEYS: Record<string, Rule> = {
   dns: object,
 };
 
-/** Room for a GC of 8000 attachments, each named twice; far beyond any other configuration. */
+/** Bytes: a GC of 8000 attachments, each named twice; far beyond any other configuration. */
 export const MAX_INPUT = 2 << 20;
 
-/** What is read and thrown away of an input that is too long, so that the runtime can finish writing and read the error. */
+/** Bytes that are read and dropped of a longer input, so that the runtime can finish writing and read the error. */
 const MAX_DRAINED = 32 << 20;
 
 /**
@@ -125,7 +125,7 @@ function readAll(read: (buffer: Uint8Array) => number | null): Uint8Array {
 }
 
 /**
- * The version that a configuration speaks, known before anything else so that errors can be worded in it.
+ * The version of a configuration, read first: errors are in that version.
  * @throws {CniError} code 1 when it is none of `VERSIONS`; code 6 when it is no version at all
  */
 export function readVersion(input: JsonObject): CniVersion {
@@ -136,7 +136,7 @@ export function readVersion(input: JsonObject): CniVersion {
     throw new CniError(
       CODE.DECODE_FAILURE,
       `cniVersion ${show(given)} is not a version`,
-      `pcnk speaks ${VERSIONS.join(", ")}`,
+      `pcnk supports ${VERSIONS.join(", ")}`,
     );
   }
   const version = VERSIONS.find((version) => version === given);
@@ -144,15 +144,15 @@ export function readVersion(input: JsonObject): CniVersion {
     throw new CniError(
       CODE.INCOMPATIBLE_VERSION,
       `cniVersion ${show(given)} is not supported`,
-      `pcnk speaks ${VERSIONS.join(", ")}`,
+      `pcnk supports ${VERSIONS.join(", ")}`,
     );
   }
   return version;
 }
 
 /**
- * Checks a configuration. With `lenient` (DEL), a prevResult of the wrong type is ignored: what cannot be
- * understood must not keep a container from being deleted.
+ * Checks a configuration. With `lenient` (DEL), a prevResult of the wrong type is ignored: it must not keep a
+ * container from being deleted.
  * @throws {CniError} code 2 for an unknown key, code 7 naming a key with a bad value; code 1 or 6 for the version
  */
 export function readConfig(input: JsonObject, lenient = false): Config {

@@ -1,11 +1,11 @@
-/** DEL: takes a pod out. It succeeds whatever is gone already: namespace, veth, prevResult, record, pins. */
+/** DEL: releases a pod. Succeeds whatever is gone already: namespace, veth, prevResult, record, pins. */
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { type Ground, release, releasePrograms } from "./release.ts";
+import { type Handles, release, releasePrograms } from "./release.ts";
 import { nodeInterfaces, podAddresses } from "./result.ts";
 import { State, type Stored } from "./state.ts";
 import { findVeth } from "./veth.ts";
@@ -14,26 +14,28 @@ export function del(config: Config, container: Container, log: Log): void {
   using nl = RtNetlink.open();
   using endpoints = openEndpoints(config.bpffs);
   using state = State.openIfThere(config.stateDir);
-  const ground = { bpffs: config.bpffs, nl, endpoints };
+  const handles = { bpffs: config.bpffs, nl, endpoints };
   const attachment = state?.read(container);
   if (attachment) {
-    release(ground, attachment);
+    release(handles, attachment);
     log.info("pod deleted", { ...attachment });
   } else {
-    releaseUnrecorded(ground, state?.list() ?? [], traces(config, container, log, nl));
-    log.debug("there was no record of the pod", { ...container });
+    releaseUnrecorded(handles, state?.list() ?? [], traces(config, container, log, nl));
+    log.debug("the pod has no record: released what its namespace and prevResult name", {
+      ...container,
+    });
   }
   state?.remove(container);
 }
 
-/** What is known of an attachment that has no record. */
+/** What is known of an attachment without a record. */
 interface Traces {
-  /** Indexes of the devices that may be its host end. */
+  /** Indexes of devices that may be its host end. */
   devices: Set<number>;
   addresses: PodAddress[];
 }
 
-/** Without a record (it was deleted before, or the directory was lost) namespace and prevResult still tell something. */
+/** Reads namespace and prevResult, for an attachment whose record was deleted before or lost. */
 function traces(config: Config, container: Container, log: Log, nl: RtNetlink): Traces {
   const found: Traces = { devices: new Set(), addresses: [] };
   if (container.netns) {
@@ -51,28 +53,28 @@ function traces(config: Config, container: Container, log: Log, nl: RtNetlink): 
         if (link?.kind === "veth") found.devices.add(link.index);
       }
     } catch (error) {
-      log.warn("prevResult cannot be used", { reason: (error as Error).message });
+      log.warn("prevResult is ignored", { reason: (error as Error).message });
     }
   }
   return found;
 }
 
-/** Whatever the traces lead to, unless the record of another attachment claims it. */
+/** Releases what the traces name, unless the record of another attachment holds it. */
 function releaseUnrecorded(
-  ground: Ground,
+  handles: Handles,
   records: Stored[],
   { devices, addresses }: Traces,
 ): void {
   const others = records.flatMap(({ attachment }) => attachment ?? []);
   for (const { hostIfindex } of others) devices.delete(hostIfindex);
-  for (const ifindex of devices) releasePrograms(ground, ifindex);
-  if (!ground.endpoints) return;
+  for (const ifindex of devices) releasePrograms(handles, ifindex);
+  if (!handles.endpoints) return;
   const claimed = new Set(others.flatMap((one) => one.addresses.map(({ address }) => address)));
   for (const { address: addr } of addresses) {
-    const entry = ground.endpoints.get({ addr });
+    const entry = handles.endpoints.get({ addr });
     if (!entry || claimed.has(addr)) continue;
-    if (devices.has(entry.ifindex) || !ground.nl.link(entry.ifindex)) {
-      ground.endpoints.delete({ addr });
+    if (devices.has(entry.ifindex) || !handles.nl.link(entry.ifindex)) {
+      handles.endpoints.delete({ addr });
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The parameters that a runtime passes in the environment: CNI SPEC 1.1, section 2.
  *
- * They come from outside and end up in paths, so each is held against the spec's grammar before anything else happens.
+ * They end up in paths, so each is checked against the spec's grammar first.
  */
 import {
   type AttachmentId,
@@ -17,7 +17,7 @@ export type Verb = typeof VERBS[number];
 export interface Container extends AttachmentId {
   /** Path of the network namespace; absent on a DEL after the namespace has gone. */
   netns?: string;
-  /** `namespace/name` of the pod, where CNI_ARGS tells; for people only. */
+  /** `namespace/name` of the pod, where CNI_ARGS has it; for display. */
   pod?: string;
 }
 

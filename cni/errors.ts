@@ -1,11 +1,11 @@
 /** Errors as the runtime reads them: CNI SPEC 1.1, section 5, "Error". */
 
 /**
- * The spec's codes; plugins may use 100 and above for their own. Its code 3, "container unknown", is left out: it tells the
- * runtime that no DEL is needed, and pcnk cannot know that of the plugins before it.
+ * The spec's codes; plugins may use 100 and above for their own. Its code 3, "container unknown", is left out: by it
+ * the runtime concludes that no DEL is needed, which pcnk cannot know of the plugins before it.
  */
 export const CODE = {
-  /** The configuration's version is not spoken, or does not have the verb. */
+  /** The configuration's version is not supported, or does not have the verb. */
   INCOMPATIBLE_VERSION: 1,
   /** A key that pcnk does not know. */
   UNSUPPORTED_FIELD: 2,
@@ -19,11 +19,11 @@ export const CODE = {
   INVALID_CONFIG: 7,
   TRY_AGAIN_LATER: 11,
   NOT_AVAILABLE: 50,
-  /** As 50, and pods that are there may be cut off. */
+  /** As 50, and running pods may be cut off. */
   LIMITED_CONNECTIVITY: 51,
-  /** What the kernel holds is not what was set up (CHECK). */
+  /** CHECK: the kernel does not hold what ADD set up. */
   CHECK_FAILED: 100,
-  /** The kernel refused a step. */
+  /** A system call failed. */
   KERNEL: 101,
   /** The pod's interface is no veth pair into this node. */
   NO_VETH: 102,
@@ -31,7 +31,7 @@ export const CODE = {
   INTERNAL: 103,
 } as const;
 
-/** A problem to report: `message` is short, `details` says what to do about it. */
+/** An error for the runtime: `message` is short, `details` gives the reason or the remedy. */
 export class CniError extends Error {
   override readonly name = "CniError";
 
@@ -45,10 +45,10 @@ export function newerRecord(error: Error): CniError {
   return new CniError(CODE.TRY_AGAIN_LATER, "the node's state is of a newer pcnk", error.message);
 }
 
-/** The JSON object of an error, in the version the configuration speaks. */
+/** The JSON object of an error, in the configuration's version. */
 export function errorResult(error: CniError, cniVersion: string): Record<string, unknown> {
   const { code, message: msg, details } = error;
-  return { cniVersion, code, msg, ...(details ? { details } : {}) };
+  return { cniVersion, code, msg, details }; // JSON leaves out what is undefined
 }
 
 /** A value in a message: as JSON, cut when it is long, so that no input can flood a log. */

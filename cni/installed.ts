@@ -1,4 +1,4 @@
-/** What the verbs need of the data plane that an agent has installed: whether it is there, and its map of the node's pods. */
+/** The data plane that an agent has installed, as the verbs use it: its programs, and its map of local pods. */
 import { DataPlane } from "../src/bpf/dataplane.ts";
 import { maps } from "../src/bpf/layout.ts";
 import { MapMismatchError, type MapOf, openMap } from "../src/bpf/map.ts";
@@ -8,19 +8,18 @@ import { SchemaError } from "../src/bpf/schema.ts";
 import { SyscallError } from "../src/linux/libc.ts";
 import { CniError, CODE } from "./errors.ts";
 
-/** The map of the node's pods. */
+/** The map of local pods. */
 export type Endpoints = MapOf<typeof maps.endpoints>;
 
 /**
- * Opens the data plane, and of it what a pod needs: the programs, and the map of pods, whose layout also tells whether it is
- * of this version of pcnk.
- * @param code what it means when that cannot be: 11 (ADD, CHECK) or 50 (STATUS)
+ * Opens the data plane with the programs and the map that a pod needs. The map's layout shows whether it is of this version.
+ * @param code of the error when that fails: 11 (ADD, CHECK) or 50 (STATUS)
  * @throws {CniError}
  */
 export function openInstalled(bpffs: string, code: number): DataPlane {
   const dataPlane = new DataPlane(bpffs);
   try {
-    // Programs are pinned last, so what they work on is there.
+    // Programs are pinned last, so their maps are there.
     for (const name of PROGRAMS) dataPlane.programFd(name);
     void dataPlane.maps.endpoints;
     return dataPlane;
@@ -37,7 +36,7 @@ export function openInstalled(bpffs: string, code: number): DataPlane {
 }
 
 /**
- * The map of pods; undefined where no data plane is installed.
+ * The map of local pods; undefined where no data plane is installed.
  * @throws {CniError} code 11 when it is of another version of pcnk
  */
 export function openEndpoints(bpffs: string): Endpoints | undefined {

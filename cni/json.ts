@@ -1,4 +1,4 @@
-/** Reading JSON without losing anything, and looking into it with errors that name the place. */
+/** Reads JSON without loss, and values within it with errors that name the key. */
 import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE, show } from "./errors.ts";
 

@@ -1,18 +1,18 @@
-/** The plugin's log: JSON lines on standard error. Standard output belongs to the result. */
+/** The plugin's log: JSON lines on standard error; standard output is the result's. */
 import { LOG_LEVELS, type LogLevel } from "./config.ts";
 
 type Fields = Record<string, unknown>;
 
-/** Writes what is at least as grave as its level. */
+/** Writes lines of its level and above. */
 export class Log {
   readonly #threshold: number;
+  readonly #context: Fields;
+  readonly #print: (line: string) => void;
 
-  constructor(
-    level: LogLevel,
-    private readonly context: Fields,
-    private readonly write: (line: string) => void = writeStderr,
-  ) {
+  constructor(level: LogLevel, context: Fields, print: (line: string) => void = writeStderr) {
     this.#threshold = LOG_LEVELS.indexOf(level);
+    this.#context = context;
+    this.#print = print;
   }
 
   error = (msg: string, fields: Fields = {}): void => this.#write("error", msg, fields);
@@ -22,8 +22,8 @@ export class Log {
 
   #write(level: LogLevel, msg: string, fields: Fields): void {
     if (LOG_LEVELS.indexOf(level) > this.#threshold) return;
-    const line = { time: new Date().toISOString(), level, msg, ...this.context, ...fields };
-    this.write(JSON.stringify(line) + "\n");
+    const line = { time: new Date().toISOString(), level, msg, ...this.#context, ...fields };
+    this.#print(JSON.stringify(line) + "\n");
   }
 }
 
@@ -32,6 +32,6 @@ function writeStderr(line: string): void {
   try {
     for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
   } catch {
-    // Nobody reads it; that must not fail a pod.
+    // Standard error is closed, which must not fail a pod.
   }
 }

@@ -29,7 +29,7 @@ import { status } from "./status.ts";
 
 const NEWEST = VERSIONS[VERSIONS.length - 1]!;
 
-/** Verbs that came later than 0.3.0, and with which version. */
+/** Versions that introduced the verbs which 0.3.0 does not have. */
 const SINCE: Partial<Record<Verb, CniVersion>> = {
   CHECK: "0.4.0",
   GC: "1.1.0",
@@ -57,7 +57,7 @@ const processIo: Io = {
       return "\ufffd/"; // not UTF-8: no check lets this pass
     }
   },
-  // At a terminal nobody types a configuration; who asks for the VERSION there shall get it.
+  // `CNI_COMMAND=VERSION pcnk` at a terminal: no configuration comes.
   read: (buffer) => Deno.stdin.isTerminal() ? null : Deno.stdin.readSync(buffer),
   print: (text) => {
     const bytes = new TextEncoder().encode(text);
@@ -65,10 +65,10 @@ const processIo: Io = {
   },
 };
 
-/** One call, as far as it is understood. */
+/** One call, as far as it is parsed. */
 interface Call {
   io: Io;
-  /** What answers are worded in. */
+  /** Version of the result. */
   cniVersion: string;
   log: Log;
   /** Known once verb and configuration are. */
@@ -90,14 +90,14 @@ export function runCni(io: Io = processIo): number {
     try {
       io.print(`${JSON.stringify(result)}\n`);
     } catch {
-      // The runtime is gone. The exit code is all that is left.
+      // The runtime is gone; the exit code remains.
     }
     measure(call, true);
     return 1;
   }
 }
 
-/** Tells the agent's metrics what the call took; that it cannot is no reason to fail a pod. */
+/** Records the call's duration for the agent's metrics; a failure of that does not fail the call. */
 function measure({ io, log, measured }: Call, failed: boolean): void {
   if (measured === undefined) return;
   const { verb, bpffs } = measured;
@@ -110,7 +110,7 @@ function measure({ io, log, measured }: Call, failed: boolean): void {
 
 function serve(call: Call): string | undefined {
   const { io } = call;
-  // Read first, so that an error of the environment is worded in the configuration's version; judged after it.
+  // Read first, so that an error of the environment has the configuration's version; its own errors come after that.
   const input = readInput(call);
   const verb = readVerb(io.env);
   if (verb === "VERSION") return JSON.stringify(versionResult(input()));
@@ -147,11 +147,11 @@ function perform(
   }
 }
 
-/** Reads standard input; what is wrong with it is thrown when it is asked for. */
+/** Reads standard input; its errors are thrown when the result is called. */
 function readInput(call: Call): () => JsonObject {
   try {
     const text = readText(call.io.read);
-    // Asked by hand, with no configuration at all.
+    // By hand, without a configuration.
     if (text.trim() === "" && call.io.env("CNI_COMMAND") === "VERSION") return () => ({});
     const input = parseInput(text);
     call.cniVersion = statedVersion(input) ?? NEWEST;
@@ -163,7 +163,7 @@ function readInput(call: Call): () => JsonObject {
   }
 }
 
-/** Speaks to any version of a runtime: the answer is in the version of the question where that is known. */
+/** Works with a runtime of any version: the result has the version of the request where it has one. */
 function versionResult(input: JsonObject): JsonObject {
   return { cniVersion: statedVersion(input) ?? NEWEST, supportedVersions: VERSIONS };
 }

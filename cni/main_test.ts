@@ -81,7 +81,7 @@ Deno.test("runCni() needs a prevResult for ADD and CHECK, a list for GC", () => 
   const config = { cniVersion: "1.1.0", name: "n", type: "pcnk", bpffs };
   for (const verb of ["ADD", "CHECK"]) {
     const { out } = call({ ...add, CNI_COMMAND: verb }, config);
-    deepEqual([out.code, out.msg], [7, "there is no prevResult"]);
+    deepEqual([out.code, out.msg], [7, "prevResult is missing"]);
   }
   const { out } = call({ CNI_COMMAND: "GC" }, config);
   deepEqual([out.code, out.msg], [7, "cni.dev/valid-attachments is missing"]);

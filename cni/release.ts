@@ -1,19 +1,19 @@
-/** Gives back what an attachment holds in the kernel. What is gone, or somebody else's by now, is left alone. */
+/** Releases what an attachment holds in the kernel. What is gone, or belongs to another attachment by now, stays. */
 import { detach } from "../src/bpf/attach.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import type { Endpoints } from "./installed.ts";
 
-/** Where programs and entries are. */
-export interface Ground {
+/** Handles of the node's programs and entries. */
+export interface Handles {
   bpffs: string;
-  /** A connection in the node's namespace. */
+  /** In the node's network namespace. */
   nl: RtNetlink;
   /** The map of pods; undefined where no data plane is installed. */
   endpoints: Endpoints | undefined;
 }
 
-/** Whether an entry of the map of pods is that attachment's, and not of a pod that was given the address later. */
+/** Whether an entry is that attachment's, and not of a pod that has the address now. */
 export function owns(
   { hostIfindex, mac }: Pick<Attachment, "hostIfindex" | "mac">,
   entry: { ifindex: number; mac: string },
@@ -21,18 +21,18 @@ export function owns(
   return entry.ifindex === hostIfindex && entry.mac === mac;
 }
 
-/** Takes an attachment out of the kernel, as far as it is there. */
-export function release(ground: Ground, attachment: Attachment): void {
-  releaseAddresses(ground, attachment, attachment.addresses);
-  const device = ground.nl.link(attachment.hostIfindex);
-  // A device that only has the index of the old one, after the node started anew.
+/** Removes an attachment's entries and programs, as far as they are there. */
+export function release(handles: Handles, attachment: Attachment): void {
+  releaseAddresses(handles, attachment, attachment.addresses);
+  const device = handles.nl.link(attachment.hostIfindex);
+  // After a reboot another device may have the index.
   if (device && device.name !== attachment.hostIfname) return;
-  releasePrograms(ground, attachment.hostIfindex);
+  releasePrograms(handles, attachment.hostIfindex);
 }
 
-/** Removes the entries of some addresses, as far as they are the attachment's. */
+/** Removes the entries of some addresses that are the attachment's. */
 export function releaseAddresses(
-  { endpoints }: Ground,
+  { endpoints }: Handles,
   attachment: Attachment,
   addresses: Attachment["addresses"],
 ): void {
@@ -43,8 +43,8 @@ export function releaseAddresses(
   }
 }
 
-/** Takes pcnk's programs off a device; false when there were none. The device may be gone. */
-export function releasePrograms({ bpffs, nl }: Ground, ifindex: number): boolean {
+/** Detaches pcnk's programs from a device; false when there were none. The device may be gone. */
+export function releasePrograms({ bpffs, nl }: Handles, ifindex: number): boolean {
   const ingress = detach({ bpffs, nl, ifindex, direction: "ingress" });
   return detach({ bpffs, nl, ifindex, direction: "egress" }) || ingress;
 }

@@ -1,6 +1,6 @@
 /**
  * What the plugin before pcnk printed (prevResult), as far as pcnk needs it, and the same again as pcnk's own result:
- * CNI SPEC 1.1, section 5, "Success". There are two shapes: before 1.0.0 every address told its version, now none does.
+ * CNI SPEC 1.1, section 5, "Success". There are two shapes: before 1.0.0 every address had a `version`, now none has.
  */
 import { type CniVersion, type Config, readVersion } from "./config.ts";
 import type { AttachmentId, PodAddress } from "../src/node/attachments.ts";
@@ -17,15 +17,15 @@ export function needPrevResult({ prevResult }: Config): JsonObject {
   if (prevResult) return prevResult;
   throw new CniError(
     CODE.INVALID_CONFIG,
-    "there is no prevResult",
+    "prevResult is missing",
     "pcnk is a chained plugin: put it behind one that makes the interface, such as bridge",
   );
 }
 
 /**
  * The IPv4 addresses that prevResult gives to the container's interface; one that names no interface is the container's.
- * IPv6 is not pcnk's business.
- * @throws {CniError} code 7 when prevResult is not what the spec says, or does not have the interface
+ * IPv6 addresses are left out.
+ * @throws {CniError} code 7 when prevResult breaks the spec, or does not have the interface
  */
 export function podAddresses(prevResult: JsonObject, { ifname }: AttachmentId): PodAddress[] {
   const interfaces = objects(prevResult["interfaces"], "prevResult.interfaces").map(readInterface);

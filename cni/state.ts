@@ -1,8 +1,8 @@
 /**
  * The attachment records (src/node/attachments.ts) as the verbs use them: under a lock, for root only.
  *
- * A record is written before anything it tells of, and removed after: whatever moment a process is killed at, what it
- * left in the kernel has a record. Files appear whole (written beside, synced, renamed, the folder synced).
+ * A record is written before what it lists, and removed after it: whenever a process is killed, what it left in the kernel
+ * is on record.
  */
 import {
   type Attachment,

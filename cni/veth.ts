@@ -1,9 +1,15 @@
-/** Finding the host end of a pod's veth pair, from the pod's end: names in prevResult need not be believed. */
-import { SyscallError } from "../src/linux/libc.ts";
+/** Finds the host end of a pod's veth pair from the pod's end, so that names in prevResult need not be trusted. */
+import { closeFd, openFile, SyscallError } from "../src/linux/libc.ts";
+import { NetlinkSocket } from "../src/linux/netlink.ts";
+import { Message } from "../src/linux/netlink_message.ts";
 import { type Link, RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE, show } from "./errors.ts";
-import { netnsId } from "./netnsid.ts";
+
+/** include/uapi/linux/net_namespace.h */
+const RTM_GETNSID = 90;
+const NETNSA_NSID = 1;
+const NETNSA_FD = 3;
 
 /** Both ends of a pod's veth pair. */
 export interface PodVeth {
@@ -23,8 +29,8 @@ export function findVeth(nl: RtNetlink, { netns = "", ifname }: Container): PodV
   const inside = podLink(netns, ifname);
   if (!inside) throw noVeth(`there is no interface ${ifname} in ${netns}`);
   const host = inside.peerIndex === undefined ? undefined : nl.link(inside.peerIndex);
-  // Indexes are small numbers that every namespace has. That both ends name each other is not enough, the host's end must
-  // also lead to this namespace.
+  // Every namespace has small indexes: that both ends name each other is not enough, the host's end must also lead to
+  // this namespace.
   const paired = inside.kind === "veth" && host?.kind === "veth" && host.peerIndex === inside.index;
   if (!paired || host.peerNetnsId === undefined || host.peerNetnsId !== netnsId(netns)) {
     throw noVeth(`${ifname} in ${netns} is not a veth whose other end is on this node`);
@@ -42,7 +48,7 @@ function podLink(netns: string, ifname: string): Link | undefined {
   }
 }
 
-/** Before it is opened: opening a pipe may never end, opening a device may do something. */
+/** Checks the path before it is opened: opening a pipe may block for ever, opening a device may have an effect. */
 function checkNetns(netns: string): void {
   let found: Deno.FileInfo;
   try {
@@ -54,6 +60,24 @@ function checkNetns(netns: string): void {
   const own = Deno.statSync("/proc/thread-self/ns/net");
   if (own.dev === found.dev && own.ino === found.ino) {
     throw badNetns(netns, "it is the node's own network namespace");
+  }
+}
+
+/**
+ * The number of the namespace at `path` within the present one (RTM_GETNSID); undefined when it has none. The kernel gives
+ * one to each namespace that a link leads to (`Link.peerNetnsId`).
+ * @throws {SyscallError} e.g. ENOENT
+ */
+function netnsId(path: string): number | undefined {
+  const fd = openFile(path);
+  try {
+    using socket = NetlinkSocket.open();
+    const message = new Message().u32(0).attrU32(NETNSA_FD, fd); // struct rtgenmsg, padded
+    const [answer] = socket.request("RTM_GETNSID", RTM_GETNSID, 0, message);
+    const id = answer?.body.attrs(4).get(NETNSA_NSID)?.u32(0);
+    return id === undefined || id > 0x7fffffff ? undefined : id; // -1: none
+  } finally {
+    closeFd(fd);
   }
 }
 

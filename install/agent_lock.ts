@@ -1,16 +1,16 @@
-/** Keeps agents away while a node is being cleaned up: ends the one that runs, and holds the lock that another would want. */
+/** Keeps agents from running while a node is cleaned up: ends the one that runs, and holds the agent's lock. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LockedError, lockFile } from "../src/node/lock.ts";
-import { InstallError } from "./problems.ts";
+import { InstallError } from "./steps.ts";
 
-/** Milliseconds that an agent has for its end, and between looks. */
-const patienceMs = 10_000;
-const lookMs = 50;
+/** Milliseconds that an agent has to end, and between attempts to take the lock. */
+const graceMs = 10_000;
+const retryMs = 50;
 
 /**
  * Holds the agent's lock; undefined where there is no state directory, and so no agent.
- * @throws {InstallError} when somebody holds it who cannot be ended from here
+ * @throws {InstallError} when the process that holds it cannot be ended from here
  */
 export async function holdOffAgent(stateDir: string): Promise<Disposable | undefined> {
   const path = join(stateDir, "agent.lock");
@@ -20,7 +20,7 @@ export async function holdOffAgent(stateDir: string): Promise<Disposable | undef
     return undefined;
   }
   mkdirSync(stateDir, { recursive: true });
-  const until = Date.now() + patienceMs;
+  const until = Date.now() + graceMs;
   for (let ended = 0;;) {
     const lock = tryLock(path);
     if (lock !== undefined) return lock;
@@ -31,7 +31,7 @@ export async function holdOffAgent(stateDir: string): Promise<Disposable | undef
       Deno.kill(pid, late ? "SIGKILL" : "SIGTERM");
       ended++;
     }
-    await new Promise((resolve) => setTimeout(resolve, lookMs));
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
   }
 }
 
@@ -45,7 +45,7 @@ function tryLock(path: string): Disposable | undefined {
   }
 }
 
-/** The agent's process; undefined when the number in the lock is not one's here, as that of an agent in a container. */
+/** The agent's process; undefined when the lock's number is no agent's here, as that of an agent in a container. */
 function agentProcess(path: string): number | undefined {
   try {
     const pid = Number(readFileSync(path, "utf8").trim());
@@ -60,5 +60,5 @@ function agentProcess(path: string): number | undefined {
 
 function elsewhere(path: string): string {
   return `an agent runs on this node that cannot be ended from here (it holds ${path}); if it is a DaemonSet's, ` +
-    "delete that (pcnk manifest | kubectl delete -f -), which cleans the node up as well";
+    "delete that (pcnk manifest | kubectl delete -f -), which cleans the node up, too";
 }

@@ -1,4 +1,4 @@
-/** Carries out steps. Files appear whole and change in one moment, also an executable that is running. */
+/** Carries out steps. Files are replaced by renaming, also an executable that is running. */
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -18,7 +18,7 @@ import { hashFile, hashText } from "./machine.ts";
 import { type InstallRecord, RECORD, renderRecord } from "./record.ts";
 import { describeStep, type Step } from "./steps.ts";
 
-/** A step that did not work. */
+/** A step that failed. */
 export class StepError extends Error {
   override readonly name = "StepError";
   constructor(readonly step: Step, readonly reason: string) {
@@ -26,7 +26,7 @@ export class StepError extends Error {
   }
 }
 
-interface Ground {
+interface Target {
   /** Prefix of all paths; empty for this machine. */
   root: string;
   record: InstallRecord;
@@ -35,27 +35,27 @@ interface Ground {
 }
 
 /**
- * Carries out the steps of an installation and keeps the record up to date: a step is on record before it is done, so that what a killed
- * installation left is known.
- * @throws {StepError} at the first that does not work
+ * Carries out the steps of an installation and keeps the record: a step is on record before it is carried out, so that
+ * the record covers what a killed installation left.
+ * @throws {StepError} at the first that fails
  */
-export function applyInstall(steps: readonly Step[], ground: Ground, told: (step: Step) => void) {
-  const { root, record, act = carryOut } = ground;
+export function applyInstall(steps: readonly Step[], target: Target, done: (step: Step) => void) {
+  const { root, record, act = carryOut } = target;
   if (steps.length === 0) return;
   if (steps.some(isRestart)) record.restart = true;
   for (const step of steps) {
-    // The record's own directories come into being with it.
-    if (step.do === "make-directory" && RECORD.startsWith(`${step.path}/`)) enter(step, ground);
+    // The record's own directories are made with it.
+    if (step.do === "make-directory" && RECORD.startsWith(`${step.path}/`)) enter(step, target);
   }
-  writeRecord(ground);
+  writeRecord(target);
   for (const step of steps) {
-    if (enter(step, ground)) writeRecord(ground);
+    if (enter(step, target)) writeRecord(target);
     act(step, root);
     if (isRestart(step)) {
       delete record.restart;
-      writeRecord(ground);
+      writeRecord(target);
     }
-    told(step);
+    done(step);
   }
 }
 
@@ -115,20 +115,20 @@ function removeIfEmpty(path: string): void {
   }
 }
 
-/** Runs a command, at most a minute; its words go into the error. */
+/** Runs a command, a minute at most; the error has its output. */
 function run([program, ...args]: readonly string[], input?: string): void {
   const { error, status, stderr, stdout } = spawnSync(program!, args, {
     encoding: "utf8",
     timeout: 60_000,
-    ...(input === undefined ? {} : { input }),
+    input,
   });
   if (error) throw error;
   if (status === 0) return;
   throw new Error(`${program} ended with ${status}: ${(stderr || stdout).trim().slice(0, 500)}`);
 }
 
-/** Enters what a step is about to make into the record; tells whether that changed. */
-function enter(step: Step, { record, root }: Ground): boolean {
+/** Enters what a step is about to make into the record; returns whether that changed it. */
+function enter(step: Step, { record, root }: Target): boolean {
   switch (step.do) {
     case "make-directory":
       if (record.directories.includes(step.path)) return false;
@@ -146,7 +146,7 @@ function enter(step: Step, { record, root }: Ground): boolean {
       return true;
     case "set-sysctl": {
       if (step.before === undefined) return false;
-      // The value before the first installation is the one to come back to.
+      // `pcnk uninstall` restores the value before the first installation.
       const before = record.sysctls[step.name]?.before ?? step.before;
       record.sysctls[step.name] = { before, after: step.value };
       return true;
@@ -156,7 +156,7 @@ function enter(step: Step, { record, root }: Ground): boolean {
   }
 }
 
-function writeRecord({ root, record }: Ground): void {
+function writeRecord({ root, record }: Target): void {
   const path = root === "" ? RECORD : join(root, RECORD);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   replaceFile(path, renderRecord(record));

@@ -1,8 +1,8 @@
-/** Collects the steps of an installation: a method for each thing that should be there, no step where it is there already. */
+/** Collects the steps of an installation: a method for each kind of thing that should be there, which adds a step unless it is. */
 import { hashText, type Machine } from "./machine.ts";
 import type { Plan, Step } from "./steps.ts";
 
-/** A file of the running system, whatever `--root` says. */
+/** A file of the running system, not below `--root`. */
 export interface SourceFile {
   path: string;
   /** Bytes. */
@@ -11,10 +11,10 @@ export interface SourceFile {
   hash: string;
 }
 
-/** Each method tells whether there is something to do. */
+/** Each method returns whether it added a step. */
 export class Builder {
   readonly plan: Plan = { steps: [], notes: [], problems: [] };
-  private readonly made = new Set<string>();
+  readonly #made = new Set<string>();
 
   constructor(readonly machine: Machine) {}
 
@@ -30,14 +30,14 @@ export class Builder {
       there.size === source.size && machine.hash(path) === source.hash;
     if (same) return false;
     this.directory(parent(path));
-    const words = there.kind === "nothing" ? why : `${why}, anew`;
-    return this.add({ do: "copy-file", path, from: source.path, mode: 0o755, why: words });
+    const words = there.kind === "nothing" ? why : `${why}, replaced`;
+    return this.#add({ do: "copy-file", path, from: source.path, mode: 0o755, why: words });
   }
 
-  /** A file of the machine is copied, whatever is there. */
+  /** A file of the machine is copied over what is there. */
   copyFrom(from: string, path: string, why: string): true {
     this.directory(parent(path));
-    return this.add({ do: "copy-file", path, from, inside: true, mode: 0o755, why });
+    return this.#add({ do: "copy-file", path, from, inside: true, mode: 0o755, why });
   }
 
   /** A text file is there. */
@@ -47,10 +47,10 @@ export class Builder {
       this.machine.hash(path) === hashText(text);
     if (same) return false;
     this.directory(parent(path));
-    return this.add({ do: "write-file", path, text, mode, why, ...(shared && { shared }) });
+    return this.#add({ do: "write-file", path, text, mode, why, shared });
   }
 
-  /** A symbolic link is there; a file of somebody else in its place stays. */
+  /** A symbolic link is there; another file in its place stays. */
   link(path: string, target: string, why: string): boolean {
     const there = this.machine.find(path);
     if (there.kind === "link" && there.target === target) return false;
@@ -59,33 +59,33 @@ export class Builder {
       return false;
     }
     this.directory(parent(path));
-    return this.add({ do: "make-link", path, target, why });
+    return this.#add({ do: "make-link", path, target, why });
   }
 
   /** A kernel parameter has this value. */
   sysctl(name: string, value: string, why: string): boolean {
     const before = this.machine.sysctl(name);
     if (before === undefined || before === value) return false;
-    return this.add({ do: "set-sysctl", name, value, before, why });
+    return this.#add({ do: "set-sysctl", name, value, before, why });
   }
 
   run(command: string[], why: string): true {
-    return this.add({ do: "run", command, why });
+    return this.#add({ do: "run", command, why });
   }
 
-  private add(step: Step): true {
+  #add(step: Step): true {
     this.plan.steps.push(step);
     return true;
   }
 
   /** A directory is there, and those above it. */
   directory(path: string): void {
-    if (path === "" || this.made.has(path)) return;
+    if (path === "" || this.#made.has(path)) return;
     const { kind } = this.machine.find(path);
     if (kind === "directory" || kind === "link") return;
     this.directory(parent(path));
-    this.made.add(path);
-    this.add({ do: "make-directory", path });
+    this.#made.add(path);
+    this.#add({ do: "make-directory", path });
   }
 }
 

@@ -1,14 +1,14 @@
 /**
- * What kube-proxy and other networks left on the machine, and the steps that take it away (`pcnk install --clean`): chains of
- * iptables and the rules that lead to them, tables of nftables, devices, CNI configurations. Only what bears their names.
+ * What kube-proxy and other networks left on the machine, by name, and the steps that remove it (`pcnk install --clean`):
+ * chains of iptables and the rules that jump to them, tables of nftables, devices, CNI configurations.
  *
- * Limitation: who still runs writes his things anew, so kube-proxy's and the other network's DaemonSets must be gone first.
- * Kernel state that has no name of theirs stays: routes, policies of built-in chains, addresses on devices of others.
+ * Limitation: a kube-proxy or network that still runs writes them again, so their DaemonSets must be deleted first. Kernel
+ * state without such a name stays: routes, policies of built-in chains, addresses on other devices.
  */
 import type { Machine, RuleSet } from "./machine.ts";
 import type { Step } from "./steps.ts";
 
-/** Chains by who makes them. kubelet has some of kube-proxy's as well and makes them again. */
+/** Chains and their owners. kubelet shares some of kube-proxy's and writes them again. */
 const CHAINS: readonly [RegExp, string][] = [
   [/^KUBE-/, "kube-proxy"],
   [/^FLANNEL-/, "flannel"],
@@ -17,11 +17,11 @@ const CHAINS: readonly [RegExp, string][] = [
   [/^WEAVE/, "Weave Net"],
 ];
 
-/** Rules of theirs in built-in chains that lead to no chain of theirs. */
+/** Rules of theirs in built-in chains that jump to no chain of theirs. */
 const COMMENTS = /--comment "?(flanneld |cali:|cilium)/;
 
-/** Devices by who makes them. Only names that nobody else gives. */
-export const DEVICES: readonly [RegExp, string][] = [
+/** Devices and their owners: only names that are theirs alone. */
+const DEVICES: readonly [RegExp, string][] = [
   [/^flannel(\.|-v6\.)\d+$/, "flannel"],
   [/^vxlan(-v6)?\.calico$/, "Calico"],
   [/^cilium_(host|net|vxlan|geneve)$/, "Cilium"],
@@ -29,7 +29,7 @@ export const DEVICES: readonly [RegExp, string][] = [
   [/^kube-ipvs0$/, "kube-proxy"],
 ];
 
-/** Plugins that only come with these networks. */
+/** Plugins that only these networks have. */
 const PLUGINS: Readonly<Record<string, string>> = {
   flannel: "flannel",
   calico: "Calico",
@@ -41,7 +41,7 @@ const PLUGINS: Readonly<Record<string, string>> = {
 /** Tables of nftables. */
 const TABLES: Readonly<Record<string, string>> = { "kube-proxy": "kube-proxy", calico: "Calico" };
 
-/** The steps, CNI configurations first: from then on no pod gets another network. */
+/** The steps; CNI configurations first, so that no further pod gets another network. */
 export function cleanSteps(machine: Machine): Step[] {
   return [
     ...configurations(machine),
@@ -74,12 +74,12 @@ export function ownerOfConfiguration(text: string): string | undefined {
 function chains({ restore, text }: RuleSet): Step[] {
   const { input, owners, count } = chainRemoval(text);
   if (count === 0) return [];
-  const why = `${count} chains and rules of ${owners.join(", ")} go`;
+  const why = `delete ${count} chains and rules of ${owners.join(", ")}`;
   return [{ do: "run", command: [restore, "--noflush"], input, why }];
 }
 
 /**
- * What iptables-restore (with --noflush) must read to take their chains away, and the rules that lead to them. Nothing else is touched.
+ * The input of iptables-restore --noflush that deletes their chains and the rules that jump to them, and nothing else.
  *
  * @param text as iptables-save writes it
  */
@@ -105,7 +105,7 @@ export function chainRemoval(text: string): { input: string; owners: string[]; c
     });
     if (own.size + rules.length === 0) continue;
     count += own.size + rules.length;
-    // A chain that is declared is emptied; when all are empty none refers to another, and all can go.
+    // Declaring a chain flushes it; once all are empty none refers to another, and all can be deleted.
     out.push(`*${name}`, ...[...own].map((chain) => `:${chain} - [0:0]`));
     out.push(
       ...rules.map((rule) => rule.replace(/^-A /, "-D ")),
@@ -132,9 +132,31 @@ function devices(machine: Machine): Step[] {
   return machine.list("/sys/class/net").flatMap((device): Step[] => {
     const owner = DEVICES.find(([pattern]) => pattern.test(device))?.[1];
     const command = ["ip", "link", "del", device];
-    // Of a pair the other one goes with the first.
+    // The second of a veth pair goes with the first.
     return owner === undefined
       ? []
       : [{ do: "run", command, why: `it is ${owner}'s`, optional: true }];
   });
+}
+
+/** What `pcnk install` without `--clean` reports: other networks' configurations and devices, one line each. */
+export function foreignNetworks(machine: Pick<Machine, "list" | "live">): string[] {
+  const notes = machine.list("/etc/cni/net.d")
+    .filter((name) => /\.(conf|conflist|json)$/.test(name) && !name.startsWith("10-pcnk."))
+    .map((name) =>
+      `/etc/cni/net.d/${name} is another network's: ${
+        name < "10-pcnk.conflist"
+          ? "pods get that one until it is removed"
+          : "remove it when that network is gone"
+      }`
+    );
+  const devices = machine.live ? machine.list("/sys/class/net") : [];
+  for (const device of devices) {
+    const [, owner] = DEVICES.find(([pattern]) => pattern.test(device)) ?? [];
+    if (owner === undefined) continue;
+    notes.push(
+      `device ${device} is ${owner}'s; when that is gone: pcnk install --clean, or ip link del ${device}`,
+    );
+  }
+  return notes;
 }

@@ -1,9 +1,9 @@
 /**
- * The end of an agent that a DaemonSet runs. Each upgrade ends it and the node has to stay as it is; the removal of the
- * DaemonSet ends it too, and then the node has to be cleaned up. A preStop hook or SIGTERM cannot tell one from the other, and
- * afterwards it is too late to ask: `kubectl delete -f` takes the agent's rights away in the same moment. So the agent watches
- * its DaemonSet while it may: a watch that is open is not closed when rights go. At the end it asks once more, and when the
- * server does not let it, what the watch has seen counts. In doubt the node stays as it is.
+ * The end of an agent that a DaemonSet runs. An upgrade ends it, and the node must stay as it is; the deletion of the
+ * DaemonSet ends it, too, and then the node must be cleaned up. A preStop hook or SIGTERM does not distinguish the two, and
+ * afterwards it is too late to ask: `kubectl delete -f` deletes the agent's rights at the same time. So the agent watches its
+ * DaemonSet: the API server does not close an open watch when rights are deleted. At the end the agent asks once more; when
+ * that is refused, what the watch has seen counts. In doubt the node stays as it is.
  */
 import { createLog } from "../src/agent/log.ts";
 import { ApiClient, ApiError } from "../src/cluster/kube/client.ts";
@@ -18,7 +18,7 @@ const watchMs = 300_000;
 const askMs = 3000;
 
 interface RemovalWatch {
-  /** Whether the DaemonSet is gone, or on its way. */
+  /** Whether the DaemonSet is deleted, or being deleted. */
   wanted(): Promise<boolean>;
   stop(): void;
 }
@@ -66,7 +66,7 @@ async function keepWatching(watching: Watching): Promise<void> {
     try {
       await watchOnce(watching);
     } catch {
-      // The server is away, or the rights are. What has been seen stays.
+      // The server is away, or the rights are deleted: what was seen counts.
     }
     await pause(retryMs, signal);
   }
@@ -107,7 +107,7 @@ interface List {
   items?: Record<string, unknown>[];
 }
 
-/** With `--cascade=foreground` it is there until its pods are gone. */
+/** With `--cascade=foreground` it exists until its pods are deleted. */
 function isGoing(object: unknown): boolean {
   const { metadata } = object as { metadata?: { deletionTimestamp?: string } };
   return metadata?.deletionTimestamp !== undefined;
@@ -126,10 +126,10 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Cleans the node up, with what the agent knows of it. */
+/** Cleans the node up by the agent's configuration. */
 export async function removeWithDaemonSet(config: AgentConfig): Promise<void> {
   const log = createLog(config.logLevel, config.nodeName);
-  log.info("the DaemonSet is gone: taking pcnk off this node");
+  log.info("the DaemonSet is deleted: pcnk is removed from this node");
   await uninstall({
     bpffs: config.bpffs,
     stateDir: config.stateDir,

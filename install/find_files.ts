@@ -1,6 +1,6 @@
 /**
- * What of pcnk is on the machine's disks, as steps that take it away. Own is what the record of the installation says, as
- * long as it still is what was written then; what carries pcnk's mark; and files that only pcnk makes.
+ * Finds pcnk's files on the machine, as steps that remove them: what the installation has on record and is unchanged since,
+ * what carries pcnk's mark, and files that only pcnk makes.
  */
 import { CONFLIST_NAME } from "../src/node/conflist.ts";
 import { freshName } from "../src/node/files.ts";
@@ -15,13 +15,13 @@ import { CONFIG_PATH, deviceFiles, MARK, SYSCTL_PATH, UNIT, UNIT_PATH } from "./
 export interface FileOptions {
   stateDir: string;
   cniConfDir: string;
-  /** Where pcnk runs from; it goes too when it is an installed one. */
+  /** The running executable; removed, too, when it is an installed one. */
   executable: string;
-  /** What an operator wrote for pcnk goes too. */
+  /** Also remove what an operator wrote for pcnk. */
   all: boolean;
 }
 
-/** Steps, and what stays though somebody might expect it to go. */
+/** Steps, and notes on what stays. */
 interface FileSteps {
   /** Before anything else. */
   first: RemovalStep[];
@@ -40,12 +40,12 @@ export function findFiles(
   planState(machine, options.stateDir, found);
   planInstalled(machine, record, options, found);
   if (options.all && machine.find(parent(CONFIG_PATH)).kind === "directory") {
-    const why = "settings, and what else was put there for pcnk (--all)";
+    const why = "settings, and other files for pcnk (--all)";
     found.steps.push({ do: "remove-tree", path: parent(CONFIG_PATH), why });
   }
   if (found.steps.some((step) => "path" in step && step.path === UNIT_PATH) && machine.systemd) {
     const command = ["systemctl", "daemon-reload"];
-    found.steps.push({ do: "run", command, why: "systemd forgets the unit" });
+    found.steps.push({ do: "run", command, why: "systemd drops the unit" });
   }
   planRecord(machine, record, found);
   return found;
@@ -54,10 +54,10 @@ export function findFiles(
 function planService(machine: Machine, { first }: FileSteps): void {
   if (!machine.systemd || machine.find(UNIT_PATH).kind === "nothing") return;
   const command = ["systemctl", "disable", "--now", UNIT];
-  first.push({ do: "run", command, why: "the agent ends and is not started again" });
+  first.push({ do: "run", command, why: "the agent ends and does not start again" });
 }
 
-/** From then on the kubelet starts no pods here. */
+/** Without it the kubelet starts no pods here. */
 function planConflist(machine: Machine, folder: string, { first, notes }: FileSteps): void {
   for (const name of machine.list(folder)) {
     const path = `${folder}/${name}`;
@@ -65,8 +65,8 @@ function planConflist(machine: Machine, folder: string, { first, notes }: FileSt
     const own = half || name === CONFLIST_NAME;
     const named = namesPcnk(machine.text(path) ?? "");
     if (own && (named || half)) {
-      first.push({ do: "remove-file", path, why: "the network is not pcnk's any more" });
-    } else if (named) notes.push(`${path} still names pcnk: it is not pcnk's own file; remove it`);
+      first.push({ do: "remove-file", path, why: "new pods do not get pcnk's network" });
+    } else if (named) notes.push(`${path} names pcnk and is not its own file: remove it`);
   }
 }
 
@@ -93,7 +93,7 @@ function isStateFile(name: string): boolean {
   });
 }
 
-/** Names that pcnk gives; a state directory that is somebody else's too loses nothing else. */
+/** Removes what pcnk names so, and keeps other files of a shared state directory. */
 function planState(machine: Machine, stateDir: string, { steps, notes }: FileSteps): void {
   const names = machine.list(stateDir);
   if (names.includes("attachments")) {
@@ -114,7 +114,7 @@ function planState(machine: Machine, stateDir: string, { steps, notes }: FileSte
   if (machine.find(stateDir).kind === "directory") {
     steps.push({ do: "remove-directory", path: stateDir });
   }
-  // Where host-local keeps them when a conflist written by hand names no other place.
+  // host-local's default, for a conflist written by hand.
   const leases = "/var/lib/cni/networks/pcnk";
   if (machine.find(leases).kind === "directory") {
     steps.push({ do: "remove-tree", path: leases, why: "leases of pods' addresses" });
@@ -142,7 +142,7 @@ function planInstalled(
     else if (path !== CONFIG_PATH || !all) notes.push(`${path} was changed since and stays`);
   }
   if (!(CONFIG_PATH in record.files) && machine.find(CONFIG_PATH).kind === "file" && !all) {
-    notes.push(`${CONFIG_PATH} has an operator's words and stays; --all removes it`);
+    notes.push(`${CONFIG_PATH} was edited and stays; --all removes it`);
   }
   for (const path of new Set(binaries)) {
     if (machine.find(path).kind !== "file") continue;
@@ -150,22 +150,22 @@ function planInstalled(
   }
 }
 
-/** A copy that a runtime finds, not one that somebody tries out or that is in an image. */
+/** A copy in a runtime's folder, not one in a build tree or an image. */
 function isInstalled(executable: string): boolean {
   return /^\/(opt\/cni\/bin|usr\/lib\/cni|usr\/libexec\/cni)\/pcnk$/.test(executable);
 }
 
-/** The record goes last but for the directories: until then a second call knows what is left. */
+/** Removes the record last but for the directories: until then a second call knows what is left. */
 function planRecord(machine: Machine, record: InstallRecord, { steps }: FileSteps): void {
   if (machine.find(RECORD).kind !== "nothing") {
-    steps.push({ do: "remove-file", path: RECORD, why: "nothing that it tells of is left" });
+    steps.push({ do: "remove-file", path: RECORD, why: "all that it lists is removed" });
   }
   for (const path of record.directories.toReversed()) {
     if (machine.find(path).kind === "directory") steps.push({ do: "remove-directory", path });
   }
 }
 
-/** Parameters that are as pcnk set them get the value that they had before. */
+/** Parameters that still have pcnk's value get the value that they had before. */
 export function findSysctls(
   machine: Machine,
   ...records: Record<string, SysctlChange>[]

@@ -33,7 +33,7 @@ Deno.test("findFiles() takes the files of a state directory that pcnk makes, and
   }
   const { words, notes } = look(machine);
   assert.deepEqual(words, [
-    "remove /run/pcnk/ipam and what is in it",
+    "remove /run/pcnk/ipam with its content",
     ...[...own, ...half, "node-settings.json"].sort().map((name) => `remove /run/pcnk/${name}`),
     "remove directory /run/pcnk if it is empty",
   ]);
@@ -60,7 +60,7 @@ Deno.test("findFiles() takes its own CNI configuration, by what is in it, and te
     "remove /etc/cni/net.d/10-pcnk.conflist",
     "remove /etc/cni/net.d/10-pcnk.conflist.99",
   ]);
-  assert.match(notes.join(), /^\/etc\/cni\/net\.d\/20-mine\.conflist still names pcnk/);
+  assert.match(notes.join(), /^\/etc\/cni\/net\.d\/20-mine\.conflist names pcnk/);
   machine.put("/etc/cni/net.d/10-pcnk.conflist", `{"plugins":[{"type":"ptp"}]}`);
   assert.ok(!look(machine).words.includes("remove /etc/cni/net.d/10-pcnk.conflist"));
 });
@@ -75,9 +75,9 @@ Deno.test("findFiles() without a record goes by its mark; a changed file and an 
   assert.deepEqual(words, ["remove /etc/sysctl.d/90-pcnk.conf"]);
   assert.deepEqual(notes, [
     "/etc/systemd/system/pcnk.service was changed since and stays",
-    "/etc/pcnk/config.yaml has an operator's words and stays; --all removes it",
+    "/etc/pcnk/config.yaml was edited and stays; --all removes it",
   ]);
-  assert.ok(look(machine, { all: true }).words.includes("remove /etc/pcnk and what is in it"));
+  assert.ok(look(machine, { all: true }).words.includes("remove /etc/pcnk with its content"));
 });
 
 Deno.test("findFiles() takes the executable that runtimes find, not the one that somebody tries out", () => {

@@ -1,6 +1,6 @@
 /**
- * What of pcnk is in the kernel of this node, as steps that take it away. Only its own: programs that are pinned below its bpffs, filters
- * with its name, routes with its protocol number, the overlay's device, the pods' bridge. What is gone already is no error.
+ * Finds pcnk in the kernel of this node, as steps that remove it: programs pinned below its bpffs, filters with its name,
+ * routes with its protocol number, the overlay's device, the pods' bridge.
  */
 import { listAttachments } from "../src/bpf/attach.ts";
 import { listCgroupHooks } from "../src/bpf/cgroup.ts";
@@ -12,7 +12,7 @@ import { TunnelNetlink } from "../src/linux/rtnetlink_tunnel.ts";
 import { emptyPlan } from "../src/routing/plan.ts";
 import type { RemovalStep } from "./removal.ts";
 
-/** How pcnk was configured: what its things are called. */
+/** The configured names of pcnk's directories and devices. */
 export interface Places {
   bpffs: string;
   stateDir: string;
@@ -21,7 +21,7 @@ export interface Places {
   device: string;
 }
 
-/** Steps in the order in which traffic suffers least: programs go before what they steer packets to. */
+/** Programs go before the devices and routes that they send packets to. */
 export function findInKernel({ bpffs, bridge, device }: Places): RemovalStep[] {
   using nl = RtNetlink.open();
   return [
@@ -44,7 +44,7 @@ function attachments(bpffs: string, nl: RtNetlink): RemovalStep[] {
     device: name(ifindex),
     program,
   }));
-  // A qdisc that holds nothing but pcnk's filters was made for them.
+  // A clsact qdisc without other filters was made for pcnk's.
   const own = new Set(found.filter(({ mode }) => mode === "clsact").map(({ ifindex }) => ifindex));
   const empty = [...own].filter((ifindex) => {
     const filters = (["ingress", "egress"] as const).flatMap((side) =>
@@ -90,7 +90,7 @@ function devices(nl: RtNetlink, bridge: string, overlay: string): RemovalStep[] 
   return found;
 }
 
-/** Everything below the three directories that are pcnk's, whatever version of it made it. */
+/** Every pin below pcnk's three directories, of any version. */
 function pins(bpffs: string): RemovalStep[] {
   if (!isBpffs(bpffs)) return [];
   const steps: RemovalStep[] = [];

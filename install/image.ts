@@ -25,8 +25,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
-import { PLUGIN_FOLDERS } from "../src/node/conflist.ts";
-import { SHIPPED_PLUGINS } from "./plugins.ts";
+import { PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../src/node/conflist.ts";
 import { tar, type TarEntry } from "./tar.ts";
 
 const root = new URL("../", import.meta.url).pathname.replace(/\/$/, "");

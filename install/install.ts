@@ -1,13 +1,12 @@
-/** `pcnk install`: plans, tells, carries out. */
+/** `pcnk install`: plans, reports, carries out. */
 import { existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { applyInstall } from "./apply.ts";
 import { hashFile, realMachine } from "./machine.ts";
 import type { SourceFile } from "./builder.ts";
 import { type InstallOptions, planInstall } from "./plan.ts";
-import { InstallError } from "./problems.ts";
 import { readRecord } from "./record.ts";
-import { describeStep, type Plan } from "./steps.ts";
+import { describeStep, InstallError, type Plan } from "./steps.ts";
 
 interface RunOptions extends Omit<InstallOptions, "executable"> {
   /** Prefix of all paths: a system that does not run. Empty for this machine. */
@@ -24,7 +23,9 @@ interface RunOptions extends Omit<InstallOptions, "executable"> {
  */
 export function install(options: RunOptions): void {
   const { root, dryRun, say } = options;
-  if (root !== "" && !existsSync(root)) throw new InstallError(`--root ${root}: is not there`);
+  if (root !== "" && !existsSync(root)) {
+    throw new InstallError(`--root ${root}: there is no such directory`);
+  }
   const machine = realMachine(root);
   const record = readRecord(machine);
   const plan = planInstall(machine, record, { ...options, executable: ownExecutable() });
@@ -32,7 +33,7 @@ export function install(options: RunOptions): void {
   if (plan.problems.length > 0) throw new InstallError(plan.problems.join("\n"));
   if (dryRun) return;
   if (Deno.uid() !== 0 && root === "") {
-    throw new InstallError("it writes to the system: run it as root");
+    throw new InstallError("pcnk install writes to the system: run it as root");
   }
   applyInstall(plan.steps, { root, record }, (step) => say(describeStep(step)));
   for (const note of plan.notes) say(`note: ${note}`);
@@ -50,7 +51,7 @@ function ownExecutable(): SourceFile {
   const path = Deno.execPath();
   if (/^deno/.test(basename(path))) {
     throw new InstallError(
-      "pcnk runs from its source: build it (deno task build) and call dist/pcnk",
+      "pcnk runs from its source: build it (deno task build) and run dist/pcnk",
     );
   }
   return { path, size: statSync(path).size, hash: hashFile(path) };

@@ -1,6 +1,5 @@
 /**
- * The machine as plans see it: what is read before anything is decided, behind an interface, so that tests plan for
- * machines that are not there.
+ * The machine as plans read it, behind an interface, so that tests plan for machines that do not exist.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -35,7 +34,7 @@ export interface RuleSet {
   text: string;
 }
 
-/** What plans ask. Paths are those of the machine, without the prefix of `--root`. */
+/** What plans read. Paths are without the prefix of `--root`. */
 export interface Machine {
   find(path: string): Found;
   /** Names in a directory, sorted; none when there is no such directory. */
@@ -52,7 +51,7 @@ export interface Machine {
   nftTables(): string[];
   /** Why this pcnk cannot take over what is pinned on a bpffs and kept in a state directory: a newer one made it. */
   newerState(bpffs: string, stateDir: string): string | undefined;
-  /** The system is running, and this is it: devices, processes and services can be looked at. */
+  /** This is the running system: devices, processes and services can be read. */
   readonly live: boolean;
   /** systemd runs it (sd_booted(3)). */
   readonly systemd: boolean;
@@ -75,7 +74,7 @@ export function realMachine(root = ""): Machine {
     newerState: (bpffs, stateDir) =>
       live && process.getuid?.() === 0 ? newerState(bpffs, stateDir) : undefined,
     rules: () => live ? ruleSets() : [],
-    nftTables: () => live ? said("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
+    nftTables: () => live ? outputOf("nft", ["list", "tables"])?.trim().split("\n") ?? [] : [],
     sysctl: (name) =>
       live ? ifThere(() => readFileSync(`/proc/sys/${name}`, "utf8").trim()) : undefined,
   };
@@ -96,14 +95,14 @@ function newerState(bpffs: string, stateDir: string): string | undefined {
 function ruleSets(): RuleSet[] {
   const kinds = ["iptables-nft", "iptables-legacy", "iptables"];
   const found = kinds.flatMap((kind) => {
-    const text = said(`${kind}-save`, []);
+    const text = outputOf(`${kind}-save`, []);
     return text === undefined ? [] : [{ restore: `${kind}-restore`, text }];
   });
   return found.length > 1 ? found.filter(({ restore }) => restore !== "iptables-restore") : found;
 }
 
-/** What a command writes; undefined when there is none of that name, or it fails. */
-function said(command: string, args: string[]): string | undefined {
+/** A command's standard output; undefined when there is no such command, or it fails. */
+function outputOf(command: string, args: string[]): string | undefined {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 30 });
   return status === 0 ? stdout : undefined;
 }

@@ -1,28 +1,23 @@
 /**
  * pcnk as objects of Kubernetes: what `pcnk manifest` prints. Pure.
  *
- * Fields that Kubernetes 1.20 and later have; no feature gate is asked for.
+ * Only fields of Kubernetes 1.20 and later, and no feature gate.
  */
 import { stringify } from "yaml";
 import { createHash } from "node:crypto";
-import { clusterRules, eventNamespace, eventRules } from "../src/cluster/kube/rbac.ts";
-import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
-import { namespaceRules } from "./rbac.ts";
-import {
-  absolutePath,
-  type SetOptions,
-  type SetRules,
-  settingsTree,
-  settingValue,
-} from "./set_options.ts";
-
-/** Name of all objects. */
-export const NAME = "pcnk";
-
-/** The record of what was put onto a node lies here, beside what the reference plugins keep. */
-const CNI_STATE = "/var/lib/cni";
+import { clusterRules, eventNamespace, eventRules, type Rule } from "../src/cluster/kube/rbac.ts";
+import { type About, hostAndPort, NAME, podSpec } from "./pods.ts";
+import { absolutePath, type SetOptions, type SetRules, settingsTree } from "./set_options.ts";
 
 const LABELS = { "app.kubernetes.io/name": NAME };
+
+/** What the agent may do in its own namespace: see that its DaemonSet is being deleted, and so clean the node up. */
+const namespaceRules: Rule[] = [{
+  apiGroups: ["apps"],
+  resources: ["daemonsets"],
+  verbs: ["get", "list", "watch"],
+  resourceNames: [NAME],
+}];
 
 /** An object of Kubernetes. */
 export type KubeObject = { apiVersion: string; kind: string } & Record<string, unknown>;
@@ -67,26 +62,18 @@ export const manifestKeys: SetRules = {
   },
 };
 
-function hostAndPort(value: string): { host: string; port: string } | undefined {
-  const [, host, port = "6443"] =
-    /^(?:https:\/\/)?([A-Za-z0-9][A-Za-z0-9.-]*)(?::(\d{1,5}))?\/?$/.exec(value) ?? [];
-  return host === undefined || Number(port) > 65535 || Number(port) < 1
-    ? undefined
-    : { host, port };
-}
-
-/** All objects, in the order in which they are to be made. */
+/** All objects, in the order in which kubectl creates them. */
 export function manifest(set: SetOptions, version: string): KubeObject[] {
   const own = (key: string, fallback: string) => set.own.get(key) ?? fallback;
   const namespace = own("namespace", "kube-system");
   const config = configFile(set);
   const about = { set, namespace, image: own("image", `localhost/pcnk:${version}`) };
-  return [
-    ...(namespace === "kube-system" ? [] : [namespaceObject(namespace)]),
+  const objects = [
     ...[object("v1", "ServiceAccount", namespace, {}), ...access(namespace)].map(markAccess),
     object("v1", "ConfigMap", namespace, { data: { "config.yaml": config } }),
     daemonSet(about, config),
   ];
+  return namespace === "kube-system" ? objects : [namespaceObject(namespace), ...objects];
 }
 
 /** The objects as one YAML stream. */
@@ -107,21 +94,16 @@ function object(
   rest: Record<string, unknown>,
   name = NAME,
 ): KubeObject {
-  const metadata = {
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    labels: LABELS,
-  };
-  return { apiVersion, kind, metadata, ...rest };
+  return { apiVersion, kind, metadata: { name, namespace, labels: LABELS }, ...rest };
 }
 
-/** Pod security admission (1.23) must let a privileged pod in. */
+/** Pod security admission (1.23) must admit a privileged pod. */
 function namespaceObject(name: string): KubeObject {
   const labels = { ...LABELS, "pod-security.kubernetes.io/enforce": "privileged" };
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
 }
 
-/** Who agents are, apart from how they run: kubectl apply -l pcnk.io/part=access. */
+/** Labels what gives agents their rights, without what runs them: kubectl apply -l pcnk.io/part=access. */
 function markAccess(one: KubeObject): KubeObject {
   const metadata = one.metadata as { labels: Record<string, string> };
   const labels = { ...metadata.labels, "pcnk.io/part": "access" };
@@ -136,7 +118,7 @@ function access(namespace: string): KubeObject[] {
   return [
     object(group, "ClusterRole", undefined, { rules: clusterRules }),
     object(group, "ClusterRoleBinding", undefined, { roleRef: roleRef("ClusterRole"), subjects }),
-    object(group, "Role", namespace, { rules: namespaceRules(NAME) }),
+    object(group, "Role", namespace, { rules: namespaceRules }),
     object(group, "RoleBinding", namespace, { roleRef: roleRef("Role"), subjects }),
     object(group, "Role", eventNamespace, { rules: eventRules }, "pcnk-events"),
     object(group, "RoleBinding", eventNamespace, {
@@ -152,23 +134,17 @@ function configFile({ settings }: SetOptions): string {
   return head + (Object.keys(tree).length === 0 ? "{}\n" : stringify(tree, { lineWidth: 0 }));
 }
 
-interface About {
-  set: SetOptions;
-  namespace: string;
-  image: string;
-}
-
 function daemonSet(about: About, config: string): KubeObject {
   const { namespace } = about;
   return object("apps/v1", "DaemonSet", namespace, {
     spec: {
       selector: { matchLabels: LABELS },
-      // An agent that is away for a moment is not missed by any packet.
+      // Packets pass while an agent restarts.
       updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: "10%" } },
       template: {
         metadata: {
           labels: LABELS,
-          // Changed settings start the agents anew.
+          // Changed settings restart the agents.
           annotations: { "pcnk.io/config-hash": hash(config) },
         },
         spec: podSpec(about),
@@ -179,125 +155,4 @@ function daemonSet(about: About, config: string): KubeObject {
 
 function hash(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
-}
-
-function podSpec({ set, namespace, image }: About) {
-  const imagePullPolicy = set.own.get("imagePullPolicy") ?? "IfNotPresent";
-  const [hostVolumes, onHost] = hostMounts(set);
-  const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }];
-  const volumeMounts = [...onHost, { name: "config", mountPath: "/etc/pcnk", readOnly: true }];
-  const env = [
-    { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
-    { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
-    ...apiServerEnv(set.own.get("apiServer")),
-  ];
-  const container = {
-    image,
-    imagePullPolicy,
-    // Mounts that the node must see (bpffs), kernel parameters, programs: anything less fails at one of them.
-    securityContext: { privileged: true },
-    volumeMounts,
-  };
-  const install = ["pcnk", "install", "--no-agent", "--cni-bin-dir", binDir(set)];
-  return {
-    serviceAccountName: NAME,
-    hostNetwork: true,
-    dnsPolicy: "Default",
-    priorityClassName: "system-node-critical",
-    nodeSelector: { "kubernetes.io/os": "linux" },
-    tolerations: [{ operator: "Exists" }],
-    // At the end of a removal the agent takes away what is on the node.
-    terminationGracePeriodSeconds: 60,
-    initContainers: [{ name: "install", ...container, command: install }],
-    containers: [{
-      name: "agent",
-      ...container,
-      command: ["pcnk", "agent", "--config", "/etc/pcnk/config.yaml"],
-      env,
-      ...probes(set.settings),
-      resources: { requests: { cpu: "100m", memory: "200Mi" } },
-    }],
-    volumes,
-  };
-}
-
-/**
- * On the agent's loopback address. Alive: also while the API server is away, since a restart would not bring that back. A
- * first comparison with large maps may take its time before that.
- */
-function probes(settings: ReadonlyMap<string, string>) {
-  const [, host, port] = /^(.*):(\d+)$/.exec(settingValue(settings, "healthAddress")) ?? [];
-  if (port === undefined) return {}; // off
-  const probe = (path: string, rest: Record<string, number>) => ({
-    httpGet: { host: host?.replace(/^\[|\]$/g, ""), port: Number(port), path },
-    timeoutSeconds: 5,
-    ...rest,
-  });
-  return {
-    startupProbe: probe("/livez", { periodSeconds: 2, failureThreshold: 60 }),
-    livenessProbe: probe("/livez", { periodSeconds: 10, failureThreshold: 6 }),
-    readinessProbe: probe("/readyz", { periodSeconds: 5 }),
-  };
-}
-
-/** Where nothing serves the cluster's own address of the API server before pcnk does, it needs another one. */
-function apiServerEnv(apiServer: string | undefined) {
-  const at = apiServer === undefined ? undefined : hostAndPort(apiServer);
-  return at === undefined ? [] : [
-    { name: "KUBERNETES_SERVICE_HOST", value: at.host },
-    { name: "KUBERNETES_SERVICE_PORT", value: at.port },
-  ];
-}
-
-function binDir({ own }: SetOptions): string {
-  return own.get("cniBinDir") ?? "/opt/cni/bin";
-}
-
-/** A directory of the node in the pod. */
-interface HostMount {
-  name: string;
-  path: string;
-  /** The same path when left out. */
-  mountPath?: string;
-  type?: string;
-  propagation?: string;
-}
-
-/** Every path is the same inside and outside, so that all settings and records mean the same. */
-export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
-  const setting = (key: string) => settingValue(set.settings, key);
-  const bpffs = setting("bpffs");
-  const inSystem = bpffs.startsWith("/sys/fs/bpf/") || bpffs === "/sys/fs/bpf";
-  const host: HostMount[] = [
-    // A bpffs that the agent mounts must be the node's, and outlive the pod.
-    { name: "bpffs", path: inSystem ? "/sys/fs/bpf" : bpffs, propagation: "Bidirectional" },
-    { name: "cgroup", path: setting("cgroup"), type: "Directory" },
-    { name: "state", path: setting("stateDir") },
-    { name: "cni-bin", path: binDir(set) },
-    { name: "cni-conf", path: set.settings.get("cniConfDir") ?? "/etc/cni/net.d" },
-    { name: "cni-state", path: CNI_STATE },
-  ];
-  if (setting("socketLB") === "all") {
-    // Sockets of pods are found in their network namespaces, which the runtime mounts here while the agent runs.
-    host.push({ name: "netns", path: "/run/netns", propagation: "HostToContainer" });
-  }
-  // A container cannot remove what is mounted in it: so the state directory's parent once more, elsewhere.
-  const outer = setting("stateDir").replace(/\/[^/]+\/?$/, "") || "/";
-  host.push({
-    name: "host",
-    path: outer,
-    mountPath: HOST_PREFIX + outer,
-    // Or what the node unmounts below it would stay mounted, and busy, in here.
-    propagation: "HostToContainer",
-  });
-  const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
-    name,
-    hostPath: { path, type },
-  }));
-  const volumeMounts = host.map(({ name, path, mountPath = path, propagation }) => ({
-    name,
-    mountPath,
-    ...(propagation === undefined ? {} : { mountPropagation: propagation }),
-  }));
-  return [volumes, volumeMounts];
 }

@@ -1,10 +1,10 @@
-/** What the manifest and the agent in its pods have to agree on. */
+/** What the manifest and the agent in its pods agree on. */
 
-/** The environment variable that names the DaemonSet: `namespace/name`. Unset: it is no DaemonSet's agent. */
+/** The environment variable with the DaemonSet's `namespace/name`. Unset: no DaemonSet runs the agent. */
 export const DAEMONSET_VARIABLE = "PCNK_DAEMONSET";
 
-/** The environment variable that has HOST_PREFIX in a pod that cleans a node up. */
+/** The environment variable with HOST_PREFIX, in a pod that cleans a node up. */
 export const HOST_PREFIX_VARIABLE = "PCNK_HOST_PREFIX";
 
-/** Where the manifest mounts directories of the node once more, so that they can be removed. */
+/** Where the manifest mounts directories of the node a second time, so that they can be removed. */
 export const HOST_PREFIX = "/host";

@@ -1,15 +1,13 @@
 /**
- * What `pcnk install` is going to do: the difference between the machine and what should be on it. Pure but for the questions to
- * `Machine`. A second installation finds nothing to do.
+ * Plans `pcnk install`: the difference between the machine and what should be on it. Pure but for what it reads through
+ * `Machine`. A second installation has nothing to do.
  */
 import { Builder, parent, type SourceFile } from "./builder.ts";
-import { cleanSteps } from "./clean.ts";
+import { cleanSteps, foreignNetworks } from "./clean.ts";
 import { configText } from "./config_file.ts";
-import { PLUGIN_FOLDERS } from "../src/node/conflist.ts";
+import { PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../src/node/conflist.ts";
 import { parseConfig, type Values } from "../src/config/load.ts";
-import { foreignNetworks } from "./foreign.ts";
 import { hashText, type Machine } from "./machine.ts";
-import { PLUGINS_HINT, SHIPPED_PLUGINS } from "./plugins.ts";
 import { type InstallRecord, RECORD } from "./record.ts";
 import { settingValue } from "./set_options.ts";
 import type { Plan } from "./steps.ts";
@@ -26,19 +24,24 @@ import {
 export interface InstallOptions {
   /** The executable that is to be installed. */
   executable: SourceFile;
-  /** Where plugins are put: where the container runtime looks for them. */
+  /** The folder in which the container runtime looks for plugins. */
   cniBinDir: string;
-  /** Plugins only: the agent is somebody else's business, e.g. the DaemonSet's. */
+  /** Plugins only: a DaemonSet runs the agent. */
   noAgent: boolean;
-  /** Take away what kube-proxy and other networks left. */
+  /** Remove what kube-proxy and other networks left. */
   clean?: boolean;
   /** Settings for the configuration file, as they were written. */
   settings: ReadonlyMap<string, string>;
 }
 
+/** How to get the reference plugins. */
+const PLUGINS_HINT =
+  "install the reference CNI plugins: apt install containernetworking-plugins (Debian, Ubuntu), " +
+  "dnf install containernetworking-plugins (Fedora), or the package kubernetes-cni";
+
 export const DEFAULT_BIN_DIR = "/opt/cni/bin";
 
-/** For people: `pcnk` on the command line. */
+/** `pcnk` for the shell. */
 export const COMMAND_LINK = "/usr/local/bin/pcnk";
 
 /** The plan of an installation. */
@@ -85,7 +88,7 @@ function configuredPath(
   }
 }
 
-/** Plugins that are there stay; those that are missing come from another folder: linked, or copied where that is a container's. */
+/** Keeps plugins that are there and takes missing ones from another folder: linked, or copied where that is a container's. */
 function planPlugins(builder: Builder, record: InstallRecord, options: InstallOptions): void {
   const { machine, plan } = builder;
   const missing: string[] = [];
@@ -98,7 +101,7 @@ function planPlugins(builder: Builder, record: InstallRecord, options: InstallOp
     );
     const from = `${folder}/${name}`;
     if (kind !== "nothing") {
-      // A newer image brings newer ones, in the place of its own only.
+      // A newer image replaces only plugins that an installation has put there.
       const ours = options.noAgent && folder !== undefined && own !== undefined &&
         machine.hash(path) === own && machine.hash(from) !== own;
       if (ours) builder.copyFrom(from, path, "a newer reference plugin");
@@ -149,25 +152,25 @@ function planConfig(
   }
 }
 
-/** What an agent with these settings would wait for in vain. */
+/** What an agent with these settings lacks. */
 function sourceNotes(machine: Machine, values: Values): string[] {
   const kubeconfig = values.get("kubeconfig");
   if (kubeconfig === undefined && !values.has("manifests")) {
     return [
-      "the agent is not told where the cluster's objects come from: pcnk install --kubeconfig FILE, " +
+      "the agent has no source of cluster objects: pcnk install --kubeconfig FILE, " +
       "or --set manifests=DIR",
     ];
   }
   if (typeof kubeconfig !== "string" || machine.find(kubeconfig).kind !== "nothing") return [];
-  return [`${kubeconfig} is not there; the agent cannot start without it`];
+  return [`${kubeconfig} is not there: the agent cannot start without it`];
 }
 
-/** A restart is no interruption: programs and maps stay in the kernel, and the new agent puts its own in their place. */
+/** A restart interrupts nothing: programs and maps stay in the kernel until the new agent replaces them. */
 function planService(builder: Builder, executable: string, changed: boolean): void {
   const { machine, plan } = builder;
   const start = `${executable} agent --config ${CONFIG_PATH}`;
   if (machine.live && !machine.systemd) {
-    plan.notes.push(`there is no systemd here: let your supervisor run  ${start}`);
+    plan.notes.push(`systemd does not run here: have your supervisor run  ${start}`);
     return;
   }
   const unit = builder.write(UNIT_PATH, unitText(executable), "the agent as a service");
@@ -182,7 +185,7 @@ function planService(builder: Builder, executable: string, changed: boolean): vo
     builder.run(command("enable", UNIT), "it starts with the system");
   }
   if (unit || changed) {
-    const why = "the agent starts, or starts anew";
+    const why = "the agent starts, or restarts";
     plan.steps.push({ do: "run", command: command("restart", UNIT), why, restart: true });
   } else if (!machine.active(UNIT)) {
     builder.run(command("start", UNIT), "the agent does not run");

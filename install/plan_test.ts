@@ -45,7 +45,7 @@ Deno.test("planInstall() has a step for each thing that a fresh machine lacks", 
     "write /etc/systemd/system/pcnk.service: the agent as a service",
     "run systemctl daemon-reload: systemd reads the unit",
     "run systemctl enable pcnk.service: it starts with the system",
-    "run systemctl restart pcnk.service: the agent starts, or starts anew",
+    "run systemctl restart pcnk.service: the agent starts, or restarts",
   ]);
 });
 
@@ -66,11 +66,11 @@ Deno.test("planInstall() after an upgrade, a changed setting, an agent that ende
   machine.install(options(machine));
   const restart = [
     "run systemctl daemon-reload: systemd reads the unit",
-    "run systemctl restart pcnk.service: the agent starts, or starts anew",
+    "run systemctl restart pcnk.service: the agent starts, or restarts",
   ];
   const upgraded = options(machine, { executable: machine.executable("version 2") });
   assert.deepEqual(words(machine, upgraded), [
-    "copy /build/version-2 to /opt/cni/bin/pcnk: the CNI plugin and the agent, anew",
+    "copy /build/version-2 to /opt/cni/bin/pcnk: the CNI plugin and the agent, replaced",
     ...restart,
   ]);
   machine.install(upgraded);
@@ -84,7 +84,7 @@ Deno.test("planInstall() after an upgrade, a changed setting, an agent that ende
     "run systemctl start pcnk.service: the agent does not run",
   ]);
   Deno.chmodSync(machine.at("/opt/cni/bin/pcnk"), 0o644);
-  assert.match(words(machine, upgraded)[0]!, /^copy .* anew$/);
+  assert.match(words(machine, upgraded)[0]!, /^copy .* replaced$/);
 });
 
 Deno.test("an installation that was killed at any step is completed by the next one, and taken away whole", () => {

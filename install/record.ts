@@ -1,16 +1,16 @@
 /**
- * What an installation has put onto the machine and what was there before: the record from which `pcnk uninstall` knows its own. It
- * lies beside the reference plugins' state, outlives a reboot, and is the last thing to go.
+ * The record of an installation: what it has put onto the machine, and what was there before. `pcnk uninstall` reads it and
+ * removes it last. It lies beside the reference plugins' state and survives a reboot.
  */
 import { parseObject } from "../src/node/files.ts";
 import { NewerRecordError, withoutSchema, withSchema } from "../src/node/schema.ts";
 import type { Machine } from "./machine.ts";
 
-/** Its place. */
+/** Its path. */
 export const RECORD = "/var/lib/cni/pcnk-install.json";
 
 export interface InstallRecord {
-  /** SHA-256 of each file at the time. */
+  /** SHA-256 of each file as it was written. */
   files: Record<string, string>;
   /** Symbolic links and where they lead. */
   links: Record<string, string>;
@@ -18,7 +18,7 @@ export interface InstallRecord {
   directories: string[];
   /** Kernel parameters (with slashes) that were changed, and their value before. */
   sysctls: Record<string, { before: string; after: string }>;
-  /** The agent has to be started anew, because of what an installation has changed or was about to when it was killed. */
+  /** The agent must be restarted: an installation that was killed had changed something, or was about to. */
   restart?: boolean;
 }
 
@@ -53,7 +53,7 @@ export function readRecord(machine: Pick<Machine, "text">): InstallRecord {
     if (value.restart === true) record.restart = true;
   } catch (error) {
     if (error instanceof NewerRecordError) throw error;
-    // Damaged: then what it told of is not ours any more, and stays.
+    // Damaged: what it listed stays.
   }
   return record;
 }

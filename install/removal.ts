@@ -1,10 +1,10 @@
-/** What `pcnk uninstall` does, as data: steps on files (steps.ts) and on what is in the kernel. */
+/** The steps of `pcnk uninstall`: those on files (steps.ts), and those on the kernel and the cloud. */
 import type { CgroupHook } from "../src/bpf/cgroup.ts";
 import type { Direction } from "../src/linux/rtnetlink.ts";
 import { describeStep as describeRouting, type Step as RoutingStep } from "../src/routing/steps.ts";
 import { describeStep, type Step } from "./steps.ts";
 
-/** A device, as it is called and as the kernel counts it. */
+/** A device by index and name. */
 interface Device {
   ifindex: number;
   device: string;
@@ -24,15 +24,15 @@ export type RemovalStep =
   | { do: "remove-vpc-route"; route: string }
   | { do: "remove-tree"; path: string; why: string };
 
-/** A step in words: one line, or one for each route. */
+/** A step as text: one line, or one for each route. */
 export function describeRemoval(step: RemovalStep): string {
   switch (step.do) {
     case "detach":
-      return `take ${step.program} off ${step.device} (${step.direction})`;
+      return `detach ${step.program} from ${step.device} (${step.direction})`;
     case "delete-clsact":
       return `remove the clsact qdisc of ${step.device}, which is empty now`;
     case "detach-cgroup":
-      return `take hostlb off the cgroup's hook ${step.hook}`;
+      return `detach hostlb from the cgroup's hook ${step.hook}`;
     case "routing":
       return step.steps.map(describeRouting).join("\n");
     case "delete-device":
@@ -43,12 +43,12 @@ export function describeRemoval(step: RemovalStep): string {
       return `unmount ${step.path}`;
     case "release-ports":
       return step.ports === ""
-        ? "forget that no ports are reserved"
-        : `give ports ${step.ports} back to the node's own connections`;
+        ? "remove the empty record of reserved ports"
+        : `release the reserved ports ${step.ports}`;
     case "remove-vpc-route":
-      return `take ${step.route} out of the VPC`;
+      return `remove ${step.route} from the VPC`;
     case "remove-tree":
-      return `remove ${step.path} and what is in it: ${step.why}`;
+      return `remove ${step.path} with its content: ${step.why}`;
     default:
       return describeStep(step);
   }

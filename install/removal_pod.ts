@@ -1,9 +1,10 @@
 /**
- * A Pod that takes pcnk off one node: for a node whose agent was dead when its DaemonSet was deleted, from where one has kubectl. It needs
- * no rights in the cluster, no network on the node and no ConfigMap, which has gone with the DaemonSet. Pure.
+ * A Pod that removes pcnk from one node, whose agent did not run when its DaemonSet was deleted. It needs no rights in the
+ * cluster, no network on the node, and no ConfigMap, which was deleted with the DaemonSet. Pure.
  */
-import { hostMounts, type KubeObject, NAME } from "./manifest.ts";
+import type { KubeObject } from "./manifest.ts";
 import { HOST_PREFIX, HOST_PREFIX_VARIABLE } from "./places.ts";
+import { hostMounts, NAME } from "./pods.ts";
 import type { SetOptions } from "./set_options.ts";
 
 /** @param set as for the manifest that was applied: where things are on the node */

@@ -1,4 +1,4 @@
-/** What `pcnk install` and `pcnk uninstall` do, one change a step: plain data, so that `--dry-run` tells exactly what would be done. */
+/** The steps of `pcnk install` and `pcnk uninstall`, one change each: plain data, which `--dry-run` prints and does not carry out. */
 
 /** One change of the machine. */
 export type Step =
@@ -9,14 +9,14 @@ export type Step =
     text: string;
     mode: number;
     why: string;
-    /** An operator has a hand in it: not on record, and so it stays when pcnk goes. */
+    /** An operator has edited it: not on record, so that `pcnk uninstall` keeps it. */
     shared?: boolean;
   }
   | {
     do: "copy-file";
     path: string;
     from: string;
-    /** `from` is a path of the machine, as `path` is, and not of the system that runs. */
+    /** `from` is below `--root`, as `path` is. */
     inside?: boolean;
     mode: number;
     why: string;
@@ -31,16 +31,16 @@ export type Step =
     input?: string;
     why: string;
     optional?: boolean;
-    /** It starts the agent anew: what was changed before it has no effect until then. */
+    /** Restarts the agent: earlier changes have no effect until then. */
     restart?: boolean;
   };
 
-/** What is to be done, and what somebody should know. */
+/** Steps and messages. */
 export interface Plan {
   steps: Step[];
-  /** For the user; nothing is wrong. */
+  /** For the user; nothing failed. */
   notes: string[];
-  /** What keeps it from working; each tells what to do. */
+  /** What makes the plan impossible; each says what to do. */
   problems: string[];
 }
 
@@ -64,4 +64,9 @@ export function describeStep(step: Step): string {
     case "run":
       return `run ${step.command.join(" ")}: ${step.why}`;
   }
+}
+
+/** A problem that the user can solve; the message says how. */
+export class InstallError extends Error {
+  override readonly name = "InstallError";
 }

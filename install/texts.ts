@@ -8,12 +8,12 @@ export const UNIT_PATH = `/etc/systemd/system/${UNIT}`;
 
 export const MARK = "# Written by pcnk install; pcnk uninstall removes it.\n";
 
-/** The agent sets what it needs while it runs; this holds from the boot on, before there is an agent. */
+/** The agent sets it, too; this is for the time from boot until an agent runs. */
 export const SYSCTL_TEXT = `${MARK}net.ipv4.ip_forward = 1\n`;
 
 /**
- * The agent as a service. Nothing here gives it a mount namespace (Protect…, Private…, ReadOnlyPaths): a bpffs that it mounts has to be
- * the machine's, and outlive it. The capabilities are what its system calls ask for by their manual pages.
+ * The agent as a service. No option that makes a mount namespace (Protect…, Private…, ReadOnlyPaths): a bpffs that it mounts must be the
+ * machine's and stay after it. The capabilities are those that its system calls need by their manual pages.
  */
 export function unitText(executable: string): string {
   return `${MARK}[Unit]
@@ -21,12 +21,12 @@ Description=pcnk, the Kubernetes network of this node
 Documentation=file:///usr/share/doc/pcnk https://www.cni.dev/docs/spec/
 Wants=network-online.target
 After=network-online.target
-# However often it ends, e.g. because its kubeconfig is not there yet, it is tried again.
+# Restart it however often it ends, e.g. while its kubeconfig is not there yet.
 StartLimitIntervalSec=0
 
 [Service]
 ExecStart=${executable} agent --config ${CONFIG_PATH}
-# Packets and CNI calls go on without it.
+# Packets and CNI calls do not need it.
 Restart=always
 RestartSec=1
 # Before Linux 5.11 maps count as locked memory.
@@ -57,7 +57,7 @@ export const CAPABILITIES = [
   "CAP_DAC_OVERRIDE",
 ];
 
-/** A file that keeps somebody away from pcnk's devices. */
+/** A file that keeps a network manager from changing pcnk's devices. */
 interface DeviceFile {
   path: string;
   text: string;
@@ -66,7 +66,7 @@ interface DeviceFile {
   why: string;
 }
 
-/** Network managers take addresses and routes off devices that they do not know. */
+/** Network managers remove addresses and routes from devices that they do not know. */
 export function deviceFiles(settings: ReadonlyMap<string, string>): DeviceFile[] {
   const names = ["bridge", "overlay.device"].map((key) => settingValue(settings, key));
   return [

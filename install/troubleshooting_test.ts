@@ -10,7 +10,7 @@ const messages: [quoted: string, file: string][] = [
   ["there is nowhere to read cluster objects from", "src/agent/sources/object_source.ts"],
   ["is not there", "src/cluster/kube/access.ts"],
   ["unknown key", "src/config/load.ts"],
-  ["install the reference CNI plugins", "install/plugins.ts"],
+  ["install the reference CNI plugins", "install/plan.ts"],
   ["programs are not loaded", "cni/installed.ts"],
   ["OtherNetwork", "src/agent/node/conflist_file.ts"],
   ["NoSocketLB", "src/agent/services/socket_lb.ts"],

@@ -1,8 +1,8 @@
 /**
- * `pcnk uninstall`: finds what of pcnk is on this node and takes it away. What cannot be taken away does not keep the rest: it is told at the
- * end, and the next call finds it again. Works with an agent that is dead, and on a node where half of it is gone.
+ * `pcnk uninstall`: finds what of pcnk is on this node and removes it. A step that fails does not keep the others: the error
+ * at the end names it, and the next call finds it again. Works without an agent, and on a node where half of it is gone.
  *
- * Pods that run go on running but lose their network with the bridge: only who started them can give them another one.
+ * Running pods lose their network with the bridge: their runtime gives them another one when they are recreated.
  */
 import { releasePorts, reservedByPcnk } from "../src/agent/network/reserved_ports.ts";
 import { removeVpcRoute, vpcRoute } from "../src/agent/network/vpc.ts";
@@ -20,7 +20,7 @@ import { carryOut } from "./apply.ts";
 import { type FileOptions, findFiles, findSysctls } from "./find_files.ts";
 import { findInKernel, type Places } from "./find_kernel.ts";
 import { realMachine } from "./machine.ts";
-import { InstallError } from "./problems.ts";
+import { InstallError } from "./steps.ts";
 import { readRecord } from "./record.ts";
 import { describeRemoval, type RemovalStep } from "./removal.ts";
 
@@ -30,7 +30,7 @@ interface UninstallOptions extends Places, FileOptions {
   dryRun: boolean;
   /** Gets each line for the user. */
   say: (line: string) => void;
-  /** Where the machine's root is mounted besides, in a container whose own paths are mount points. */
+  /** Where the state directory's parent is mounted a second time, in a container whose own paths are mount points. */
   hostPrefix?: string;
 }
 
@@ -41,25 +41,25 @@ interface RemovalPlan {
 }
 
 /**
- * Takes pcnk off the node.
- * @throws {InstallError} when something is left, saying what and why
+ * Removes pcnk from the node.
+ * @throws {InstallError} naming each step that failed, and why
  */
 export async function uninstall(options: UninstallOptions): Promise<void> {
   const { root, dryRun, say } = options;
   const live = root === "";
   if (live && Deno.uid() !== 0) {
-    throw new InstallError("it takes devices and files away: run it as root");
+    throw new InstallError("pcnk uninstall removes devices and files: run it as root");
   }
   const pods = live ? listAttachmentIds(options.stateDir).length : 0;
   const before = planRemoval(options);
-  if (dryRun) return tell(before, pods, say);
+  if (dryRun) return printPlan(before, pods, say);
   const failures: string[] = [];
   const carryOutAll = async (steps: readonly RemovalStep[]) => {
     for (const step of steps) await attempt(step, options, failures);
   };
   await carryOutAll(before.first);
   {
-    // What an agent has done until its end is found by a second look.
+    // Planned again: the agent may have changed something before it ended.
     using _held = live ? await holdOffAgent(options.stateDir) : undefined;
     const { first, steps } = planRemoval(options);
     await carryOutAll(first);
@@ -69,7 +69,7 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
   if (pods > 0) say(podsNote(pods));
   if (failures.length > 0) throw new InstallError(failures.join("\n"));
   const any = before.first.length + before.steps.length > 0;
-  say(any ? "pcnk is off this node" : "there is nothing of pcnk here");
+  say(any ? "pcnk is removed from this node" : "nothing of pcnk is here");
 }
 
 function planRemoval(options: UninstallOptions): RemovalPlan {
@@ -87,7 +87,7 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
     steps: [
       ...findElsewhere(stateDir),
       ...findInKernel(options),
-      // The overlay's device takes its own with it.
+      // Those of the overlay's device go with the device.
       ...findSysctls(machine, record.sysctls, readState(stateDir, "sysctls") ?? {})
         .filter((step) => !("name" in step && step.name.includes(`/${options.device}/`))),
       ...steps,
@@ -97,31 +97,35 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
   };
 }
 
-/** What is on record in the state directory, and so has to go before that does. */
+/** What only the state directory has on record: it goes before the directory does. */
 function findElsewhere(stateDir: string): RemovalStep[] {
   const route = vpcRoute(stateDir);
   const ports = reservedByPcnk(stateDir);
   const damaged = route === undefined && hasState(stateDir, "vpc");
-  const why = "damaged, so it tells of nothing";
-  return [
-    ...(route === undefined ? [] : [{ do: "remove-vpc-route", route } as const]),
-    ...(damaged ? [{ do: "remove-file", path: statePath(stateDir, "vpc"), why } as const] : []),
-    ...(ports === undefined ? [] : [{ do: "release-ports", ports } as const]),
-  ];
+  const why = "damaged";
+  const steps: RemovalStep[] = [];
+  if (route !== undefined) steps.push({ do: "remove-vpc-route", route });
+  if (damaged) steps.push({ do: "remove-file", path: statePath(stateDir, "vpc"), why });
+  if (ports !== undefined) steps.push({ do: "release-ports", ports });
+  return steps;
 }
 
-function tell({ first, steps, notes }: RemovalPlan, pods: number, say: (line: string) => void) {
+function printPlan(
+  { first, steps, notes }: RemovalPlan,
+  pods: number,
+  say: (line: string) => void,
+) {
   for (const step of [...first, ...steps]) say(`would ${describeRemoval(step)}`);
   for (const note of notes) say(`note: ${note}`);
   if (pods > 0) say(podsNote(pods));
-  if (first.length + steps.length === 0) say("there is nothing of pcnk here");
+  if (first.length + steps.length === 0) say("nothing of pcnk is here");
 }
 
 function podsNote(pods: number): string {
   const many = pods === 1 ? "1 pod" : `${pods} pods`;
   return `note: ${many} of this node had a network by pcnk and ${
     pods === 1 ? "is" : "are"
-  } without one now; delete them, or start them anew when there is another network`;
+  } without one now: recreate them when another network is installed`;
 }
 
 async function attempt(
@@ -169,7 +173,7 @@ function perform(step: RemovalStep, options: UninstallOptions): void | Promise<v
   }
 }
 
-/** Its record stays when that does not work, and with it the state directory, for the next call. */
+/** When it fails its record stays for the next call, and with it the state directory. */
 async function removeCloudRoute({ stateDir, say }: UninstallOptions): Promise<void> {
   for (const line of await removeVpcRoute(stateDir)) say(line);
 }

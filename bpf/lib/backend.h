@@ -7,9 +7,9 @@
 
 #include "bounded.h"
 #include "config.h"
+#include "count.h"
 #include "hash.h"
 #include "maps.h"
-#include "reasons.h"
 #include "service.h"
 
 /* Who has the same hash goes to the same backend, from any node: hence neither the

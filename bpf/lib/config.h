@@ -5,7 +5,6 @@
 #pragma once
 
 #include <linux/in.h>
-#include <bpf/bpf_endian.h>
 
 #include "maps.h"
 
@@ -19,7 +18,7 @@
 /* 2 MSL: stragglers still find their backend. */
 #define DEFAULT_TCP_CLOSED (120 * SECOND)
 /* After a reset; what the kernel's connection tracking has (nf_conntrack_tcp_timeout_close). */
-#define RESET_REST (10 * SECOND)
+#define RESET_WAIT (10 * SECOND)
 /* A SYN is repeated for about two minutes, each time refreshing the session. */
 #define DEFAULT_TCP_NEW (60 * SECOND)
 /* RFC 4787, REQ-5: not less than two minutes. */
@@ -35,10 +34,6 @@
  * processes get without asking (ip_local_port_range) and below NodePorts. */
 #define SNAT_FIRST 1024
 #define SNAT_LAST 29999
-
-/* Source of hairpin flows of a pod whose gateway is unknown: link-local, so no
- * pod has it, and the answer comes to the pod's default gateway. */
-#define HAIRPIN_ADDR bpf_htonl(0xa9fe2a01) /* 169.254.42.1 */
 
 static __always_inline __u64 or_default(__u64 configured, __u64 fallback)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Only the first fragment of a datagram carries the ports. They are remembered for
- * the others; one that comes before the first passes untouched, as does every
- * fragment of a datagram that is not translated, so that all of them go one way and
- * whoever reassembles sees them all.
+/* Only the first fragment of a datagram carries the ports. They are stored for the
+ * others; one that comes before the first passes untouched, as does every fragment of a
+ * datagram that is not translated, so that all of them take one path to where they are
+ * reassembled.
  */
 #pragma once
 
@@ -18,14 +18,20 @@ static __always_inline void fragment_key(const struct packet *pkt, struct fragme
 	key->reserved = 0;
 }
 
-/* Keeps the ports of a first fragment. */
-static __noinline void fragment_remember(const struct packet *pkt)
+static __noinline void fragment_store(const struct packet *pkt)
 {
 	struct fragment ports = { .sport = pkt->key.sport, .dport = pkt->key.dport };
 	struct fragment_key key;
 
 	fragment_key(pkt, &key);
 	bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
+}
+
+/* Stores the ports, if the packet is a first fragment. */
+static __always_inline void fragment_note(const struct packet *pkt)
+{
+	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
+		fragment_store(pkt);
 }
 
 /* Gives a later fragment its ports; false when they are not known. */

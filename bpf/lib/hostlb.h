@@ -4,21 +4,13 @@
  */
 #pragma once
 
-#include <bpf/bpf_endian.h>
-
 #include "backend.h"
 #include "config.h"
+#include "hostlb_flows.h"
+#include "ip4.h"
 #include "maps_hostlb.h"
 #include "node_addrs.h"
 #include "service.h"
-#include "hostlb_flows.h"
-
-#define LOOPBACK bpf_htonl(0x7f000001)
-
-static __always_inline bool is_loopback(__be32 addr)
-{
-	return (addr & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-}
 
 enum home {
 	HOME_NODE, /* the node's own network namespace */
@@ -57,7 +49,7 @@ static __always_inline struct frontend frontend_find(struct bpf_sock_addr *ctx, 
 	__u8 proto = ctx->protocol;
 
 	if (!asked->addr)
-		asked->addr = LOOPBACK;
+		asked->addr = ADDR_LOOPBACK;
 	found.service = service_find(asked->addr, asked->port, proto, SCOPE_CLUSTER);
 	if (found.service) {
 		/* Only its packets tell which pod this is: lbrp will judge them. */
@@ -65,7 +57,7 @@ static __always_inline struct frontend frontend_find(struct bpf_sock_addr *ctx, 
 			found.service = NULL;
 		return found;
 	}
-	if (is_loopback(asked->addr) ? home == HOME_NODE : !!node_addr_find(asked->addr))
+	if (addr_is_loopback(asked->addr) ? home == HOME_NODE : !!node_addr_find(asked->addr))
 		found.service = service_find(0, asked->port, proto, SCOPE_CLUSTER);
 	else
 		found.refused = !!service_find(asked->addr, 0, 0, SCOPE_CLUSTER);

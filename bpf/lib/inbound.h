@@ -1,54 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What k8sdispatcher does with packets that come in: replies, packets for pods of this
- * node, for services that clients outside may ask for, and ICMP errors about any of these.
+ * node, for services that clients outside may use, and ICMP errors about any of these.
  */
 #pragma once
 
-#include "answer.h"
-#include "config.h"
 #include "deliver.h"
-#include "fragments.h"
-#include "icmp.h"
+#include "icmp_error.h"
 #include "masquerade.h"
 #include "nat.h"
 #include "node_addrs.h"
 #include "nodeport.h"
-#include "remotes.h"
+#include "path_error.h"
+#include "reject.h"
 #include "service.h"
 #include "session.h"
 #include "uplinks.h"
 
-/* A reply to a client outside that this node stands in for, or that a backend in the
- * node's own network has. */
-static __noinline int reply_outbound(struct __sk_buff *skb, const struct packet *pkt,
+/* A reply to a client outside, of a backend that sees this node as its client. */
+static __noinline int reply_to_world(struct __sk_buff *skb, const struct packet *pkt,
 				     const struct session *session)
 {
 	struct uplink *uplink = uplink_find(session->ifindex);
 	__u32 mtu = uplink ? uplink->mtu : 0;
 	enum reason refused = path_check(skb, pkt, mtu);
 
-	return refused ? answer_sender(skb, pkt, refused, mtu) : uplink_reply(skb, pkt, session);
+	return refused ? reject_path(skb, pkt, refused, mtu) : uplink_reply(skb, pkt, session);
 }
 
-/* A reply to a pod of this node, or to a client that this node stands in for. A flow
- * that was masqueraded may have been translated before that, by lbrp: its backend is in
- * the network of another node. */
+/* A reply to a pod of this node, or to a client outside. A masqueraded flow may have
+ * been translated before that, by lbrp: its backend is in the network of another node. */
 static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 				    const struct session *session)
 {
 	struct endpoint *endpoint;
 	struct session *first;
 
-	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
-		fragment_remember(pkt);
 	if (session->ifindex)
-		return reply_outbound(skb, pkt, session);
+		return reply_to_world(skb, pkt, session);
 	if (session->flags & SESSION_MASQUERADE) {
 		pkt->key.src = session->src;
 		pkt->key.dst = session->dst;
 		pkt->key.sport = session->sport;
 		pkt->key.dport = session->dport;
-		first = session_find(pkt);
+		first = session_track(pkt);
 		if (first && first->flags & SESSION_REPLY)
 			session = first;
 	}
@@ -69,7 +63,8 @@ static __noinline int direct_inbound(struct __sk_buff *skb, const struct packet 
 				     const struct node_config *config,
 				     const struct endpoint *endpoint)
 {
-	masquerade_except(pkt, config);
+	if (pkt->fragment != FRAGMENT_LATER)
+		exempt_inbound(pkt, config);
 	if (pkt->fragment)
 		return pass(skb, PASS_FRAGMENT);
 	return deliver(skb, endpoint, DIRECT_DELIVERED);
@@ -77,43 +72,16 @@ static __noinline int direct_inbound(struct __sk_buff *skb, const struct packet 
 
 static __noinline int icmp_error_inbound(struct __sk_buff *skb, struct packet *pkt)
 {
-	__u32 ifindex = 0;
-	enum reason failed = icmp_error_translate(skb, pkt, &ifindex);
-	struct endpoint *endpoint;
-	struct remote *remote;
-
-	if (failed == DROP_REWRITE_FAILED)
-		return drop(skb, failed);
-	if (ifindex)
-		return uplink_error(skb, pkt, ifindex);
-	/* Of a flow that was translated twice: see reply_inbound(). */
-	if (!failed && icmp_error_translate(skb, pkt, &ifindex) == DROP_REWRITE_FAILED)
-		return drop(skb, DROP_REWRITE_FAILED);
-	endpoint = endpoint_find(pkt->key.dst);
-	if (endpoint)
-		return deliver(skb, endpoint, failed ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
-	if (failed)
-		return pass(skb, failed);
-	remote = remote_find(pkt->key.dst);
-	if (!remote || !remote_has_way(remote) || pkt->ttl <= 1)
-		return pass(skb, ICMP_ERROR_ROUTED);
-	return remote_forward(skb, remote, ICMP_ERROR_SENT);
+	return icmp_error(skb, pkt, ERROR_INBOUND, NULL);
 }
 
-/* A ping of an address that only services have. */
 static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *pkt)
 {
-	enum reason reason;
-
-	if (pkt->fragment == FRAGMENT_FIRST)
-		fragment_remember(pkt);
-	reason = icmp_echo_answer(skb, pkt);
-	count(skb, reason);
-	return reason == ECHO_REPLIED ? answer_send(skb) : TC_ACT_SHOT;
+	return echo(skb, pkt, REPLY_TO_DEVICE);
 }
 
-/* To an address that is no pod's of this node, by no session. `local`: it is the node's,
- * where NodePorts answer and the stack refuses. */
+/* To an address of no local pod, by no session. `local`: it is the node's, where
+ * NodePorts are open and the stack rejects what no socket takes. */
 static __always_inline int address_inbound(struct __sk_buff *skb, const struct packet *pkt,
 				      const struct node_config *config, bool local)
 {
@@ -129,12 +97,12 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
 		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 	if (pkt->key.proto != IPPROTO_ICMP)
-		return refuse(skb, pkt, REJECTED_NO_PORT);
+		return reject_inbound(skb, pkt, REJECTED_NO_PORT);
 	return pkt->icmp_type == ICMP_ECHO ? echo_inbound(skb, pkt) : pass(skb, PASS_ICMP);
 }
 
 /* Packet from outside, of no session. */
-static __always_inline int other_inbound(struct __sk_buff *skb, const struct packet *pkt,
+static __always_inline int new_flow_inbound(struct __sk_buff *skb, const struct packet *pkt,
 				    const struct node_config *config)
 {
 	bool local = node_addr_is_local(pkt->key.dst);
@@ -148,7 +116,7 @@ static __always_inline int other_inbound(struct __sk_buff *skb, const struct pac
 	return address_inbound(skb, pkt, config, local);
 }
 
-/* Later fragments of a ping have no type, but their first has been answered. */
+/* Later fragments of a ping have no type; the first one was replied to. */
 static __noinline int fragment_inbound(struct __sk_buff *skb, const struct packet *pkt)
 {
 	if (pkt->key.proto == IPPROTO_ICMP && pkt->key.sport &&

@@ -1,52 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Pods talk to the world with the address of their node's uplink.
+/* Masquerade: pods' packets to the world get the address of their node's uplink.
  *
- * Flows that the world began with a pod, by a route to the pods' network, must not be
- * masqueraded, though the pod's packets look alike. They are noted as translations to
- * themselves when they come in.
+ * Flows that the world began with a pod, by a route to the pods' network, are exempt,
+ * though the pod's packets look alike. They have sessions that translate to themselves,
+ * created when their first packet comes in.
  */
 #pragma once
 
 #include "config.h"
 #include "fragments.h"
+#include "masquerade_exempt.h"
 #include "nat.h"
 #include "snat.h"
 #include "uplinks.h"
 #include "verdict.h"
 
-static __always_inline bool is_own_pod(const struct node_config *config, __be32 addr)
-{
-	return config->pod_mask && (addr & config->pod_mask) == config->pod_cidr;
-}
-
-/* Does a pod talk to this address as itself? */
-static __always_inline bool is_private(const struct node_config *config, __be32 addr)
-{
-	struct cidr_key key = { .prefixlen = 32, .addr = addr };
-
-	return !(config->flags & NODE_MASQUERADE) || bpf_map_lookup_elem(&no_masquerade, &key);
-}
-
-/* A packet that cannot be translated, and why it passes where it need not be. It does not
- * leave with the address of a pod where that means nothing: no answer could come back,
- * and the world would learn of the pods' network. */
-static __noinline int leave_as_is(struct __sk_buff *skb, const struct packet *pkt,
-				  const struct node_config *config, enum reason reason)
-{
-	if (!is_own_pod(config, pkt->key.src) || is_private(config, pkt->key.dst))
-		return pass(skb, reason);
-	if (reason == PASS_FRAGMENT)
-		return drop(skb, DROP_FRAGMENT);
-	if (reason == PASS_PROTOCOL || reason == PASS_TRUNCATED)
-		return drop(skb, DROP_PROTOCOL);
-	return drop(skb, DROP_ICMP);
-}
-
 static __always_inline int masquerade_packet(struct __sk_buff *skb, const struct packet *pkt,
 					     const struct session *session)
 {
-	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
-		fragment_remember(pkt);
 	if (session->src == pkt->key.src)
 		return pass(skb, PASS_NOT_MASQUERADED);
 	if (nat_rewrite(skb, pkt, session, NULL, false))
@@ -83,12 +54,14 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 {
 	struct session *session;
 
-	if (is_private(config, pkt->key.dst))
+	if (is_masquerade_exempt(config, pkt->key.dst))
 		return pass(skb, PASS_NOT_MASQUERADED);
 	pkt->key.zone = ZONE_MASQUERADE;
-	session = session_find(pkt);
-	if (session)
+	session = session_track(pkt);
+	if (session) {
+		fragment_note(pkt);
 		return masquerade_packet(skb, pkt, session);
+	}
 	if (pkt->fragment == FRAGMENT_LATER)
 		return drop(skb, DROP_FRAGMENT);
 	if (pkt->key.proto == IPPROTO_ICMP && pkt->icmp_type != ICMP_ECHO)
@@ -96,9 +69,9 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	return masquerade_flow(skb, pkt, config);
 }
 
-/* Notes one direction of a flow that is not translated, unless a live one that is has the
- * key: its packets would leave with another address in its midst. */
-static __noinline bool note_untranslated(const struct session_key *key, const struct session *value)
+/* Writes one entry of an exempt flow, unless a live flow that is translated has the key:
+ * its packets would change their source in the middle of a connection. */
+static __noinline bool exempt_entry(const struct session_key *key, const struct session *value)
 {
 	struct session *found;
 
@@ -111,9 +84,9 @@ static __noinline bool note_untranslated(const struct session_key *key, const st
 	return !session_write(key, value, BPF_ANY);
 }
 
-/* Notes a flow that comes to a pod from outside and by the pod's own address. Of TCP the
- * first packet will do. */
-static __noinline void masquerade_except(const struct packet *pkt, const struct node_config *config)
+/* Creates the session of a flow from outside to a pod's own address, at a SYN or any
+ * datagram. */
+static __noinline void exempt_inbound(const struct packet *pkt, const struct node_config *config)
 {
 	struct session value = {
 		.src = pkt->key.dst,
@@ -132,13 +105,13 @@ static __noinline void masquerade_except(const struct packet *pkt, const struct 
 	};
 	struct session reply;
 
-	if (pkt->key.proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (pkt->key.proto == IPPROTO_TCP && !is_syn(pkt))
 		return;
-	if (is_private(config, pkt->key.src))
+	if (is_masquerade_exempt(config, pkt->key.src))
 		return;
 	value.created = bpf_ktime_get_ns();
 	value.last_seen = value.created;
-	twin_value(&forward, &value, &reply);
-	if (note_untranslated(&forward, &value) && note_untranslated(&pkt->key, &reply))
+	reverse_entry(&forward, &value, &reply);
+	if (exempt_entry(&forward, &value) && exempt_entry(&pkt->key, &reply))
 		event(EVENT_SESSION_CREATED);
 }

@@ -9,11 +9,7 @@
  */
 #pragma once
 
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <bpf/bpf_helpers.h>
-
+#include "ip4.h"
 #include "maps.h"
 
 /* Reasons that two words of bits can name. */
@@ -34,21 +30,17 @@ static __always_inline __u32 monitor_end_bits(__be32 addr, __be16 port)
 	return found | (bits ? *bits : 0);
 }
 
-/* Does the packet belong to every kind of end that is asked for? */
+/* Does the packet have every kind of end that the listener asks for? */
 static __always_inline bool monitor_wants(struct __sk_buff *skb, __u32 wanted)
 {
-	struct iphdr ip;
-	__be16 ports[2] = {};
-	__u32 l4;
+	port_be ports[2] = {};
+	addr_t addrs[2];
 
 	if (!wanted)
 		return true;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4)
+	if (!ip_ends(skb, addrs, ports))
 		return false;
-	l4 = ETH_HLEN + ip.ihl * 4;
-	if (ip.protocol == IPPROTO_TCP || ip.protocol == IPPROTO_UDP)
-		bpf_skb_load_bytes(skb, l4, ports, sizeof(ports));
-	return ((monitor_end_bits(ip.saddr, ports[0]) | monitor_end_bits(ip.daddr, ports[1])) &
+	return ((monitor_end_bits(addrs[0], ports[0]) | monitor_end_bits(addrs[1], ports[1])) &
 		wanted) == wanted;
 }
 

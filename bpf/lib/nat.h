@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Gives a packet the addresses and ports of its session, and repairs checksums. */
+/* Gives a packet the addresses and ports of its session, and updates checksums. */
 #pragma once
 
 #include "csum.h"
-#include "deliver.h"
-#include "packet.h"
+#include "eth.h"
+#include "ip4.h"
+#include "l4.h"
 
 /* The transport checksum. Two differences, because a packet that a pod has just
  * sent usually carries the sum of its pseudo header only and leaves the rest to the
@@ -32,9 +33,9 @@ static __always_inline long nat_csum(struct __sk_buff *skb, const struct packet 
 static __always_inline long nat_echo(struct __sk_buff *skb, const struct packet *pkt,
 				     const struct session *to)
 {
-	struct icmphdr *icmp = packet_data(skb) + bounded(pkt->l4, 127);
+	struct icmphdr *icmp = packet_l4(skb, pkt);
 	__be16 *id = (void *)icmp + ICMP_ID;
-	__be16 port = to->sport | to->dport; /* the other one is 0 */
+	port_be port = to->sport | to->dport; /* the other one is 0 */
 
 	if ((void *)(icmp + 1) > packet_end(skb))
 		return -1;
@@ -43,21 +44,11 @@ static __always_inline long nat_echo(struct __sk_buff *skb, const struct packet 
 	return 0;
 }
 
-/* A hop more: the packet is on its way to another host. */
-static __always_inline void ttl_step(struct iphdr *ip)
-{
-	__u16 *word = (__u16 *)&ip->ttl, old = *word;
-
-	ip->ttl--;
-	ip->check = csum_update(ip->check, csum_diff(old, *word));
-}
-
-/* Translates the packet to `to`. All that is written directly is written before the
- * first helper, which would take the pointers away: so the frame is addressed here
- * too, to `mac` if there is one, and `hops` counted. The IP checksum is never left to a
- * device. Returns nonzero when the packet is spoilt. */
+/* Translates the packet to `to`. With `mac`, the frame goes to that address; with `hop`,
+ * the TTL is decremented. All direct writes come before the first helper, which
+ * invalidates packet pointers. Returns nonzero when the packet is broken. */
 static __always_inline long nat_rewrite(struct __sk_buff *skb, const struct packet *pkt,
-					const struct session *to, const __u8 *mac, bool hops)
+					const struct session *to, const __u8 *mac, bool hop)
 {
 	struct ethhdr *eth = packet_data(skb);
 	struct iphdr *ip = (void *)(eth + 1);
@@ -67,19 +58,16 @@ static __always_inline long nat_rewrite(struct __sk_buff *skb, const struct pack
 	if ((void *)(ip + 1) > packet_end(skb))
 		return -1;
 	if (mac)
-		frame_address(eth, mac);
-	if (hops)
-		ttl_step(ip);
-	addr_diff = csum_add(csum_diff(ip->saddr, to->src), csum_diff(ip->daddr, to->dst));
-	ip->saddr = to->src;
-	ip->daddr = to->dst;
-	ip->check = csum_update(ip->check, addr_diff);
+		eth_rewrite(eth, mac);
+	if (hop)
+		ip_decrement_ttl(ip);
+	addr_diff = ip_rewrite(ip, to->src, to->dst);
 	if (unlikely(pkt->fragment == FRAGMENT_LATER))
 		return 0;
 	if (unlikely(pkt->key.proto == IPPROTO_ICMP))
 		return nat_echo(skb, pkt, to);
 
-	l4 = packet_data(skb) + bounded(pkt->l4, 127);
+	l4 = packet_l4(skb, pkt);
 	if ((void *)(l4 + 1) > packet_end(skb))
 		return -1;
 	ports = csum_pair(to->sport, to->dport);

@@ -2,30 +2,29 @@
 /* Services for clients outside the cluster: NodePorts, external IPs, load balancers'
  * addresses.
  *
- * A backend on this node sees its client's own address. One on another node sees this
- * node's, on the pod network, because its reply has to come back here. A backend in this
- * node's own network, or behind a device that is no uplink, is left to the stack; its
- * reply is translated where it leaves.
+ * A backend on this node sees its client's own address. For one on another node this
+ * node does SNAT to its address on the pod network, because the reply has to come back
+ * here. Packets to a backend in this node's own network, or behind a device that is no
+ * uplink, are left to the stack; its reply is translated where it leaves.
  */
 #pragma once
 
-#include "answer.h"
 #include "backend.h"
 #include "config.h"
 #include "deliver.h"
-#include "fragments.h"
+#include "nat.h"
+#include "path_error.h"
+#include "reject.h"
 #include "remotes.h"
+#include "service.h"
+#include "session_create.h"
 #include "snat.h"
 #include "uplinks.h"
 
 /* The uplink by which the node's routes lead to an address; 0: none does. */
-static __noinline __u32 route_uplink(struct __sk_buff *skb, __be32 dst)
+static __noinline __u32 route_uplink(struct __sk_buff *skb, addr_t dst)
 {
-	struct bpf_fib_lookup route = {
-		.family = FAMILY_IPV4,
-		.ifindex = skb->ifindex,
-		.ipv4_dst = dst,
-	};
+	struct bpf_fib_lookup route = fib_params(skb->ifindex, dst);
 	long result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
 
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
@@ -34,7 +33,13 @@ static __noinline __u32 route_uplink(struct __sk_buff *skb, __be32 dst)
 	return uplink_find(route.ifindex) ? route.ifindex : 0;
 }
 
-/* To a backend that this node stands in for its client, by the node's routes. */
+static __noinline int reject_inbound(struct __sk_buff *skb, const struct packet *pkt,
+				     enum reason reason)
+{
+	return reject(skb, pkt, reason, REPLY_TO_DEVICE);
+}
+
+/* To a backend that sees this node as its client, by the node's routes. */
 static __always_inline int forward_routed(struct __sk_buff *skb, const struct packet *pkt,
 				     const struct session *session)
 {
@@ -46,43 +51,41 @@ static __always_inline int forward_routed(struct __sk_buff *skb, const struct pa
 		return drop(skb, DROP_NO_ROUTE);
 	refused = path_check(skb, pkt, uplink->mtu);
 	if (refused)
-		return answer_sender(skb, pkt, refused, uplink->mtu);
+		return reject_path(skb, pkt, refused, uplink->mtu);
 	if (nat_rewrite(skb, pkt, session, NULL, true))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, FORWARD_SENT);
 	return uplink_send(ifindex);
 }
 
-/* To a backend that this node stands in for its client. */
-static __noinline int forward_away(struct __sk_buff *skb, const struct packet *pkt,
+/* To a backend that sees this node as its client. */
+static __noinline int forward_snat(struct __sk_buff *skb, const struct packet *pkt,
 				   const struct session *session)
 {
 	struct remote *remote = remote_find(session->dst);
 	enum reason refused;
 
-	if (!remote || !remote_has_way(remote))
+	if (!remote || !remote_bypasses_stack(remote))
 		return forward_routed(skb, pkt, session);
 	refused = path_check(skb, pkt, remote->mtu);
-	/* What may be cut up is, outside: the tunnel's own packets may be. */
-	if (refused == PASS_TOO_BIG && remote->mode == REMOTE_OVERLAY && may_be_cut(skb))
+	/* The stack may fragment the tunnel's own packets instead. */
+	if (refused == PASS_TOO_BIG && remote->mode == REMOTE_OVERLAY && ip_may_fragment(skb))
 		refused = REASON_NONE;
 	if (refused)
-		return answer_sender(skb, pkt, refused, remote->mtu);
+		return reject_path(skb, pkt, refused, remote->mtu);
 	if (nat_rewrite(skb, pkt, session, remote->mac, true))
 		return drop(skb, DROP_REWRITE_FAILED);
 	return remote_send(skb, remote, FORWARD_SENT);
 }
 
-/* A packet from a client, on to the backend of its flow. */
+/* A packet from a client, to the backend of its flow. */
 static __always_inline int forward_inbound(struct __sk_buff *skb, const struct packet *pkt,
 					   const struct session *session)
 {
 	struct endpoint *endpoint;
 
-	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
-		fragment_remember(pkt);
 	if (session->flags & SESSION_SNAT)
-		return forward_away(skb, pkt, session);
+		return forward_snat(skb, pkt, session);
 	endpoint = endpoint_find(session->dst);
 	if (!endpoint) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
@@ -95,9 +98,10 @@ static __always_inline int forward_inbound(struct __sk_buff *skb, const struct p
 	return redirect_into_pod(skb, endpoint->ifindex);
 }
 
-/* The address that a backend is to see instead of its client's; 0: the client's. */
-static __noinline __be32 stand_in(struct __sk_buff *skb, const struct node_config *config,
-				  __be32 backend, bool *needed)
+/* The source that a backend sees instead of its client's address; 0: the client's, or
+ * with `needed` not known. */
+static __noinline addr_t snat_source(struct __sk_buff *skb, const struct node_config *config,
+				  addr_t backend, bool *needed)
 {
 	struct uplink *uplink;
 	__u32 ifindex;
@@ -134,13 +138,13 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
 		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
-							     refuse(skb, pkt, REJECTED_NO_BACKEND);
+							     reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
 	session.service_id = service->id;
 	session.ifindex = skb->ifindex;
 	session.sport = pkt->key.sport;
 	session.dst = backend->addr;
 	session.dport = backend->port;
-	session.src = stand_in(skb, config, session.dst, &snat);
+	session.src = snat_source(skb, config, session.dst, &snat);
 	if (snat && !session.src)
 		return drop(skb, DROP_NO_SNAT_ADDRESS);
 	if (snat) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a router looks at before it sends a packet on. */
+/* What a router checks before it forwards a packet: TTL and MTU. */
 #pragma once
 
-#include "packet.h"
+#include "l4.h"
 
-/* The longest packet that a pack (GSO) of longer length is cut into. */
+/* Length of the longest segment of a GSO packet, from the IP header on. */
 static __noinline __u32 segment_len(struct __sk_buff *skb, const struct packet *pkt)
 {
 	__u32 header = sizeof(struct udphdr);
@@ -18,7 +18,7 @@ static __noinline __u32 segment_len(struct __sk_buff *skb, const struct packet *
 	return pkt->l4 - ETH_HLEN + header + skb->gso_size;
 }
 
-/* `mtu` 0: nothing is too big. */
+/* `mtu` 0: unlimited. */
 static __always_inline bool too_big(struct __sk_buff *skb, const struct packet *pkt, __u32 mtu)
 {
 	if (likely(pkt->ip_len <= mtu) || !mtu)

@@ -5,9 +5,6 @@
  */
 #pragma once
 
-#include "maps.h"
-#include "monitor.h"
-
 enum reason {
 	REASON_NONE = 0, /* not counted */
 
@@ -84,37 +81,3 @@ enum reason {
 
 	REASON_COUNT,
 };
-
-/* The map is per CPU and programs are not preempted by one that counts the same
- * reason, hence no atomic add. */
-static __always_inline void count_bytes(enum reason reason, __u32 bytes)
-{
-	__u32 key = reason;
-	struct counter *counter = bpf_map_lookup_elem(&counters, &key);
-
-	if (!counter)
-		return;
-	counter->packets += 1;
-	counter->bytes += bytes;
-}
-
-/* Counts a packet of so many bytes, and tells a listener of it. */
-static __always_inline void count_packet(struct __sk_buff *skb, enum reason reason, __u32 bytes)
-{
-	count_bytes(reason, bytes);
-#ifndef PCNK_NO_MONITOR /* the benchmark of what a silent monitor costs */
-	if (__builtin_expect(monitor_asked(reason), 0) && monitor_emit(skb, reason))
-		count_bytes(EVENT_MONITOR_LOST, 0);
-#endif
-}
-
-static __always_inline void count(struct __sk_buff *skb, enum reason reason)
-{
-	count_packet(skb, reason, skb->len);
-}
-
-/* Not inlined, for the sake of code size. */
-static __noinline void event(enum reason reason)
-{
-	count_bytes(reason, 0);
-}

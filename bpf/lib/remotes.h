@@ -1,27 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The pods of other nodes: through the overlay or directly to their node, past bridge,
- * stack and netfilter. Where `remotes` has no way, and for what must be answered or cut
- * up, the node's own routes lead the same way.
+/* Pods of other nodes: sent through the overlay or directly to their node, past bridge,
+ * stack and netfilter. The node's own routes lead the same way, for what only the stack
+ * can send (REMOTE_ROUTED), reject or fragment.
  */
 #pragma once
 
-#include "deliver.h"
+#include "eth.h"
+#include "ip4.h"
 #include "maps.h"
-#include "nat.h"
 #include "path.h"
 #include "verdict.h"
 
-#define FAMILY_IPV4 2 /* AF_INET */
-
-static __always_inline struct remote *remote_find(__be32 addr)
+static __always_inline struct remote *remote_find(addr_t addr)
 {
-	struct cidr_key key = { .prefixlen = 32, .addr = addr };
+	struct cidr_key key = { .prefixlen = ADDR_BITS, .addr = addr };
 
 	return bpf_map_lookup_elem(&remotes, &key);
 }
 
-/* May be sent there from here? */
-static __always_inline bool remote_has_way(const struct remote *remote)
+/* Can a program send to it, past the stack? */
+static __always_inline bool remote_bypasses_stack(const struct remote *remote)
 {
 	return remote->mode != REMOTE_ROUTED && remote->ifindex;
 }
@@ -33,12 +31,12 @@ struct tunnel {
 	__u32 remote; /* host byte order */
 };
 
-/* Sends a packet whose frame and TTL are in order; counted under `reason`. */
+/* Sends a packet whose Ethernet header and TTL are rewritten; counted under `reason`. */
 static __always_inline int remote_send(struct __sk_buff *skb, const struct remote *remote,
 				       enum reason reason)
 {
 	struct tunnel tunnel = { .vni = remote->vni, .remote = bpf_ntohl(remote->via) };
-	struct bpf_redir_neigh hop = { .nh_family = FAMILY_IPV4, .ipv4_nh = remote->via };
+	struct bpf_redir_neigh hop = next_hop(remote->via);
 
 	if (remote->mode == REMOTE_OVERLAY &&
 	    bpf_skb_set_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel),
@@ -59,7 +57,7 @@ static __always_inline int remote_forward(struct __sk_buff *skb, const struct re
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return drop(skb, DROP_REWRITE_FAILED);
-	frame_address(eth, remote->mac);
-	ttl_step(ip);
+	eth_rewrite(eth, remote->mac);
+	ip_decrement_ttl(ip);
 	return remote_send(skb, remote, reason);
 }

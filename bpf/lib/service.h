@@ -2,13 +2,13 @@
 /* Which service a packet is for, and where its backends are. */
 #pragma once
 
+#include "ip4.h"
 #include "maps.h"
-#include "reasons.h"
 
 /* Runs are at most 2^20 backends long; a binary search takes as many steps. */
 #define RUN_BITS 20
 
-static __always_inline struct service *service_find(__be32 addr, __be16 port, __u8 proto,
+static __always_inline struct service *service_find(addr_t addr, __be16 port, __u8 proto,
 						    __u8 scope)
 {
 	struct service_key key = { .addr = addr, .port = port, .proto = proto, .scope = scope };
@@ -17,10 +17,10 @@ static __always_inline struct service *service_find(__be32 addr, __be16 port, __
 }
 
 /* loadBalancerSourceRanges: is the service for this client? */
-static __always_inline bool source_allowed(const struct service *service, __be32 client)
+static __always_inline bool source_allowed(const struct service *service, addr_t client)
 {
 	struct source_range_key key = {
-		.prefixlen = 64, .service_id = service->id, .addr = client
+		.prefixlen = 32 + ADDR_BITS, .service_id = service->id, .addr = client
 	};
 
 	return !(service->flags & SERVICE_SOURCE_RANGES) ||
@@ -69,7 +69,7 @@ static __always_inline __u32 backend_index(const struct service *service)
 
 #define NOT_FOUND (~0U)
 
-static __always_inline bool backend_is(__u32 index, __be32 addr, __u32 port)
+static __always_inline bool backend_is(__u32 index, addr_t addr, __u32 port)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 
@@ -79,7 +79,7 @@ static __always_inline bool backend_is(__u32 index, __be32 addr, __u32 port)
 /* Where in a run a backend is. A change of the service puts its backends elsewhere,
  * so where it was is only a first guess. Not static: the verifier looks at such a
  * function once, with any arguments, and not once for each way to get here. */
-__noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, __be32 addr, __u32 port)
+__noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, addr_t addr, __u32 port)
 {
 	__u32 i;
 

@@ -13,10 +13,11 @@
 #pragma once
 
 #include "config.h"
-#include "packet.h"
+#include "count.h"
+#include "l4.h"
 #include "session_table.h"
 
-static __always_inline __u8 twin_zone(const struct session *session)
+static __always_inline __u8 reverse_zone(const struct session *session)
 {
 	const __u8 reply = SESSION_MASQUERADE | SESSION_REPLY;
 
@@ -24,7 +25,7 @@ static __always_inline __u8 twin_zone(const struct session *session)
 }
 
 /* The key of the other direction: what packets become, reversed. */
-static __always_inline void twin_key(const struct session *session, __u8 proto,
+static __always_inline void reverse_key(const struct session *session, __u8 proto,
 				     struct session_key *key)
 {
 	key->src = session->dst;
@@ -32,15 +33,15 @@ static __always_inline void twin_key(const struct session *session, __u8 proto,
 	key->sport = session->dport;
 	key->dport = session->sport;
 	key->proto = proto;
-	key->zone = twin_zone(session);
+	key->zone = reverse_zone(session);
 	key->reserved = 0;
 }
 
 /* The value of the other direction's entry. */
-static __always_inline void twin_value(const struct session_key *key,
-				       const struct session *session, struct session *twin)
+static __always_inline void reverse_entry(const struct session_key *key,
+				       const struct session *session, struct session *reverse)
 {
-	*twin = (struct session){
+	*reverse = (struct session){
 		.last_seen = session->last_seen,
 		.src = key->dst,
 		.dst = key->src,
@@ -56,7 +57,7 @@ static __always_inline void twin_value(const struct session_key *key,
 }
 
 /* Is `session` the other direction of the entry under `key`? */
-static __always_inline bool is_twin_of(const struct session *session,
+static __always_inline bool is_reverse_of(const struct session *session,
 				       const struct session_key *key)
 {
 	return session->src == key->dst && session->dst == key->src &&
@@ -82,16 +83,16 @@ static __always_inline bool session_expired(const struct session *session, __u8 
  * (RFC 9293, 3.10.7.4). */
 static __always_inline bool opens_anew(const struct packet *pkt, const struct session *session)
 {
-	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-	       session->state >= STATE_CLOSING && !(session->flags & SESSION_REPLY);
+	return is_syn(pkt) && session->state >= STATE_CLOSING &&
+	       !(session->flags & SESSION_REPLY);
 }
 
-/* Once a second: is it still alive, and is its twin still there? */
+/* Once a second: is it still alive, and is its reverse still there? */
 static __noinline bool session_refresh(const struct packet *pkt, struct session *session,
 				       __u64 now)
 {
 	struct session_key key;
-	struct session value, *twin;
+	struct session value, *reverse;
 
 	if (session_expired(session, pkt->key.proto, now))
 		return false;
@@ -99,24 +100,24 @@ static __noinline bool session_refresh(const struct packet *pkt, struct session 
 	session_save(&pkt->key, session);
 	if (session->state == STATE_CLOSED)
 		return true;
-	twin_key(session, pkt->key.proto, &key);
-	twin = session_read(&key);
-	if (twin) {
+	reverse_key(session, pkt->key.proto, &key);
+	reverse = session_read(&key);
+	if (reverse) {
 		/* It may have gone to another flow since. */
-		if (is_twin_of(twin, &pkt->key)) {
-			twin->last_seen = now;
-			session_save(&key, twin);
+		if (is_reverse_of(reverse, &pkt->key)) {
+			reverse->last_seen = now;
+			session_save(&key, reverse);
 		}
 		return true;
 	}
-	twin_value(&pkt->key, session, &value);
+	reverse_entry(&pkt->key, session, &value);
 	if (!session_write(&key, &value, BPF_NOEXIST))
 		event(EVENT_SESSION_REPAIRED);
 	return true;
 }
 
 /* `fin`: the flags of a FIN that comes from this side. */
-static __always_inline void note_end(struct session *session, __u8 tcp_flags, __u8 fin)
+static __always_inline void tcp_note_close(struct session *session, __u8 tcp_flags, __u8 fin)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
@@ -135,7 +136,7 @@ static __always_inline void note_end(struct session *session, __u8 tcp_flags, __
 /* Follows a connection by its flags, in the forward entry. The client's first ACK
  * is what establishes it; the backend's packets change it only when they end it,
  * which spares a second look-up for all others. */
-static __noinline void session_track(const struct packet *pkt, struct session *session)
+static __noinline void tcp_track(const struct packet *pkt, struct session *session)
 {
 	struct session_key key;
 
@@ -143,7 +144,7 @@ static __noinline void session_track(const struct packet *pkt, struct session *s
 		if (session->state == STATE_NEW &&
 		    (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
 			session->state = STATE_ESTABLISHED;
-		note_end(session, pkt->tcp_flags,
+		tcp_note_close(session, pkt->tcp_flags,
 			 session->flags & SESSION_FIN_REPLY ? SESSION_FIN_FORWARD :
 							      SESSION_FIN_FORWARD | SESSION_CLIENT_FIRST);
 		session_save(&pkt->key, session);
@@ -151,16 +152,16 @@ static __noinline void session_track(const struct packet *pkt, struct session *s
 	}
 	if (!(pkt->tcp_flags & (TCP_FIN | TCP_RST)))
 		return;
-	twin_key(session, IPPROTO_TCP, &key);
+	reverse_key(session, IPPROTO_TCP, &key);
 	session = session_read(&key);
-	if (!session || !is_twin_of(session, &pkt->key))
+	if (!session || !is_reverse_of(session, &pkt->key))
 		return;
-	note_end(session, pkt->tcp_flags, SESSION_FIN_REPLY);
+	tcp_note_close(session, pkt->tcp_flags, SESSION_FIN_REPLY);
 	session_save(&key, session);
 }
 
 /* The live session of a packet, or NULL. */
-static __always_inline struct session *session_find(const struct packet *pkt)
+static __always_inline struct session *session_track(const struct packet *pkt)
 {
 	struct session *session = session_read(&pkt->key);
 	__u64 now;
@@ -175,7 +176,7 @@ static __always_inline struct session *session_find(const struct packet *pkt)
 	    (pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || session->state == STATE_NEW)) {
 		if (opens_anew(pkt, session))
 			return NULL;
-		session_track(pkt, session);
+		tcp_track(pkt, session);
 	}
 	return session;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bounded.h"
+#include "fragments.h"
 #include "session.h"
 
 /* How long the port of a closed connection rests, in nanoseconds, before another flow
@@ -14,14 +15,14 @@
  * them: it would be a second late. If it is the client, the backend knows nothing any
  * more when the last ACK has come. A reset may be a forgery (RFC 5382, 5.), and the
  * connection go on. `scarce`: there is hardly another port; late is better than never. */
-static __always_inline __u64 port_rest(const struct session *owner, bool scarce)
+static __always_inline __u64 port_time_wait(const struct session *owner, bool scarce)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
 	if (scarce)
 		return SECOND;
 	if ((owner->flags & both) != both)
-		return RESET_REST;
+		return RESET_WAIT;
 	return owner->flags & SESSION_CLIENT_FIRST ?
 		       SECOND :
 		       session_timeout(IPPROTO_TCP, STATE_CLOSED);
@@ -36,17 +37,17 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	struct session_key owner_key;
 	struct session *owner;
 
-	twin_key(reply, key->proto, &owner_key);
+	reverse_key(reply, key->proto, &owner_key);
 	owner = session_read(&owner_key);
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
 	/* A flow that went on to another backend has left this entry behind. */
-	if (!is_twin_of(owner, key))
+	if (!is_reverse_of(owner, key))
 		return false;
 	if (fresh)
 		return true;
 	if (owner->state == STATE_CLOSED)
-		return (__s64)(now - owner->last_seen) < (__s64)port_rest(owner, scarce);
+		return (__s64)(now - owner->last_seen) < (__s64)port_time_wait(owner, scarce);
 	return !session_expired(owner, key->proto, now);
 }
 
@@ -66,7 +67,7 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 	if (session_write(&claim, value, BPF_NOEXIST))
 		return DROP_PORTS_EXHAUSTED;
 	found = session_read(key);
-	if (!found || is_twin_of(found, forward_key) ||
+	if (!found || is_reverse_of(found, forward_key) ||
 	    !reply_alive(key, found, value->last_seen, scarce))
 		failed = session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 	session_remove(&claim);
@@ -75,7 +76,7 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 
 /* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
  * when it is another flow's, so that another port has to be tried. `scarce`: see
- * port_rest(). */
+ * port_time_wait(). */
 static __always_inline enum reason reply_key_claim(const struct session_key *key,
 						   const struct session *value,
 						   const struct session_key *forward_key,
@@ -90,7 +91,7 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 		return DROP_SESSIONS_FULL;
 	if (!reply_alive(key, found, value->last_seen, scarce))
 		return reply_key_take(key, value, forward_key, scarce);
-	if (!is_twin_of(found, forward_key))
+	if (!is_reverse_of(found, forward_key))
 		return DROP_PORTS_EXHAUSTED;
 	return session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 }
@@ -108,9 +109,9 @@ static __noinline __loop enum reason reply_claim(const struct session_key *forwa
 	__u16 port = 0;
 	int i;
 
-	twin_value(forward_key, forward, &value);
+	reverse_entry(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
-		twin_key(forward, forward_key->proto, &key);
+		reverse_key(forward, forward_key->proto, &key);
 		failed = reply_key_claim(&key, &value, forward_key, false);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
@@ -146,6 +147,7 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
+	fragment_note(pkt);
 	if (!session_write(&pkt->key, session, BPF_NOEXIST)) {
 		event(EVENT_SESSION_CREATED);
 		return REASON_NONE;
@@ -153,8 +155,8 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 	winner = session_read(&pkt->key);
 	if (winner && !opens_anew(pkt, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
-		twin_key(session, pkt->key.proto, &reply_key);
-		if (!is_twin_of(winner, &reply_key))
+		reverse_key(session, pkt->key.proto, &reply_key);
+		if (!is_reverse_of(winner, &reply_key))
 			session_remove(&reply_key);
 		*session = *winner;
 		return REASON_NONE;

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "hash.h"
+#include "ip4.h"
 #include "service.h"
 #include "session_create.h"
 
@@ -20,10 +21,10 @@ static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_
 	struct bpf_sock *socket;
 
 	if (proto == IPPROTO_TCP)
-		socket = bpf_skc_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS,
+		socket = bpf_skc_lookup_tcp(skb, tuple, SOCK_TUPLE_LEN, BPF_F_CURRENT_NETNS,
 					    0);
 	else
-		socket = bpf_sk_lookup_udp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+		socket = bpf_sk_lookup_udp(skb, tuple, SOCK_TUPLE_LEN, BPF_F_CURRENT_NETNS, 0);
 	if (!socket)
 		return false;
 	bpf_sk_release(socket);
@@ -33,12 +34,10 @@ static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_
 /* Do packets from `remote` to this address and port mean somebody else of this node?
  * `ports` are the remote one and, in the lower half, the local one. An echo's
  * identifier is nobody's. Not static: see timed_out(). */
-__noinline __u32 port_reserved(struct __sk_buff *skb, __be32 remote, __be32 local, __u32 ports,
+__noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t local, __u32 ports,
 			       __u32 proto)
 {
-	struct bpf_sock_tuple tuple = {
-		.ipv4 = { .saddr = remote, .daddr = local, .sport = ports >> 16, .dport = ports },
-	};
+	struct bpf_sock_tuple tuple = sock_tuple(remote, local, ports >> 16, ports);
 	struct node_config *config = node_config();
 	__be16 port = ports;
 
@@ -80,7 +79,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	enum reason failed;
 	int i;
 
-	twin_value(forward_key, forward, &value);
+	reverse_entry(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried from end to end, a large one here and there. */
@@ -88,7 +87,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 		if (port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;
-		twin_key(forward, forward_key->proto, &key);
+		reverse_key(forward, forward_key->proto, &key);
 		failed = reply_key_claim(&key, &value, forward_key, i >= PORT_TRIES / 2);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;

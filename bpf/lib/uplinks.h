@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The way out: replies to clients of the world leave by the uplink that they came in
- * by. Not by the stack, which would find the source address, one of its own, a forgery.
+/* Out of the node: replies to clients of the world leave by the uplink that they came in
+ * by, past the stack, which would drop the source address, one of its own, as a martian.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ static __always_inline int uplink_send(__u32 ifindex)
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
 
-/* Translates a reply, and sends it out. */
+/* Translates a reply, and sends it. */
 static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *pkt,
 				   const struct session *session)
 {
@@ -43,14 +43,14 @@ static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *p
 	return uplink_send(ifindex);
 }
 
-/* Sends out an ICMP error that is translated. Nobody is told when its time is up. */
+/* Sends a translated ICMP error. No error is sent about one whose TTL expired. */
 static __noinline int uplink_error(struct __sk_buff *skb, const struct packet *pkt, __u32 ifindex)
 {
 	struct iphdr *ip = packet_data(skb) + ETH_HLEN;
 
 	if ((void *)(ip + 1) > packet_end(skb) || pkt->ttl <= 1)
 		return drop(skb, DROP_TTL_EXPIRED);
-	ttl_step(ip);
+	ip_decrement_ttl(ip);
 	count(skb, ICMP_ERROR_SENT);
 	return uplink_send(ifindex);
 }

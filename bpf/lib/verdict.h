@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The two verdicts of a packet program that need no more than a reason. */
+/* The two verdicts that need no more than a reason. */
 #pragma once
 
 #include <linux/pkt_cls.h>
 
-#include "reasons.h"
+#include "count.h"
 
-/* The packet goes on as it is, to other filters of the device and the stack. */
+/* The packet continues unchanged: to other filters of the device, and the stack. */
 static __noinline int pass(struct __sk_buff *skb, enum reason reason)
 {
 	count(skb, reason);

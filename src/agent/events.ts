@@ -1,4 +1,4 @@
-/** What happens in a running agent. agent.ts says who emits each event and who listens. */
+/** What happens in a running agent. parts.ts says which part emits each event, and which listen. */
 import type { RtEvent } from "../linux/rtnl_monitor.ts";
 import type { Change } from "../model/state.ts";
 import type { ServiceSync } from "./services/reconciler.ts";

@@ -8,26 +8,26 @@ type LogHook = NonNullable<NonNullable<LoggerOptions["hooks"]>["logMethod"]>;
 /** pino's number for `info`. */
 const infoLevel = 30;
 
-/** Told of each line that has an `event`: the ones that an operator must know of. */
+/** Called with each line that has an `event`: those that become Events on the Node. */
 export type EventListener = (event: {
   reason: string;
   message: string;
   type: "Normal" | "Warning";
 }) => void;
 
-/** @param level `silent` logs nothing, and tells nobody */
+/** @param level `silent`: no lines and no events */
 export function createLog(level: string, node: string, listener?: EventListener): Log {
   return pino({
     level,
     base: { node },
-    ...(listener === undefined ? {} : { hooks: { logMethod: telling(listener) } }),
+    hooks: { logMethod: listener && reportingTo(listener) },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   }, { write });
 }
 
 /** Passes a line on, and its event to `listener`. */
-function telling(listener: EventListener): LogHook {
+function reportingTo(listener: EventListener): LogHook {
   return function (args, method, level) {
     const [fields, text] = args as unknown as [unknown, unknown];
     if (level >= infoLevel && typeof fields === "object" && fields !== null && "event" in fields) {
@@ -41,12 +41,12 @@ function telling(listener: EventListener): LogHook {
 
 const encoder = new TextEncoder();
 
-/** Synchronous, so that the last words before a crash are there too. */
+/** Synchronous, so that the last lines before a crash are there too. */
 function write(line: string) {
   const bytes = encoder.encode(line);
   try {
     for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
   } catch {
-    // Nobody reads the log any more; the data plane matters more.
+    // The reader of the log is gone; the data plane matters more.
   }
 }

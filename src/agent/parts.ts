@@ -34,7 +34,7 @@ export interface Context {
   nl: RtNetlink;
   dataPlane: DataPlane;
   startedAt: Date;
-  /** Whoever changes something over HTTP must send it. */
+  /** For changes over HTTP: http/control.ts. */
   token: string;
   page: (config: AgentConfig, token: string, signal: AbortSignal) => Promise<Page>;
 }

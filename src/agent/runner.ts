@@ -20,7 +20,7 @@ export const systemClock: Clock = {
 interface RunnerOptions {
   /** The work. `full`: everything, not only what changed. */
   run(full: boolean): void;
-  /** Told of a run that threw and when it is tried again. */
+  /** Called after a run that threw, with the milliseconds until the next one. */
   failed(error: unknown, retryMs: number): void;
   /** Milliseconds from the end of one run to the start of the next, at least; and at least as long as a run took. */
   minMs: number;

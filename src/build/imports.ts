@@ -145,9 +145,9 @@ function shortestWay(next: ReadonlyMap<string, Set<string>>, start: string): str
   return undefined;
 }
 
-/** A test, or what only tests use, as this file. */
+/** A test, or what only tests use, as this file. Benchmarks are none. */
 function isTest(path: string): boolean {
-  return path.startsWith("tests/") || /(_test|_support|build\/imports)\.ts$/.test(path);
+  return /^tests\/(?!bench\/)|(_test|_support|build\/imports)\.ts$/.test(path);
 }
 
 /**

@@ -13,10 +13,10 @@ export function agentCommand() {
   const flags: Values = new Map();
   const command = new Command("agent")
     .description(
-      "Run the node agent: cluster objects in, eBPF maps out. It installs the data plane and keeps it up to date until " +
-        "SIGTERM or SIGINT; the data plane goes on without it.",
+      "Run the node agent: install the data plane and keep it in sync with the cluster until SIGTERM or SIGINT. The data " +
+        "plane goes on without it.",
     )
-    .option("--config <FILE>", "YAML file of settings; flags win over it")
+    .option("--config <FILE>", "Read settings from this YAML file; flags win over it")
     .addHelpText("after", () => footer())
     .action(async ({ config }) => {
       const loaded = loadConfig(config, flags);
@@ -30,7 +30,7 @@ export function agentCommand() {
         await runAgent(loaded, {
           signal: control.signal,
           page: makePage,
-          ...(config === undefined ? {} : { configFile: { file: config, load } }),
+          configFile: config === undefined ? undefined : { file: config, load },
         });
         if (await removal?.wanted()) await removeWithDaemonSet(loaded);
       } finally {
@@ -44,7 +44,7 @@ export function agentCommand() {
   return command;
 }
 
-/** The page of `pcnk ui`, loaded when somebody opens it. It asks the cluster by itself, as that does. */
+/** The page of `pcnk ui`, loaded at the first request. */
 async function makePage(config: AgentConfig, key: string, signal: AbortSignal): Promise<Page> {
   const { Ui } = await import("../ui/answer.ts");
   const { concludeService } = await import("./describe.ts");
@@ -78,15 +78,15 @@ function flag(setting: Setting, values: Values): Option {
 
 function footer(): string {
   return `
-In the file of --config the same settings stand under these keys:
+Keys of these settings in the file of --config:
 ${keyList()}
 
-Times are a number of seconds, or like 90s, 5m, 1h30m.
+TIME is a number of seconds, or like 90s, 5m, 1h30m.
 
 Example:
   pcnk agent --node-name node1 --kubeconfig /etc/kubernetes/pcnk.kubeconfig
 
-without Kubernetes, and from a file of settings:
+A file of settings for a node without the Kubernetes API:
   nodeName: node1
   uplink: eth0
   manifests: /etc/pcnk/cluster

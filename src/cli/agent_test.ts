@@ -27,8 +27,11 @@ Deno.test("agentCommand() shows every setting as a flag and as a key, with its d
     assert.match(text, new RegExp(`\\b${key.replace(".", "\\.")}\\b`));
   }
   const flat = text.replaceAll(/\s+/g, " ");
-  assert.match(flat, /--bpffs <DIR> where maps .* \(default: \/sys\/fs\/bpf\/pcnk\)/);
-  assert.match(flat, /--timeouts-tcp-established <TIME> idle TCP connection \(default: 1d\)/);
+  assert.match(flat, /--bpffs <DIR> Pin maps .* \(default: \/sys\/fs\/bpf\/pcnk\)/);
+  assert.match(
+    flat,
+    /--timeouts-tcp-established <TIME> Expire idle TCP connections \(default: 1d\)/,
+  );
   assert.match(text, /^ {2}pcnk agent --node-name node1/m);
 });
 

@@ -35,20 +35,20 @@ const PEERS: Record<string, Contender> = {
 const PORTS = `${POD_PORTS.iperf3} and ${POD_PORTS.sockperf} (TCP, UDP), ${POD_PORTS.wrk} (TCP)`;
 
 const EXAMPLES = `
-It makes two nodes with two pods each out of network namespaces, puts pcnk, plain bridge and VXLAN, and kube-proxy's rules on
-them in turns, and takes all of it down again. Its load tools are iperf3, sockperf and wrk; what a missing one measures is left out.
+Creates two nodes with two pods each of network namespaces, runs pcnk, plain bridge and VXLAN, and kube-proxy's rules on them
+in turns, and removes them. Load tools are iperf3, sockperf and wrk; measures of a missing one are skipped.
 
 Examples:
-  pcnk bench --quick                          # a first impression, two minutes
-  pcnk bench --out report                     # everything: report/report.md with pictures, report/report.json
+  pcnk bench --quick                          # two minutes
+  pcnk bench --out report                     # all measures: report/report.md with pictures, report/report.json
   pcnk bench --only rr-tcp,connections --peers nft
-  pcnk bench --redraw report/report.json --out again  # the same report drawn once more
+  pcnk bench --redraw report/report.json --out again  # the same figures drawn again
 
-Between real pods, on a node that pcnk runs on; the load tools are the node's, the pods need none:
+Between real pods, on a node with pcnk; the load tools of the node are used:
   pcnk bench --from default/client --to default/server      # both of this node
   pcnk bench --at default/server                            # on the server's node, and then on the client's:
   pcnk bench --from default/client --to 10.244.2.7 --service 10.96.0.20
-A Service for that needs the ports ${PORTS}.
+The Service needs the ports ${PORTS}.
 
 Measures:
 ${allLoads().map(({ name, about }) => `  ${name.padEnd(18)}${about}`).join("\n")}
@@ -58,27 +58,36 @@ ${allLoads().map(({ name, about }) => `  ${name.padEnd(18)}${about}`).join("\n")
 export function benchCommand() {
   return new Command("bench")
     .description(
-      "Measure bandwidth, round trips, connections and scaling between pods, services and nodes, beside what else there is. Needs root.",
+      "Measure bandwidth, latency, connections and scaling between pods, services and nodes, for pcnk and other networks. Needs root.",
     )
-    .option("--only <NAMES>", "these measures alone, with commas between them")
-    .option("--peers <NAMES>", "beside pcnk: iptables, nft, plain, or none", "iptables,nft,plain")
-    .addOption(countOption("--runs <COUNT>", "rounds, 1 to 100 (default: 5)", 1, 100))
-    .addOption(countOption("--seconds <COUNT>", "of each run, 1 to 60", 1, 60).default(1))
+    .option("--only <NAMES>", "Run these measures only, separated by commas")
+    .option(
+      "--peers <NAMES>",
+      "Contenders beside pcnk: iptables, nft, plain, or none",
+      "iptables,nft,plain",
+    )
     .addOption(
-      countOption("--services <COUNT>", "at most, for the scaling, 10 to 10000", 10, 10_000),
+      countOption("--runs <N>", "Repeat each measure N times, 1 to 100 (default: 5)", 1, 100),
     )
-    .option("--quick", "two rounds, 1,000 services at most, and fewer measures", false)
-    .option("--out <DIR>", "write report.md, its pictures and report.json there")
-    .option("--json <FILE>", "write what was measured there; - is standard output")
-    .option("--redraw <FILE>", "measure nothing: take a report that was written before")
-    .option("--from <POD>", "between real pods: a client in this pod of this node, NAMESPACE/NAME")
-    .option("--to <POD>", "to a pod of this node, or to the address of one that `--at` serves in")
-    .option("--service <ADDRESS>", "and to this Service before it")
-    .option("--at <POD>", "only run the servers in this pod of this node, until Ctrl-C")
+    .addOption(countOption("--seconds <N>", "Seconds of each run, 1 to 60", 1, 60).default(1))
+    .addOption(
+      countOption("--services <N>", "Scale to N Services, 10 to 10000", 10, 10_000),
+    )
+    .option("--quick", "Run twice, up to 1,000 Services, and fewer measures", false)
+    .option("--out <DIR>", "Write report.md, its pictures and report.json to DIR")
+    .option("--json <FILE>", "Write the figures to FILE; - is standard output")
+    .option("--redraw <FILE>", "Draw a report from an earlier FILE, without measuring")
+    .option(
+      "--from <POD>",
+      "Measure real pods: run the client in this Pod of this node, NAMESPACE/NAME",
+    )
+    .option("--to <POD>", "Pod of this node, or address of the Pod of `--at`, to measure to")
+    .option("--service <ADDRESS>", "Measure through this Service too")
+    .option("--at <POD>", "Run only the servers, in this Pod of this node, until Ctrl-C")
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addOption(
-      new Option("--name <NAME>", "of the laboratory that it makes")
+      new Option("--name <NAME>", "Name of the lab")
         .argParser(checked((text) => checkLabName(text, "It"))).default("bench").hideHelp(),
     )
     .addHelpText("after", EXAMPLES)
@@ -171,7 +180,7 @@ function betweenPods(from: string, { to, service, ...place }: Options): Testbed 
   return podTestbed({
     from: findPod(node, from),
     to: isAddress(to) ? to! : findPod(node, to!),
-    ...(service !== undefined && { service }),
+    service,
   });
 }
 

@@ -1,7 +1,7 @@
 /**
  * What could come next on a command line: for the scripts of `pcnk completion`, which ask `pcnk __complete SHELL LINE` at each TAB.
  * Commands, options and fixed values come from the commands' own definitions, names from the kernel, as far as that is a matter
- * of milliseconds and of rights. Nothing here throws or prints an error: the answer is then just empty.
+ * of milliseconds and of rights. Nothing here throws or prints an error: there are no candidates then.
  */
 import type { Argument, Command, Option } from "@commander-js/extra-typings";
 import { reasons } from "../bpf/reasons.ts";
@@ -21,7 +21,7 @@ interface Candidate {
 /** What to offer: words, or paths of files or directories, which the shell knows better. */
 type Offer = Candidate[] | "files" | "dirs";
 
-/** More names than anybody reads. */
+/** Names to offer, at most. */
 const MOST = 1000;
 
 /** What may stand in the place of the last word of `words`, which may be empty; the program's name is not among them. */

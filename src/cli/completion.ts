@@ -8,9 +8,9 @@ export type Shell = typeof shells[number];
 export function completionCommand() {
   return new Command("completion")
     .description(
-      "Print a script that completes pcnk's commands, options and names in a shell. Names of Services, pods and the like come from this node's kernel, so they need root.",
+      "Print a completion script for commands, options and names. Names of Services and Pods come from this node's maps and need root.",
     )
-    .addArgument(new Argument("<shell>", "which one").choices(shells))
+    .addArgument(new Argument("<shell>", "Shell").choices(shells))
     .addHelpText("after", help)
     .action((shell) => console.log(SCRIPTS[shell].trim()));
 }

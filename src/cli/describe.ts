@@ -1,4 +1,4 @@
-/** `pcnk describe service`: what the cluster says, what this node should hold, what its kernel holds. */
+/** `pcnk describe service`: compares the cluster's objects with this node's maps. */
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { chooseSource, openSource, type SourceChoice } from "../agent/sources/object_source.ts";
@@ -17,26 +17,26 @@ import { exitCodes } from "./exit_codes.ts";
 import { placeOption } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
-/** Milliseconds for the API server to answer. */
+/** Milliseconds to wait for the API server. */
 const patienceMs = 20_000;
 
 /** The `describe` subcommand. */
 export function describeCommand() {
   const command = new Command("describe")
     .description(
-      "Compare what the cluster says of a Service, what this node should hold for it, and what its kernel holds. Needs root.",
+      "Compare a Service and its endpoints in the cluster with this node's maps. Needs root.",
     )
     .addArgument(new Argument("<what>", "service").choices(["service", "svc"] as const))
-    .argument("<name>", "namespace/name; without a namespace: default")
+    .argument("<name>", "[NAMESPACE/]NAME; namespace default if omitted")
     .option(
       "--config <FILE>",
-      "the agent's configuration: where objects come from, and this node's name",
+      "Take source and node name from this agent configuration",
     )
-    .option("--kubeconfig <FILE>", "where objects come from: the API server of this file")
-    .option("--manifests <DIR>", "where objects come from: this directory")
-    .option("--node-name <NAME>", "this node's name in the cluster (default: as the agent told)")
+    .option("--kubeconfig <FILE>", "Read objects from the API server of this file")
+    .option("--manifests <DIR>", "Read objects from this directory")
+    .option("--node-name <NAME>", "Name of this node in the cluster (default: the agent's)")
     .addOption(
-      new Option("-o, --output <FORMAT>", "text or json").choices(["text", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print text or JSON").choices(["text", "json"] as const)
         .default("text" as const),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
@@ -69,12 +69,12 @@ export function describeCommand() {
     });
   return exitCodes(
     command,
-    "0 the kernel is right and clients are served, 1 something is not as it should be",
+    "0 in sync, and clients are served; 1 a problem",
   );
 }
 
 const help = `
-Objects are read from where the agent reads them; give --kubeconfig where the agent uses its Pod's own credentials.
+Reads objects from the agent's source. Give --kubeconfig where the agent uses the credentials of its Pod.
 
 Examples:
   pcnk describe service default/web
@@ -89,7 +89,7 @@ interface Where {
   nodeName?: string;
 }
 
-/** What `pcnk describe service` concludes. @throws Error with a message for the user when the cluster does not say */
+/** What `pcnk describe service` concludes. @throws Error with a message for the user */
 export async function concludeService(
   where: Where & { bpffs: string },
   key: string,
@@ -139,7 +139,7 @@ async function readCluster(
   return { state, nodeName: config.nodeName, choice };
 }
 
-/** Asks the API server which Pods the Service selects; that it does not tell is no reason to fail. */
+/** Asks the API server for the Pods that the selector matches; a failure is no reason to stop. */
 async function originOf(choice: SourceChoice, service: Service | undefined): Promise<Origin> {
   if (!("access" in choice)) return choice;
   if (service?.selector === undefined) return { selected: undefined };

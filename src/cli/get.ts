@@ -29,28 +29,35 @@ interface GetOptions {
 export function getCommand() {
   return new Command("get")
     .description(
-      "Show what the data plane of this node holds, read from the kernel: it works without an agent too. Needs root.",
+      "List entries of this node's maps. Works without a running agent. Needs root.",
     )
     .addArgument(new Argument("<what>", kinds()).argParser(kind))
-    .argument("[names...]", "only these, e.g. a Service's name or namespace/name")
-    .addOption(new Option("-n, --namespace <NAMESPACE>", "only of this namespace"))
-    .addOption(new Option("--service <NAMESPACE/NAME>", "only of this Service"))
-    .addOption(
-      new Option("--pod <NAMESPACE/NAME>", "only of this pod, or of the pod with this address"),
+    .argument(
+      "[names...]",
+      "Only entries with these names, e.g. NAME or NAMESPACE/NAME of a Service",
     )
-    .addOption(new Option("-a, --all", "also what is over: sessions timed out, counters at zero"))
+    .addOption(new Option("-n, --namespace <NAMESPACE>", "Only entries of this namespace"))
+    .addOption(new Option("--service <NAMESPACE/NAME>", "Only entries of this Service"))
     .addOption(
-      new Option("-o, --output <FORMAT>", "how to show it").choices(FORMATS).default(
+      new Option(
+        "--pod <NAMESPACE/NAME>",
+        "Only entries of this Pod, or of the Pod with this address",
+      ),
+    )
+    .addOption(new Option("-a, --all", "Include expired sessions and counters at zero"))
+    .addOption(
+      new Option("-o, --output <FORMAT>", "Print in this format").choices(FORMATS).default(
         "table" as Format,
       ),
     )
-    .addOption(new Option("-w, --watch", "go on, and show what changes"))
+    .addOption(new Option("-w, --watch", "Watch for changes"))
     .addOption(
-      new Option("--interval <SECONDS>", "between looks, with --watch").argParser(seconds).default(
-        1,
-      ),
+      new Option("--interval <SECONDS>", "Seconds between updates with --watch").argParser(seconds)
+        .default(
+          1,
+        ),
     )
-    .addOption(new Option("--no-headers", "a table without its first line"))
+    .addOption(new Option("--no-headers", "Print no header line"))
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", examples)
@@ -63,14 +70,14 @@ export function getCommand() {
 }
 
 const examples = `
-What can be shown:
+Kinds:
 ${resources.map(({ name, help }) => `  ${name.padEnd(10)} ${help}`).join("\n")}
 
 Examples:
-  pcnk get services                           what clients may use, and how many backends serve it
-  pcnk get backends web -n default            where default/web sends them
+  pcnk get services                           addresses, ports and number of backends
+  pcnk get backends web -n default            backends of default/web
   pcnk get sessions --pod default/curl -o wide
-  pcnk get counters -w                        what happens to packets, as it happens
+  pcnk get counters -w                        counters as they change
   pcnk get nodes -o json
 `;
 
@@ -124,7 +131,7 @@ async function watch(resource: Resource, filter: Filter, options: GetOptions, si
   const shown = columnsOf(resource, options.output === "wide");
   let widths: string[][] = options.headers ? [["EVENT", ...shown.map(({ title }) => title)]] : [];
   while (!signal.aborted) {
-    const events = seen.look(read(resource, filter, options));
+    const events = seen.update(read(resource, filter, options));
     if (options.output === "json") {
       print(events.map((event) => JSON.stringify(event) + "\n").join(""));
     } else if (events.length > 0) {
@@ -148,7 +155,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));

@@ -1,4 +1,4 @@
-/** Help: whoever reads it can act on it. Each command has an example, and every example, here and in docs/, is a right call. */
+/** Each command has an example, and every example, here and in docs/, is a valid call. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Command } from "@commander-js/extra-typings";
 import { buildProgram, runCli } from "./main.ts";
@@ -6,7 +6,7 @@ import { buildProgram, runCli } from "./main.ts";
 const folder = new URL("../../", import.meta.url);
 const silent = { out: () => {}, err: () => {} };
 
-/** Every command with its words, `lab up`; hidden ones are nobody's business. */
+/** Every command with its words, `lab up`; without hidden ones. */
 async function allCommands(): Promise<[words: string, command: Command][]> {
   const program = await buildProgram(silent, () => true);
   const list = (command: Command, words: string[]): [string, Command][] => [
@@ -23,7 +23,7 @@ async function help(words: string, width?: number): Promise<string> {
   const code = await runCli([...words.split(" "), "--help"], {
     out,
     err: out,
-    ...(width === undefined ? {} : { width }),
+    width,
   });
   equal(code, 0, words);
   return text;
@@ -96,7 +96,7 @@ Deno.test("every command's help has an example that is a right call, and its exi
       `no example of pcnk ${words} is one of it`,
     );
     for (const call of found) equal(await accepts(call), true, `pcnk ${call.join(" ")}`);
-    if (command.commands.length === 0) match(text, /^Exit codes: 0 .*, 2 the call was wrong\.$/m);
+    if (command.commands.length === 0) match(text, /^Exit codes: 0 .*, 2 usage error\.$/m);
     match(await help(`help ${words}`.replace(/ --help$/, "")), new RegExp(`^Usage: pcnk ${words}`));
   }
 });

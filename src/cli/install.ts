@@ -10,20 +10,25 @@ import { collect } from "./manifest.ts";
 export function installCommand() {
   const command = new Command("install")
     .description(
-      "Put pcnk onto this node: plugin, command line, kernel parameters, and the agent as a service of systemd. " +
-        "Called again it upgrades in place: packets and CNI calls go on meanwhile.",
+      "Install pcnk on this node: CNI plugin, command line, kernel parameters, and the agent as a systemd service. " +
+        "If it is installed, upgrade it in place, without an interruption of packets or CNI calls.",
     )
-    .option("--kubeconfig <FILE>", "how the agent reaches the Kubernetes API")
-    .option("--node-name <NAME>", "this node's name in the cluster")
-    .option("--set <KEY=VALUE>", "a setting of the agent; may be repeated", collect, [] as string[])
-    .option("--no-agent", "plugins only; something else runs the agent, such as a DaemonSet")
-    .option("--cni-bin-dir <DIR>", "where the container runtime looks for plugins", DEFAULT_BIN_DIR)
-    .option("--root <DIR>", "install into a system below DIR that does not run, e.g. an image")
+    .option("--kubeconfig <FILE>", "Kubeconfig of the agent")
+    .option("--node-name <NAME>", "Name of this node in the cluster")
+    .option(
+      "--set <KEY=VALUE>",
+      "Set a setting of the agent; may be repeated",
+      collect,
+      [] as string[],
+    )
+    .option("--no-agent", "Install the CNI plugins only, where a DaemonSet runs the agent")
+    .option("--cni-bin-dir <DIR>", "Plugin directory of the container runtime", DEFAULT_BIN_DIR)
+    .option("--root <DIR>", "Install into the system below DIR that is not running, e.g. an image")
     .option(
       "--clean",
-      "take away what kube-proxy and other networks left: chains, devices, configurations",
+      "Remove chains, devices and configurations of kube-proxy and other networks",
     )
-    .option("--dry-run", "tell what would be done, and do nothing")
+    .option("--dry-run", "Print the steps, and do nothing")
     .addHelpText("after", footer)
     .action(
       (
@@ -56,8 +61,8 @@ function checkedPath(given: string): string {
 
 const footer = `
 Settings go to /etc/pcnk/config.yaml, where they can be edited as well; pcnk agent --help lists them.
-pcnk uninstall takes everything away again.
---clean is for a machine that had another network or kube-proxy: delete their DaemonSets first, or they write it all anew.
+pcnk uninstall removes everything.
+--clean is for a node that had another network or kube-proxy: delete their DaemonSets first, or they write it again.
 
 Examples:
   pcnk install --kubeconfig /etc/pcnk/kubeconfig

@@ -23,7 +23,7 @@ import { checked } from "./usage.ts";
 export function labCommand() {
   return new Command("lab")
     .description(
-      "A cluster of network namespaces on this machine, to try and to test pcnk. Needs root.",
+      "Run a cluster of network namespaces on this machine, to try and to test pcnk. Needs root.",
     )
     .hook("preAction", () => requireRoot())
     .addCommand(up())
@@ -44,32 +44,38 @@ function examples(...calls: string[]): string {
 }
 
 function nameOption(fallback = "lab") {
-  return new Option("--name <name>", "the lab's name: 2 to 15 of a-z and 0-9")
+  return new Option("--name <NAME>", "Name of the lab: 2 to 15 of a-z and 0-9")
     .argParser(checked((text) => checkLabName(text, "It"))).default(fallback);
 }
 
 function nodesOption() {
   const parse = checked((text: string) => checkCount("It", text, 1, 16));
-  return new Option("--nodes <count>", "nodes, 1 to 16").argParser(parse).default(2);
+  return new Option("--nodes <N>", "Create N nodes, 1 to 16").argParser(parse).default(2);
 }
 
 function podsOption() {
   const parse = checked((text: string) => checkCount("It", text, 0, 32));
-  return new Option("--pods <count>", "pods on each node, 0 to 32").argParser(parse).default(2);
+  return new Option("--pods <N>", "Create N pods on each node, 0 to 32").argParser(parse).default(
+    2,
+  );
 }
 
 function attachOption() {
-  return new Option("--attach <mode>", "how programs are attached").choices(ATTACH_MODES)
+  return new Option("--attach <MODE>", "Attach programs in this mode").choices(ATTACH_MODES)
     .default("auto" as const);
 }
 
 function routingOption() {
-  return new Option("--routing <mode>", "how nodes reach each other's pods").choices(ROUTING_MODES)
+  return new Option("--routing <MODE>", "Reach pods of other nodes in this mode").choices(
+    ROUTING_MODES,
+  )
     .default("overlay" as const);
 }
 
 function outputOption() {
-  return new Option("-o, --output <format>", "table or json").choices(["table", "json"] as const)
+  return new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
+    ["table", "json"] as const,
+  )
     .default("table" as const);
 }
 
@@ -82,7 +88,7 @@ const printJson = (value: unknown) => print(JSON.stringify(value, null, 2) + "\n
 
 function up() {
   return new Command("up")
-    .description("Make a lab: a physical network, nodes with agents, pods, services.")
+    .description("Create a lab: a physical network, nodes with agents, pods, services.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption())
     .addHelpText("after", examples("lab up", "lab up --nodes 3 --pods 1 --routing direct"))
@@ -96,7 +102,7 @@ function up() {
 
 function down() {
   return new Command("down")
-    .description("Remove a lab, or what is left of one after a crash.")
+    .description("Remove a lab, or the rest of one after a crash.")
     .addOption(nameOption())
     .addHelpText("after", examples("lab down"))
     .action(async ({ name }) => {
@@ -107,7 +113,7 @@ function down() {
 
 function status() {
   return new Command("status")
-    .description("Show nodes, pods and the host outside.")
+    .description("Show nodes, pods and the outside host.")
     .addOption(outputOption()).addOption(nameOption())
     .addHelpText("after", examples("lab status", "lab status -o json"))
     .action(({ name, output }) => {
@@ -119,12 +125,15 @@ function status() {
 
 function exec() {
   return new Command("exec")
-    .description("Run a command in a pod, on a node or outside; its exit code is the command's.")
+    .description("Run a command in a pod, on a node or outside, and exit with its exit code.")
     .usage("[--name NAME] WHERE -- COMMAND [ARGUMENTS]")
     .addOption(nameOption())
-    .addArgument(new Argument("<where>", "a pod, a node or outside, e.g. pod1-1 or node1"))
+    .addArgument(new Argument("<where>", "Pod, node or outside, e.g. pod1-1 or node1"))
     .addArgument(
-      new Argument("<command...>", "what to run; a node's has PCNK_BPFFS and PCNK_STATE_DIR set"),
+      new Argument(
+        "<command...>",
+        "Command to run; on a node with PCNK_BPFFS and PCNK_STATE_DIR set",
+      ),
     )
     .addHelpText(
       "after",
@@ -138,7 +147,7 @@ function exec() {
 
 function test() {
   return new Command("test")
-    .description("Run the connectivity matrix; exit code 1 when a cell is red.")
+    .description("Run the connectivity matrix; exit with 1 if a cell is red.")
     .addOption(outputOption()).addOption(nameOption())
     .addHelpText("after", examples("lab test", "lab test -o json"))
     .action(({ name, output }) =>
@@ -155,7 +164,7 @@ function test() {
 
 function demo() {
   return new Command("demo")
-    .description("The whole round trip: up, test, down; leaves nothing behind.")
+    .description("Create a lab, test it and remove it.")
     .addOption(nodesOption()).addOption(podsOption()).addOption(attachOption())
     .addOption(routingOption()).addOption(nameOption("demo"))
     .addHelpText("after", examples("lab demo", "lab demo --nodes 3 --attach tcx"))
@@ -172,7 +181,7 @@ function demo() {
 function serveCommand() {
   return new Command("serve")
     .description("The server in a pod; runs until it is killed.")
-    .requiredOption("--name <name>", "the pod's name, part of every answer")
+    .requiredOption("--name <name>", "Name of the pod, part of every reply")
     .option(
       "--port <port>",
       "TCP and UDP",

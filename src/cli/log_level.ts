@@ -4,17 +4,17 @@ import { logLevelWords } from "../config/kinds.ts";
 import { askAgent, readAgentFile } from "../view/agent.ts";
 import { placeOption } from "./options.ts";
 
-/** Milliseconds for the agent to answer. */
+/** Milliseconds to wait for the agent. */
 const patienceMs = 3000;
 
 /** The `log-level` subcommand. */
 export function logLevelCommand() {
   return new Command("log-level")
     .description(
-      "Show what the running agent logs, or change it at once. It lasts until the agent ends, or until logLevel changes in its configuration file. Needs root.",
+      "Show or set the log level of the running agent, until it stops or logLevel changes in its configuration file. Needs root.",
     )
     .addArgument(
-      new Argument("[level]", "what to log from now on; without it the level is shown").choices(
+      new Argument("[level]", "Level to set; if omitted, show the level").choices(
         logLevelWords,
       ),
     )
@@ -32,7 +32,7 @@ export function logLevelCommand() {
       }
       const { status, text } = await askAgent(healthAddress, "/debug/log-level", {
         timeoutMs: patienceMs,
-        ...(level === undefined ? {} : { put: { token, body: level } }),
+        put: level === undefined ? undefined : { token, body: level },
       });
       if (status !== 200) throw new Error(`the agent at ${healthAddress}: ${text.trim()}`);
       console.log(level === undefined ? text.trim() : `the agent logs from ${text.trim()} on`);
@@ -40,11 +40,11 @@ export function logLevelCommand() {
 }
 
 const help = `
-The agent's log is one JSON object a line on standard error; level, time and msg are in each. To see it:
+The agent logs JSON lines with level, time and msg on standard error. To read them:
 journalctl -u pcnk -f, or kubectl -n kube-system logs -f POD.
 
 Examples:
-  pcnk log-level              what is it now?
-  pcnk log-level debug        also each round of the reconciler, with its milliseconds
+  pcnk log-level              show the level
+  pcnk log-level debug        also each sync, with its duration
   pcnk log-level info
 `;

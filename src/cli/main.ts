@@ -1,7 +1,7 @@
 /**
  * The command line. The subcommands are in commands.ts; of their modules only the one that is called is imported.
  *
- * Exit codes: 0 done, 1 it did not work (the reason is on standard error), 2 the call itself was wrong.
+ * Exit codes: 0 success, 1 failure (reason on standard error), 2 usage error.
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
@@ -13,7 +13,7 @@ import { UsageError } from "./usage.ts";
 // deno-lint-ignore no-explicit-any -- each command has its own option types; here only the base matters
 const plain = (command: any): Command => command as Command;
 
-/** Where help and complaints go. */
+/** Where help and errors go. */
 interface Output {
   out(text: string): void;
   err(text: string): void;
@@ -26,7 +26,7 @@ const standard: Output = {
   err: (text) => void process.stderr.write(text),
 };
 
-/** Runs `pcnk ARGS`; returns the exit code. Never throws: a problem is one line on standard error. */
+/** Runs `pcnk ARGS`; returns the exit code. Never throws: an error is one line on standard error. */
 export async function runCli(given: string[], output = standard): Promise<number> {
   if (given[0] === "__complete") return await answerShell(given, output);
   const args = helpLast(given[0] === "-V" || given[0] === "--version" ? ["version"] : given);
@@ -49,8 +49,9 @@ export async function buildProgram(
   const program = new Command("pcnk")
     .description("A Kubernetes network provider in one executable, made of small eBPF services.")
     .usage("COMMAND [OPTIONS]")
-    .option("-V, --version", "show the version")
-    .helpCommand("help [COMMAND]", "show the help of a command")
+    .option("-V, --version", "Show the version")
+    .helpCommand("help [COMMAND]", "Show help for a command")
+    .helpOption("-h, --help", "Show help")
     .addHelpText("after", footer)
     .addHelpText("afterAll", ({ command }) => exitCodesOf(command))
     .configureHelp({ minWidthToWrap: 24 }) // the agent's flags leave less than commander's 40 of 80 columns
@@ -71,7 +72,7 @@ export async function buildProgram(
   return program;
 }
 
-/** A shell at a TAB, by a script of `pcnk completion`. Whatever goes wrong, there is just nothing to offer. */
+/** Completes words for a script of `pcnk completion`. After an error there are no candidates. */
 async function answerShell([, shell, line = ""]: string[], output: Output): Promise<number> {
   if (shell !== "bash" && shell !== "zsh" && shell !== "fish") return 2;
   const { complete, format, wordsOf } = await import("./complete.ts");
@@ -85,16 +86,16 @@ async function answerShell([, shell, line = ""]: string[], output: Output): Prom
 }
 
 const footer = `
-Called by a container runtime (CNI_COMMAND is set), pcnk is a CNI plugin; see
-https://www.cni.dev/docs/spec/ for that protocol.
+With CNI_COMMAND in its environment, as container runtimes call it, pcnk is a CNI
+plugin (https://www.cni.dev/docs/spec/).
 
 Examples:
-  pcnk lab demo                        a cluster in namespaces: up, test, down
-  pcnk manifest | kubectl apply -f -   onto every node of a cluster
-  pcnk status                          is this node well?
+  pcnk lab demo                        create, test and remove a cluster of namespaces
+  pcnk manifest | kubectl apply -f -   install on every node of a cluster
+  pcnk status                          check this node
 `;
 
-/** Where a value is one of some words, says which was probably meant, as it is said of commands and options. */
+/** Suggests the nearest choice for a wrong value, as commander does for commands and options. */
 function suggest(text: string): string {
   const [, given, choices] = /'([^']*)' is invalid.* Allowed choices are (.*)\.$/m.exec(text) ?? [];
   if (given === undefined || choices === undefined) return text;
@@ -102,7 +103,7 @@ function suggest(text: string): string {
   return meant === undefined ? text : text.trimEnd() + `\n(Did you mean ${meant}?)\n`;
 }
 
-/** Says of a missing argument what it may be. */
+/** Adds the choices of a missing argument. */
 function nameMissing(text: string, { registeredArguments }: Command): string {
   const [, missing] = /missing required argument '(.*)'/.exec(text) ?? [];
   const argument = registeredArguments.find((one) => one.name() === missing);
@@ -110,7 +111,7 @@ function nameMissing(text: string, { registeredArguments }: Command): string {
   return choices ? `${text.trimEnd()}: ${choices}\n` : text;
 }
 
-/** `help lab up` is `lab up --help`: so that every level answers, and a wrong name is an error. */
+/** `help lab up` is `lab up --help`, at every level; a wrong name is an error. */
 function helpLast(args: string[]): string[] {
   const known = (word: string | undefined) =>
     word === undefined || word.startsWith("-") || commands.some(({ name }) => name === word);
@@ -128,12 +129,12 @@ function inherit(command: Command, parent: Command): Command {
   return command;
 }
 
-/** In a list of commands a description stands like the summaries above: without capital and full stop. */
+/** In a list of commands a description has no full stop. */
 function summaryOf(description: string): string {
-  return description.charAt(0).toLowerCase() + description.slice(1).replace(/\.$/, "");
+  return description.replace(/\.$/, "");
 }
 
-/** After an error: what a missing argument would be, and where to read on, at the level where the call went wrong. */
+/** Adds to a usage error the choices and the help to read, at the level of the command. */
 function hint(command: Command, path: string): void {
   const what = command.commands.length > 0 ? "commands" : "options";
   command.showHelpAfterError(`(${path} --help lists the ${what})`);
@@ -146,10 +147,10 @@ function hint(command: Command, path: string): void {
 
 function exitCode(error: unknown, output: Output): number {
   if (error instanceof CommanderError) {
-    // Help and version are not errors; commander has already said what is wrong otherwise.
+    // Help and version are not errors; others are reported by commander.
     return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
   }
-  // `pcnk … | head`: nobody reads on, and nobody would read a message either.
+  // `pcnk … | head` has closed the pipe.
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   const message = error instanceof Error ? error.message : String(error);
   output.err(`pcnk: ${message}\n`);

@@ -26,7 +26,7 @@ Deno.test("pcnk help goes down to the command that is named", async () => {
   equal(code, 0);
   match(out, /^Usage: pcnk lab up \[options\]/);
   const lab = await pcnk("help", "lab");
-  match(lab.out, /^ {2}up \[options\] +make a lab: /m);
+  match(lab.out, /^ {2}up \[options\] +Create a lab: /m);
 });
 
 Deno.test("a wrong call is one line that says what would be right, a hint at its level, and exit code 2", async () => {
@@ -41,12 +41,12 @@ Deno.test("a wrong call is one line that says what would be right, a hint at its
     ],
     [
       ["lab", "up", "--nodes", "99"],
-      "pcnk: option '--nodes <count>' argument '99' is invalid. It must be a whole number from 1 to 16.\n" +
+      "pcnk: option '--nodes <N>' argument '99' is invalid. It must be a whole number from 1 to 16.\n" +
       "(pcnk lab up --help lists the options)\n",
     ],
     [
       ["lab", "down", "--name", "a/b"],
-      "pcnk: option '--name <name>' argument 'a/b' is invalid. It must be 2 to 15 of a-z and 0-9, a letter first.\n" +
+      "pcnk: option '--name <NAME>' argument 'a/b' is invalid. It must be 2 to 15 of a-z and 0-9, a letter first.\n" +
       "(pcnk lab down --help lists the options)\n",
     ],
     [
@@ -55,12 +55,12 @@ Deno.test("a wrong call is one line that says what would be right, a hint at its
     ],
     [
       ["lab", "exec"],
-      "pcnk: missing required argument 'where': a pod, a node or outside, e.g. pod1-1 or node1\n" +
+      "pcnk: missing required argument 'where': Pod, node or outside, e.g. pod1-1 or node1\n" +
       "(pcnk lab exec --help lists the options)\n",
     ],
     [
       ["agent", "--mtu", "abc"],
-      "pcnk: option '--mtu <N>' argument 'abc' is invalid. It must be a whole number from 576 to 65535.\n" +
+      "pcnk: option '--mtu <BYTES>' argument 'abc' is invalid. It must be a whole number from 576 to 65535.\n" +
       "(pcnk agent --help lists the options)\n",
     ],
   ];

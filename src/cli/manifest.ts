@@ -11,17 +11,17 @@ export function manifestCommand() {
   const command = new Command("manifest")
     .description(
       "Print ServiceAccount, RBAC, ConfigMap and DaemonSet of pcnk, for kubectl apply -f -. " +
-        "kubectl delete -f - of the same takes pcnk off the nodes again.",
+        "kubectl delete -f - of the same output removes pcnk from the nodes.",
     )
     .option(
       "--set <KEY=VALUE>",
-      "a setting of the agents, or one of the keys below; may be repeated",
+      "Set a setting of the agents, or one of the keys below; may be repeated",
       collect,
       [] as string[],
     )
     .option(
       "--remove-from <NODE>",
-      "print a Pod instead that takes pcnk off this node, for one whose agent was dead when the DaemonSet was deleted",
+      "Print a Pod that removes pcnk from this node, if its agent was not running when the DaemonSet was deleted",
     )
     .addHelpText("after", footer)
     .action(({ set, removeFrom }) => {
@@ -59,5 +59,5 @@ Keys besides the agent's settings (pcnk agent --help):
 
 Example:
   pcnk manifest --set apiServer=192.0.2.10:6443 --set routing=direct | kubectl apply -f -
-  pcnk manifest --remove-from node7 | kubectl apply -f -      with the same --set as then
+  pcnk manifest --remove-from node7 | kubectl apply -f -      with the same --set
 `;

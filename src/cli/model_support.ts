@@ -241,7 +241,7 @@ export const description: Description = {
   findings: [{
     good: false,
     text:
-      "the kernel differs from what the cluster says in 2 of 3 entries: does the agent run (pcnk status)? a change takes some milliseconds, else see the agent's log",
+      "2 of 3 entries of the maps are not in sync with the cluster: check that the agent runs (pcnk status), and see its log; a change takes some milliseconds",
   }],
 };
 

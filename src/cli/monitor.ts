@@ -2,7 +2,7 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { join } from "node:path";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { giveWay } from "../linux/nice.ts";
+import { lowerPriority } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
 import { isIpv4 } from "../net/ipv4.ts";
 import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
@@ -32,39 +32,39 @@ interface MonitorOptions {
 export function monitorCommand() {
   return new Command("monitor")
     .description(
-      "Show packets as the node's programs treat them: drops and refusals with their reason; with --flows all the others too. " +
-        "The kernel filters; while nobody listens it costs nothing. Needs root.",
+      "Show packets that this node's programs drop or reject, with their reasons. The kernel filters; without a listener it " +
+        "costs nothing. Needs root.",
     )
-    .addOption(new Option("--flows", "not only drops and refusals: every packet"))
+    .addOption(new Option("--flows", "Show every packet, not only dropped and rejected ones"))
     .addOption(
       new Option(
         "--reason <NAME,…>",
-        "only these (pcnk get counters --all lists them), or kinds: drop, handled, pass",
+        "Only these reasons (see pcnk get counters --all) or kinds: drop, handled, pass",
       )
         .argParser(checked(reasonList)),
     )
     .addOption(
       new Option(
         "--pod <NAMESPACE/NAME>",
-        "only to and from this pod of the node, or this address",
+        "Only packets of this Pod of the node, or of this address",
       ),
     )
     .addOption(
-      new Option("--service <NAMESPACE/NAME>", "only to and from this Service and its backends"),
+      new Option("--service <NAMESPACE/NAME>", "Only packets of this Service and its backends"),
     )
     .addOption(
-      new Option("--one-in <N>", "a sample: one packet in so many, at random").argParser(
+      new Option("--one-in <N>", "Sample one packet in N, at random").argParser(
         checked(positive),
       ).default(1),
     )
     .addOption(
-      new Option("--rate <N>", "at most so many a second; of more the number is told").argParser(
+      new Option("--rate <N>", "Show at most N packets a second, and count the rest").argParser(
         checked(positive),
       ).default(250),
     )
-    .addOption(new Option("-c, --count <N>", "end after so many").argParser(checked(positive)))
+    .addOption(new Option("-c, --count <N>", "Stop after N packets").argParser(checked(positive)))
     .addOption(
-      new Option("-o, --output <FORMAT>", "line or json").choices(["line", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print lines or JSON").choices(["line", "json"] as const)
         .default("line" as const),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
@@ -74,11 +74,11 @@ export function monitorCommand() {
 }
 
 const help = `
-A line is: time, reason, device, flow. A packet that was translated is shown as it left, with the service it is for; of one
-that was refused, the answer. --service goes by addresses: a backend of two Services is shown for both.
+A line has time, reason, device and flow. A translated packet is shown as it left, with its Service; a rejected one by its
+reply. --service compares addresses: a backend of two Services is shown for both.
 
 Examples:
-  pcnk monitor                                  what is dropped or refused, as it happens
+  pcnk monitor                                  dropped and rejected packets
   pcnk monitor --service default/web --flows
   pcnk monitor --reason masqueraded --one-in 100 -o json
 `;
@@ -96,7 +96,7 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
     options.output === "json" ? JSON.stringify(plain(one)) : line(one, paint);
   const explained = new Set<string>();
   let shown = 0;
-  giveWay(); // to the packets that are listened to
+  lowerPriority(); // to the packets that are listened to
   const lost = await listen(node, filterOf(node, options), {
     seen(observations) {
       const some = observations.slice(0, left);
@@ -117,14 +117,14 @@ async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<vo
     lost: (packets) => console.error(`pcnk: ${packets} packets more (--rate, --one-in)`),
   }, AbortSignal.any([signal, end.signal]));
   if (lost > 0 && left > 0) {
-    console.error(`pcnk: ${shown} packets were told of, ${lost} more were not: --rate, --one-in`);
+    console.error(`pcnk: ${shown} packets shown, ${lost} more were not: see --rate and --one-in`);
   }
 }
 
 /** Explanations in one run; after that a person has seen what there is. */
 const EXPLAINED = 20;
 
-/** Says of each reason once, and of a refusal for each Service, what it means; on standard error, for it is no packet. */
+/** Explains each reason once, and a rejection for each Service; on standard error, as it is no packet. */
 function explanation(
   node: NodeReader,
   observation: Observation,
@@ -148,7 +148,7 @@ function lock(stateDir: string): Disposable {
     return { [Symbol.dispose]: () => held.close() };
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
-    throw new Error(`another pcnk monitor listens on this node: ${error.message}; end it first`);
+    throw new Error(`another pcnk monitor runs on this node: ${error.message}; stop it first`);
   }
 }
 
@@ -163,10 +163,8 @@ function filterOf(
     reasons: wanted,
     oneIn,
     perSecond: rate,
-    ...(pod === undefined ? {} : { pod: podAddress(node, pod) }),
-    ...(service === undefined
-      ? {}
-      : { service: service.includes("/") ? service : `default/${service}` }),
+    pod: pod === undefined ? undefined : podAddress(node, pod),
+    service: service === undefined || service.includes("/") ? service : `default/${service}`,
   };
 }
 
@@ -224,7 +222,7 @@ function line(
   return `${clock}  ${paint(style, reason.name.padEnd(22))}  ${device.padEnd(15)}  ${ends}`;
 }
 
-/** Throws BrokenPipe when nobody reads on, which the command line takes for an end. */
+/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));

@@ -18,7 +18,7 @@ import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";
 import { checked, UsageError } from "./usage.ts";
 
-/** What says where the settings are kept. */
+/** Options of the place of the settings. */
 interface Where {
   kubeconfig?: string;
   etcdUrl?: string[];
@@ -35,7 +35,7 @@ const limitMs = 30_000;
 /** The `node` subcommand. */
 export function nodeCommand() {
   return new Command("node")
-    .description("Show and change settings of nodes: in annotations of Node objects, or in etcd.")
+    .description("Show or set settings of nodes, in annotations of Node objects or in etcd.")
     .addCommand(getCommand())
     .addCommand(setCommand())
     .addHelpText("after", `\n${table}${examples}`);
@@ -50,9 +50,9 @@ ${
 function getCommand() {
   const command = new Command("get")
     .description("Show settings of nodes.")
-    .argument("[nodes...]", "only these")
+    .argument("[nodes...]", "Only these nodes")
     .addOption(
-      new Option("-o, --output <FORMAT>", "how to show them").choices(
+      new Option("-o, --output <FORMAT>", "Print in this format").choices(
         ["table", "json", "yaml"] as const,
       )
         .default("table" as const),
@@ -69,11 +69,11 @@ function getCommand() {
 
 function setCommand() {
   const command = new Command("set")
-    .description("Change settings of a node; all agents follow at once.")
-    .argument("<node>", "the node's name", checked(nodeName))
+    .description("Set settings of a node; all agents apply them at once.")
+    .argument("<node>", "Name of the node", checked(nodeName))
     .argument(
       "<settings...>",
-      "e.g. directRouting=true; without a value (publicIP=) it is taken away",
+      "NAME=VALUE, e.g. directRouting=true; NAME= removes the setting",
     );
   return placed(command).addHelpText("after", `\n${table}${examples}`).action(
     async (node, given, options) => {
@@ -127,11 +127,11 @@ function openStore(where: Where): NodeStore {
   if (kubeconfig !== undefined) throw new UsageError("give either --kubeconfig or --etcd-url");
   const access: EtcdAccess = {
     endpoints: etcdUrl,
-    ...(etcdCa === undefined ? {} : { ca: etcdCa }),
-    ...(etcdCert === undefined ? {} : { cert: etcdCert }),
-    ...(etcdKey === undefined ? {} : { key: etcdKey }),
-    ...(etcdUsername === undefined ? {} : { username: etcdUsername }),
-    ...(etcdPasswordFile === undefined ? {} : { passwordFile: etcdPasswordFile }),
+    ca: etcdCa,
+    cert: etcdCert,
+    key: etcdKey,
+    username: etcdUsername,
+    passwordFile: etcdPasswordFile,
   };
   return new EtcdStore(access);
 }
@@ -171,7 +171,7 @@ function readChanges(words: readonly string[]): SettingChanges {
         }`,
       );
     }
-    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to take it away`);
+    if (at < 0) throw new UsageError(`${name}: write ${name}=VALUE, or ${name}= to remove it`);
     const problem = value === "" ? undefined : known.problem(value);
     if (problem !== undefined) {
       throw new UsageError(`${name} ${problem}, not ${JSON.stringify(value)}`);

@@ -62,7 +62,7 @@ Deno.test("status, topology and findings stay within the terminal, also in colou
     const texts = [
       renderStatus(findings, colored, width),
       renderTopology(topology, colored, 12, width),
-      renderDescription(description, colored, width).split("\n").slice(-4).join("\n"),
+      renderDescription(description, colored, width).replace(/^[^→]*/, ""),
       renderTrace(traced, colored, width),
     ];
     for (const line of texts.join("\n").split("\n")) {

@@ -18,14 +18,16 @@ Examples:
 export function statusCommand() {
   const command = new Command("status")
     .description(
-      "Show whether this node is well: each part with a reason and a next step if it is not. Needs root.",
+      "Check each part of this node, with a reason and a next step for each problem. Needs root.",
     )
     .addOption(
-      new Option("-o, --output <FORMAT>", "table or json").choices(["table", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
+        ["table", "json"] as const,
+      )
         .default("table" as const),
     )
     .addOption(
-      new Option("--peers <N>", "other nodes that are asked for an answer, at most")
+      new Option("--peers <N>", "Probe at most N other nodes")
         .argParser(checked(peers)).default(16),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
@@ -45,7 +47,7 @@ export function statusCommand() {
         process.exitCode = 1;
       }
     });
-  return exitCodes(command, "0 all is well, 1 something is not (a warning, or worse)");
+  return exitCodes(command, "0 healthy, 1 a problem or a warning");
 }
 
 function peers(text: string): number {

@@ -1,4 +1,4 @@
-/** `pcnk topology`: the node's chain of services, drawn. */
+/** `pcnk topology`: draws the node's devices and programs. */
 import { Command, Option } from "@commander-js/extra-typings";
 import { NodeReader } from "../view/node.ts";
 import { standaloneSvg } from "../view/topology_picture.ts";
@@ -10,11 +10,11 @@ import { placeOption } from "./options.ts";
 export function topologyCommand() {
   return new Command("topology")
     .description(
-      "Draw this node's chain of services: pods, lbrp, bridge, tunnel, k8sdispatcher, uplink. Needs root.",
+      "Draw the path of packets on this node: pods, bridge, tunnel, uplinks, and the program on each. Needs root.",
     )
-    .addOption(new Option("--svg", "as a picture, on standard output"))
+    .addOption(new Option("--svg", "Print an SVG picture"))
     .addOption(
-      new Option("-o, --output <FORMAT>", "text or json").choices(["text", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print text or JSON").choices(["text", "json"] as const)
         .default("text" as const),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))

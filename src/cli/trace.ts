@@ -16,25 +16,27 @@ import { checked, UsageError } from "./usage.ts";
 export function traceCommand() {
   const command = new Command("trace")
     .description(
-      "Show what would happen to the first packet of a flow, hop by hop: it runs through copies of this node's programs, on this node's own maps, and changes nothing. Needs root.",
+      "Run the first packet of a flow through copies of this node's programs and maps, and show each hop. Sends nothing, changes nothing. Needs root.",
     )
     .argument(
       "<src>",
-      "a pod of this node (namespace/name or address), or an address outside that comes in by the uplink",
+      "Pod of this node (NAMESPACE/NAME or address), or an address outside whose packet enters by the uplink",
     )
-    .argument("<dst>", "an address, ADDRESS:PORT, or a Service: namespace/name[:port[/udp]]")
+    .argument("<dst>", "ADDRESS, ADDRESS:PORT, or a Service as NAMESPACE/NAME[:PORT[/udp]]")
     .addOption(
-      new Option("-p, --protocol <NAME>", "tcp, udp or icmp").choices(
+      new Option("-p, --protocol <NAME>", "Trace a packet of this protocol").choices(
         ["tcp", "udp", "icmp"] as const,
       ),
     )
     .addOption(
-      new Option("--source-port <PORT>", "of the client; of icmp the identifier").argParser(
+      new Option("--source-port <PORT>", "Source port; for ICMP the identifier").argParser(
         checked(port),
       ).default(40000),
     )
     .addOption(
-      new Option("-o, --output <FORMAT>", "table or json").choices(["table", "json"] as const)
+      new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
+        ["table", "json"] as const,
+      )
         .default("table" as const),
     )
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
@@ -47,19 +49,19 @@ export function traceCommand() {
       const found = trace(node, flow);
       if (output === "json") console.log(JSON.stringify(found, null, 2));
       else console.log(renderTrace(found, streamLook(Deno.stdout).paint, terminalWidth()));
-      process.exitCode = ["refused", "dropped"].includes(found.outcome) ? 1 : 0;
+      process.exitCode = ["rejected", "dropped"].includes(found.outcome) ? 1 : 0;
     });
   return exitCodes(
     command,
-    "0 it gets through as far as this node decides, 1 it is refused or dropped",
+    "0 delivered or sent by this node, 1 rejected or dropped",
   );
 }
 
 const help = `
-A backend that is chosen at random may be another one next time. What the other node does with the packet, ask there.
+A random backend may differ next time. To see what another node does with the packet, run pcnk trace there.
 
 Examples:
-  pcnk trace default/curl default/web         from a pod to a Service
+  pcnk trace default/curl default/web         from a Pod to a Service
   pcnk trace 10.244.1.2 10.96.0.10:53 -p udp
   pcnk trace 203.0.113.7 192.168.50.11:30080  from outside to a NodePort of this node
 `;
@@ -152,7 +154,7 @@ export function renderTrace(
   width = Infinity,
 ): string {
   const ends = [formatEnd(flow, flow.src, flow.sport), formatEnd(flow, flow.dst, flow.dport)];
-  const bad = outcome === "refused" || outcome === "dropped";
+  const bad = outcome === "rejected" || outcome === "dropped";
   const rows = hops.map(({ at, reasons, text }, i) => [`${i + 1}`, at, reasons[0] ?? "-", text]);
   return [
     paint("bold", `${flow.protocol} ${ends.join(" → ")}`),

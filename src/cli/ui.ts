@@ -13,18 +13,24 @@ import { checked, UsageError } from "./usage.ts";
 export function uiCommand() {
   return new Command("ui")
     .description(
-      "Serve a page that shows this node: its chain of services, traffic, drops, sessions, events. It reads the kernel, so it " +
-        "works without an agent, and changes nothing. Needs root.",
+      "Serve a web page of this node: topology, traffic, drops, sessions, events. Read-only; works without a running agent. " +
+        "Needs root.",
     )
     .addOption(
-      new Option("--listen <HOST:PORT>", "where; port 0: any that is free")
+      new Option("--listen <HOST:PORT>", "Listen here; port 0: any free port")
         .argParser(checked(listen)).default("127.0.0.1:9880"),
     )
     .addOption(
-      new Option("--allow-remote", "take a --listen that is not a loopback address: without TLS"),
+      new Option(
+        "--allow-remote",
+        "Allow --listen at an address that is not loopback, without TLS",
+      ),
     )
-    .option("--kubeconfig <FILE>", "where to ask why a Service has no backends")
-    .option("--manifests <DIR>", "the same, of objects in this directory")
+    .option(
+      "--kubeconfig <FILE>",
+      "Read objects from the API server of this file, to explain Services without backends",
+    )
+    .option("--manifests <DIR>", "Read objects from this directory instead")
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
@@ -40,8 +46,8 @@ export function uiCommand() {
       const where = {
         bpffs,
         stateDir,
-        ...(kubeconfig === undefined ? {} : { kubeconfig }),
-        ...(manifests === undefined ? {} : { manifests }),
+        kubeconfig,
+        manifests,
       };
       const ui = {
         bpffs,
@@ -61,7 +67,7 @@ export function uiCommand() {
 }
 
 const help = `
-The address that is printed holds a key; who does not know it sees nothing. From another machine:
+The printed address holds a key, without which the page shows nothing. From another machine:
   ssh -L 9880:127.0.0.1:9880 NODE
 
 Examples:

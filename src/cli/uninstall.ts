@@ -12,18 +12,21 @@ import { collect } from "./manifest.ts";
 export function uninstallCommand() {
   return new Command("uninstall")
     .description(
-      "Take pcnk off this node: agent, programs, devices, routes, files and state; only what is its own, and whatever an " +
-        "uninstall before this one left. Pods that run keep running, without a network.",
+      "Remove pcnk from this node: agent, programs, devices, routes, files and state that are its own, also the rest of an " +
+        "earlier uninstall. Running pods keep running, without a network.",
     )
-    .option("--all", "settings and manifests in /etc/pcnk as well, also those that you wrote")
+    .option("--all", "Remove all settings and manifests in /etc/pcnk, also your own")
     .option(
       "--set <KEY=VALUE>",
-      `a setting of the agent, where ${CONFIG_PATH} does not say it; may be repeated`,
+      `Set a setting of the agent that ${CONFIG_PATH} does not have; may be repeated`,
       collect,
       [] as string[],
     )
-    .option("--root <DIR>", "uninstall from a system below DIR that does not run, e.g. an image")
-    .option("--dry-run", "tell what would be done, and do nothing")
+    .option(
+      "--root <DIR>",
+      "Uninstall from the system below DIR that is not running, e.g. an image",
+    )
+    .option("--dry-run", "Print the steps, and do nothing")
     .addHelpText("after", footer)
     .action(async ({ all = false, set, root = "", dryRun = false }) => {
       const hostPrefix = Deno.env.get(HOST_PREFIX_VARIABLE);
@@ -40,7 +43,7 @@ export function uninstallCommand() {
         root,
         dryRun,
         say,
-        ...(hostPrefix === undefined ? {} : { hostPrefix }),
+        hostPrefix,
       });
     });
 }
@@ -58,15 +61,15 @@ function agentConfig(root: string, set: readonly string[], say: (line: string) =
     return loadConfig(file, values);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
-      say(`note: ${(error as Error).message}; going by the defaults`);
+      say(`note: ${(error as Error).message}; using the defaults`);
     }
     return loadConfig(undefined, values);
   }
 }
 
 const footer = `
-Where a DaemonSet runs the agents, delete that instead: pcnk manifest | kubectl delete -f -
-It cleans every node up whose agent runs; for others: pcnk manifest --remove-from NODE | kubectl apply -f -
+If a DaemonSet runs the agents, delete that instead: pcnk manifest | kubectl delete -f -
+It removes pcnk from every node whose agent runs; for others: pcnk manifest --remove-from NODE | kubectl apply -f -
 
 Examples:
   pcnk uninstall --dry-run

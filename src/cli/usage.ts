@@ -1,11 +1,11 @@
-/** Wrong calls: what the parser of the command line cannot see by itself. */
+/** Usage errors that the parser of the command line does not find. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 
 export { UsageError } from "../config/usage_error.ts";
 
 /**
- * Makes a check fit for an option's value: what it throws becomes a wrong call. commander's own words come first: "option
- * '--nodes <count>' argument 'x' is invalid.", so the check's message is a sentence of its own.
+ * Makes a check a parser of option values: what it throws becomes a usage error. commander writes "option '--nodes <N>'
+ * argument 'x' is invalid." before it, so the check's message is a sentence of its own.
  */
 export function checked<T>(check: (text: string) => T): (text: string) => T {
   return (text) => {

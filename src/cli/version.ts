@@ -29,8 +29,8 @@ function renderVersion(version: Version): string {
 /** The `version` subcommand. */
 export function versionCommand() {
   return new Command("version")
-    .description("Show the version of pcnk and of what it is made of.")
-    .option("--json", "as one JSON object")
+    .description("Show the versions of pcnk and its parts.")
+    .option("--json", "Print JSON")
     .addHelpText("after", "\nExample:\n  pcnk version --json\n")
     .action(({ json }) => {
       const version = readVersion();

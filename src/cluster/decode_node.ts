@@ -14,10 +14,10 @@ export function decodeNode(object: Fields, path: Path): Node {
     name,
     internalIPs: internalIPs(object, path),
     podCIDRs: podCIDRs(object, path),
-    ...(zoneName === undefined ? {} : { zone: zoneName }),
-    ...(own === undefined ? {} : { annotations: own }),
+    zone: zoneName,
+    annotations: own,
     ...(networkUnavailable(object, path) ? { networkUnavailable: true } : {}),
-    ...(createdAt === undefined ? {} : { createdAt }),
+    createdAt,
   };
 }
 

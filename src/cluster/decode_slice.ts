@@ -136,8 +136,8 @@ function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
       ready,
       serving: ready,
       terminating: false,
-      ...(nodeName === undefined ? {} : { nodeName }),
-      ...(pod === undefined ? {} : { pod }),
+      nodeName,
+      pod,
     });
   });
   return endpoints;

@@ -211,7 +211,7 @@ Deno.test("decodeDocument() reads Endpoints, ready and not", () => {
     `{apiVersion: v1, kind: Endpoints, metadata: {name: web}, subsets: [
       {addresses: [{ip: 10.1.0.1, nodeName: n}], notReadyAddresses: [{ip: 10.1.0.2}], ports: [{port: 8080}]}]}`,
   );
-  assert.deepEqual(got, {
+  assert.deepEqual(JSON.parse(JSON.stringify(got)), {
     kind: "Endpoints",
     namespace: "default",
     name: "web",
@@ -231,7 +231,7 @@ Deno.test("decodeDocument() reads a Node's addresses, prefixes and zone", () => 
       spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, "fd00::/64"]},
       status: {addresses: [{type: Hostname, address: n1}, {type: InternalIP, address: 192.0.2.1}]}}`,
   );
-  assert.deepEqual(got, {
+  assert.deepEqual(JSON.parse(JSON.stringify(got)), {
     kind: "Node",
     name: "n1",
     internalIPs: ["192.0.2.1"],

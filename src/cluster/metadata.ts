@@ -25,7 +25,7 @@ export function metadata(object: Fields, path: Path): Metadata {
   return {
     name: objectName(given.name, [...at, "name"]),
     namespace: objectName(namespace, [...at, "namespace"]),
-    ...(createdAt === undefined ? {} : { createdAt }),
+    createdAt,
     labels: fields(given.labels, [...at, "labels"]),
     annotations: fields(given.annotations, [...at, "annotations"]),
   };

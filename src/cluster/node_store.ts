@@ -41,7 +41,7 @@ export class AnnotationStore implements NodeStore {
     const found: SettingsByNode = new Map();
     let next: string | undefined;
     do {
-      const query = { limit: pageSize, ...(next === undefined ? {} : { continue: next }) };
+      const query = { limit: pageSize, continue: next };
       const page = await this.#ask("/api/v1/nodes", { query, signal });
       for (const item of list(page.items, ["items"])) {
         const [name, settings] = nodeOf(item);

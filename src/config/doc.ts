@@ -34,7 +34,7 @@ function row(setting: Setting): string {
   const { key, kind, help, live, clusterWide } = setting;
   const cells = [
     `\`${key}\``,
-    `\`${flagName(key)} ${kind.placeholder}\``,
+    `\`${flagName(key)} ${escape(kind.placeholder)}\``,
     escape(fallbackText(setting)),
     live ? "yes" : "",
     clusterWide ? "cluster" : "node",
@@ -44,7 +44,7 @@ function row(setting: Setting): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("|", "\\\\|").replaceAll("<", "&lt;");
+  return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
 }
 
 const noEffect = (key: string) =>

@@ -70,9 +70,9 @@ export const listenAddress: Kind<string> = {
   format: (value) => value,
 };
 
-export function choice<const T extends string>(...allowed: T[]): Kind<T> {
+export function choice<const T extends string>(name: string, ...allowed: T[]): Kind<T> {
   return {
-    placeholder: "WORD",
+    placeholder: `${name}: ${allowed.join("|")}`,
     parse(value) {
       const found = allowed.find((word) => word === value);
       if (found === undefined) throw new Error(`must be one of ${allowed.join(", ")}`);
@@ -94,9 +94,9 @@ export const seconds: Kind<number> = {
   format: formatDuration,
 };
 
-export function entries(min: number, max: number): Kind<number> {
+export function entries(min: number, max: number, placeholder = "N"): Kind<number> {
   return {
-    placeholder: "N",
+    placeholder,
     parse(value) {
       const given = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
       if (typeof given !== "number" || !Number.isInteger(given) || given < min || given > max) {
@@ -109,7 +109,7 @@ export function entries(min: number, max: number): Kind<number> {
 }
 
 export const yesOrNo: Kind<boolean> = {
-  placeholder: "BOOL",
+  placeholder: "true|false",
   parse(value) {
     if (value === true || value === "true") return true;
     if (value === false || value === "false") return false;
@@ -154,7 +154,8 @@ const levels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 /** What `logLevel` may be, the most talkative first. */
 export const logLevelWords: readonly string[] = levels;
 
-export const logLevels = choice(...levels);
+// Without the levels, which would make the widest flag of all.
+export const logLevels = { ...choice("LEVEL", ...levels), placeholder: "LEVEL" };
 
 /** One IPv4 prefix. */
 export const prefix: Kind<string> = {

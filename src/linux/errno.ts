@@ -1,6 +1,6 @@
 /**
  * Names and texts of Linux error numbers, the same on x86_64 and aarch64 (include/uapi/asm-generic/errno*.h). 524 is a
- * kernel-internal number that bpf(2) lets through to user space.
+ * kernel-internal number that bpf(2) returns to user space.
  */
 const TABLE: Record<number, string> = {
   1: "EPERM operation not permitted",
@@ -141,7 +141,7 @@ export function errnoName(errno: number): string {
   return TABLE[errno]?.split(" ", 1)[0] ?? `E${errno}`;
 }
 
-/** What the C library says for an error number, e.g. `no such file or directory` for 2. */
+/** The C library's text of an error number, e.g. `no such file or directory` for 2. */
 export function errnoText(errno: number): string {
   const entry = TABLE[errno];
   return entry === undefined ? `error ${errno}` : entry.slice(entry.indexOf(" ") + 1);

@@ -1,9 +1,8 @@
 /**
- * System calls by FFI, through one symbol: libc's `syscall`. Each symbol that `Deno.dlopen` declares costs 0.1 to 0.2 ms,
- * and a CNI call has no time to waste, so all kernel interfaces of pcnk share this one, opened at its first use.
+ * System calls by FFI, through one symbol: libc's `syscall`. Each symbol that `Deno.dlopen` declares costs a CNI call 0.1 to
+ * 0.2 ms, so all kernel interfaces of pcnk share this one, opened at its first use.
  *
- * Limitation: synchronous calls only. They run on the main thread, which is what `setns` needs; a call that waits belongs
- * to poll.ts.
+ * Limitation: synchronous calls only. They run on the main thread, which `setns` needs; poll.ts has the call that waits.
  */
 import { errnoName, errnoText } from "./errno.ts";
 
@@ -93,7 +92,7 @@ export class SyscallError extends Error {
   /**
    * @param syscall what was called, e.g. `setns` or `bpf(BPF_OBJ_GET)`
    * @param errno positive error number
-   * @param detail what it was called for: a path, the kernel's own explanation
+   * @param detail a path, or the kernel's extended ACK
    */
   constructor(readonly syscall: string, readonly errno: number, detail?: string) {
     const code = errnoName(errno);
@@ -123,9 +122,9 @@ function openLibc(): RawSyscall {
     },
     __errno_location: { parameters: [], result: "pointer" },
   });
-  // The thread's errno, looked at directly: a call to fetch it could change it.
+  // The thread's errno, read from memory: a call to fetch it could change it.
   errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(symbols.__errno_location()!, 4));
-  // Typed with bigints, yet Deno takes any safe integer for `usize`, and faster.
+  // Typed with bigint, but Deno accepts any safe integer for `usize`, and converts it faster.
   return symbols.syscall as unknown as RawSyscall;
 }
 
@@ -139,7 +138,7 @@ export function rawSyscall(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f 
   return result === -1 ? -errnoCell[0]! : result;
 }
 
-/** Buffers of the current call: an address is a number, which keeps nothing alive. */
+/** Buffers of the current call, kept alive here: an address is only a number. */
 let _held: readonly SyscallArg[] = [];
 
 /** Makes a system call; returns its result, or -errno. */
@@ -165,7 +164,7 @@ function toNumber(arg: SyscallArg): number {
   return typeof arg === "number" ? arg : arg === null ? 0 : address(arg);
 }
 
-/** The address of a buffer's first byte. Good as long as the buffer is referenced: memory of ArrayBuffers does not move. */
+/** The address of a buffer's first byte. Valid while the buffer is referenced: memory of ArrayBuffers does not move. */
 export function address(buffer: Uint8Array<ArrayBuffer>): number {
   // `.buffer` first: V8 keeps small arrays on its moving heap until their buffer is asked for.
   if (buffer.buffer.byteLength === 0) return 0;
@@ -176,7 +175,7 @@ const encoder = new TextEncoder();
 
 /**
  * A zero-terminated string.
- * @throws {TypeError} when the text has a NUL inside, which C would take for its end
+ * @throws {TypeError} when the text has a NUL inside, which would end it in C
  */
 export function cstring(text: string): Uint8Array<ArrayBuffer> {
   if (text.includes("\0")) throw new TypeError(`NUL in ${JSON.stringify(text)}`);
@@ -190,7 +189,7 @@ const O_CLOEXEC = 0o2000000;
 export const O = { RDONLY: 0, RDWR: 2, CREAT: 0o100, EXCL: 0o200, PATH: 0o10000000 } as const;
 
 /**
- * Opens a file and returns the kernel's descriptor number, which Deno's own files do not tell. Close-on-exec.
+ * Opens a file and returns the kernel's descriptor number, which Deno's files do not expose. Close-on-exec.
  * @throws {SyscallError} e.g. ENOENT
  */
 export function openFile(path: string, flags: number = O.RDONLY, mode = 0): number {
@@ -199,7 +198,7 @@ export function openFile(path: string, flags: number = O.RDONLY, mode = 0): numb
   return fd;
 }
 
-/** The error number that the last FFI call on this thread left; for calls into other libraries, right after them. */
+/** errno of the last FFI call on this thread; for calls into other libraries, right after them. */
 export function lastErrno(): number {
   raw ??= openLibc();
   return errnoCell[0]!;
@@ -211,7 +210,7 @@ export function dupFd(fd: number): number {
   return syscall("fcntl", fd, F_DUPFD_CLOEXEC, 0);
 }
 
-/** Closes a descriptor; an error is of no use to anybody and not reported. */
+/** Closes a descriptor. Errors are not reported: nothing can be done about them. */
 export function closeFd(fd: number): void {
   rawSyscall(SYS.close, fd);
 }

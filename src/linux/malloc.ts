@@ -3,8 +3,8 @@
 let symbols: { malloc_trim(pad: bigint): number } | undefined;
 
 /**
- * Gives memory that was freed back to the kernel (malloc_trim(3)): what a large answer passed through on its way stays with
- * the process otherwise. Some milliseconds. False where libc has no such function (musl).
+ * Returns freed memory to the kernel (malloc_trim(3)): otherwise the process keeps what decoding a large response needed.
+ * Takes some milliseconds. False where libc has no such function (musl).
  */
 export function trimMemory(): boolean {
   try {

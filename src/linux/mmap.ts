@@ -22,14 +22,14 @@ export function pageSize(): number {
   return libc().getpagesize();
 }
 
-/** A piece of mapped memory. After `unmap` the buffer must not be touched any more: that would crash the process. */
+/** Mapped memory. Touching the buffer after `unmap` crashes the process. */
 export interface MappedMemory {
   readonly buffer: ArrayBuffer;
   unmap(): void;
 }
 
 /**
- * Maps `length` bytes of what a descriptor stands for.
+ * Maps `length` bytes of a descriptor's object.
  * @param options.offset in bytes, a multiple of the page size
  * @throws {SyscallError}
  */

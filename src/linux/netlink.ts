@@ -1,8 +1,8 @@
 /**
- * A netlink socket that asks and gets answers (RFC 3549, Documentation/userspace-api/netlink). What the messages of
- * NETLINK_ROUTE mean is told by the rtnl_*.ts files.
+ * A netlink socket for requests and their replies (RFC 3549, Documentation/userspace-api/netlink). The rtnl_*.ts files have
+ * the messages of NETLINK_ROUTE.
  *
- * All calls are synchronous: the kernel answers a request while it is being sent, so nothing ever waits.
+ * All calls are synchronous: the kernel replies within the system call that sends, so nothing waits.
  */
 import { address, closeFd, rawSyscall, SYS, syscall, SyscallError } from "./libc.ts";
 import { LITTLE, Message, parseMessages, type Received } from "./netlink_message.ts";
@@ -40,8 +40,8 @@ const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 
 /**
- * How many requests are sent in one go. Each may be answered by an error with the kernel's explanation, and all answers
- * wait in the socket's buffer together (net.core.rmem_default, 212992 bytes; an answer counts for less than 2 KB there).
+ * How many requests are sent at once. Each may get an error with an extended ACK, and all replies wait in the socket's
+ * buffer together (net.core.rmem_default, 212992 bytes; a reply counts for less than 2 KB).
  */
 export const MOST_REQUESTS = 64;
 
@@ -52,11 +52,11 @@ export interface NetlinkRequest {
   readonly type: number;
   readonly flags: number;
   readonly message: Message;
-  /** Codes that are no errors: it is already as it should be. */
+  /** Error codes that count as success. */
   readonly fine?: readonly string[];
 }
 
-/** A netlink socket. It goes on belonging to the network namespace it was opened in. */
+/** A netlink socket of the network namespace it was opened in. */
 export class NetlinkSocket {
   readonly fd: number;
   #sequence = 0;
@@ -71,7 +71,7 @@ export class NetlinkSocket {
    * Opens a socket, in the network namespace at `netnsPath` or in the present one.
    * @param options.protocol NETLINK_ROUTE by default
    * @param options.groups bit mask of multicast groups to join (legacy numbering); makes the socket non-blocking
-   * @param options.buffer bytes of what was received and not read yet, where the default is too little; needs CAP_NET_ADMIN
+   * @param options.buffer bytes for received messages, where the default is too little; needs CAP_NET_ADMIN
    */
   static open(
     netnsPath?: string,
@@ -90,7 +90,7 @@ export class NetlinkSocket {
         syscall("setsockopt", fd, SOL_NETLINK, option, one, 4);
       }
       if (options.buffer !== undefined) {
-        // The kernel takes it twice, for its own bookkeeping.
+        // The kernel doubles it, for its bookkeeping.
         const size = new Uint8Array(new Int32Array([options.buffer / 2]).buffer);
         syscall("setsockopt", fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
       }
@@ -107,27 +107,27 @@ export class NetlinkSocket {
   }
 
   /**
-   * Sends a request and returns the kernel's answers up to its acknowledgement.
+   * Sends a request and returns the kernel's replies up to its acknowledgement.
    * @param what names the request in errors, e.g. `RTM_NEWLINK`
-   * @throws {SyscallError} with the kernel's explanation when it gives one
+   * @throws {SyscallError} with the kernel's extended ACK where it sends one
    */
   request(what: string, type: number, flags: number, message: Message): Received[] {
     return this.#exchange(what, type, flags | NLM_F.REQUEST | NLM_F.ACK, message, false);
   }
 
   /**
-   * Sends requests in one system call and reads their answers together; ten thousand routes take a third of the time so.
-   * Each is carried out, in this order, whatever becomes of the others.
+   * Sends requests in one system call and reads their replies together: ten thousand routes take a third of the time.
+   * The kernel carries out each, in this order, also after one failed.
    * @param requests MOST_REQUESTS at most
-   * @returns what went wrong, by the request's index
-   * @throws {SyscallError} when they could not be sent, or answers were lost
+   * @returns errors, by the request's index
+   * @throws {SyscallError} when they could not be sent, or replies were lost
    */
   requestAll(requests: readonly NetlinkRequest[]): Map<number, SyscallError> {
     const failures = new Map<number, SyscallError>();
     if (requests.length > MOST_REQUESTS) throw new RangeError("too many requests at a time");
     if (requests.length === 0) return failures;
     const first = this.#sequence + 1, last = this.#sequence += requests.length;
-    // Errors are always told; that all went well is told once.
+    // The kernel always sends errors; only the last request asks for an ACK.
     const bytes = concatenate(requests.map(({ type, flags, message }, i) => {
       const ack = first + i === last ? NLM_F.ACK : 0;
       return message.finish(type, flags | NLM_F.REQUEST | ack, first + i);
@@ -148,7 +148,7 @@ export class NetlinkSocket {
   }
 
   /**
-   * Asks for all objects of a kind. A dump during which the kernel's list changed is asked for again.
+   * Dumps all objects of a kind; again when the kernel's list changed meanwhile (NLM_F_DUMP_INTR).
    * @throws {SyscallError}
    */
   dump(what: string, type: number, message: Message): Received[] {
@@ -170,25 +170,25 @@ export class NetlinkSocket {
     const bytes = message.finish(type, flags, sequence);
     const sent = rawSyscall(SYS.sendto, this.fd, address(bytes), bytes.length);
     if (sent < 0) throw new SyscallError(what, -sent);
-    const answers: Received[] = [];
+    const replies: Received[] = [];
     while (true) {
       for (const received of this.receive(what)) {
         if (received.sequence !== sequence) continue;
         if (received.type === NLMSG_ERROR) {
           const error = errorOf(what, received);
           if (error) throw error;
-          return answers;
+          return replies;
         }
         if (received.type === NLMSG_DONE) {
           const error = received.body.bytes.length >= 4
             ? received.body.view.getInt32(0, LITTLE)
             : 0;
           if (error < 0) throw new SyscallError(what, -error);
-          return answers;
+          return replies;
         }
-        answers.push(received);
+        replies.push(received);
       }
-      if (!dump && answers.length > 64) throw new Error(`${what}: no acknowledgement`);
+      if (!dump && replies.length > 64) throw new Error(`${what}: no acknowledgement`);
     }
   }
 
@@ -208,7 +208,7 @@ export class NetlinkSocket {
     return parseMessages(this.#buffer.slice(0, length));
   }
 
-  /** Closes the socket; more than once does no harm. */
+  /** Closes the socket; may be called again. */
   close(): void {
     if (!this.#closed) closeFd(this.fd);
     this.#closed = true;
@@ -218,7 +218,7 @@ export class NetlinkSocket {
   }
 }
 
-/** What the kernel says went wrong; undefined: nothing did. */
+/** The error of an NLMSG_ERROR; undefined for an ACK. */
 function errorOf(what: string, received: Received): SyscallError | undefined {
   const error = received.body.view.getInt32(0, LITTLE);
   if (error === 0) return undefined;

@@ -1,9 +1,9 @@
 /**
- * Network namespaces: entering one for a moment, making and removing named ones as `ip netns` does.
+ * Network namespaces: runs a function within one, makes and removes named ones as `ip netns` does.
  *
- * Limitation: `setns` moves the main thread only. Whatever Deno starts while it is away may happen there too, and a pool
- * thread that is born meanwhile stays there for good. So a function that runs inside is synchronous and makes FFI
- * calls only: it opens a socket, which goes on belonging to the namespace it was opened in.
+ * Limitation: `setns` moves the main thread only, and a pool thread that Deno starts meanwhile stays in that namespace. So a
+ * function that runs within is synchronous and makes FFI calls only: it opens a socket, which remains of the namespace it
+ * was opened in.
  */
 import { closeFd, cstring, O, openFile, syscall, SyscallError, trySyscall } from "./libc.ts";
 
@@ -12,7 +12,7 @@ const MS_BIND = 4096;
 const MNT_DETACH = 2;
 const OWN_NETNS = "/proc/thread-self/ns/net";
 
-/** Where named network namespaces are mounted; `ip netns` uses the same place. */
+/** The folder where `ip netns` mounts named network namespaces. */
 export const NETNS_DIR = "/run/netns";
 
 /** The path of a named network namespace. */
@@ -24,8 +24,8 @@ export function netnsPath(name: string): string {
 }
 
 /**
- * Runs `fn` inside the network namespace at `path` (`/run/netns/x`, `/proc/PID/ns/net`) and comes back, whatever
- * happens. `fn` must be synchronous and call nothing but FFI.
+ * Runs `fn` within the network namespace at `path` (`/run/netns/x`, `/proc/PID/ns/net`) and returns to the present one,
+ * also when it throws. `fn` must be synchronous and call nothing but FFI.
  * @throws {SyscallError} ENOENT when there is no such file, EINVAL when it is no network namespace
  */
 export function withNetns<T>(path: string, fn: () => T): T {
@@ -79,8 +79,8 @@ export function createNetns(name: string): string {
 }
 
 /**
- * Removes a named network namespace; it lives on while a process or a descriptor is in it. Returns false when there was
- * none. A file that a crash left behind without a namespace on it is removed as well.
+ * Removes a named network namespace, which exists on while a process or a descriptor refers to it. False when there was
+ * none. Removes a file that a crash left without a namespace on it, too.
  */
 export function deleteNetns(name: string): boolean {
   const path = netnsPath(name);

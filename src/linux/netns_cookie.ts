@@ -1,4 +1,4 @@
-/** The kernel's cookie of a network namespace, by which eBPF programs tell namespaces apart. */
+/** The kernel's cookie of a network namespace, by which eBPF programs distinguish namespaces. */
 import { address, rawSyscall, SyscallError } from "./libc.ts";
 import { NetlinkSocket } from "./netlink.ts";
 
@@ -7,13 +7,13 @@ const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 const ENOPROTOOPT = 92;
 
-/** The kernel tells no cookies, and the namespace is not the one that needs none. */
+/** The kernel has no cookies (before 5.14), and the namespace is not the initial one. */
 export class NetnsCookieError extends Error {
   override readonly name = "NetnsCookieError";
 }
 
 /**
- * The cookie of the network namespace at `path`, or of the present one. Kernels before 5.14 do not tell it; then the result
+ * The cookie of the network namespace at `path`, or of the present one. Kernels before 5.14 have none: then the result
  * is 0n, which programs take for the initial namespace's.
  * @throws {NetnsCookieError} on such a kernel, when it is not the namespace of process 1
  * @throws {SyscallError} ENOENT
@@ -38,8 +38,8 @@ export function netnsCookie(path?: string): bigint {
 function initialNetns(path = "/proc/thread-self/ns/net"): bigint {
   if (sameFile(path, "/proc/1/ns/net")) return 0n;
   throw new NetnsCookieError(
-    `Linux ${Deno.osRelease()} tells no cookie of ${path}; only the initial network namespace ` +
-      `can be a node's before 5.14`,
+    `Linux ${Deno.osRelease()} has no cookie of ${path}: before 5.14 only the initial network ` +
+      `namespace can be a node's`,
   );
 }
 

@@ -1,14 +1,14 @@
-/** How much of the processors this process wants when others want them too. */
+/** The scheduling priority of this process. */
 import { trySyscall } from "./libc.ts";
 
 const PRIO_PROCESS = 0;
 const NICEST = 19;
 
 /**
- * Gives way to everybody else: nice 19, which may always be asked for (setpriority(2)). Linux has the value for each
- * thread; new ones take it over from the one that makes them. A thread that has ended meanwhile is passed over.
+ * Lowers the priority to nice 19, which needs no privilege (setpriority(2)). Linux keeps the value for each thread, and new
+ * ones inherit it. A thread that has ended meanwhile is passed over.
  */
-export function giveWay(): void {
+export function lowerPriority(): void {
   for (const { name } of Deno.readDirSync("/proc/self/task")) {
     trySyscall("setpriority", PRIO_PROCESS, Number(name), NICEST);
   }

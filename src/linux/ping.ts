@@ -1,6 +1,6 @@
 /**
- * One ICMP echo (RFC 792) from a network namespace, with the reason when no answer comes. By a raw socket, because a
- * ping socket does not see the ICMP errors of others and depends on a kernel parameter.
+ * One ICMP echo (RFC 792) from a network namespace, with the reason when no reply comes. Uses a raw socket, because a ping
+ * socket does not receive ICMP errors of routers and depends on a kernel parameter.
  */
 import { parseIpv4 } from "../net/ipv4.ts";
 import { closeFd, errnoText, syscall, trySyscall } from "./libc.ts";
@@ -52,12 +52,12 @@ interface PingOptions {
   id?: number;
 }
 
-/** What came of it. `from` is who answered, the round trip is in milliseconds. */
+/** The outcome. `from` is the sender of the reply or error; the round trip is in milliseconds. */
 export type PingResult =
   | { readonly ok: true; readonly from: string; readonly rttMs: number; readonly bytes: number }
   | {
     readonly ok: false;
-    /** `timeout`, an ICMP error's meaning, or the text of the error that sending gave. */
+    /** `timeout`, the meaning of an ICMP error, or the text of the error of sendto(2). */
     readonly reason: string;
     readonly from?: string;
     /** Of `fragmentation needed`: the next hop's MTU in bytes. */
@@ -65,7 +65,7 @@ export type PingResult =
   };
 
 /**
- * Sends one echo request and waits for what comes back.
+ * Sends one echo request and waits for its reply or an ICMP error.
  * @throws {SyscallError} when there is no such namespace, or no right to a raw socket
  */
 export async function ping(options: PingOptions): Promise<PingResult> {
@@ -147,7 +147,7 @@ export function checksum(bytes: Uint8Array): number {
   return ~sum & 0xffff;
 }
 
-/** What a received IP packet says about our request; undefined when it is about something else. */
+/** The outcome by a received IP packet; undefined when it is neither reply to nor error of our request. */
 function parse(
   packet: DataView,
   id: number,

@@ -1,6 +1,6 @@
 /**
- * Waiting for a descriptor without holding up the event loop: ppoll(2) on a thread of Deno's pool, which an eventfd wakes
- * when nobody wants to wait any more.
+ * Waits for a descriptor without blocking the event loop: ppoll(2) on a thread of Deno's pool, which `close()` wakes by an
+ * eventfd.
  */
 import { closeFd, syscall } from "./libc.ts";
 
@@ -17,7 +17,7 @@ type Ppoll = (
 
 let ppoll: Ppoll | undefined;
 
-/** Opens the function, which the first wait does otherwise. */
+/** Opens the function; the first wait does so, too. */
 export function loadPpoll(): Ppoll {
   if (ppoll) return ppoll;
   const { symbols } = Deno.dlopen("libc.so.6", {
@@ -43,14 +43,14 @@ export class Poller {
   }
 
   /**
-   * Resolves to true when the descriptor is readable (or broken: reading tells), false after `timeoutMs` milliseconds or
+   * Resolves to true when the descriptor is readable or has an error, false after `timeoutMs` milliseconds or
    * when the poller is closed. One wait at a time.
    */
   async readable(timeoutMs?: number): Promise<boolean> {
     if (this.#waiting) throw new TypeError("already waiting");
     if (this.#closed) return false;
-    // Two of struct pollfd { int fd; short events; short revents; } and a struct timespec, in one piece of memory: only
-    // what is used after the call is sure to live that long.
+    // Two of struct pollfd { int fd; short events; short revents; } and a struct timespec, in one buffer: only
+    // what is used after the call is certain to live that long.
     const memory = new ArrayBuffer(32);
     const fds = new Uint8Array(memory);
     const view = new DataView(fds.buffer);
@@ -74,7 +74,7 @@ export class Poller {
     return !this.#closed && view.getInt16(6, LITTLE) !== 0;
   }
 
-  /** Ends a wait; resolves when nothing looks at the descriptor any more. */
+  /** Ends a wait; resolves when no thread polls the descriptor any more. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

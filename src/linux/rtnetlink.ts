@@ -59,11 +59,11 @@ export class RtNetlink {
   addClsact = (ifindex: number): boolean => tc.addClsact(this.#socket, ifindex);
   delClsact = (ifindex: number): boolean => tc.deleteClsact(this.#socket, ifindex);
   listClsact = (): number[] => tc.listClsact(this.#socket);
-  filterReplace = (filter: tc.FilterPlace & { progFd: number; name: string }): void =>
+  filterReplace = (filter: tc.FilterId & { progFd: number; name: string }): void =>
     tc.replaceFilter(this.#socket, filter);
   filterList = (ifindex: number, direction: tc.Direction): tc.Filter[] =>
     tc.listFilters(this.#socket, ifindex, direction);
-  filterDelete = (place: tc.FilterPlace): boolean => tc.deleteFilter(this.#socket, place);
+  filterDelete = (filter: tc.FilterId): boolean => tc.deleteFilter(this.#socket, filter);
 
   /** Closes the connection; more than once does no harm. */
   close(): void {

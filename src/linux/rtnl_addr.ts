@@ -12,7 +12,7 @@ const IFA = { ADDRESS: 1, LOCAL: 2, LABEL: 3, BROADCAST: 4 } as const;
 /** AF_INET */
 export const AF_INET = 2;
 
-/** Numbers of scopes (rtnetlink(7)): how far an address or a route is valid. */
+/** Scopes of addresses and routes (rtnetlink(7)). */
 export const SCOPE = { universe: 0, site: 200, link: 253, host: 254 } as const;
 
 /** An address of a device. */
@@ -45,14 +45,13 @@ export function parseAddress(body: Reader): Address | undefined {
   };
   const peer = text(IFA.ADDRESS);
   const address = text(IFA.LOCAL) ?? peer ?? "0.0.0.0";
-  const broadcast = text(IFA.BROADCAST);
   return {
     ifindex: body.u32(4),
     address,
     prefixLength: body.u8(1),
     scope: body.u8(3),
-    ...(peer === undefined || peer === address ? {} : { peer }),
-    ...(broadcast === undefined ? {} : { broadcast }),
+    peer: peer === address ? undefined : peer,
+    broadcast: text(IFA.BROADCAST),
   };
 }
 
@@ -66,7 +65,7 @@ export function listAddresses(socket: NetlinkSocket, ifindex = 0): Address[] {
 }
 
 /**
- * Gives a device an address; false when it has it already.
+ * Adds an address to a device; false when it has it already.
  * @throws {SyscallError} ENODEV
  */
 export function addAddress(socket: NetlinkSocket, address: Address): boolean {
@@ -79,7 +78,7 @@ export function addAddress(socket: NetlinkSocket, address: Address): boolean {
   }
 }
 
-/** Takes an address away; false when it was not there. */
+/** Removes an address; false when it was not there. */
 export function deleteAddress(socket: NetlinkSocket, address: Address): boolean {
   try {
     socket.request("RTM_DELADDR", RTM_DELADDR, 0, message(address));

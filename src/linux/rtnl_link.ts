@@ -6,10 +6,10 @@ import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
-const RTM_GETLINK = 18;
+export const RTM_GETLINK = 18;
 const RTM_SETLINK = 19;
 
-const IFLA = {
+export const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
   MTU: 4,
@@ -20,10 +20,18 @@ const IFLA = {
   EXT_MASK: 29,
   LINK_NETNSID: 37,
 } as const;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
+export const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
-const RTEXT_FILTER_SKIP_STATS = 8;
+export const IFLA_VXLAN = {
+  ID: 1,
+  LINK: 3,
+  LOCAL: 4,
+  LEARNING: 7,
+  PORT: 15,
+  COLLECT_METADATA: 25,
+} as const;
+export const RTEXT_FILTER_SKIP_STATS = 8;
 
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
@@ -42,9 +50,9 @@ export interface Link {
   /** Up and with a carrier. */
   readonly running: boolean;
   readonly loopback: boolean;
-  /** Index of the bridge (or the like) this device is a port of. */
+  /** Index of the bridge (or the like) whose port this device is. */
   readonly master?: number;
-  /** IFLA_LINK: of a veth its other end, an index in the network namespace of that end. */
+  /** IFLA_LINK: of a veth the index of its other end, within that end's network namespace. */
   readonly peerIndex?: number;
   /** Id of the other end's network namespace; absent when it is in the same one. */
   readonly peerNetnsId?: number;
@@ -99,7 +107,6 @@ export function parseLink(body: Reader): Link {
   const flags = body.u32(8);
   const attrs = body.attrs(16);
   const info = attrs.get(IFLA.LINKINFO)?.attrs();
-  const kind = info?.get(IFLA_INFO_KIND)?.text();
   return {
     index: body.u32(4),
     name: attrs.get(IFLA.IFNAME)?.text() ?? "",
@@ -108,15 +115,11 @@ export function parseLink(body: Reader): Link {
     up: (flags & IFF_UP) !== 0,
     running: (flags & IFF_LOWER_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
-    ...optional("master", attrs.get(IFLA.MASTER)),
-    ...optional("peerIndex", attrs.get(IFLA.LINK)),
-    ...optional("peerNetnsId", attrs.get(IFLA.LINK_NETNSID)),
-    ...(kind === undefined ? {} : { kind }),
+    master: attrs.get(IFLA.MASTER)?.u32(0),
+    peerIndex: attrs.get(IFLA.LINK)?.u32(0),
+    peerNetnsId: attrs.get(IFLA.LINK_NETNSID)?.u32(0),
+    kind: info?.get(IFLA_INFO_KIND)?.text(),
   };
-}
-
-function optional(key: string, value: Reader | undefined): Record<string, number> {
-  return value === undefined ? {} : { [key]: value.u32(0) };
 }
 
 function header(index: number, flags = 0, mask = 0): Message {
@@ -184,7 +187,6 @@ function addPeer(data: Message, peer: VethPeer): void {
 }
 
 function addVxlan(data: Message, options: VxlanOptions): void {
-  const IFLA_VXLAN = { ID: 1, LINK: 3, LOCAL: 4, LEARNING: 7, PORT: 15, COLLECT_METADATA: 25 };
   if (!options.external) data.attrU32(IFLA_VXLAN.ID, options.id ?? 0);
   else data.attrU8(IFLA_VXLAN.COLLECT_METADATA, 1);
   if (options.link !== undefined) data.attrU32(IFLA_VXLAN.LINK, options.link);

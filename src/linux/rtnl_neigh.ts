@@ -26,22 +26,22 @@ export const NEIGH_STATE = {
   PERMANENT: 0x80,
 } as const;
 
-/** Which MAC address an IPv4 address has on a link. */
+/** An IPv4 address of a link and its MAC address. */
 export interface Neighbour {
   readonly ifindex: number;
   readonly address: string;
-  /** Absent while it is being looked for. */
+  /** Absent while it is unresolved. */
   readonly mac?: string;
   /** NEIGH_STATE; PERMANENT when left out. */
   readonly state?: number;
 }
 
-/** Where a bridge, or a VXLAN device, sends frames for a MAC address. */
+/** An entry of a bridge's or VXLAN device's forwarding database. */
 export interface FdbEntry {
   /** The bridge's port, or the VXLAN device itself. */
   readonly ifindex: number;
   readonly mac: string;
-  /** Of a VXLAN device: the far VTEP's address. */
+  /** Of a VXLAN device: the remote VTEP's address. */
   readonly destination?: string;
   /** In the bridge's table (true) or in the device's own. */
   readonly master?: boolean;
@@ -78,14 +78,14 @@ export function listNeighbours(socket: NetlinkSocket, ifindex = 0): Neighbour[] 
       ifindex: body.u32(4),
       address: formatAddress(attrs.get(NDA.DST)?.bytes ?? new Uint8Array(4)),
       state: body.u16(8),
-      ...macOf(attrs),
+      mac: macOf(attrs),
     };
   });
 }
 
-function macOf(attrs: Map<number, Reader>): { mac?: string } {
+function macOf(attrs: Map<number, Reader>): string | undefined {
   const found = attrs.get(NDA.LLADDR);
-  return found ? { mac: formatMac(found.bytes) } : {};
+  return found && formatMac(found.bytes);
 }
 
 /** For `requestAll`: adds a neighbour or changes it. */
@@ -124,10 +124,10 @@ export function listFdb(
     const destination = attrs.get(NDA.DST);
     return {
       ifindex: body.u32(4),
-      mac: macOf(attrs).mac ?? "",
+      mac: macOf(attrs) ?? "",
       state: body.u16(8),
       master: (body.u8(10) & NTF_SELF) === 0,
-      ...(destination ? { destination: formatAddress(destination.bytes) } : {}),
+      destination: destination && formatAddress(destination.bytes),
     };
   });
 }
@@ -142,7 +142,7 @@ export function deleteFdb(socket: NetlinkSocket, entry: FdbEntry): boolean {
   return remove(socket, fdbMessage(entry));
 }
 
-/** What the kernel says of an entry that is not there, or whose device is not. */
+/** Error codes for an entry that is not there, or whose device is not. */
 const gone = ["ENOENT", "ENODEV", "ENXIO"];
 
 function remove(socket: NetlinkSocket, message: Message): boolean {

@@ -39,7 +39,7 @@ const TYPE = {
 
 /** The main routing table. */
 const TABLE_MAIN = 254;
-/** Who made a route, when the caller does not say: RTPROT_STATIC. */
+/** RTPROT_STATIC: the origin of a route, when the caller gives none. */
 const PROTOCOL_STATIC = 4;
 
 /** A route. */
@@ -48,13 +48,13 @@ export interface Route {
   readonly destination: string;
   readonly gateway?: string;
   readonly ifindex?: number;
-  /** Source address for what the node itself sends. */
+  /** Preferred source address for packets of the node. */
   readonly source?: string;
   /** `unicast` when left out. */
   readonly type?: keyof typeof TYPE;
   /** TABLE_MAIN when left out. */
   readonly table?: number;
-  /** Who made it; PROTOCOL_STATIC when left out. */
+  /** Origin (rtm_protocol); PROTOCOL_STATIC when left out. */
   readonly protocol?: number;
   /** SCOPE; by default link without a gateway and universe with one. */
   readonly scope?: number;
@@ -62,7 +62,7 @@ export interface Route {
   readonly metric?: number;
   /** Bytes. */
   readonly mtu?: number;
-  /** Takes the gateway to be on the device's link although no address says so. */
+  /** The gateway is on the device's link although no prefix of its covers it (RTNH_F_ONLINK). */
   readonly onlink?: boolean;
   /** Lightweight tunnel: metadata for an external-mode tunnel device. */
   readonly encap?: { readonly id: number; readonly destination: string };
@@ -182,9 +182,9 @@ export function listRoutes(socket: NetlinkSocket, table: number = TABLE_MAIN): R
  */
 export function routeTo(socket: NetlinkSocket, destination: string): Route {
   const request = header(32, 0, 0, 0, 0).u32(0).attr(RTA.DST, addressBytes(destination));
-  const [answer] = socket.request("RTM_GETROUTE", RTM_GETROUTE, 0, request);
-  const route = answer && parseRoute(answer.body);
-  if (!route) throw new Error(`no answer for the route to ${destination}`);
+  const [reply] = socket.request("RTM_GETROUTE", RTM_GETROUTE, 0, request);
+  const route = reply && parseRoute(reply.body);
+  if (!route) throw new Error(`no reply for the route to ${destination}`);
   return route;
 }
 
@@ -194,7 +194,7 @@ export function addRouteRequest(route: Route): NetlinkRequest {
   return { what: "RTM_NEWROUTE", type: RTM_NEWROUTE, flags, message: message(route) };
 }
 
-/** For `requestAll`: adds a route or puts it into the place of the one with the same destination, table and metric. */
+/** For `requestAll`: adds a route or replaces the one with the same destination, table and metric. */
 export function replaceRouteRequest(route: Route): NetlinkRequest {
   const flags = NLM_F.CREATE | NLM_F.REPLACE;
   return { what: "RTM_NEWROUTE", type: RTM_NEWROUTE, flags, message: message(route) };
@@ -206,7 +206,7 @@ export function deleteRouteRequest(route: Route): NetlinkRequest {
   return { what: "RTM_DELROUTE", ...built, fine: gone };
 }
 
-/** What the kernel says of a route that is not there, or whose device is not. */
+/** Error codes for a route that is not there, or whose device is not. */
 const gone = ["ESRCH", "ENODEV"];
 
 /**
@@ -224,7 +224,7 @@ export function addRoute(socket: NetlinkSocket, route: Route): boolean {
   }
 }
 
-/** Adds a route or puts it into the place of the one with the same destination, table and metric. */
+/** Adds a route or replaces the one with the same destination, table and metric. */
 export function replaceRoute(socket: NetlinkSocket, route: Route): void {
   const { what, type, flags, message } = replaceRouteRequest(route);
   socket.request(what, type, flags, message);

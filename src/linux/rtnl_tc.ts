@@ -1,7 +1,7 @@
 /**
  * eBPF programs as tc filters, by rtnetlink: the clsact qdisc (no queue, only two hooks) and cls_bpf filters in
- * direct-action mode (tc-bpf(8)). Filters of other tools on the same device are left alone: everything here names its
- * filter by direction, priority and handle.
+ * direct-action mode (tc-bpf(8)). Filters of other tools on the same device stay: every function names its filter by
+ * direction, priority and handle.
  */
 import { SyscallError } from "./libc.ts";
 import { Message, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
@@ -28,8 +28,8 @@ const PROTOCOL_ALL = 0x0300;
 /** Seen from the device: ingress is what it receives. */
 export type Direction = "ingress" | "egress";
 
-/** Where a filter sits. */
-export interface FilterPlace {
+/** A filter's attach point, priority and handle. */
+export interface FilterId {
   readonly ifindex: number;
   readonly direction: Direction;
   readonly priority: number;
@@ -37,10 +37,10 @@ export interface FilterPlace {
 }
 
 /** A filter as the kernel lists it. */
-export interface Filter extends FilterPlace {
+export interface Filter extends FilterId {
   /** Classifier, e.g. `bpf`, `u32`. */
   readonly kind: string;
-  /** Of `bpf`: the name given by who installed it; else empty. */
+  /** Of `bpf`: the name given at its installation; else empty. */
   readonly name: string;
   /** Of `bpf`: the program's id; else 0. */
   readonly progId: number;
@@ -51,7 +51,7 @@ function tcmsg(ifindex: number, handle: number, parent: number, info: number): M
 }
 
 /**
- * Gives a device the clsact qdisc; returns false when it has one already.
+ * Adds the clsact qdisc to a device; false when it has one already.
  * @throws {SyscallError} ENODEV
  */
 export function addClsact(socket: NetlinkSocket, ifindex: number): boolean {
@@ -65,7 +65,7 @@ export function addClsact(socket: NetlinkSocket, ifindex: number): boolean {
   }
 }
 
-/** Takes the clsact qdisc, and with it every filter of every tool, from a device; false when there was none. */
+/** Removes the clsact qdisc from a device, and with it every filter of every tool; false when there was none. */
 export function deleteClsact(socket: NetlinkSocket, ifindex: number): boolean {
   try {
     const message = tcmsg(ifindex, CLSACT_HANDLE, CLSACT_PARENT, 0);
@@ -88,13 +88,13 @@ export function listClsact(socket: NetlinkSocket): number[] {
 }
 
 /**
- * Installs a program as a direct-action filter, or puts it into the place of the one that is there: no packet meets
- * neither. The device needs its clsact qdisc.
+ * Installs a program as a direct-action filter, or atomically replaces the one that is there. The device needs its clsact
+ * qdisc.
  * @throws {SyscallError} ENODEV; EINVAL without a clsact qdisc or when another kind of filter holds the priority
  */
 export function replaceFilter(
   socket: NetlinkSocket,
-  filter: FilterPlace & { progFd: number; name: string },
+  filter: FilterId & { progFd: number; name: string },
 ): void {
   const info = (filter.priority << 16) | PROTOCOL_ALL;
   const message = tcmsg(filter.ifindex, filter.handle, PARENT[filter.direction], info)
@@ -140,9 +140,9 @@ function parseFilter(body: Reader, direction: Direction): Filter {
 }
 
 /** Removes one filter; false when it, its qdisc or its device is gone. */
-export function deleteFilter(socket: NetlinkSocket, place: FilterPlace): boolean {
-  const info = (place.priority << 16) | PROTOCOL_ALL;
-  const message = tcmsg(place.ifindex, place.handle, PARENT[place.direction], info)
+export function deleteFilter(socket: NetlinkSocket, filter: FilterId): boolean {
+  const info = (filter.priority << 16) | PROTOCOL_ALL;
+  const message = tcmsg(filter.ifindex, filter.handle, PARENT[filter.direction], info)
     .attrString(TCA_KIND, "bpf");
   try {
     socket.request("RTM_DELTFILTER", RTM_DELTFILTER, 0, message);
@@ -153,7 +153,7 @@ export function deleteFilter(socket: NetlinkSocket, place: FilterPlace): boolean
   }
 }
 
-/** The kernel says ENODEV without a device, EINVAL without a qdisc, ENOENT without a filter. */
+/** ENODEV: no device. EINVAL: no qdisc. ENOENT: no filter. */
 function isAbsent(error: unknown): boolean {
   return error instanceof SyscallError && ["ENODEV", "EINVAL", "ENOENT"].includes(error.code);
 }

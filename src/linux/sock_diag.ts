@@ -1,6 +1,6 @@
 /**
- * Looking at sockets and ending them by sock_diag(7), as far as hostlb needs it: connected UDP sockets with their
- * cookies, and the destruction of one (SOCK_DESTROY; CONFIG_INET_DIAG_DESTROY, CONFIG_INET_UDP_DIAG).
+ * Lists and destroys sockets by sock_diag(7), as far as hostlb needs it: connected UDP sockets with their cookies, and
+ * SOCK_DESTROY of one (CONFIG_INET_DIAG_DESTROY, CONFIG_INET_UDP_DIAG).
  */
 import { formatIpv4 } from "../net/ipv4.ts";
 import { SyscallError } from "./libc.ts";
@@ -27,15 +27,15 @@ const MAPPED = 0xffff;
 export interface DiagSocket {
   /** AF_INET or AF_INET6. */
   readonly family: number;
-  /** The other end. Dotted; of IPv6 sockets only those with a mapped IPv4 address are seen. */
+  /** The other end, dotted. Of IPv6 sockets only those with an IPv4-mapped address are listed. */
   readonly remote: { readonly addr: string; readonly port: number };
-  /** The number by which eBPF programs know the socket (bpf_get_socket_cookie). */
+  /** As eBPF programs read it with bpf_get_socket_cookie(). */
   readonly cookie: bigint;
   /** struct inet_diag_sockid. */
   readonly id: Uint8Array<ArrayBuffer>;
 }
 
-/** This kernel cannot do it; the message says what is missing. */
+/** This kernel lacks an option, which the message names. */
 export class SockDiagError extends Error {
   override readonly name = "SockDiagError";
 }
@@ -70,7 +70,7 @@ export class SockDiag {
   }
 
   /**
-   * Ends a UDP socket: it is disconnected, and its process gets ECONNABORTED. False when it is gone already.
+   * Disconnects a UDP socket; its process gets ECONNABORTED. False when it is gone already.
    * @throws {SockDiagError} when the kernel cannot
    */
   destroy({ family, id }: DiagSocket): boolean {
@@ -81,7 +81,7 @@ export class SockDiag {
       if (!(error instanceof SyscallError)) throw error;
       if (error.code === "ENOENT") return false;
       if (error.code !== "EOPNOTSUPP") throw error;
-      throw new SockDiagError("this kernel does not end sockets (CONFIG_INET_DIAG_DESTROY)");
+      throw new SockDiagError("this kernel does not destroy sockets (CONFIG_INET_DIAG_DESTROY)");
     }
   }
 

@@ -40,7 +40,7 @@ export function readSysctl(name: string, netnsPath?: string): string {
 
 /**
  * Writes a parameter.
- * @throws {SyscallError} ENOENT; EINVAL when the kernel does not take the value
+ * @throws {SyscallError} ENOENT; EINVAL when the kernel rejects the value
  */
 export function writeSysctl(name: string, value: string, netnsPath?: string): void {
   const path = sysctlPath(name);

@@ -40,7 +40,7 @@ const ENDS: Record<Path, { client: string; server: string; service?: true }> = {
 };
 
 /** Two nodes on which contenders take turns. */
-export interface TwoNodes {
+interface TwoNodes {
   lab: LabHandle;
   services: LabService[];
   /** None is on at the start. */
@@ -108,7 +108,7 @@ export function nftOf(ports: readonly ServicePort[], nodeAddresses: string[]): s
   return nftRules(ports, { clusterCIDR: CLUSTER_CIDR, serviceCIDR: SERVICE_CIDR, nodeAddresses });
 }
 
-export interface LabTestbedOptions {
+interface LabTestbedOptions {
   name: string;
   contenders: readonly Contender[];
   signal: AbortSignal;

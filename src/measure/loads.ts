@@ -15,7 +15,7 @@ export interface Figure {
   value: number;
 }
 
-export interface LoadContext {
+interface LoadContext {
   signal: AbortSignal;
   /** Duration of a run, whole seconds. */
   seconds: number;
@@ -48,7 +48,7 @@ const SERVICES = PODS.filter((path) => path.includes("service"));
 const PATIENCE_MS = 8000;
 
 /** Latencies are taken on one CPU: on two, each message waits for the other CPU to wake, which hides all else. */
-export const ONE_CPU = availableParallelism() - 1;
+const ONE_CPU = availableParallelism() - 1;
 
 /** Words that start a tool's server. */
 export function serverCommand(tool: Tool, protocol: "tcp" | "udp", port: number): string[] {

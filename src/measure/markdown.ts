@@ -12,7 +12,7 @@ import type { Line, Measure, Report } from "./report.ts";
 import { compare, type Comparison, OWN, samplesOf, summarize, type Summary } from "./summary.ts";
 
 /** The file of a measure's picture, relative to the report. */
-export interface PicturePlace {
+interface PicturePlace {
   id: string;
   name: string;
 }

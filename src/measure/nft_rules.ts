@@ -9,7 +9,7 @@ import type { ServicePort } from "./kubeproxy.ts";
 const MARK = "0x4000";
 
 /** What the rules depend on besides the services. */
-export interface NftOptions {
+interface NftOptions {
   clusterCIDR: string;
   serviceCIDR: string;
   /** Addresses of the node at which NodePorts answer. */

@@ -1,7 +1,7 @@
 /** What the load tools print, in base units: bit/s, seconds, 1/s (pure). */
 
 /** One second, or less, of an iperf3 run. */
-export interface Interval {
+interface Interval {
   /** End of the interval, seconds from the start. */
   at: number;
   /** Payload, bit/s. */
@@ -11,7 +11,7 @@ export interface Interval {
 }
 
 /** An iperf3 run from the client's contender. */
-export interface IperfRun {
+interface IperfRun {
   /** Payload that arrived, bit/s. */
   rate: number;
   /** Mean of TCP's smoothed round trip times, seconds; absent for UDP. */

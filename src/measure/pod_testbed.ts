@@ -12,7 +12,7 @@ export interface LocalPod {
   netns: string;
 }
 
-export interface PodTestbedOptions {
+interface PodTestbedOptions {
   from: LocalPod;
   /** A pod of this node, which gets the servers; or the address of one elsewhere that has them. */
   to: LocalPod | string;

@@ -1,7 +1,7 @@
 /** What `pcnk bench` has measured: the JSON that it writes, and that reports and plots are made of. */
 
 /** The machine that it ran on; what could not be found out is absent. */
-export type Machine = Readonly<Record<string, unknown>>;
+type Machine = Readonly<Record<string, unknown>>;
 
 /** One run of the benchmarks. */
 export interface Report {

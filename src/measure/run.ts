@@ -14,7 +14,7 @@ import {
 } from "./testbed.ts";
 import { findTools, missingTools, type Tool } from "./tools.ts";
 
-export interface RunOptions {
+interface RunOptions {
   loads: readonly Load[];
   runs: number;
   /** Duration of one run, whole seconds. */

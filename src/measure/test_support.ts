@@ -9,7 +9,7 @@ export const CONTENDERS = ["pcnk", "bridge", "kube-proxy iptables", "nft"];
 export const PATHS = ["pod→pod same node", "pod→service same node"];
 
 /** A line for each contender and path; contenders differ by a tenth each, pcnk is the largest. */
-export function lines(values: (factor: number) => Line["points"]): Line[] {
+function lines(values: (factor: number) => Line["points"]): Line[] {
   return PATHS.flatMap((path, i) =>
     CONTENDERS.map((contender, j) => ({ contender, path, points: values((4 - i) * (1 - j / 10)) }))
   );

@@ -1,7 +1,7 @@
 /** The load tools: which are here, their versions, and how to get the others. */
 
 /** Program and the Debian package that has it. */
-export const TOOLS = { iperf3: "iperf3", sockperf: "sockperf", wrk: "wrk" } as const;
+const TOOLS = { iperf3: "iperf3", sockperf: "sockperf", wrk: "wrk" } as const;
 
 /** A load tool, or pcnk's own. */
 export type Tool = keyof typeof TOOLS | "pcnk";

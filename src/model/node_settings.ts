@@ -39,15 +39,14 @@ export const nodeSettings: readonly NodeSetting[] = [
     problem: oneOf("true", "false"),
     values: "true or false",
     help:
-      "direct routes to nodes of the same subnet that ask for it too; not given: the setting routing",
+      "Route directly to nodes of the same subnet that ask for it too (default: the setting routing)",
   },
   {
     name: "vpcMode",
     annotation: "pcnk.io/vpc-mode",
     problem: oneOf("aws", ""),
     values: "aws, or empty for off",
-    help:
-      "routes of the cloud's network instead of a tunnel, to nodes that are in it too (docs/aws.md)",
+    help: "Use routes of the VPC instead of a tunnel, between nodes that set it (docs/aws.md)",
   },
   {
     name: "publicIP",
@@ -57,7 +56,7 @@ export const nodeSettings: readonly NodeSetting[] = [
       return isUnicast(value) ? undefined : "must be an IPv4 address of a host";
     },
     values: "an IPv4 address",
-    help: "where the tunnel to a node behind NAT ends",
+    help: "Far end of the tunnel to a node behind NAT",
   },
 ];
 

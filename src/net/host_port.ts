@@ -2,7 +2,7 @@
 import { familyOf, isAddress, parseAddress } from "./address.ts";
 import { AddressError } from "./error.ts";
 
-export interface HostPort {
+interface HostPort {
   /** Canonical text. */
   address: string;
   /** 0 to 65535. */

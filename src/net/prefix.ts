@@ -4,7 +4,7 @@ import { parseAddress } from "./address.ts";
 import { AddressError, type Family } from "./error.ts";
 
 /** An address and the length of the prefix that its network has. */
-export interface InterfaceAddress {
+interface InterfaceAddress {
   address: string;
   /** 0 to 32, or to 128. */
   length: number;

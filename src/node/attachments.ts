@@ -20,13 +20,13 @@ export interface PodAddress {
   gateway: string;
 }
 
-/** What an ADD installed, or was about to. */
+/** What an ADD set up, or was about to. */
 export interface Attachment extends AttachmentId {
-  /** Name of the network: GC speaks of one network only. */
+  /** Name of the network: a GC is for one network. */
   network: string;
   /** Path of the pod's namespace at the time. */
   netns: string;
-  /** `namespace/name` of the pod, if known; for people only. */
+  /** `namespace/name` of the pod, if known; for display. */
   pod?: string;
   /** Host end of the veth pair. */
   hostIfindex: number;

@@ -44,6 +44,9 @@ export const PLUGIN_FOLDERS = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni
 /** The reference plugins that the list below names. */
 export const REFERENCE_PLUGINS = ["bridge", "host-local", "portmap"];
 
+/** All that must be in the runtime's folder: runtimes call `loopback` by themselves. */
+export const SHIPPED_PLUGINS = [...REFERENCE_PLUGINS, "loopback"];
+
 /**
  * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are undefined: JSON
  * leaves them out, so that each plugin's own default holds.

@@ -6,7 +6,7 @@ const F_WRLCK = 1;
 const EAGAIN = 11;
 const EACCES = 13;
 
-/** Somebody else has the lock. */
+/** Another process holds the lock. */
 export class LockedError extends Error {
   override readonly name = "LockedError";
 }

@@ -73,7 +73,7 @@ class Checker {
     this.#disputedPrefixes(addressed);
     const peers = addressed.filter((node) => node !== own && node.podCIDRs.length > 0);
     peers.sort((a, b) => compare(a.name, b.name));
-    return { ...(own === undefined ? {} : { own }), peers, problems: this.#problems };
+    return { own, peers, problems: this.#problems };
   }
 
   #report(code: ProblemCode, node: string, message: string) {
@@ -201,4 +201,19 @@ function podPrefix(text: string): Prefix {
 
 function compare<T extends string | number | bigint>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * The source addresses of tunnel packets from nodes other than `own`: their InternalIPs, and their public IPs, which a NAT
+ * in front of them puts in. What is no IPv4 address is left out; the plan reports it.
+ */
+export function tunnelSources(nodes: Iterable<RoutingNode>, own: string): Set<string> {
+  const sources = new Set<string>();
+  for (const { name, internalIPs, publicIP } of nodes) {
+    if (name === own) continue;
+    for (const address of [...internalIPs, publicIP ?? ""]) {
+      if (isIpv4(address)) sources.add(address);
+    }
+  }
+  return sources;
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { checkNodes } from "./nodes.ts";
+import { checkNodes, tunnelSources } from "./nodes.ts";
 import { node, uplink } from "./test_support.ts";
 import type { RoutingNode } from "./types.ts";
 
@@ -129,4 +129,27 @@ Deno.test("checkNodes() checks public addresses", () => {
   assert.deepEqual(shared.problems, ["public-ip-twice n3"]);
   const site = check([node(1, { publicIP }), node(2, { publicIP }), node(3, { publicIP })]);
   assert.deepEqual(site.problems, []);
+});
+
+function routed(name: string, internalIPs: string[], publicIP?: string): RoutingNode {
+  return { name, internalIPs, podCIDRs: [], publicIP };
+}
+
+Deno.test("tunnelSources() holds every address of the other nodes, and what a NAT makes of it", () => {
+  const nodes = [
+    routed("node1", ["192.0.2.11"], "203.0.113.1"),
+    routed("node2", ["192.0.2.12", "198.51.100.12"]),
+    routed("node3", ["10.0.0.3"], "203.0.113.3"),
+  ];
+  assert.deepEqual([...tunnelSources(nodes, "node1")], [
+    "192.0.2.12",
+    "198.51.100.12",
+    "10.0.0.3",
+    "203.0.113.3",
+  ]);
+});
+
+Deno.test("tunnelSources() leaves out what is no address", () => {
+  const nodes = [routed("node2", ["fd00::1", "192.0.2.12"], "everywhere")];
+  assert.deepEqual([...tunnelSources(nodes, "node1")], ["192.0.2.12"]);
 });

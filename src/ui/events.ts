@@ -34,7 +34,7 @@ export function eventFilter(params: URLSearchParams): MonitorFilter {
     reasons: wanted !== null ? named : params.get("flows") === "1" ? known : bad,
     oneIn: Number(oneIn),
     perSecond: MOST * 1000 / EVERY_MS,
-    ...(service === null ? {} : { service }),
+    service: service ?? undefined,
   };
 }
 
@@ -112,8 +112,8 @@ function eventOf(
     device,
     bytes,
     flow: ends ?? `${bytes} bytes`,
-    ...(service ? { service } : {}),
-    ...(from ? { from } : {}),
-    ...(to ? { to } : {}),
+    service: service || undefined,
+    from: from || undefined,
+    to: to || undefined,
   };
 }

@@ -1,4 +1,4 @@
-/** What a running agent says of itself: its file in the state directory, and its answers over HTTP. */
+/** Reads a running agent: its file in the state directory, and its HTTP server. */
 import { readState, type StateFiles, statePath } from "../node/state_files.ts";
 
 /** @throws Error when no agent runs, or none is ready yet */
@@ -9,25 +9,23 @@ export function readAgentFile(stateDir: string): StateFiles["agent"] {
   throw new Error(`no agent runs on this node, or it is not ready yet: nothing in ${path}`);
 }
 
-/** Asks the agent. @throws Error when it does not answer */
+/** @throws Error when the agent does not respond */
 export async function askAgent(
   address: string,
   path: string,
   { timeoutMs, put }: { timeoutMs: number; put?: { token: string; body: string } },
 ): Promise<{ status: number; text: string }> {
-  // One that listens everywhere is asked at loopback.
+  // An agent that listens at all addresses is asked at loopback.
   const host = address.replace(/^(0\.0\.0\.0|\[::\]):/, "127.0.0.1:");
   try {
-    const answer = await fetch(`http://${host}${path}`, {
+    const response = await fetch(`http://${host}${path}`, {
       signal: AbortSignal.timeout(timeoutMs),
-      ...(put === undefined ? {} : {
-        method: "PUT",
-        body: put.body,
-        headers: { authorization: `Bearer ${put.token}` },
-      }),
+      method: put === undefined ? "GET" : "PUT",
+      body: put?.body,
+      headers: put && { authorization: `Bearer ${put.token}` },
     });
-    return { status: answer.status, text: await answer.text() };
+    return { status: response.status, text: await response.text() };
   } catch {
-    throw new Error(`the agent does not answer at ${host}`);
+    throw new Error(`the agent does not respond at ${host}: it may be busy or hang; see its log`);
   }
 }

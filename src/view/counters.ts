@@ -35,7 +35,7 @@ const count = new Intl.NumberFormat("en");
 export const counters: Resource<CounterRow> = {
   name: "counters",
   aliases: ["counter", "reasons"],
-  help: "what became of packets, by reason (--all: also of those that never came)",
+  help: "packets by reason (--all: also reasons without packets)",
   read: readCounters,
   columns: [
     { title: "REASON", value: (row) => row.name },
@@ -54,7 +54,7 @@ export interface MapRow extends Row {
   whenFull: "oldest goes" | "refuses" | "never";
 }
 
-/** Maps whose number of entries tells something: of arrays the kernel knows no number. */
+/** All maps but arrays, whose entries have no count. */
 export function readMaps(node: NodeReader, filter: Filter): MapRow[] {
   const rows: MapRow[] = [];
   for (const name of Object.keys(layout) as MapName[]) {
@@ -79,7 +79,7 @@ function usedBackends({ maps }: NodeReader): number {
 export const maps: Resource<MapRow> = {
   name: "maps",
   aliases: ["map"],
-  help: "how full the data plane's maps are",
+  help: "entries and capacity of the maps",
   read: readMaps,
   columns: [
     { title: "MAP", value: (row) => row.name },

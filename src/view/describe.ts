@@ -1,6 +1,6 @@
 /**
- * A Service three times: what the cluster's objects say, what this node should hold for it by that, and what its kernel holds.
- * Where the last two differ, or where a client would not get through, it says so.
+ * A Service three times: the cluster's objects, the entries that this node should hold, and those that its maps hold. Findings
+ * name differences of the last two, and reasons why clients are not served.
  */
 import { SCOPE, SERVICE_FLAG } from "../bpf/layout.ts";
 import { type Frontend, type FrontendKey, frontendKey, isAddressKey } from "../model/frontend.ts";
@@ -44,9 +44,9 @@ export interface Description {
 
 /** What is known of where a Service's endpoints would come from. */
 export type Origin =
-  /** The API server: which Pods the selector finds. Undefined: it did not say. */
+  /** The API server: the Pods that the selector matches; undefined: not known. */
   | { selected: Selected | undefined }
-  /** Manifests: nobody makes EndpointSlices there but who writes them. */
+  /** Manifests: no controller makes EndpointSlices from Pods. */
   | { manifests: string };
 
 /** @returns undefined when the cluster has no such Service and the kernel neither */
@@ -96,8 +96,8 @@ function endpointsOf(state: ClusterState, service: Service): DescribedEndpoint[]
       const { address, nodeName, pod, terminating } = endpoint;
       found.set(address, {
         address,
-        ...(nodeName === undefined ? {} : { node: nodeName }),
-        ...(pod === undefined ? {} : { pod }),
+        node: nodeName,
+        pod,
         state: isReady(service, endpoint) ? "ready" : terminating ? "terminating" : "not ready",
       });
     }
@@ -136,7 +136,7 @@ function texts(backends: readonly { addr: string; port: number }[]): string[] {
   return backends.map(({ addr, port }) => joinHostPort(addr, port)).sort();
 }
 
-/** Whether the kernel holds what it should. */
+/** Whether the maps hold what they should. */
 export function isSame({ wanted, held }: DescribedFrontend): boolean {
   return wanted === null ? held === null : held !== null && wanted.join() === held.join();
 }
@@ -153,22 +153,22 @@ function judge(
   const bad = (text: string) => void findings.push({ good: false, text });
   if (!known) {
     bad(
-      "the cluster has no such Service, but the kernel does: a full round of the agent removes it",
+      "the cluster has no such Service, but the maps have: a full sync of the agent removes it",
     );
   }
   for (const { reason, message } of issues) bad(`${reason}: ${message}`);
   const different = rows.filter((one) => !isSame(one)).length;
   if (known && different > 0) {
     bad(
-      `the kernel differs from what the cluster says in ${different} of ${rows.length} entries: does the agent run ` +
-        "(pcnk status)? a change takes some milliseconds, else see the agent's log",
+      `${different} of ${rows.length} entries of the maps are not in sync with the cluster: check that the agent runs ` +
+        "(pcnk status), and see its log; a change takes some milliseconds",
     );
   }
   if (known) findings.push(...reach(service, endpoints, rows, origin));
   if (findings.length === 0) {
     findings.push({
       good: true,
-      text: "the kernel holds what the cluster says, and clients are served",
+      text: "the maps are in sync with the cluster, and clients are served",
     });
   }
   return findings;
@@ -183,10 +183,10 @@ function reach(
 ): Description["findings"] {
   const bad = (text: string) => [{ good: false, text }];
   if (service.type === "ExternalName") {
-    return [{ good: true, text: "ExternalName: a name for DNS; no packet ever meets it" }];
+    return [{ good: true, text: "ExternalName: an alias in DNS; the data plane has no entry" }];
   }
   if (service.headless) {
-    return [{ good: true, text: "headless: clients ask DNS for the Pods' own addresses" }];
+    return [{ good: true, text: "headless: DNS gives clients the addresses of Pods" }];
   }
   if (endpoints.length === 0) {
     return bad(`connections are refused: there are no endpoints; ${whyNone(service, origin)}`);
@@ -214,18 +214,18 @@ function whyNone({ namespace, name, selector }: Service, origin: Origin): string
   if ("manifests" in origin) {
     const wanted = selector === undefined ? "" : ` (its selector is ${selector})`;
     return `no EndpointSlice in ${origin.manifests} that is labelled kubernetes.io/service-name: ${name} has any${wanted}; ` +
-      "with manifests nobody makes one from Pods: write it";
+      "write one: manifests have no controller that makes it from Pods";
   }
   if (selector === undefined) {
-    return "it has no selector, and nobody made EndpointSlices for it: give it a selector " +
-      `(kubectl -n ${namespace} edit service ${name}), or make them`;
+    return "it has no selector and no EndpointSlices: give it a selector " +
+      `(kubectl -n ${namespace} edit service ${name}), or create them`;
   }
   const { selected } = origin;
   if (selected === undefined) {
     return `no Pod matches its selector ${selector}: kubectl -n ${namespace} get pods --show-labels`;
   }
   const next = selected.matching > 0
-    ? `kubectl -n ${namespace} get pods -l ${selector} -o wide tells which has an address`
-    : `compare with kubectl -n ${namespace} get pods --show-labels, and mend the selector or the labels`;
+    ? `kubectl -n ${namespace} get pods -l ${selector} -o wide shows which has an address`
+    : `compare with kubectl -n ${namespace} get pods --show-labels, and correct the selector or the labels`;
   return `${describeSelected(selector, namespace, selected)}; ${next}`;
 }

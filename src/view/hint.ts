@@ -1,11 +1,11 @@
-/** A word beside a table, for a person: when it is empty, or shows Services that serve nobody. */
+/** A hint beside a table that is empty or has Services without backends, and the meaning of drops. */
 import { nearest } from "../model/nearest.ts";
 import type { Observation } from "./monitor.ts";
 import type { NodeReader } from "./node.ts";
 import type { Filter, Resource, Row } from "./resource.ts";
 import { readServices, type ServiceRow } from "./services.ts";
 
-/** One line, or undefined when the table says it all. */
+/** One line; undefined: none. */
 export function hintOf(
   node: NodeReader,
   resource: Resource,
@@ -18,20 +18,22 @@ export function hintOf(
   return idle && whyHint(idle.name, "has no backends");
 }
 
-/** What a drop or refusal means, and where to read on; undefined: the packet went its way. */
+/** The meaning of a drop or rejection, and a next step; undefined: the packet passed. */
 export function reasonHint(node: NodeReader, { reason, flow }: Observation): string | undefined {
-  const refused = reason.name.startsWith("rejected_");
-  if (!refused && reason.kind !== "drop") return undefined;
+  const rejected = reason.name.startsWith("rejected_");
+  if (!rejected && reason.kind !== "drop") return undefined;
   const text = `${reason.name}: ${reason.help}`;
-  if (!refused || flow === undefined) return text;
-  // What is seen is the answer: it comes from the Service's address.
+  if (!rejected || flow === undefined) return text;
+  // The observed packet is the reply: its source is the Service.
   const service = readServices(node, { names: [] }).find(({ address, frontendPort }) =>
     address === flow.src && frontendPort === flow.sport
   );
-  return service === undefined ? text : `${text}; pcnk describe service ${service.name} says why`;
+  return service === undefined
+    ? text
+    : `${text}; pcnk describe service ${service.name} explains it`;
 }
 
-/** False when something was asked for by a name that nothing has; a Service without backends is known all the same. */
+/** False when no row has a given name; a Service without backends is known. */
 export function isKnown(node: NodeReader, resource: Resource, filter: Filter): boolean {
   if (filter.names.length === 0) return true;
   if (resource.name !== "backends") return resource.read(node, filter).length > 0;
@@ -49,11 +51,11 @@ function emptyHint(node: NodeReader, resource: Resource, filter: Filter): string
     const known = resource.read(node, { names: [] }).map(({ name }) => name);
     return withMeant(found, filter.names[0], known);
   }
-  const asked = filter.names[0] ?? filter.service;
-  if (asked === undefined) return found;
+  const given = filter.names[0] ?? filter.service;
+  if (given === undefined) return found;
   const all = readServices(node, { names: [] });
-  const key = asked.includes("/") ? asked : `${filter.namespace ?? "default"}/${asked}`;
-  const service = all.find(({ name, service }) => name === asked || service === asked);
+  const key = given.includes("/") ? given : `${filter.namespace ?? "default"}/${given}`;
+  const service = all.find(({ name, service }) => name === given || service === given);
   return service === undefined
     ? withMeant(found, key, all.map(({ name }) => name))
     : whyHint(service.name, resource.name === "backends" ? "has none" : "is of another namespace");
@@ -67,5 +69,5 @@ function withMeant(text: string, given: string | undefined, known: readonly stri
 function whyHint(name: string, fact: string): string {
   return fact === "is of another namespace"
     ? `no services found; ${name} ${fact}`
-    : `${name} ${fact}: clients are refused; pcnk describe service ${name} says why`;
+    : `${name} ${fact}: clients are refused; pcnk describe service ${name} explains it`;
 }

@@ -1,6 +1,6 @@
 /**
- * Listens to what becomes of packets: says in the `monitor` map which reasons it asks for, and reads the ring buffer that
- * programs write. One listener a node.
+ * Listens to packets: requests reasons in the map `monitor`, and reads the ring buffer that the programs write. One listener
+ * a node.
  */
 import { possibleCpus } from "../bpf/codec.ts";
 import { SESSION_FLAG, type SessionKey } from "../bpf/layout.ts";
@@ -22,7 +22,7 @@ import { parsePortName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
 import { type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "./packet.ts";
 
-/** Which packets. */
+/** Which packets to show. */
 export interface MonitorFilter {
   reasons: readonly ReasonInfo[];
   /** Of this pod: its address. */
@@ -35,15 +35,15 @@ export interface MonitorFilter {
   perSecond: number;
 }
 
-/** What a listener is called with, after each look at the ring buffer. */
+/** Called after each read of the ring buffer. */
 interface Listener {
   /** In the order of their CPUs; of one CPU in the order of time. */
   seen(observations: Observation[]): void;
-  /** How many packets more were asked for since it was called last, and not told of. At most once a second, never 0. */
+  /** Packets that matched since the last call and were not shown. At most once a second, never 0. */
   lost(packets: number): void;
 }
 
-/** What became of a packet. */
+/** A packet, and the reason that a program gave it. */
 export interface Observation {
   /** Milliseconds since the epoch. */
   time: number;
@@ -62,12 +62,12 @@ export interface Observation {
 
 /** Nanoseconds after which a listener that was killed is forgotten. */
 const LEASE = 3_000_000_000n;
-/** Milliseconds between looks at the ring buffer. */
-const LOOK_MS = 50;
-/** Milliseconds between renewals of the lease, and between words about what was not told of. */
+/** Milliseconds between reads of the ring buffer. */
+const READ_MS = 50;
+/** Milliseconds between renewals of the lease, and between reports of lost packets. */
 const RENEW_MS = 1000;
 
-/** Listens until the signal; returns how many packets it was not told of: too many a second, or no room. */
+/** Listens until the signal; returns how many packets were lost: beyond the rate, or no room in the buffer. */
 export async function listen(
   node: NodeReader,
   filter: MonitorFilter,
@@ -84,17 +84,17 @@ export async function listen(
       const event = monitorEvent.decode(new DataView(record.buffer), 0);
       found.push(observe(node, event, epoch));
     });
-    const look = () => {
+    const read = () => {
       const count = ring.consume();
       if (count > 0) listener.seen(found.splice(0));
       return count;
     };
     const budget = new Budget(filter.perSecond, performance.now());
-    let told = lostBefore;
-    const tell = () => {
+    let reported = lostBefore;
+    const reportLost = () => {
       const now = lost(node);
-      if (now > told) listener.lost(Number(now - told));
-      told = now;
+      if (now > reported) listener.lost(Number(now - reported));
+      reported = now;
     };
     ring.forget();
     for (const [end, bits] of ends) node.maps.monitor_ends.set(end, bits);
@@ -102,15 +102,15 @@ export async function listen(
     let renewed = -Infinity;
     while (!signal.aborted) {
       if (performance.now() - renewed > RENEW_MS) {
-        ask(node, filter, ends.length > 0);
-        if (renewed > 0) tell();
+        request(node, filter, ends.length > 0);
+        if (renewed > 0) reportLost();
         renewed = performance.now();
       }
-      if (budget.spend(look(), performance.now())) allow(node, budget.left);
-      await pause(LOOK_MS, signal);
+      if (budget.spend(read(), performance.now())) allow(node, budget.left);
+      await pause(READ_MS, signal);
     }
     silence(node);
-    look();
+    read();
   } finally {
     silence(node);
     for (const [end] of ends) node.maps.monitor_ends.delete(end);
@@ -130,8 +130,8 @@ function silence({ maps }: NodeReader): void {
   maps.monitor.set(0, { reasons: [0n, 0n], until: 0n, sample: 0, ends: 0 });
 }
 
-/** Says what is asked for, and that somebody is there for some seconds more. */
-function ask(
+/** Requests reasons for the length of the lease. */
+function request(
   { maps }: NodeReader,
   { reasons: wanted, oneIn, pod, service }: MonitorFilter,
   ends: boolean,
@@ -192,9 +192,9 @@ function observe(node: NodeReader, event: MonitorEvent, epoch: bigint): Observat
   return {
     ...observation,
     flow,
-    ...(service ? { service } : {}),
-    ...(from ? { from } : {}),
-    ...(to ? { to } : {}),
+    service: service || undefined,
+    from: from || undefined,
+    to: to || undefined,
   };
 }
 

@@ -1,10 +1,10 @@
-/** Of how many packets a listener is told: as many as it has time for (pure). */
+/** How many packets a listener gets: as many as it has time for (pure). */
 
 /** Packets that the ring buffer has room for, whatever rate is asked for. */
 const ROOM = 8192;
 
 /**
- * How many packets more a listener may be told of: what it has time for in a second may come at once. The kernel has a
+ * How many packets more a listener may get: what it has time for in a second may come at once. The kernel has a
  * number for each CPU, so that twice as many may come for a moment; then it waits until the rate is right again.
  */
 export class Budget {
@@ -23,7 +23,7 @@ export class Budget {
     return Math.max(0, Math.floor(this.#tokens));
   }
 
-  /** Takes note of what was told; true when the kernel has to know how many are left now. */
+  /** Counts packets that were shown; true when the kernel must have the number that is left. */
   spend(count: number, now: number): boolean {
     const full = this.#tokens === this.#most;
     const more = this.perSecond * (now - this.#now) / 1000;

@@ -47,7 +47,7 @@ export function readEndpoints(node: NodeReader, filter: Filter): EndpointRow[] {
 export const endpoints: Resource<EndpointRow> = {
   name: "endpoints",
   aliases: ["endpoint", "ep", "pods"],
-  help: "pods of this node as the data plane knows them",
+  help: "local pods",
   read: readEndpoints,
   columns: [
     { title: "ADDRESS", value: (row) => row.address },
@@ -59,15 +59,15 @@ export const endpoints: Resource<EndpointRow> = {
   ],
 };
 
-/** Another node's pods, and the way to them. */
+/** A podCIDR of another node, and the path to it. */
 export interface NodeRow extends Row {
   podCIDR: string;
   mode: "overlay" | "direct" | "routed";
   /** The tunnel's far end, or the next hop. */
   via: string;
-  /** Empty: as the node's own routes say. */
+  /** Empty: by the node's own routes. */
   device: string;
-  /** Bytes of a packet on this way; 0: any. */
+  /** MTU of this path; 0: any. */
   mtu: number;
   vni: number;
   mac: string;
@@ -100,7 +100,7 @@ export function readNodes(node: NodeReader, filter: Filter): NodeRow[] {
 export const nodes: Resource<NodeRow> = {
   name: "nodes",
   aliases: ["node", "no"],
-  help: "other nodes' pods, and the way to them",
+  help: "podCIDRs of other nodes, and the path to each",
   read: readNodes,
   columns: [
     { title: "NAME", value: (row) => row.name },
@@ -149,7 +149,7 @@ function readRoutes(node: NodeReader, filter: Filter): RouteRow[] {
 export const routes: Resource<RouteRow> = {
   name: "routes",
   aliases: ["route"],
-  help: "routes that pcnk has made, for what the node itself sends to pods",
+  help: "routes of pcnk, for packets of the node itself to pods",
   read: readRoutes,
   columns: [
     { title: "DESTINATION", value: (row) => row.destination },

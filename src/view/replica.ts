@@ -18,7 +18,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "affinity",
   "fragments",
   "counters",
-  // Nobody listens to what is only tried.
+  // A traced packet is not shown by pcnk monitor.
   "monitor",
   "monitor_budget",
 ]);

@@ -1,4 +1,4 @@
-/** What can be looked at: how its rows are read, and which columns a table of them has. */
+/** A kind of `pcnk get`: how its rows are read, and the columns of their table. */
 import type { NodeReader } from "./node.ts";
 
 /** Which rows are wanted. */

@@ -1,4 +1,4 @@
-/** Every kind of things that can be looked at, by its names. */
+/** The kinds of `pcnk get`, by name. */
 import { counters, maps } from "./counters.ts";
 import { endpoints, nodes, routes } from "./network.ts";
 import type { Resource } from "./resource.ts";

@@ -1,4 +1,4 @@
-/** Which Pods a Service's selector finds, and when none, which labels come near: the commonest reason why nobody answers. */
+/** The Pods that a Service's selector matches, and similar labels when it matches none. */
 import { nearest } from "../model/nearest.ts";
 
 /** A Pod as far as selectors are concerned. */
@@ -7,11 +7,11 @@ interface LabelledPod {
   ready: boolean;
 }
 
-/** What was found out. */
+/** The selector's result. */
 export interface Selected {
-  /** Pods of the namespace that were looked at. */
-  looked: number;
-  /** There are more, which were not looked at. */
+  /** Pods of the namespace that were compared. */
+  compared: number;
+  /** There are more, which were not compared. */
   more: boolean;
   matching: number;
   /** Of those that match. */
@@ -32,11 +32,11 @@ export function selectPods(
   );
   const similar = matching.length === 0 ? similarLabel(wanted, pods) : undefined;
   return {
-    looked: pods.length,
+    compared: pods.length,
     more,
     matching: matching.length,
     ready: matching.filter(({ ready }) => ready).length,
-    ...(similar === undefined ? {} : { similar }),
+    similar,
   };
 }
 
@@ -60,20 +60,20 @@ function similarLabel(
   return undefined;
 }
 
-/** In words, without a full stop. */
+/** For a message, without a full stop. */
 export function describeSelected(selector: string, namespace: string, found: Selected): string {
-  const { looked, more, matching, ready, similar } = found;
+  const { compared, more, matching, ready, similar } = found;
   const pods = (count: number) => `${count} ${count === 1 ? "Pod" : "Pods"}`;
   if (matching > 0) {
     return `its selector ${selector} matches ${pods(matching)}, of which ${ready} ${
       ready === 1 ? "is" : "are"
     } ready`;
   }
-  const among = more ? `the first ${looked} Pods` : pods(looked);
+  const among = more ? `the first ${compared} Pods` : pods(compared);
   const text = `its selector ${selector} matches none of ${among} in namespace ${namespace}`;
   return similar === undefined
     ? text
     : `${text}; ${pods(similar.pods)} there ${
       similar.pods === 1 ? "has" : "have"
-    } ${similar.label}: a slip of the pen`;
+    } ${similar.label}: probably a typing error`;
 }

@@ -10,7 +10,7 @@ Deno.test("selectPods() counts the Pods that have all labels of the selector", (
     pod({ app: "web" }),
   ];
   const found = selectPods("app=web,tier=front", pods, false);
-  deepEqual(found, { looked: 3, more: false, matching: 2, ready: 1 });
+  deepEqual(found, { compared: 3, more: false, matching: 2, ready: 1, similar: undefined });
   equal(
     describeSelected("app=web,tier=front", "shop", found),
     "its selector app=web,tier=front matches 2 Pods, of which 1 is ready",
@@ -23,7 +23,7 @@ Deno.test("selectPods() finds what was probably meant when nothing matches", () 
   deepEqual(typo.similar, { label: "app=web", pods: 2 });
   equal(
     describeSelected("app=wbe", "shop", typo),
-    "its selector app=wbe matches none of 3 Pods in namespace shop; 2 Pods there have app=web: a slip of the pen",
+    "its selector app=wbe matches none of 3 Pods in namespace shop; 2 Pods there have app=web: probably a typing error",
   );
   // The label that does match is not the one that is wrong.
   deepEqual(selectPods("app=db,tier=fornt", pods, false).similar, { label: "tier=front", pods: 1 });

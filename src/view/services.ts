@@ -32,13 +32,13 @@ export interface BackendRow extends Row, PortName {
   terminating: boolean;
   /** `namespace/name` of a pod of this node. */
   pod?: string;
-  /** The node it is on, as far as the kernel's routes to pods tell. */
+  /** The node it is on, if the map `remotes` has it. */
   node?: string;
   /** From where the Service sends to it. */
   from: ServiceRow["from"];
 }
 
-/** Every entry but those of an address alone, joined where inside and outside go the same way. */
+/** Every entry but those of an address alone; inside and outside joined where their backends are the same. */
 export function readServices(node: NodeReader, filter: Filter): ServiceRow[] {
   const ranges = sourceRanges(node);
   const rows = new Map<string, ServiceRow>();
@@ -137,8 +137,8 @@ export function readBackends(node: NodeReader, filter: Filter): BackendRow[] {
         ...port,
         ...backend,
         protocol: protocolName(key.proto),
-        ...(pod ? { pod } : {}),
-        ...(where === undefined ? {} : { node: where }),
+        pod: pod || undefined,
+        node: where,
         from,
       });
     }
@@ -176,7 +176,7 @@ function remoteNodes(node: NodeReader): (address: string) => string | undefined 
 export const services: Resource<ServiceRow> = {
   name: "services",
   aliases: ["service", "svc"],
-  help: "addresses and ports that clients use, and how many backends serve them",
+  help: "addresses and ports of Services, with the number of backends",
   read: readServices,
   columns: [
     { title: "NAMESPACE", value: (row) => row.namespace },
@@ -205,7 +205,7 @@ export const services: Resource<ServiceRow> = {
 export const backends: Resource<BackendRow> = {
   name: "backends",
   aliases: ["backend", "be"],
-  help: "where services send their clients",
+  help: "backends of each Service",
   read: readBackends,
   columns: [
     { title: "NAMESPACE", value: (row) => row.namespace },

@@ -70,23 +70,24 @@ function rowOf(
   const to = at(key.dst, key.dport);
   return {
     name: `${protocolName(key.proto).toLowerCase()}/${client}-${to}`,
-    ...(names && { namespace: names.namespace, service: names.service }),
+    namespace: names?.namespace,
+    service: names?.service,
     protocol: protocolName(key.proto),
     client,
     to,
     backend: at(session.dst, session.dport),
-    ...(as === client ? {} : { as }),
+    as: as === client ? undefined : as,
     kind: masquerade ? "masquerade" : "service",
     state: key.proto === 6 ? STATES[session.state] ?? "new" : "established",
     idleSeconds: Number(idle) / 1e9,
     ageSeconds: session.created ? Number(now - session.created) / 1e9 : undefined,
     expired: config !== undefined && idle > timeoutOf(config, key.proto, session.state),
-    ...(pod ? { pod } : {}),
+    pod: pod || undefined,
     hairpin: (session.flags & SESSION_FLAG.HAIRPIN) !== 0,
   };
 }
 
-/** Nanoseconds; as bpf/lib/config.h has it. A timeout that nobody configured counts as endless. */
+/** Nanoseconds; as bpf/lib/config.h has it. A timeout of 0 is endless. */
 function timeoutOf(config: NodeConfig, proto: number, state: number): bigint {
   const { tcp_new_timeout, tcp_established_timeout, tcp_closing_timeout, tcp_closed_timeout } =
     config;
@@ -118,7 +119,7 @@ const serviceOf = ({ namespace, service, kind }: SessionRow) =>
 export const sessions: Resource<SessionRow> = {
   name: "sessions",
   aliases: ["session"],
-  help: "flows to services, and of pods to the world",
+  help: "flows to Services, and masqueraded flows of pods",
   read: readSessions,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },
@@ -169,7 +170,7 @@ function readSnat(node: NodeReader, filter: Filter): SnatRow[] {
 export const snat: Resource<SnatRow> = {
   name: "snat",
   aliases: [],
-  help: "source ports of this node that flows have been given",
+  help: "source ports of this node that masqueraded flows use",
   read: readSnat,
   columns: [
     { title: "PROTO", value: (row) => row.protocol },

@@ -1,6 +1,6 @@
 /**
- * Is this node well? Each part is looked at by itself, in the kernel and in the agent's state files; what is not well comes
- * with a reason and a next step.
+ * The health of this node: each part is checked by itself, in the kernel and in the agent's state files. A problem has a
+ * reason and a next step.
  */
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import { isConverting } from "../bpf/conversion.ts";
@@ -24,15 +24,14 @@ import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
 
-/** How to look. */
 interface StatusOptions extends NodePlace {
-  /** Other nodes that are asked for an answer, at most; 0: none. */
+  /** Other nodes to probe, at most; 0: none. */
   peers: number;
-  /** Milliseconds to wait for it. */
+  /** Milliseconds to wait for a reply. */
   timeoutMs: number;
 }
 
-/** Looks at everything. @throws {SyscallError} when the kernel refuses to tell */
+/** @throws {SyscallError} when the maps cannot be read */
 export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   const agent = await agentFindings(options.stateDir, options.timeoutMs);
   let node: NodeReader;
@@ -43,7 +42,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     return [...agent, {
       part: "data plane",
       health: "bad",
-      text: `none is installed at ${options.bpffs}: pods have no services and no way out`,
+      text: `none is installed at ${options.bpffs}: pods reach no Services and nothing outside`,
       next: "start the agent once; after that the data plane works without it",
     }];
   }
@@ -134,7 +133,7 @@ function uplinkFindings(node: NodeReader): Finding[] {
     return [{
       part,
       health: "bad",
-      text: "none is known: no NodePorts, no other nodes, no way out for pods",
+      text: "none is known: no NodePorts, no other nodes, nothing outside for pods",
       next:
         "is there a default route? else name the device: --uplink, or uplink in the configuration",
     }];
@@ -193,11 +192,11 @@ function hostFinding(bpffs: string): Finding {
       part: "host services",
       health: "note",
       text: "the node's own processes do not reach services",
-      next: "socketLB: host, unless it is off on purpose",
+      next: "set socketLB: host, unless it is off on purpose",
     };
 }
 
-/** Asks other nodes for an echo, by the way their pods' packets go. */
+/** Sends an ICMP echo request to other nodes, by the path of packets to their pods. */
 async function peerFindings(
   node: NodeReader,
   { peers, timeoutMs }: StatusOptions,
@@ -208,27 +207,27 @@ async function peerFindings(
     // Through the tunnel its far end is the first address of the podCIDR.
     const address = peer.mode === "overlay" ? peer.podCIDR.split("/")[0]! : peer.via;
     const result = await ping({ address, timeoutMs });
-    const way = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
+    const path = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
     if (result.ok) {
       return {
         part: "peer",
         health: "ok",
-        text: `${way}: answers in ${result.rttMs.toFixed(2)} ms`,
+        text: `${path}: replies in ${result.rttMs.toFixed(2)} ms`,
       };
     }
     const next = peer.mode === "overlay"
-      ? "does a firewall between the nodes let the tunnel's UDP port through, both ways? is the node up?"
-      : "is the node up, and on the same subnet?";
-    return { part: "peer", health: "bad", text: `${way}: no answer (${result.reason})`, next };
+      ? "check that the node is up, and that firewalls between the nodes allow the tunnel's UDP port in both directions"
+      : "check that the node is up, and on the same subnet";
+    return { part: "peer", health: "bad", text: `${path}: no reply (${result.reason})`, next };
   }));
   const rest = all.length - asked.length;
   if (rest > 0) {
-    findings.push({ part: "peer", health: "note", text: `${rest} more, not asked (--peers N)` });
+    findings.push({ part: "peer", health: "note", text: `${rest} more, not probed (--peers N)` });
   }
   return findings;
 }
 
-/** Names that are told; there may be thousands. */
+/** Names to show; there may be thousands. */
 const SHOWN_SERVICES = 3;
 
 /** An entry without a name: the agent gives one to all that it writes. */
@@ -236,12 +235,13 @@ function foreignFinding(frontend: string): Finding {
   return {
     part: "services",
     health: "warn",
-    text: `${frontend} is no Service's that the agent knows of`,
-    next: "a running agent removes it within its resync time (5m); who else writes to the maps?",
+    text: `${frontend} is an entry of no Service`,
+    next:
+      "a running agent removes it within its resync time (5m); check which other program writes to the maps",
   };
 }
 
-/** Services that refuse everybody here: worth knowing, and often as it should be. */
+/** Services that reject all clients here, which is often intended. */
 function serviceFindings(node: NodeReader): Finding[] {
   const part = "services";
   const backends = new Map<string, number>();
@@ -274,10 +274,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
   no_masquerade: "nodes",
 };
 
-/** Fill levels that are told while all is well. */
+/** Fill levels to show while none is full. */
 const SHOWN_MAPS = 4;
 
-/** Of a map this full people should know. */
+/** From this fill level on a map is a problem. */
 const FULL = 0.8;
 
 function mapFindings(node: NodeReader): Finding[] {
@@ -285,7 +285,7 @@ function mapFindings(node: NodeReader): Finding[] {
     ...row,
     used: row.entries / row.capacity,
   }));
-  // A map whose oldest entries make room may well be full.
+  // A map that evicts its oldest entries may be full.
   const full = rows.filter(({ used, whenFull }) => used >= FULL && whenFull === "refuses");
   if (full.length > 0) {
     return full.map(({ name, entries, capacity }): Finding => ({

@@ -1,11 +1,12 @@
-/** The agent's part of a node's status: whether it runs, what it says of itself, and how what it follows goes. */
+/** The agent's part of a node's status: whether it runs, its health, and its watches. */
 import type { AgentState, WatchState } from "../model/agent_state.ts";
 import { readState } from "../node/state_files.ts";
 import { askAgent } from "./agent.ts";
 import { formatAge } from "./sessions.ts";
 import type { Finding } from "./finding.ts";
 
-const LOGS = "systemctl status pcnk, or the logs of its pod; services stay as they are meanwhile";
+const LOGS =
+  "see systemctl status pcnk, or the logs of its Pod; Services stay as they are meanwhile";
 
 /** What is known of the agent in this state directory. */
 export async function agentFindings(stateDir: string, timeoutMs: number): Promise<Finding[]> {
@@ -17,26 +18,26 @@ export async function agentFindings(stateDir: string, timeoutMs: number): Promis
     return [{ part, health: "warn", text, next }];
   }
   if (!isAgent(file.pid)) {
-    const text = `does not run: process ${file.pid} ended without a word`;
+    const text = `does not run: process ${file.pid} was killed or crashed`;
     return [{ part, health: "warn", text, next: LOGS }];
   }
   const age = formatAge((Date.now() - Date.parse(file.startedAt)) / 1000);
   const text = `runs as process ${file.pid}, started ${age} ago`;
-  return [{ part, health: "ok", text }, ...await toldFindings(file.healthAddress, timeoutMs)];
+  return [{ part, health: "ok", text }, ...await httpFindings(file.healthAddress, timeoutMs)];
 }
 
-/** Whether the process lives and is an agent: its number may be another's by now, and a dead one may not be buried yet. */
+/** Whether the process lives and is an agent: its id may be reused, or it may be a zombie. */
 function isAgent(pid: number): boolean {
   try {
-    const words = Deno.readTextFileSync(`/proc/${Number(pid)}/cmdline`).split("\0"); // empty of a zombie
-    return words.includes("agent");
+    const args = Deno.readTextFileSync(`/proc/${Number(pid)}/cmdline`).split("\0"); // empty of a zombie
+    return args.includes("agent");
   } catch {
     return false;
   }
 }
 
-/** What the agent tells over HTTP. */
-async function toldFindings(address: string | undefined, timeoutMs: number): Promise<Finding[]> {
+/** From the agent's HTTP server. */
+async function httpFindings(address: string | undefined, timeoutMs: number): Promise<Finding[]> {
   if (address === undefined || address === "off") return [];
   try {
     const health = await askAgent(address, "/healthz", { timeoutMs });
@@ -44,26 +45,26 @@ async function toldFindings(address: string | undefined, timeoutMs: number): Pro
     const sources = state.status === 200 ? sourceFindings(JSON.parse(state.text)) : [];
     return [...healthFindings(health.text, sources), ...sources];
   } catch {
-    const text = `does not answer at ${address}`;
+    const text = `does not respond at ${address}`;
     const next = "see its log; it may be busy, or hang";
     return [{ part: "agent", health: "warn", text, next }];
   }
 }
 
 const NEXT: Readonly<Record<string, string>> = {
-  source: "can this node reach the API server? services stay as they are until it can",
+  source: "check that this node reaches the API server; Services stay as they are until it does",
   cni: "see the agent's log; pods cannot be added until the configuration is written",
 };
 
-/** Checks of /healthz that are told as a source of their own, when that one is not well. */
-const TOLD: Readonly<Record<string, Finding["part"]>> = { source: "api", settings: "etcd" };
+/** Checks of /healthz that a finding of a source covers, when that one is not ok. */
+const COVERED: Readonly<Record<string, Finding["part"]>> = { source: "api", settings: "etcd" };
 
-/** What is wrong by /healthz, unless `sources` say the same at more length. */
-export function healthFindings(answer: string, sources: readonly Finding[]): Finding[] {
-  const told = (name: string) =>
-    sources.some(({ part, health }) => part === TOLD[name] && health !== "ok");
-  return [...answer.matchAll(/^\[-\](\S+) failed: (.*)$/gm)]
-    .filter(([, name = ""]) => !told(name))
+/** Failed checks of /healthz that `sources` do not cover. */
+export function healthFindings(healthz: string, sources: readonly Finding[]): Finding[] {
+  const covered = (name: string) =>
+    sources.some(({ part, health }) => part === COVERED[name] && health !== "ok");
+  return [...healthz.matchAll(/^\[-\](\S+) failed: (.*)$/gm)]
+    .filter(([, name = ""]) => !covered(name))
     .map(([, name = "", reason]) => ({
       part: "agent",
       health: "warn",
@@ -94,13 +95,13 @@ function apiFinding(server: string, watches: readonly WatchState[]): Finding {
       part,
       health: "warn",
       text: `${server}: ${names} not followed, ${since}: ${failing[0]!.reason}`,
-      next: `curl -k ${server}/livez from this node; what was known stays in effect meanwhile`,
+      next: `curl -k ${server}/livez from this node; known objects stay in effect meanwhile`,
     };
   }
   const waiting = watches.filter(({ synced }) => !synced).map(({ resource }) => resource);
   if (waiting.length > 0) {
     const text = `${server}: ${waiting.join(", ")} being read`;
-    return { part, health: "note", text, next: "ask again in some seconds" };
+    return { part, health: "note", text, next: "repeat pcnk status in some seconds" };
   }
   const heard = Math.max(...watches.map(({ heardMs = 0 }) => heardMs));
   const names = watches.map(({ resource }) => resource).join(", ");
@@ -111,7 +112,7 @@ function apiFinding(server: string, watches: readonly WatchState[]): Finding {
 function etcdFinding(servers: string, { reason, synced, heardMs }: WatchState): Finding {
   const part = "etcd";
   if (reason !== undefined) {
-    const stays = synced ? "what it said last stays in effect" : "annotations count meanwhile";
+    const stays = synced ? "its last values stay in effect" : "annotations are in effect meanwhile";
     return {
       part,
       health: "warn",
@@ -119,7 +120,7 @@ function etcdFinding(servers: string, { reason, synced, heardMs }: WatchState): 
       next: `etcdctl --endpoints ${servers.split(", ")[0]} endpoint health, from this node`,
     };
   }
-  if (!synced) return { part, health: "note", text: `${servers}: being asked for settings` };
+  if (!synced) return { part, health: "note", text: `${servers}: settings are being read` };
   const age = formatAge((heardMs ?? 0) / 1000);
-  return { part, health: "ok", text: `${servers}: settings followed, last news ${age} ago` };
+  return { part, health: "ok", text: `${servers}: settings followed, last event ${age} ago` };
 }

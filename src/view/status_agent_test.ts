@@ -31,7 +31,7 @@ Deno.test("sourceFindings() tells that API server and etcd are followed", () => 
     {
       part: "etcd",
       health: "ok",
-      text: "http://192.0.2.1:30901: settings followed, last news 3s ago",
+      text: "http://192.0.2.1:30901: settings followed, last event 3s ago",
     },
   ]);
 });
@@ -44,7 +44,7 @@ Deno.test("sourceFindings() names what is not followed, since when, why, and a n
   deepEqual([api!.health, etcd!.health], ["warn", "warn"]);
   match(api!.text, /: services not followed, last heard 3m ago: cannot be reached: /);
   match(api!.next!, /^curl -k https:\/\/192\.0\.2\.1:6443\/livez/);
-  match(etcd!.text, /refused; what it said last stays in effect$/);
+  match(etcd!.text, /refused; its last values stay in effect$/);
   match(etcd!.next!, /etcdctl --endpoints http:\/\/192\.0\.2\.1:30901 endpoint health/);
   const [fresh] = sourceFindings(state(watch("services", { synced: false })));
   deepEqual([fresh!.health, /services being read/.test(fresh!.text)], ["note", true]);

@@ -199,7 +199,6 @@ class Drawing {
   }
 }
 
-/** Also says what a bridge is for. */
 function deviceText({ device, label, service }: TopologyRow): string {
   return [device, service, label].filter((part) => part !== "").join("  ");
 }

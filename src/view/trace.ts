@@ -1,6 +1,6 @@
 /**
- * What would happen to a flow's first packet: it is sent through the node's programs over again (replica.ts), hop by hop, until
- * it has left what this node decides about.
+ * What would happen to the first packet of a flow: it runs through copies of the node's programs (replica.ts), hop by hop,
+ * until it leaves the node or ends.
  */
 import { placePrograms } from "../bpf/places.ts";
 import { SCOPE } from "../bpf/layout.ts";
@@ -12,26 +12,26 @@ import { buildPacket, type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "
 import { readServices } from "./services.ts";
 import { type Passage, Replica } from "./replica.ts";
 
-/** A place on the packet's way. */
+/** A hop of the packet. */
 interface Hop {
-  /** A program and its device, `lbrp_from_pod on veth1`, or what else had a say: `routes`. */
+  /** A program and its device, `lbrp_from_pod on veth1`, or `routes`. */
   at: string;
   /** Names of reasons, the packet's own first; empty where no program decided. */
   reasons: string[];
-  /** What was done, for people. */
+  /** What happened, for people. */
   text: string;
 }
 
-/** Where it ends. */
+/** The hops, and how the packet ends. */
 export interface Trace {
   flow: Flow;
   hops: Hop[];
-  outcome: "delivered" | "sent" | "answered" | "refused" | "dropped" | "stack";
+  outcome: "delivered" | "sent" | "replied" | "rejected" | "dropped" | "stack";
   /** One line. */
   text: string;
 }
 
-/** Follows the packet. `flow.src` is a pod of this node, or somebody out in the world who comes in by an uplink. */
+/** Follows the packet. `flow.src` is a local pod, or an address outside whose packet enters by an uplink. */
 export function trace(node: NodeReader, flow: Flow): Trace {
   using replica = new Replica(node);
   return new Tracer(node, replica, flow).run();
@@ -102,20 +102,20 @@ class Tracer {
   #judge({ verdict, packet, reasons: [reason] }: Passage): Trace | undefined {
     const now = readPacket(packet) ?? this.#flow;
     if (verdict === TC_ACT.SHOT) {
-      return this.#end("dropped", `dropped: ${reason?.help ?? "no reason told"}`);
+      return this.#end("dropped", `dropped: ${reason?.help ?? "no reason given"}`);
     }
     if (verdict !== TC_ACT.REDIRECT) return undefined;
     if (reason !== undefined) {
-      const answer = answered(reason);
-      if (answer?.[0] === "refused") {
-        return this.#end(answer[0], answer[1] + nextStep(this.#node, this.#flow));
+      const reply = replyOf(reason);
+      if (reply?.[0] === "rejected") {
+        return this.#end(reply[0], reply[1] + nextStep(this.#node, this.#flow));
       }
-      if (answer !== undefined) return this.#end(...answer);
+      if (reply !== undefined) return this.#end(...reply);
     }
     return this.#arrive(now);
   }
 
-  /** Past the stack: into a pod of this node, or on the way to another. */
+  /** Past the stack: to a local pod, or to another node. */
   #arrive(now: Flow): Trace {
     const to = formatEnd(now, now.dst, now.dport);
     if (this.#node.maps.endpoints.get({ addr: now.dst })) {
@@ -138,7 +138,7 @@ class Tracer {
       route = this.#node.nl.routeTo(now.dst);
     } catch (error) {
       const reason = (error as Error).message;
-      this.#hops.push({ at: "routes", reasons: [], text: `no way to ${now.dst}: ${reason}` });
+      this.#hops.push({ at: "routes", reasons: [], text: `no route to ${now.dst}: ${reason}` });
       return this.#end("dropped", `the node has no route to ${now.dst}`);
     }
     if (route.type === "local") {
@@ -178,31 +178,31 @@ class Tracer {
   }
 }
 
-/** What to do about a Service that refuses, as far as one is the reason. */
+/** What to do about a Service that rejects, if one is the reason. */
 function nextStep(node: NodeReader, { dst, dport }: Flow): string {
   const of = readServices(node, { names: [] }).find(({ address, frontendPort }) =>
     address === dst && frontendPort === dport
   );
-  return of === undefined ? "" : `; pcnk describe service ${of.name} says why`;
+  return of === undefined ? "" : `; pcnk describe service ${of.name} explains it`;
 }
 
-/** Whether the packet's reason means that an answer went back to its sender. */
-function answered({ name, help }: ReasonInfo): [Trace["outcome"], string] | undefined {
-  if (name.startsWith("rejected_")) return ["refused", help];
-  if (name === "echo_replied") return ["answered", `answered by this node: ${help}`];
-  if (name.startsWith("replied_")) return ["answered", help];
+/** The outcome when the reason means that a program replied to the sender. */
+function replyOf({ name, help }: ReasonInfo): [Trace["outcome"], string] | undefined {
+  if (name.startsWith("rejected_")) return ["rejected", help];
+  if (name === "echo_replied") return ["replied", `this node replied: ${help}`];
+  if (name.startsWith("replied_")) return ["replied", help];
   return undefined;
 }
 
 function changes(before: Flow | undefined, after: Flow | undefined): string[] {
   if (before === undefined || after === undefined) return [];
-  // An answer has its ends exchanged: nothing was translated.
+  // A reply has its addresses swapped: nothing was translated.
   if (after.dst === before.src && after.src === before.dst) return [];
   const end = (which: "src" | "dst", flow: Flow) =>
     formatEnd(flow, flow[which], which === "src" ? flow.sport : flow.dport);
   return (["src", "dst"] as const).flatMap((which) => {
-    const [old, fresh] = [end(which, before), end(which, after)];
-    return old === fresh ? [] : [`${old} became ${fresh}`];
+    const [old, now] = [end(which, before), end(which, after)];
+    return old === now ? [] : [`${old} became ${now}`];
   });
 }
 
@@ -213,7 +213,7 @@ interface NamedTarget {
   protocol: "TCP" | "UDP";
 }
 
-/** Looks a Service up in the kernel, by its name; its ClusterIP before other addresses. @throws Error naming choices */
+/** The frontend of a Service by its name; its ClusterIP before other addresses. @throws Error naming choices */
 export function findService(
   node: NodeReader,
   text: string,

@@ -1,4 +1,4 @@
-/** What changed between two looks at the same things. */
+/** Changes between two reads of the same rows. */
 import type { Row } from "./resource.ts";
 
 /** A row that came, changed or went. */
@@ -7,17 +7,17 @@ interface RowEvent {
   row: Row;
 }
 
-/** Compares looks: the first one adds everything. Times since something do not count as a change. */
+/** Compares with the previous rows; the first call adds all. A changed `idleSeconds` is no change. */
 export class RowWatch {
   #before = new Map<string, { text: string; row: Row }>();
 
-  look(rows: readonly Row[]): RowEvent[] {
+  update(rows: readonly Row[]): RowEvent[] {
     const events: RowEvent[] = [];
     const now = new Map<string, { text: string; row: Row }>();
     for (const row of rows) {
       const { idleSeconds: _, ...rest } = row as Row & { idleSeconds?: number };
       const text = JSON.stringify(rest);
-      // Rows of one name, such as a Service's ports, are told apart by what they are.
+      // Rows of one name, such as a Service's ports, differ in their content.
       const key = now.has(row.name) ? `${row.name} ${text}` : row.name;
       now.set(key, { text, row });
       const old = this.#before.get(key);

@@ -7,7 +7,7 @@ import { pcnk } from "./subject.ts";
 
 const IFNAME = "eth0";
 
-export interface ChainPlace {
+interface ChainPlace {
   /** The node's network namespace. */
   node: string;
   /** The pod's. */
@@ -18,7 +18,7 @@ export interface ChainPlace {
   signal?: AbortSignal;
 }
 
-export interface ChainResult {
+interface ChainResult {
   /** Of all processes of the chain. */
   ms: number;
   /** By the plugin's type. */
@@ -28,13 +28,13 @@ export interface ChainResult {
 }
 
 /** The parts of a result (CNI SPEC 1.0.0, section 5) that are used here. */
-export interface CniResult {
+interface CniResult {
   interfaces?: { name: string; mac?: string; sandbox?: string }[];
   ips?: { address: string }[];
 }
 
 /** The folder with the reference plugins. */
-export function pluginFolder(): string {
+function pluginFolder(): string {
   const found = PLUGIN_FOLDERS.find((folder) => existsSync(join(folder, "bridge")));
   if (!found) throw new Error(`no reference CNI plugins in ${PLUGIN_FOLDERS.join(", ")}`);
   return found;

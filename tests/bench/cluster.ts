@@ -7,7 +7,7 @@ const NAMESPACE = "bench";
 const PORT = 80, TARGET_PORT = 8080;
 
 /** How large. */
-export interface ClusterSize {
+interface ClusterSize {
   services: number;
   /** Of each service. */
   backends: number;

@@ -94,7 +94,7 @@ export function startServer(
 }
 
 /** A process that has ended. */
-export interface ProcessFigures {
+interface ProcessFigures {
   /** From fork to end. */
   ms: number;
   stdout: string;

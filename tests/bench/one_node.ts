@@ -22,7 +22,7 @@ export const PORT = 8080;
 /** A service's address. */
 export const VIP = "10.96.0.1";
 
-export interface BenchPod {
+interface BenchPod {
   netns: string;
   addr: string;
   mac: string;

@@ -12,7 +12,7 @@ import { realKubeProxyRules } from "./real_kube_proxy.ts";
 import type { Stage } from "./stage.ts";
 
 /** Rules for iptables-restore, and whose they are. */
-export interface KubeProxyRules {
+interface KubeProxyRules {
   text: string;
   /** Why they are not the real kube-proxy's. */
   note?: string;

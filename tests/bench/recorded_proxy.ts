@@ -14,7 +14,7 @@ const SYNC_MS = 120_000;
 const REAL = "/usr/sbin/iptables-restore";
 
 /** One call of iptables-restore by kube-proxy. */
-export interface Restore {
+interface Restore {
   ms: number;
   /** What it read. */
   input: string;

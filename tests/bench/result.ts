@@ -3,13 +3,13 @@ import { formatNumber } from "../../src/measure/format.ts";
 import { medianInterval, pairedRatios, summarize, type Summary } from "./stats.ts";
 
 /** What a figure must reach: at most (`≤`) or at least (`≥`) so much. */
-export interface Bar {
+interface Bar {
   op: "≤" | "≥";
   value: number;
 }
 
 /** A row of rows.ts. */
-export interface Row {
+interface Row {
   /** As `--only` takes it. */
   measure: string;
   /** Before the labels in the measure's values; empty where it has one series alone. */

@@ -42,7 +42,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "session_find() keeps a session in use while others come and go",
+  name: "session_track() keeps a session in use while others come and go",
   ignore: !available,
   fn() {
     assert(world);

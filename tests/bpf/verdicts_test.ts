@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 const folder = new URL("../../bpf/", import.meta.url).pathname;
 
 /** They end a packet's way and count nothing: who calls them counts first. */
-const SENDERS = ["redirect_into_pod", "send_back", "answer_send", "uplink_send"];
+const SENDERS = ["redirect_into_pod", "reply_send", "uplink_send"];
 /** What ends a packet's way without one of pcnk's functions. */
 const RAW = /\bTC_ACT_\w+|\bbpf_redirect\w*\(/;
 const COUNT = /^\s*count(_packet)?\(/;

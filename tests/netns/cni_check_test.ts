@@ -11,7 +11,7 @@ both("CHECK is content with what ADD did, right after it and as often as it is a
   for (const pod of [...pods, ...pods]) ok(world.call("CHECK", pod));
 });
 
-both("CHECK finds whatever is not as ADD left it", (world) => {
+both("CHECK names every difference from what ADD set up", (world) => {
   const pod = world.pod("10.1.0.2");
   world.add(pod);
   const { endpoints } = world.plane.maps;
@@ -41,8 +41,8 @@ both("CHECK finds whatever is not as ADD left it", (world) => {
     [/gateway is 10\.1\.0\.9, expected 10\.1\.0\.1$/, () => {
       endpoints.set(key, { ...entryOf(pod), gateway: "10.1.0.9" });
     }],
-    [/^pcnk has no record of it$/, () => Deno.removeSync(record)],
-    [/^pcnk has no record of it$/, () => Deno.writeTextFileSync(record, "{")],
+    [/^the attachment has no record$/, () => Deno.removeSync(record)],
+    [/^the attachment has no record$/, () => Deno.writeTextFileSync(record, "{")],
     [/^the record: mac is /, () => {
       const inside = pod.netns.nl.link("eth0")!;
       pod.netns.nl.setLink(inside.index, { mac: "02:00:00:00:00:99" });

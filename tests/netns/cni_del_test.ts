@@ -69,7 +69,7 @@ test("DEL overlooks a damaged record and a prevResult that makes no sense", (wor
     config: { prevResult: { ...pod.prevResult, ips } },
   });
   assert.equal(code, 0);
-  assert.equal(log[0]?.msg, "prevResult cannot be used");
+  assert.equal(log[0]?.msg, "prevResult is ignored");
   assert.deepEqual(world.snapshot().attachments, []);
   assert.equal(world.snapshot().programs.length, 1);
 });

@@ -77,7 +77,7 @@ Deno.test({
       assert.equal(altered.code, 1);
       assert.match(
         altered.findings[0]!.text,
-        /the kernel differs from what the cluster says in 1 of 2 entries/,
+        /1 of 2 entries of the maps are not in sync/,
       );
       const row = altered.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
       assert.deepEqual([row.wanted!.length, row.held!.length], [2, 1]);
@@ -86,7 +86,7 @@ Deno.test({
       const foreign = { ...key, addr: "10.99.9.9" };
       plane.maps.services.set(foreign, entry);
       const more = await describe(lab, "echo", ...where);
-      assert.match(more.findings[0]!.text, /differs .* in 2 of 3 entries/);
+      assert.match(more.findings[0]!.text, /^2 of 3 entries of the maps are not in sync/);
       const extra = more.frontends.find(({ frontend }) => frontend === "10.99.9.9:80/TCP")!;
       assert.deepEqual([extra.wanted, extra.held?.length], [null, entry.count]);
       // And one that is gone.

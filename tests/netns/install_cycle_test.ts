@@ -50,7 +50,7 @@ Deno.test({
     assert.deepEqual(lines(said, /^installed$/), lines(dry), "--dry-run tells what is done");
     assert.match(
       said,
-      /there is no systemd here: let your supervisor run {2}\/opt\/cni\/bin\/pcnk agent/,
+      /systemd does not run here: have your supervisor run {2}\/opt\/cni\/bin\/pcnk agent/,
     );
     assert.match(install(machine), /installed already: nothing to do/);
     await startAgent(machine);
@@ -62,9 +62,9 @@ Deno.test({
     );
 
     const wouldDo = machine.pcnk("uninstall", "--dry-run");
-    assert.match(wouldDo, /would take lbrp_from_pod off veth/);
+    assert.match(wouldDo, /would detach lbrp_from_pod from veth/);
     assert.match(wouldDo, /would delete device pcnk0/);
-    assert.match(wouldDo, /would give ports 20000-20079,20081-29999 back/);
+    assert.match(wouldDo, /would release the reserved ports 20000-20079,20081-29999/);
     assert.equal(
       machine.shell("cat /proc/sys/net/ipv4/ip_local_reserved_ports"),
       "20000-29999\n",
@@ -73,11 +73,11 @@ Deno.test({
     const done = machine.pcnk("uninstall", "--all");
     assert.match(done, /note: 1 pod of this node/);
     // The agent's end takes its own file away.
-    const ends = /^pcnk is off this node$|remove \/run\/pcnk\/agent\.json/;
+    const ends = /^pcnk is removed from this node$|remove \/run\/pcnk\/agent\.json/;
     assert.deepEqual(lines(done, ends), lines(dryAll, ends));
     machine.shell("ip netns del pod1; umount -l /run/netns; rmdir /run/netns");
     assert.deepEqual(machine.snapshot(), before);
-    assert.match(machine.pcnk("uninstall"), /there is nothing of pcnk here/);
+    assert.match(machine.pcnk("uninstall"), /nothing of pcnk is here/);
   },
 });
 

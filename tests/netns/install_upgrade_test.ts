@@ -72,7 +72,7 @@ Deno.test({
     );
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       const said = machine.run([NEWER, "install"]).stdout;
-      assert.match(said, signal === "SIGTERM" ? /the agent, anew/ : /nothing to do/);
+      assert.match(said, signal === "SIGTERM" ? /the agent, replaced/ : /nothing to do/);
       agent.kill(signal);
       await agent.status;
       addPod(machine, `added-${signal}`.toLowerCase()); // without an agent

@@ -48,7 +48,7 @@ Deno.test({
       const well = await status(lab);
       assert.equal(well.code, 0, well.out);
       assert.match(well.out, /^agent {10}ok {4}runs as process \d+, started \d+s ago\n/);
-      assert.match(well.out, /\npeer .* node2 \(10\.244\.2\.0\/24\) by overlay .* answers in /);
+      assert.match(well.out, /\npeer .* node2 \(10\.244\.2\.0\/24\) by overlay .* replies in /);
 
       assert.match(well.out, /\nservices .* refused: default\/empty\n +→ pcnk describe service /);
       assert.match(well.out, /\napi +ok +not used: objects come from \//);
@@ -75,8 +75,8 @@ Deno.test({
       const all = found.join("\n");
       assert.match(all, new RegExp(`^pods: 1 pod; not in place: lbrp_from_pod on ${veth}$`, "m"));
       assert.match(all, /^uplink: eth0: not in place: k8sd_to_uplink on eth0$/m);
-      assert.match(all, /^services: 10\.99\.9\.9:80 is no Service's that the agent knows of$/m);
-      assert.match(all, /^peer: node2 .* no answer/m);
+      assert.match(all, /^services: 10\.99\.9\.9:80 is an entry of no Service$/m);
+      assert.match(all, /^peer: node2 .* no reply/m);
     } finally {
       await downLab(name);
     }

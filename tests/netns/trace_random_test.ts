@@ -216,7 +216,7 @@ Deno.test({
       await using senders = new Senders(lab, all);
       // A datagram that is refused is answered by ICMP: a monitor shows that answer, which has no ports.
       const byIcmp = (_: Sent, i: number) =>
-        all[i]!.protocol === "udp" && traces[i]!.outcome === "refused";
+        all[i]!.protocol === "udp" && traces[i]!.outcome === "rejected";
       const told = all.filter((flow, i) => !byIcmp(flow, i)).map(({ sport }) => sport);
       const refused = all.filter(byIcmp).map(({ sport }) => sport);
       await within(10_000, "not every flow was seen", watcher.saw(told)).catch((error) => {

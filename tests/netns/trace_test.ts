@@ -87,9 +87,9 @@ Deno.test({
             "forward_delivered",
           ]],
           [[own, `${other}:8080`], "sent", /on node node2/, ["direct_sent"]],
-          [[own, "empty"], "refused", /no backends/, ["rejected_no_backend"]],
-          [[own, "10.96.0.10:81"], "refused", /no such port/, ["rejected_no_port"]],
-          [[own, "10.96.0.10"], "answered", /ping/, ["echo_replied"]],
+          [[own, "empty"], "rejected", /no backends/, ["rejected_no_backend"]],
+          [[own, "10.96.0.10:81"], "rejected", /no such port/, ["rejected_no_port"]],
+          [[own, "10.96.0.10"], "replied", /ping/, ["echo_replied"]],
           [[own, `${outside}:53`, "-p", "udp"], "sent", /by eth0, as 192\.168\.50\.11:\d+/, [
             "pass_no_service",
             "masqueraded",
@@ -104,7 +104,7 @@ Deno.test({
         const found = await trace(lab, ...args);
         const words = args.join(" ");
         assert.equal(found.outcome, outcome, `${words}: ${found.text}`);
-        assert.equal(found.code, outcome === "refused" ? 1 : 0, words);
+        assert.equal(found.code, outcome === "rejected" ? 1 : 0, words);
         assert.match(found.text, text, words);
         const met = found.hops.flatMap(({ reasons }) => reasons.slice(0, 1));
         assert.deepEqual(met, reasons, words);
@@ -117,7 +117,7 @@ Deno.test({
       const [key, entry] = plane.maps.services.entries()
         .find(([{ addr, proto }]) => addr === "10.96.1.2" && proto === 6)!;
       plane.maps.services.set(key, { ...entry, count: 0 });
-      assert.equal((await trace(lab, "pod1-1", "echo-node2")).outcome, "refused");
+      assert.equal((await trace(lab, "pod1-1", "echo-node2")).outcome, "rejected");
       const [node1] = lab.store.plan.nodes;
       const notSeenHere: [src: string, dst: string, why: RegExp][] = [
         [node1!.address, "echo", /is this node itself/],

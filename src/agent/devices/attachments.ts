@@ -1,6 +1,6 @@
 /**
- * What CNI calls have made on this node, looked after: programs that are missing from their devices are put back, and
- * endpoints of devices that are gone are dropped.
+ * Repairs what CNI calls made on this node: attaches programs that are missing from their devices, and deletes endpoints of
+ * devices that are gone.
  */
 import { type AttachMode, attachPinned, removeStaleLinks } from "../../bpf/attach.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
@@ -31,7 +31,7 @@ export function restorePrograms(context: AttachmentContext) {
   }
 }
 
-/** Attaches the pinned version of a program unless it is there; tells whether it had to. Errors are logged. */
+/** Attaches the pinned version of a program unless it is attached; returns whether it did. Logs errors. */
 export function ensureProgram(
   { dataPlane, attach, log }: Pick<AttachmentContext, "dataPlane" | "attach" | "log">,
   placed: PlacedProgram,

@@ -1,5 +1,5 @@
 /**
- * Looks after the programs on the node's devices: puts `lbrp_to_pod` on the pods' bridge when it appears, restores the
+ * Keeps the programs on the node's devices: attaches `lbrp_to_pod` to the pods' bridge when it appears, restores the
  * programs of pods, and drops the endpoints of devices that are gone.
  */
 import { outletProgram } from "../../bpf/places.ts";

@@ -1,13 +1,12 @@
 /**
- * What people and `pcnk` ask of a running agent beside its health, on the same server:
+ * Inspects and controls a running agent, on the server of its health:
  *
- *   GET /debug/state       what it follows and how that goes, as JSON. For pcnk status.
- *   GET /debug/log-level   one word.
+ *   GET /debug/state       sources and watches, as JSON. For pcnk status.
+ *   GET /debug/log-level   the level.
  *   PUT /debug/log-level   changes it until the agent ends, or until the configuration file changes logLevel.
  *
- * A page in somebody's browser must not get at either: the Host must be a literal address or localhost (or a name that was made
- * to point here would do), and nothing that comes from a page (Origin) is answered. Who changes something must be on this
- * node, and know the token in the state directory, which only root can read.
+ * Pages in a browser are refused: the Host must be a literal address or localhost (against DNS rebinding), and a request with
+ * an Origin is forbidden. PUT must come from this node, with the token of the state directory, which only root can read.
  */
 import { timingSafeEqual } from "node:crypto";
 import { logLevelWords } from "../../config/kinds.ts";
@@ -19,7 +18,7 @@ import type { Log } from "../log.ts";
 import type { SourceChoice } from "../sources/object_source.ts";
 
 interface ControlOptions {
-  /** The word that PUT must know. */
+  /** Bearer token of PUT. */
   token: string;
   log: Pick<Log, "level" | "info">;
   state: () => AgentState;
@@ -33,7 +32,7 @@ export interface Peer {
   at: string;
 }
 
-/** The answer to what is asked below /debug/; undefined: it is something else. */
+/** The response to a request below /debug/; undefined: the request is for another path. */
 export async function controlReply(
   request: Request,
   peer: Peer,
@@ -42,14 +41,14 @@ export async function controlReply(
   const { hostname, pathname } = new URL(request.url);
   if (!pathname.startsWith("/debug/")) return undefined;
   if (request.headers.has("origin") || !isLiteral(hostname)) {
-    return text(403, "not for pages of a browser: ask by curl or pcnk, at an address\n");
+    return text(403, "web pages are refused: use curl or pcnk, with an IP address\n");
   }
   const reads = request.method === "GET" || request.method === "HEAD";
   if (pathname === "/debug/state") {
     return reads ? json(options.state()) : text(405, "GET or HEAD\n");
   }
   if (pathname !== "/debug/log-level") {
-    return text(404, "there are /debug/state and /debug/log-level\n");
+    return text(404, "not found; try /debug/state or /debug/log-level\n");
   }
   if (reads) return text(200, `${options.log.level}\n`);
   if (request.method !== "PUT") return text(405, "GET, HEAD or PUT\n");
@@ -91,8 +90,8 @@ function withoutPassword(url: string): string {
 }
 
 function knows(given: string | null, token: string): boolean {
-  const [one, other] = [`Bearer ${token}`, given ?? ""].map((word) =>
-    new TextEncoder().encode(word)
+  const [one, other] = [`Bearer ${token}`, given ?? ""].map((text) =>
+    new TextEncoder().encode(text)
   );
   return one!.length === other!.length && timingSafeEqual(one!, other!);
 }

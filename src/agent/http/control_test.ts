@@ -61,7 +61,7 @@ Deno.test("controlReply() gives nothing to pages of a browser, whatever name the
   for (const path of ["/debug/state", "/debug/log-level"]) {
     const rebound = await ask(path, {}, { host: "evil.example:9879" });
     deepEqual([rebound!.status, rebound!.now], [403, "info"]);
-    match(rebound!.text, /not for pages of a browser/);
+    match(rebound!.text, /web pages are refused/);
     equal((await ask(path, { headers: { origin: "http://127.0.0.1:9879" } }))!.status, 403);
   }
   equal((await ask("/debug/log-level", put("debug"), { host: "evil.example" }))!.now, "info");

@@ -1,14 +1,14 @@
 /**
- * What probes and people ask of the agent, over HTTP on loopback:
+ * The agent's HTTP server, on loopback:
  *
- *   /livez    it runs. For a liveness probe: an API server that is away is no reason to restart agents.
- *   /readyz   what the cluster says is in the maps. For a readiness probe and for rolling updates.
- *   /healthz  everything is as it should be, the connection to the API server too; else which is not.
+ *   /livez    the agent runs. For a liveness probe: an API server that is away is no reason to restart agents.
+ *   /readyz   the maps are in sync with the cluster. For a readiness probe and for rolling updates.
+ *   /healthz  all checks, that of the connection to the API server too.
  *   /metrics  for Prometheus.
  *   /debug/   control.ts
- *   /ui/      ui_page.ts, where the setting `ui` wants it
+ *   /ui/      ui_page.ts, with the setting `ui`
  *
- * The answer is text, a line a check, as the Kubernetes components give it.
+ * The response is text, a line a check, as that of Kubernetes components.
  */
 import type { Peer } from "./control.ts";
 import type { Log } from "../log.ts";
@@ -16,12 +16,12 @@ import type { UiPage } from "./ui_page.ts";
 import { type Clock, systemClock } from "../runner.ts";
 import { splitHostPort } from "../../net/host_port.ts";
 
-/** One thing that is as it should be, or not. */
+/** One line of /healthz. */
 export interface Check {
   name: string;
   /** What is wrong; undefined: nothing. */
   failure?: string | undefined;
-  /** Whether the node is not ready without it. */
+  /** Part of /readyz too. */
   ready?: boolean;
 }
 
@@ -31,7 +31,7 @@ interface HealthOptions {
   checks: () => readonly Check[];
   /** Metrics in Prometheus' text format, and its content type. */
   metrics?: () => Promise<{ text: string; type: string }>;
-  /** What is answered before all that; undefined: not its business. */
+  /** Below /debug/; undefined: not found. */
   control?: (request: Request, peer: Peer) => Promise<Response | undefined>;
   /** Below /ui/. */
   page?: Pick<UiPage, "reply" | "stop">;
@@ -46,7 +46,7 @@ export class HealthServer {
   readonly #clock: Clock;
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
   #timer: unknown;
-  #told = false;
+  #logged = false;
   readonly #options: HealthOptions;
 
   constructor(options: HealthOptions) {
@@ -59,7 +59,7 @@ export class HealthServer {
     return this.#server?.addr.port;
   }
 
-  /** Never throws: an address that is taken is told, and tried again. */
+  /** Never throws: an address that is taken is logged, and tried again. */
   start() {
     const { address, log } = this.#options;
     if (address === "off") return;
@@ -67,37 +67,38 @@ export class HealthServer {
     try {
       this.#server = Deno.serve(
         { hostname, port, onListen: () => {} },
-        (request, { remoteAddr }) => this.#answer(request, remoteAddr.hostname),
+        (request, { remoteAddr }) => this.#reply(request, remoteAddr.hostname),
       );
     } catch (error) {
       const reason = error instanceof Deno.errors.AddrInUse
         ? "another process listens there"
         : (error as Error).message;
-      if (!this.#told) {
-        const text = `health is not told at ${address}: ${reason}; give another --health-address`;
+      if (!this.#logged) {
+        const text =
+          `cannot listen at ${address} for health and metrics: ${reason}; give another --health-address`;
         log.warn({ event: "HealthAddress" }, text);
       }
-      this.#told = true;
+      this.#logged = true;
       this.#timer = this.#clock.setTimeout(() => this.start(), retryMs);
     }
   }
 
-  async #answer(request: Request, from: string): Promise<Response> {
+  async #reply(request: Request, from: string): Promise<Response> {
     const { checks, control, metrics, page } = this.#options;
     const { pathname } = new URL(request.url);
     if (pathname.startsWith("/debug/") && control !== undefined) {
-      const answer = await control(request, { from, at: this.#server!.addr.hostname });
-      if (answer !== undefined) return answer;
+      const reply = await control(request, { from, at: this.#server!.addr.hostname });
+      if (reply !== undefined) return reply;
     }
     const shown = await page?.reply(request, from);
     if (shown !== undefined) return shown;
-    if (pathname !== "/metrics" || metrics === undefined) return healthAnswer(request, checks());
+    if (pathname !== "/metrics" || metrics === undefined) return healthResponse(request, checks());
     if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
     return await metrics().then(
       ({ text: body, type }) => new Response(body, { headers: { "content-type": type } }),
       (error) => {
-        this.#options.log.error({ err: error }, "metrics could not be collected");
-        return text(500, "metrics could not be collected; the agent's log says why\n");
+        this.#options.log.error({ err: error }, "cannot collect the metrics");
+        return text(500, "the metrics cannot be collected; see the agent's log\n");
       },
     );
   }
@@ -110,14 +111,16 @@ export class HealthServer {
   }
 }
 
-/** The answer to a request, given how things stand. */
-export function healthAnswer(request: Request, checks: readonly Check[]): Response {
+/** The response to a request. */
+export function healthResponse(request: Request, checks: readonly Check[]): Response {
   const { pathname } = new URL(request.url);
   const asked =
     { "/livez": [], "/readyz": checks.filter(({ ready }) => ready), "/healthz": checks }[
       pathname
     ];
-  if (asked === undefined) return text(404, "there are /healthz, /readyz, /livez and /metrics\n");
+  if (asked === undefined) {
+    return text(404, "not found; try /healthz, /readyz, /livez or /metrics\n");
+  }
   if (!["GET", "HEAD"].includes(request.method)) return text(405, "GET or HEAD\n");
   const lines = asked.map(({ name, failure }) =>
     failure === undefined ? `[+]${name} ok\n` : `[-]${name} failed: ${failure}\n`

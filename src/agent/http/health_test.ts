@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { agentChecks, type CheckedParts } from "./checks.ts";
-import { type Check, healthAnswer, HealthServer } from "./health.ts";
+import { type Check, healthResponse, HealthServer } from "./health.ts";
 import { createLog } from "../log.ts";
 
 const ask = async (path: string, checks: readonly Check[], method = "GET") => {
-  const answer = healthAnswer(new Request(`http://127.0.0.1:1${path}`, { method }), checks);
+  const answer = healthResponse(new Request(`http://127.0.0.1:1${path}`, { method }), checks);
   return { status: answer.status, text: await answer.text() };
 };
 const bad: Check[] = [{ name: "maps", ready: true }, { name: "source", failure: "is away" }];
 
-Deno.test("healthAnswer() tells at /healthz what is wrong", async () => {
+Deno.test("healthResponse() tells at /healthz what is wrong", async () => {
   assert.deepEqual(await ask("/healthz", bad), {
     status: 503,
     text: "[+]maps ok\n[-]source failed: is away\nhealthz failed\n",
@@ -20,13 +20,13 @@ Deno.test("healthAnswer() tells at /healthz what is wrong", async () => {
   });
 });
 
-Deno.test("healthAnswer() is ready and alive without an API server", async () => {
+Deno.test("healthResponse() is ready and alive without an API server", async () => {
   assert.equal((await ask("/readyz", bad)).status, 200);
   assert.equal((await ask("/livez", bad)).text, "ok\n");
   assert.equal((await ask("/readyz", [{ name: "maps", ready: true, failure: "no" }])).status, 503);
 });
 
-Deno.test("healthAnswer() has no other paths and methods", async () => {
+Deno.test("healthResponse() has no other paths and methods", async () => {
   assert.equal((await ask("/", bad)).status, 404);
   assert.equal((await ask("/toString", bad)).status, 404);
   assert.equal((await ask("/livez", bad, "POST")).status, 405);

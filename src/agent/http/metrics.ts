@@ -1,6 +1,6 @@
 /**
- * Metrics for Prometheus: what programs have counted, how full maps are, what the agent's rounds take. Names and units by
- * Prometheus' rules (https://prometheus.io/docs/practices/naming/). What is in the kernel is read when somebody asks.
+ * Metrics for Prometheus: counters of the programs, entries of maps, durations of the agent's syncs. Names and units by
+ * https://prometheus.io/docs/practices/naming/. What is in the kernel is read at the scrape.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { CNI_VERBS, type CniCall } from "../../bpf/cni_calls.ts";
@@ -16,8 +16,7 @@ import type { ServiceSync } from "../services/reconciler.ts";
 interface MetricsOptions {
   maps: DataPlaneMaps;
   checks: () => readonly Check[];
-  /** How following the API server and etcd goes. */
-  /** Calls of the CNI plugin that were not told of before. */
+  /** Calls of the CNI plugin since the last collection. */
   cniCalls: () => readonly CniCall[];
   watches: () => readonly WatchState[];
   build: { version: string; commit: string };
@@ -25,10 +24,10 @@ interface MetricsOptions {
   startedAt: number;
 }
 
-/** Seconds: from an update of one entry to a full round over a quarter of a million. */
-const ROUND_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** Seconds: from one entry to a full sync of a quarter of a million. */
+const SYNC_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** Seconds: of a pod that starts alone some hundredths, of fifty at once more. */
+/** Seconds: some hundredths for a pod that starts alone, more for fifty at once. */
 const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
 export class Metrics {
@@ -46,32 +45,32 @@ export class Metrics {
     this.#syncs = new Histogram({
       name: "pcnk_reconcile_duration_seconds",
       help:
-        "What a round took that compared desired entries with the kernel's: all of them, or those that changed.",
+        "Duration of a sync of the maps: of all entries (full), or of those of changed objects (update).",
       labelNames: ["kind"],
-      buckets: ROUND_BUCKETS,
+      buckets: SYNC_BUCKETS,
       registers,
     });
     this.#latency = new Histogram({
       name: "pcnk_change_latency_seconds",
-      help: "From the arrival of a cluster object's change until the maps held it.",
-      buckets: ROUND_BUCKETS,
+      help: "Time from the arrival of a changed object until the maps hold it.",
+      buckets: SYNC_BUCKETS,
       registers,
     });
     this.#failures = new Counter({
       name: "pcnk_reconcile_failures_total",
-      help: "Rounds that failed; each is tried again.",
+      help: "Syncs that failed; each is repeated.",
       registers,
     });
     this.#cniDurations = new Histogram({
       name: "pcnk_cni_duration_seconds",
-      help: "What a call of the CNI plugin took, from the start of its runtime to its answer.",
+      help: "Duration of a call of the CNI plugin, from the start of its process to its result.",
       labelNames: ["verb"],
       buckets: CNI_BUCKETS,
       registers,
     });
     this.#cniFailures = new Counter({
       name: "pcnk_cni_failures_total",
-      help: "Calls of the CNI plugin that were answered with an error.",
+      help: "Calls of the CNI plugin that returned an error.",
       labelNames: ["verb"],
       registers,
     });
@@ -95,7 +94,7 @@ export class Metrics {
     this.#failures.inc();
   }
 
-  /** What the CNI plugin has told since the last time. */
+  /** The calls of the CNI plugin since the last collection. */
   #takeCniCalls(): void {
     for (const { verb, seconds, failed } of this.#options.cniCalls()) {
       this.#cniDurations.observe({ verb }, seconds);
@@ -103,7 +102,7 @@ export class Metrics {
     }
   }
 
-  /** All of them, in Prometheus' text format. */
+  /** In Prometheus' text format. */
   async collect(): Promise<{ text: string; type: string }> {
     this.#takeCniCalls();
     return { text: await this.#registry.metrics(), type: this.#registry.contentType };
@@ -140,11 +139,11 @@ export class Metrics {
         },
       });
     const isPacket = (kind: string) => kind !== "event";
-    add("pcnk_packets_total", "Packets by what became of them.", "packets", isPacket);
-    add("pcnk_packet_bytes_total", "Bytes of frames by what became of them.", "bytes", isPacket);
+    add("pcnk_packets_total", "Packets by reason and result.", "packets", isPacket);
+    add("pcnk_packet_bytes_total", "Bytes of frames by reason and result.", "bytes", isPacket);
     new Counter({
       name: "pcnk_events_total",
-      help: "What programs did besides, such as making a session.",
+      help: "Events of the programs, such as a new session.",
       labelNames: ["event"],
       registers,
       collect() {
@@ -174,21 +173,21 @@ export class Metrics {
           for (const map of counted) this.set({ map }, value(map));
         },
       });
-    add("pcnk_map_entries", "Entries of a map now.", (name) => maps[name].count());
-    add("pcnk_map_capacity", "Entries that a map has room for.", (name) => maps[name].maxEntries);
+    add("pcnk_map_entries", "Entries of a map.", (name) => maps[name].count());
+    add("pcnk_map_capacity", "Capacity of a map, in entries.", (name) => maps[name].maxEntries);
   }
 
   #addAgent(registers: Registry[]): void {
     const { build, checks, startedAt } = this.#options;
     new Gauge({
       name: "pcnk_build_info",
-      help: "Always 1; what the agent is.",
+      help: "Version and commit of the agent; always 1.",
       labelNames: ["version", "commit"],
       registers,
     }).set({ version: build.version, commit: build.commit }, 1);
     new Gauge({
       name: "pcnk_health",
-      help: "Checks of /healthz: 1 good, 0 not. source: the watch of the Kubernetes API.",
+      help: "Checks of /healthz: 1 passed, 0 failed.",
       labelNames: ["check"],
       registers,
       collect() {
@@ -197,7 +196,7 @@ export class Metrics {
     });
     new Gauge({
       name: "process_start_time_seconds",
-      help: "Start of the agent since the epoch.",
+      help: "Unix time of the agent's start.",
       registers,
     }).set(startedAt / 1000);
     new Gauge({

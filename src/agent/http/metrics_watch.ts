@@ -1,8 +1,8 @@
-/** Metrics of what the agent follows: the Kubernetes API, a resource each, and etcd. */
+/** Metrics of watches: of each resource of the Kubernetes API, and of etcd. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { WatchState } from "../../model/agent_state.ts";
 
-/** Adds them to registries; with manifests, where nothing is watched over a network, they have no samples. */
+/** With manifests, where nothing is watched over a network, they have no samples. */
 export function addWatches(registers: Registry[], watches: () => readonly WatchState[]): void {
   const gauge = (name: string, help: string, value: (state: WatchState) => number | undefined) =>
     new Gauge({
@@ -29,28 +29,36 @@ export function addWatches(registers: Registry[], watches: () => readonly WatchS
         for (const state of watches()) this.inc({ resource: state.resource }, value(state));
       },
     });
-  gauge("pcnk_watch_connected", "1: a watch is open; 0: none is.", ({ connected }) => +connected);
-  gauge("pcnk_watch_synced", "1: all objects were read once.", ({ synced }) => +synced);
+  gauge(
+    "pcnk_watch_connected",
+    "Whether a watch is open (1) or not (0).",
+    ({ connected }) => +connected,
+  );
+  gauge(
+    "pcnk_watch_synced",
+    "Whether all objects were listed once (1) or not (0).",
+    ({ synced }) => +synced,
+  );
   gauge(
     "pcnk_watch_last_heard_timestamp_seconds",
-    "When an object or a bookmark came last, since the epoch.",
+    "Unix time of the last object or bookmark.",
     ({ heardMs }) => timestamp(heardMs),
   );
   gauge(
     "pcnk_watch_version_timestamp_seconds",
-    "Since when the resource version is the one that a watch would go on from, since the epoch.",
+    "Unix time since which the resource version has been the one that a watch resumes from.",
     ({ versionMs }) => timestamp(versionMs),
   );
-  counter("pcnk_watch_events_total", "Objects that watches told of.", ({ events }) => events);
+  counter("pcnk_watch_events_total", "Events received by watches.", ({ events }) => events);
   counter(
     "pcnk_watch_lists_total",
-    "Lists read to their end: the first, and one after each gap.",
+    "Completed lists: the first, and one after each gap.",
     ({ lists }) => lists,
   );
   counter("pcnk_watch_errors_total", "Failed attempts to list or watch.", ({ errors }) => errors);
 }
 
-/** Seconds since the epoch of what was so many milliseconds ago. */
+/** Unix time of what was so many milliseconds ago. */
 function timestamp(agoMs: number | undefined): number | undefined {
   return agoMs === undefined ? undefined : (Date.now() - agoMs) / 1000;
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps the `names` map at what the cluster calls things, for those who look into the maps: `pcnk get` shows names also
- * when no agent runs. Nothing depends on it, so a failure here is told and is nobody's concern otherwise.
+ * The map `names`: names of Service ports and nodes by their ids, so that `pcnk get` shows names also when no agent runs.
+ * No program reads it, so a failure is logged and stops nothing.
  */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { type Name, NAME_KIND, type NameKey } from "../../bpf/layout.ts";
@@ -11,7 +11,7 @@ import type { Log } from "../log.ts";
 
 /** Names of one kind, by id. */
 export class Names {
-  /** What the map holds as far as is known. */
+  /** What the map holds, as far as this process wrote it. */
   #known = new Map<number, string>();
   readonly #map: DataPlaneMaps["names"];
   readonly #kind: number;
@@ -30,14 +30,13 @@ export class Names {
 
   /** Adds names, or changes them. */
   add(names: Iterable<readonly [id: number, text: string]>): void {
-    const fresh = [...names].filter(([id, text]) => this.#known.get(id) !== text);
+    const added = [...names].filter(([id, text]) => this.#known.get(id) !== text);
     this.#attempt(() => {
-      this.#map.setBatch(fresh.map(([id, text]) => [{ kind: this.#kind, id }, { text }] as const));
-      for (const [id, text] of fresh) this.#known.set(id, text);
+      this.#map.setBatch(added.map(([id, text]) => [{ kind: this.#kind, id }, { text }] as const));
+      for (const [id, text] of added) this.#known.set(id, text);
     });
   }
 
-  /** Takes a name away. */
   remove(id: number): void {
     this.#attempt(() => {
       this.#map.delete({ kind: this.#kind, id });
@@ -49,14 +48,14 @@ export class Names {
   replace(names: ReadonlyMap<number, string>): void {
     this.#attempt(() => {
       const kind = this.#kind, map = this.#map;
-      const fresh: [NameKey, Name][] = [];
+      const added: [NameKey, Name][] = [];
       const own = {
         entries: () => map.entries().filter(([key]) => key.kind === kind),
-        set: (key: NameKey, text: Name) => void fresh.push([key, text]),
+        set: (key: NameKey, text: Name) => void added.push([key, text]),
         delete: map.delete.bind(map),
       };
       syncMap(own, [...names].map(([id, text]) => [{ kind, id }, { text }] as const));
-      map.setBatch(fresh); // at the start tens of thousands
+      map.setBatch(added); // at the start tens of thousands
       this.#known = new Map(names);
     });
   }
@@ -86,26 +85,26 @@ export class NodeNames {
     this.#names = new Names(map, NAME_KIND.NODE, log);
   }
 
-  /** All nodes are known: what is in the map besides goes. */
+  /** Call it when all nodes are known: other names of nodes are removed. */
   start(): void {
     this.#started = true;
     this.#names.replace(new Map([...this.#ids].map(([name, id]) => [id, name])));
   }
 
   changes(changes: readonly Change[]): void {
-    const fresh = new Map<number, string>();
+    const added = new Map<number, string>();
     for (const { type, object } of changes) {
       if (object.kind !== "Node") continue;
       const { name, internalIPs: [address] } = object;
       const old = this.#ids.get(name);
       const id = type === "delete" || address === undefined ? undefined : parseIpv4(address);
-      if (id !== undefined) fresh.set(id, name);
+      if (id !== undefined) added.set(id, name);
       if (id === undefined) this.#ids.delete(name);
       else this.#ids.set(name, id);
-      if (this.#started && old !== undefined && old !== id && !fresh.has(old)) {
+      if (this.#started && old !== undefined && old !== id && !added.has(old)) {
         this.#names.remove(old);
       }
     }
-    if (this.#started && fresh.size > 0) this.#names.add(fresh);
+    if (this.#started && added.size > 0) this.#names.add(added);
   }
 }

@@ -27,7 +27,7 @@ export function syncMap<K, V>(map: SyncedMap<K, V>, desired: Iterable<readonly [
   return touched;
 }
 
-/** Keys and values are numbers, strings, or flat objects of such; the order of members tells nothing. */
+/** Keys and values are numbers, strings, or flat objects of such; the order of members does not matter. */
 function text(value: unknown): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
   return JSON.stringify(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));

@@ -1,4 +1,4 @@
-/** The settings that programs read live, as the `config` map holds them. */
+/** The one entry of the map `config`: what the programs read of settings and of this node. */
 import { emptyNodeConfig, NODE_FLAG, type NodeConfig } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import { formatIpv4 } from "../../net/ipv4.ts";
@@ -6,7 +6,7 @@ import { parseNetwork } from "../../net/prefix.ts";
 import type { RoutingPlan } from "../../routing/types.ts";
 import { MAGLEV_SIZE } from "../../services/maglev.ts";
 
-/** What is known of the node, besides its settings. */
+/** Facts of the node, beside its settings. */
 interface NodeFacts {
   /** The node's own address, dotted. */
   address?: string;

@@ -79,7 +79,7 @@ export class Network {
       run: () => this.#reconcile(),
       failed: (error, retryMs) => {
         this.#failure = error;
-        log.error({ err: error, retryMs }, "routes could not be brought up to date");
+        log.error({ err: error, retryMs }, "cannot sync routes and node maps");
       },
       minMs: 50,
       fullMs: config.resync * 1000,

@@ -1,9 +1,9 @@
-/** What programs are told of the node and of the others: the small maps, brought to what is known now. */
+/** The small maps that describe this node and the others to the programs. */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { NODE_ADDR_FLAG } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
-import { tunnelSources } from "../../routing/vteps.ts";
+import { tunnelSources } from "../../routing/nodes.ts";
 import { syncMap } from "../maps/sync.ts";
 import { nodeConfigOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";
@@ -14,7 +14,7 @@ type NodeMaps = Pick<
   "config" | "node_addrs" | "vteps" | "no_masquerade" | "uplinks"
 >;
 
-/** All that the maps follow from. */
+/** What the maps are made from. */
 interface NodeKnowledge {
   config: AgentConfig;
   /** All nodes of the cluster. */
@@ -37,7 +37,7 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
     ] as const
   );
   const vteps = tunnelSources(nodes, config.nodeName);
-  // Before the configuration, which says that it counts.
+  // Before `config`, whose flag KNOWN_VTEPS makes it count.
   syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
   maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
@@ -49,7 +49,7 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   return new Set(known.map(([, { addr }]) => addr));
 }
 
-/** Where NodePorts answer: at every address of this node, as with kube-proxy, and to pods at the other nodes' as well. */
+/** Where NodePorts are served: at every address of this node, as with kube-proxy, and for pods at those of other nodes. */
 function nodeAddresses({ nodes, addresses }: NodeKnowledge, internalIPs: readonly string[]) {
   const { LOCAL } = NODE_ADDR_FLAG;
   const flags = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** The data plane's map `remotes`, as routing sees it. */
+/** The data plane's map `remotes`, for routing. */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { type CidrKey, type Remote as Entry, REMOTE_MODE } from "../../bpf/layout.ts";
 import type { Link, RtNetlink } from "../../linux/rtnetlink.ts";
@@ -12,16 +12,15 @@ interface RemotesOptions {
   /** Name of the overlay device. */
   device: string;
   vni: number;
-  /** Index of the uplink that leads directly to a node; undefined: there is none. */
+  /** Index of the uplink on whose network a node is; undefined: none. */
   uplink: (address: string) => number | undefined;
 }
 
 const NO_MAC = "00:00:00:00:00:00";
 
 /**
- * Every entry says by which device, with which identifier and MTU its way goes, so that a packet needs one look-up. One
- * that says something else than would be written now (the device was made anew) is read back as unlike anything planned,
- * and so written again.
+ * An entry has the device, VNI and MTU of its path, so that a packet needs one look-up. An entry that differs from what
+ * would be written now (the device was created again) is read as unlike any plan, and so written again.
  */
 export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): RemotesMap {
   const entryOf = (remote: Remote, links: Links): Entry => {

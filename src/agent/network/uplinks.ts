@@ -1,8 +1,8 @@
 /**
  * The devices to the other nodes and the world, and the node's own addresses.
  *
- * Found by themselves: every device of a default route, and every device that has one of the node's InternalIPs. What
- * leaves by another one is not masqueraded, and NodePorts do not answer there; such a device must be named.
+ * Found: every device of a default route, and every device that has one of the node's InternalIPs. What leaves by another
+ * device is not masqueraded, and NodePorts are not served there; such a device must be named.
  */
 import type { Address } from "../../linux/rtnl_addr.ts";
 import { SCOPE } from "../../linux/rtnl_addr.ts";
@@ -11,26 +11,25 @@ import type { Uplink } from "../../routing/types.ts";
 
 type Devices = Pick<RtNetlink, "links" | "routes" | "addrs">;
 
-/** What is known of the wish. */
-interface UplinkWish {
-  /** Names of devices; undefined: they are to be found. */
+/** Which uplinks to use. */
+interface UplinkChoice {
+  /** Names of devices; undefined: find them. */
   names?: readonly string[] | undefined;
-  /** The node's InternalIPs, as far as they are known. */
+  /** The node's InternalIPs; empty: not known yet. */
   internalIPs?: readonly string[];
 }
 
-/** What there is. */
+/** Uplinks and addresses of this node. */
 export interface NodeDevices {
   /** The best default route's first, or in the order of the names. */
   uplinks: Uplink[];
-  /** Names that no device has (yet). */
+  /** Names that no device has. */
   missing: string[];
-  /** Every address at which this node may be meant from outside: of all devices but the loopback. */
+  /** The addresses of all devices but the loopback. */
   addresses: string[];
 }
 
-/** Looks at the devices of the node. */
-export function findDevices(nl: Devices, { names, internalIPs = [] }: UplinkWish): NodeDevices {
+export function findDevices(nl: Devices, { names, internalIPs = [] }: UplinkChoice): NodeDevices {
   const links = nl.links();
   const loopbacks = new Set(links.filter(({ loopback }) => loopback).map(({ index }) => index));
   const addresses = nl.addrs().filter(({ ifindex }) => !loopbacks.has(ifindex));
@@ -45,8 +44,7 @@ export function findDevices(nl: Devices, { names, internalIPs = [] }: UplinkWish
 }
 
 /**
- * Checks names before anything is changed.
- * @throws Error when there is no device of a name, telling which there are
+ * @throws Error when there is no device of a name, with the names of those that exist
  */
 export function checkUplinks(nl: Devices, names: readonly string[] | undefined): void {
   const [missing] = findDevices(nl, { names }).missing;
@@ -69,7 +67,7 @@ function foundLinks(
   addresses: readonly Address[],
   internalIPs: readonly string[],
 ): (Link | undefined)[] {
-  const ways = nl.routes()
+  const defaultRoutes = nl.routes()
     .filter(({ destination, type }) =>
       destination === "0.0.0.0/0" && (type ?? "unicast") === "unicast"
     )
@@ -77,7 +75,7 @@ function foundLinks(
     .map(({ ifindex }) => ifindex);
   const homes = addresses.filter(({ address }) => internalIPs.includes(address))
     .map(({ ifindex }) => ifindex);
-  return [...new Set([...ways, ...homes])].map((ifindex) =>
+  return [...new Set([...defaultRoutes, ...homes])].map((ifindex) =>
     links.find(({ index, loopback }) => index === ifindex && !loopback)
   );
 }

@@ -23,7 +23,7 @@ interface VpcOptions {
   aws?: AwsOptions;
 }
 
-/** Milliseconds that a stop waits for calls to the cloud under way. */
+/** Milliseconds that stop() waits for calls to the cloud. */
 const stopMs = 2000;
 
 type VpcRecord = StateFiles["vpc"];
@@ -166,7 +166,7 @@ export class Vpc {
   }
 }
 
-/** The route that leads to this node in the VPC, in words, while it is on record. */
+/** The VPC's route to this node, for a message; undefined: none is on record. */
 export function vpcRoute(stateDir: string): string | undefined {
   const kept = readState(stateDir, "vpc");
   return kept && `${kept.podCIDR} in route table ${kept.routeTableId} (${kept.region})`;
@@ -174,7 +174,7 @@ export function vpcRoute(stateDir: string): string | undefined {
 
 /**
  * For an uninstaller, when no agent runs any more: takes away the route that leads to this node, and turns the check on
- * again where it was turned off. Does nothing when there is none. Returns in words what was done.
+ * again where it was turned off. Does nothing when there is none. Returns what was done, for messages.
  * @throws Error with a message for the user
  */
 export async function removeVpcRoute(

@@ -1,6 +1,6 @@
 /**
  * The node's CNI configuration file, by which the kubelet learns that pods can have a network. Written whole or not at all,
- * rewritten when it should say something else or somebody changed it.
+ * rewritten when its content should be another or another program changed it.
  *
  * It is never removed here: pods can be added while no agent runs.
  */
@@ -22,7 +22,7 @@ export class ConflistFile {
   }
 
   /**
-   * Has the file say `list`; does nothing when it does.
+   * Writes the file unless it holds `list`.
    * @throws Error when it cannot be written
    */
   ensure(list: Conflist) {
@@ -45,7 +45,7 @@ export class ConflistFile {
     }
   }
 
-  /** The runtime takes the first file by name. Told once for each set of them. */
+  /** The runtime takes the first file by name. Logs each set of them once. */
   #warnOfOthers() {
     const earlier = earlierFiles(this.#dir).join(", ");
     if (earlier !== "" && earlier !== this.#earlier) {

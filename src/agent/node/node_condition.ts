@@ -1,6 +1,6 @@
 /**
- * The condition NetworkUnavailable of the Node: clouds set it to True until somebody says that the network is there, and
- * until then no pod is scheduled.
+ * The condition NetworkUnavailable of the Node. Cloud controllers set it to True, and no pod is scheduled until the network
+ * provider sets it to False.
  */
 import { Backoff, pause } from "../../cluster/kube/backoff.ts";
 import type { ApiClient } from "../../cluster/kube/client.ts";
@@ -26,7 +26,7 @@ export class NodeCondition {
     this.#backoff = backoff;
   }
 
-  /** Says that the network is there, and tries until the server has taken it. */
+  /** Sets NetworkUnavailable to False, and repeats that until the server accepts it. */
   networkIsAvailable() {
     this.#working ??= this.#patch();
   }
@@ -55,7 +55,12 @@ export class NodeCondition {
         const retryMs = this.#backoff.next();
         const level = tries === 3 ? "warn" : "debug";
         const reason = (error as Error).message;
-        this.#log[level]({ event: "NodeCondition", retryMs }, `the Node's condition: ${reason}`);
+        this.#log[level](
+          { event: "NodeCondition", retryMs },
+          `cannot set the Node's NetworkUnavailable to False: ${reason}; repeated in ${
+            Math.round(retryMs / 1000)
+          } s`,
+        );
         await pause(retryMs, signal);
       }
     }

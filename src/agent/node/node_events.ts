@@ -1,9 +1,8 @@
 /**
- * What an operator must know, as Events on the Node: `kubectl describe node` shows them. Whatever is logged with an `event`
- * comes here.
+ * Log lines that have an `event`, as Events on the Node: `kubectl describe node` shows them.
  *
- * Sparingly, because every node writes into one etcd: an Event that repeats is counted in place, many of a kind
- * become one, and beyond some in an hour they wait. What cannot be sent now is sent later, the latest state of it.
+ * Sparingly, because every node writes into one etcd: an Event that repeats is counted in place, many of one reason
+ * become one, and a token bucket limits the requests. What cannot be sent is sent later, in its latest state.
  */
 import { Backoff, pause } from "../../cluster/kube/backoff.ts";
 import { type ApiClient, ApiError } from "../../cluster/kube/client.ts";
@@ -46,7 +45,7 @@ interface Entry {
   count: number;
   firstAt: number;
   lastAt: number;
-  /** Its name in the API, and how often it is said to have happened there. */
+  /** Its name in the API, and the count there. */
   name?: string;
   sent: number;
   sentAt: number;
@@ -115,7 +114,7 @@ export class NodeEvents {
     const { signal } = this.#control;
     while (!signal.aborted) {
       const next = this.#next();
-      // At once, not in a finally(): what is told in between would be left lying.
+      // Not in a finally(): a report() before that would see `#working` and start nothing.
       if (next === undefined) return void (this.#working = undefined);
       const waitMs = Math.max(next.sentAt + this.#limits.repeatMs - this.#now(), this.#tokenInMs());
       if (waitMs > 0) {
@@ -150,9 +149,9 @@ export class NodeEvents {
   /** Milliseconds until a request may be made; 0: now. */
   #tokenInMs(): number {
     const { burst, refillMs } = this.#limits;
-    const fresh = Math.floor((this.#now() - this.#tokensAt) / refillMs);
-    this.#tokens = Math.min(burst, this.#tokens + fresh);
-    this.#tokensAt += fresh * refillMs;
+    const added = Math.floor((this.#now() - this.#tokensAt) / refillMs);
+    this.#tokens = Math.min(burst, this.#tokens + added);
+    this.#tokensAt += added * refillMs;
     return this.#tokens > 0 ? 0 : this.#tokensAt + refillMs - this.#now();
   }
 
@@ -170,10 +169,10 @@ export class NodeEvents {
         if (!(error instanceof ApiError && error.status === 404)) throw error;
       }
     }
-    const fresh = `${nodeName}.${this.#now().toString(16)}${(this.#number++).toString(16)}`;
-    const body = eventObject(fresh, nodeName, entry);
+    const created = `${nodeName}.${this.#now().toString(16)}${(this.#number++).toString(16)}`;
+    const body = eventObject(created, nodeName, entry);
     await client.json(path, { method: "POST", body, signal });
-    entry.name = fresh;
+    entry.name = created;
     this.#wrote(entry, count);
   }
 

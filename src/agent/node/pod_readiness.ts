@@ -1,6 +1,6 @@
 /**
- * This node's part of the contract with Kubernetes: the CNI configuration as soon as its podCIDR is known, and the word
- * that the network is there. What an operator must know becomes Events (node_events.ts).
+ * Lets pods come to this node: writes the CNI configuration as soon as the Node has a podCIDR, and then sets the Node's
+ * NetworkUnavailable to False.
  */
 import { join } from "node:path";
 import { type Conflist, conflist } from "../../node/conflist.ts";
@@ -22,7 +22,7 @@ interface PodReadinessOptions {
   clock?: Clock;
 }
 
-/** Milliseconds between looks at the file: somebody may have changed or removed it. */
+/** Milliseconds between checks of the file: another program may have changed or removed it. */
 const checkMs = 30_000;
 
 export class PodReadiness {
@@ -44,10 +44,10 @@ export class PodReadiness {
     }
     this.#runner = new Runner({
       run: () => this.#reconcile(),
-      failed: (error) => this.#tellFailure(error as Error),
+      failed: (error) => this.#logFailure(error as Error),
       minMs: 50,
       fullMs: checkMs,
-      ...(clock === undefined ? {} : { clock }),
+      clock,
     });
   }
 
@@ -63,7 +63,7 @@ export class PodReadiness {
     for (const { type, object } of changes) {
       if (object.kind !== "Node" || object.name !== nodeName) continue;
       this.#node = type === "delete" ? undefined : object;
-      // Made anew, or taken back by somebody: say it again.
+      // The Node was created again, or a controller set it to True again.
       if (this.#node === undefined || this.#node.networkUnavailable) this.#available = false;
       if (this.#started) this.#runner.request();
     }
@@ -84,7 +84,7 @@ export class PodReadiness {
     this.#runner.stop();
   }
 
-  #tellWaiting(what: "node" | "podCIDR" | undefined) {
+  #logWaiting(what: "node" | "podCIDR" | undefined) {
     const { config: { nodeName }, log } = this.#options;
     if (what === "node") {
       // No event: there is no Node that it could be on.
@@ -103,7 +103,7 @@ export class PodReadiness {
     const podCIDR = this.#node?.podCIDRs[0];
     const lacking = this.#node === undefined ? "node" : "podCIDR";
     const waiting = podCIDR === undefined && this.#file !== undefined ? lacking : undefined;
-    if (waiting !== this.#waiting) this.#tellWaiting(waiting);
+    if (waiting !== this.#waiting) this.#logWaiting(waiting);
     this.#waiting = waiting;
     // A podCIDR that went away is no reason to take the network from under running pods.
     if (podCIDR === undefined) return;
@@ -115,7 +115,6 @@ export class PodReadiness {
 
   #conflist(podCIDR: string): Conflist {
     const { config: { bpffs, stateDir, bridge }, mtu } = this.#options;
-    const bytes = mtu();
     return conflist({
       podCIDR,
       bpffs,
@@ -123,11 +122,11 @@ export class PodReadiness {
       bridge,
       // Below /run by default: after a reboot no pod holds an address, and no lease is left of any.
       ipamDataDir: join(stateDir, "ipam"),
-      ...(bytes === undefined ? {} : { mtu: bytes }),
+      mtu: mtu(),
     });
   }
 
-  #tellFailure({ message }: Error) {
+  #logFailure({ message }: Error) {
     const failed = `the CNI configuration cannot be written: ${message}`;
     if (failed !== this.#failed) this.#options.log.error({ event: "ConflistFailed" }, failed);
     this.#failed = failed;

@@ -16,10 +16,10 @@ import type { RoutingKernel } from "./read_kernel.ts";
 import { describeStep, type Step } from "../../routing/steps.ts";
 import type { OverlayDevice, PlannedRoute, Remote } from "../../routing/types.ts";
 
-/** A step that could not be done. */
+/** A step that failed. */
 interface StepFailure {
   step: Step;
-  /** What was to be done, and why it could not be. */
+  /** For the log. */
   message: string;
   error: unknown;
 }
@@ -31,7 +31,7 @@ export interface Applied {
   overlay?: number;
 }
 
-/** Thrown for a step that needs the overlay device when that could not be made: one failure says it all. */
+/** For a step that needs the overlay device when that could not be made: the first failure is enough. */
 class NoOverlay extends Error {}
 
 /** Applies steps in their order; `device` is the overlay device's name. */
@@ -63,8 +63,7 @@ export function applySteps(
     }
   }
   batch.flush();
-  const overlay = applier.overlay();
-  return { failures, ...(overlay === undefined ? {} : { overlay }) };
+  return { failures, overlay: applier.overlay() };
 }
 
 /** Requests that wait to be sent together: a large cluster takes ten thousand. */
@@ -86,7 +85,7 @@ class Batch {
     if (this.#waiting.length === MOST_REQUESTS) this.flush();
   }
 
-  /** Sends what waits. Never throws: what does not work is told. */
+  /** Sends what waits. Never throws: reports each failure. */
   flush() {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -207,7 +206,7 @@ class Applier {
     try {
       this.#kernel.writeSysctl(name, value);
     } catch (error) {
-      // The kernel has no IPv6, or the device could not be made, which has been said.
+      // The kernel has no IPv6, or the device could not be made, which is reported.
       if (error instanceof SyscallError && error.code === "ENOENT") throw new NoOverlay();
       throw error;
     }

@@ -1,4 +1,4 @@
-/** Reads back what the kernel holds: the side of the comparison that diff.ts cannot know. */
+/** Reads what the kernel holds, for the comparison of src/routing/diff.ts. */
 import { SyscallError } from "../../linux/libc.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import type { TunnelNetlink, VxlanLink } from "../../linux/rtnetlink_tunnel.ts";
@@ -40,7 +40,7 @@ export function readRouting(
     names.push("net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter");
   }
   return {
-    ...(overlay === undefined ? {} : { overlay }),
+    overlay,
     leftovers: vxlans.filter((link) => isLeftover(link, device, plan))
       .map(({ index, name }) => ({ ifindex: index, name })),
     routes: nl.routes(),
@@ -51,7 +51,7 @@ export function readRouting(
         : []
     ),
     sysctls: readSysctls(readSysctl, names),
-    ...(remotes === undefined ? {} : { remotes: remotes.read() }),
+    remotes: remotes?.read(),
   };
 }
 

@@ -1,6 +1,4 @@
-/**
- * Routing of this node as the agent uses it: give it plans, it makes the kernel follow and tells what it did.
- */
+/** Brings the kernel's routes, overlay device and sysctls to a plan, and reports what it did. */
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { RtNetlink } from "../../linux/rtnetlink.ts";
 import { TunnelNetlink } from "../../linux/rtnetlink_tunnel.ts";
@@ -19,7 +17,7 @@ interface RoutingOptions {
   remotes?: RemotesMap;
   /** Network namespace; left out: the present one. */
   netnsPath?: string;
-  /** Told before a kernel parameter is changed, so that somebody can change it back one day. */
+  /** Called before a kernel parameter is changed, so that uninstalling can change it back. */
   sysctlChanges?: (name: string, before: string, after: string) => void;
 }
 
@@ -27,7 +25,7 @@ interface RoutingOptions {
 export interface RoutingReport extends Applied {
   /** All steps that were tried; empty: the kernel holds what is planned. */
   steps: Step[];
-  /** Those of the plan, and what stands in its way in the kernel. */
+  /** Of the plan, and of what the kernel holds against it. */
   problems: Problem[];
 }
 
@@ -49,7 +47,7 @@ export class Routing {
           sysctlChanges?.(name, readSysctl(name, netnsPath), value);
           writeSysctl(name, value, netnsPath);
         },
-        ...(remotes === undefined ? {} : { remotes }),
+        remotes,
       };
     } catch (error) {
       nl.close();
@@ -72,7 +70,7 @@ export class Routing {
     return diffRouting(plan, readRouting(this.#kernel, device, plan), node);
   }
 
-  /** Carries steps out; what does not work is in the answer. */
+  /** Carries steps out; reports the failures. */
   apply(steps: readonly Step[]): Applied {
     return applySteps(steps, this.#kernel, this.#options.device);
   }

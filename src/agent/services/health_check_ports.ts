@@ -1,5 +1,5 @@
 /**
- * Answers load balancers that ask at a Service's healthCheckNodePort whether this node has endpoints for it, as kube-proxy
+ * Replies to load balancers at a Service's healthCheckNodePort whether this node has endpoints for it, as kube-proxy
  * does: 200 or 503, the same JSON, the same headers. Any path, any method.
  */
 import type { HealthCheck } from "../../services/desired.ts";
@@ -8,7 +8,7 @@ import { type Clock, systemClock } from "../runner.ts";
 
 interface HealthCheckOptions {
   log: Log;
-  /** Whether the data plane is what it should be; while not, load balancers are to look elsewhere. */
+  /** Whether the data plane is in sync; while not, load balancers must choose other nodes. */
   healthy: () => boolean;
   /** Address to listen at; by default all. */
   hostname?: string;
@@ -24,7 +24,7 @@ interface Listener {
   close?: () => void;
 }
 
-/** The answer to a question about one Service. */
+/** The response for one Service. */
 function healthResponse(
   { namespace, name, localEndpoints }: HealthCheck,
   healthy: boolean,
@@ -55,7 +55,7 @@ export class HealthCheckPorts {
     this.#clock = options.clock ?? systemClock;
   }
 
-  /** Listens at exactly these ports. Never throws: a port that is taken is told, and tried again. */
+  /** Listens at exactly these ports. Never throws: a port that is taken is logged, and tried again. */
   update(checks: ReadonlyMap<number, HealthCheck>) {
     for (const [port, listener] of this.#listeners) {
       if (checks.has(port)) continue;
@@ -86,18 +86,18 @@ export class HealthCheckPorts {
         () => healthResponse(listener.check, healthy()),
       );
       listener.close = () => ending.abort();
-      if (!isNew) this.#tell(port, listener, "info", "is free now: health checks are answered");
+      if (!isNew) this.#log(port, listener, "info", "is free now: health checks are answered");
     } catch (error) {
       if (!isNew) return;
       const reason = error instanceof Deno.errors.AddrInUse
         ? "another process listens there"
         : (error as Error).message;
       const text = `cannot be listened at: ${reason}; load balancers take this node for unhealthy`;
-      this.#tell(port, listener, "warn", text);
+      this.#log(port, listener, "warn", text);
     }
   }
 
-  #tell(port: number, { check }: Listener, level: "info" | "warn", text: string) {
+  #log(port: number, { check }: Listener, level: "info" | "warn", text: string) {
     const object = `Service ${check.namespace}/${check.name}`;
     this.#options.log[level](
       { event: "HealthCheckPort", object },

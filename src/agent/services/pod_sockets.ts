@@ -18,7 +18,7 @@ interface EndedInPods {
 }
 
 /**
- * Looks into the namespaces of all recorded pods, as long as there is something to end.
+ * Ends stale sockets in the namespaces of all recorded pods, until none is left.
  * @throws {SockDiagError} when the kernel cannot
  */
 export function endStaleInPods(

@@ -1,7 +1,7 @@
 /**
  * Keeps the kernel's maps at what is desired: objects change, the services layer works out what that means, and the
- * difference is written. A full round reads the maps back first, so it mends whatever was altered in them; the first
- * round of an agent is such a round, which is how it takes up where the last one stopped.
+ * difference is written. A full sync reads the maps first, so it repairs whatever was altered in them; the first sync of an
+ * agent is full, which is how it takes up where the last one stopped.
  */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import type { LbAlgorithm } from "../../model/objects.ts";
@@ -26,10 +26,10 @@ interface ReconcilerOptions {
     "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "names"
   >;
   nodeName: string;
-  /** Of Services that do not say; undefined: random. */
+  /** Of Services without the annotation; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
   log: Log;
-  /** Milliseconds between full rounds. */
+  /** Milliseconds between full syncs. */
   resyncMs: number;
   /** Whether all cluster objects are known. While not, entries that no object accounts for stay. */
   complete: () => boolean;
@@ -90,16 +90,16 @@ export class Reconciler {
       failed: (error, retryMs) => {
         this.#failure = error;
         this.#options.failed?.();
-        this.#log.error({ err: error, retryMs }, "the maps could not be brought up to date");
+        this.#log.error({ err: error, retryMs }, "cannot sync Services to the maps");
       },
-      // A change is written at once, what comes within this time of it together: a round of one Service takes 0.3 ms.
+      // A change is written at once, what comes within this time of it together: a sync of one Service takes 0.3 ms.
       minMs: 2,
       fullMs: options.resyncMs,
       clock: this.#clock,
     });
   }
 
-  /** Whether the maps are known to be in order: not before the first round, and not after one that failed. */
+  /** Whether the maps are in sync: not before the first sync, and not after one that failed. */
   get healthy(): boolean {
     return this.#kernel !== undefined;
   }
@@ -146,11 +146,11 @@ export class Reconciler {
     this.#desired.settled();
     for (const issue of issues) this.#report(issue);
     this.#cleaner.add(changes.stale, kernel);
-    this.#settle(changes);
+    this.#reportShortages(changes);
     this.#finish(changes, full, start);
   }
 
-  /** What is gone keeps its name till the next full round: sessions may speak of it yet. */
+  /** What is gone keeps its name till the next full sync: sessions may still have its id. */
   #nameServices({ services }: Changes, full: boolean) {
     const ids = this.#ids!;
     if (full) this.#names.replace(ids.names());
@@ -166,8 +166,8 @@ export class Reconciler {
     return kernel;
   }
 
-  /** Remembers who went short, to try again when runs have rested; reports each once. */
-  #settle({ shortages }: Changes) {
+  /** Reports each Service that went short once, and tries again when ranges of backends have become free. */
+  #reportShortages({ shortages }: Changes) {
     const short = new Set(shortages.map(({ service }) => service));
     for (const { service, map, message } of shortages) {
       if (this.#short.has(service)) continue;
@@ -179,7 +179,7 @@ export class Reconciler {
       }
     }
     this.#short = short;
-    // Worked out again in every round until there is room.
+    // Worked out again in every sync until there is room.
     for (const service of short) this.#desired.touch(service);
     if (short.size > 0) this.#runner.requestIn(restMs + 100);
   }

@@ -1,6 +1,6 @@
 /**
  * Services for the node's own processes (hostlb): installs the programs, and ends UDP sockets that are connected to a
- * backend which is gone, since they would go on sending to nobody.
+ * backend which is gone, since they would go on sending to it.
  */
 import { CgroupError } from "../../bpf/cgroup.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
@@ -16,12 +16,12 @@ import { SockDiag, SockDiagError } from "../../linux/sock_diag.ts";
 import type { Log } from "../log.ts";
 import { endStaleInPods } from "./pod_sockets.ts";
 
-/** Milliseconds after a change until sockets are looked at; changes come in bursts. */
+/** Milliseconds from a change to the check of the sockets; changes come in bursts. */
 const settleMs = 200;
 
 export class SocketLb {
   #active = false;
-  #toldLeft = false;
+  #loggedLeft = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #dataPlane: DataPlane;
   readonly #config: Pick<AgentConfig, "cgroup" | "socketLB" | "stateDir">;
@@ -88,7 +88,7 @@ export class SocketLb {
       if (ended > 0) this.#log.info({ ended }, "UDP sockets to backends that are gone were ended");
     } catch (error) {
       if (!(error instanceof SockDiagError)) {
-        this.#log.error({ err: error }, "UDP sockets could not be looked at");
+        this.#log.error({ err: error }, "cannot end the UDP sockets of removed backends");
         return;
       }
       this.#active = false;
@@ -101,13 +101,13 @@ export class SocketLb {
 
   #endInPods(search: Parameters<typeof endStaleInPods>[1]): number {
     const { ended, left } = endStaleInPods(this.#config.stateDir, search);
-    if (left > 0 && !this.#toldLeft) {
+    if (left > 0 && !this.#loggedLeft) {
       this.#log.warn(
         { event: "PodSockets", left },
         "UDP sockets to backends that are gone are in network namespaces that are not to be found",
       );
     }
-    this.#toldLeft = left > 0;
+    this.#loggedLeft = left > 0;
     return ended;
   }
 }

@@ -1,4 +1,4 @@
-/** Ends sessions whose backend is gone: looks through the `sessions` map and deletes what a judge says. */
+/** Deletes the entries of the `sessions` map whose backend or masquerade address is gone. */
 import { lookupBatch } from "../../bpf/batch.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
@@ -18,7 +18,7 @@ type SessionMap = DataPlaneMaps["sessions"];
 const keyAt = (name: string) => offsetOf(sessionKey.fields, name);
 const valueAt = (name: string) => offsetOf(session.fields, name);
 
-/** Offsets of what a judge wants to know; read from raw bytes, because the map may hold a quarter of a million. */
+/** Offsets of the members that a judge reads, from raw bytes, because the map may hold a quarter of a million entries. */
 const at = {
   key: {
     src: keyAt("src"),
@@ -40,7 +40,7 @@ const at = {
 
 /** Deletes the sessions that `judge` condemns; returns how many entries that were. */
 export function endSessions(map: SessionMap, judge: SessionJudge): number {
-  const doomed: SessionKey[] = [];
+  const stale: SessionKey[] = [];
   const view = new RawSession();
   lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
@@ -49,15 +49,15 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
       const flags = values.getUint8(i * session.size + at.value.flags);
       if (flags & SESSION_FLAG.MASQUERADE) continue; // of no service
       view.point(keys, key, values, i * session.size);
-      if (judge(view)) doomed.push(sessionKey.decode(keys, key));
+      if (judge(view)) stale.push(sessionKey.decode(keys, key));
     }
   });
-  const handshakes = doomed.filter(({ proto }) => proto === PROTO.tcp);
+  const handshakes = stale.filter(({ proto }) => proto === PROTO.tcp);
   for (const key of handshakes) {
-    const twin = replyKeyOf(map, key);
-    if (twin !== undefined) doomed.push(twin);
+    const replyKey = replyKeyOf(map, key);
+    if (replyKey !== undefined) stale.push(replyKey);
   }
-  return map.deleteBatch(doomed);
+  return map.deleteBatch(stale);
 }
 
 /**
@@ -65,15 +65,15 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
  * Returns how many entries that were.
  */
 export function endMasqueraded(map: SessionMap, address: string): number {
-  const doomed = map.entries().filter(([key, { src, flags }]) =>
+  const stale = map.entries().filter(([key, { src, flags }]) =>
     flags & SESSION_FLAG.MASQUERADE && (flags & SESSION_FLAG.REPLY ? key.dst : src) === address
   );
-  return map.deleteBatch(doomed.map(([key]) => key));
+  return map.deleteBatch(stale.map(([key]) => key));
 }
 
 /**
- * A session in the raw bytes of a batch, decoded as far as a judge asks. It has an entry for each direction; the reply's
- * tells the frontend by what replies become.
+ * A session in the raw bytes of a batch, decoded as far as a judge asks. A session has an entry for each direction; that of
+ * the reply direction holds the frontend as its translation.
  */
 class RawSession implements SessionView {
   #keys = new DataView(new ArrayBuffer(0));
@@ -122,22 +122,29 @@ function replyKeyOf(map: SessionMap, key: SessionKey): SessionKey | undefined {
   const forward = map.get(key);
   if (forward === undefined) return undefined;
   const { src, dst, sport, dport } = forward;
-  const twin = { src: dst, dst: src, sport: dport, dport: sport, proto: key.proto, zone: key.zone };
-  const reply = map.get(twin);
+  const replyKey = {
+    src: dst,
+    dst: src,
+    sport: dport,
+    dport: sport,
+    proto: key.proto,
+    zone: key.zone,
+  };
+  const reply = map.get(replyKey);
   const mine = reply?.src === key.dst && reply.dst === key.src && reply.sport === key.dport &&
     reply.dport === key.sport;
-  return mine ? twin : undefined;
+  return mine ? replyKey : undefined;
 }
 
-/** Milliseconds between looks through the map: five times as long as one takes, within these bounds. */
+/** Milliseconds between passes through the map: five times as long as one takes, within these bounds. */
 const pauseMs = { least: 150, most: 500 };
 
 /**
- * Ends sessions after changes. Looks twice at each: a packet that was on its way while its service changed may have made
- * a session right after the first look.
+ * Ends sessions after changes, in two passes: a packet that was on its way while its service changed may have made a
+ * session right after the first one.
  */
 export class SessionCleaner {
-  #pending: { stale: StaleSessions; looks: number }[] = [];
+  #pending: { stale: StaleSessions; passes: number }[] = [];
   #timer: unknown;
   #kernel: KernelState | undefined;
   readonly #map: SessionMap;
@@ -154,11 +161,11 @@ export class SessionCleaner {
     this.#clock = clock;
   }
 
-  /** @param kernel what the maps hold; it is looked at later, too */
+  /** @param kernel what the maps hold; read later, too */
   add(stale: readonly StaleSessions[], kernel: KernelState) {
     this.#kernel = kernel;
-    for (const one of stale.filter(matters)) this.#pending.push({ stale: one, looks: 2 });
-    if (this.#pending.length > 0) this.#timer ??= this.#clock.setTimeout(() => this.#look(), 0);
+    for (const one of stale.filter(matters)) this.#pending.push({ stale: one, passes: 2 });
+    if (this.#pending.length > 0) this.#timer ??= this.#clock.setTimeout(() => this.#pass(), 0);
   }
 
   stop() {
@@ -166,26 +173,26 @@ export class SessionCleaner {
     this.#pending = [];
   }
 
-  #look() {
+  #pass() {
     const start = this.#clock.now();
     try {
       const judge = judgeStale(this.#pending.map(({ stale }) => stale), this.#kernel!);
       const ended = endSessions(this.#map, judge);
       if (ended > 0) this.#log.info({ ended }, "sessions of removed backends ended");
-      for (const one of this.#pending) one.looks--;
-      this.#pending = this.#pending.filter(({ looks }) => looks > 0);
+      for (const one of this.#pending) one.passes--;
+      this.#pending = this.#pending.filter(({ passes }) => passes > 0);
     } catch (error) {
-      this.#log.error({ err: error }, "sessions of removed backends could not be looked through");
+      this.#log.error({ err: error }, "cannot end the sessions of removed backends");
     }
     const took = this.#clock.now() - start;
     const pause = Math.min(pauseMs.most, Math.max(pauseMs.least, 5 * took));
     this.#timer = this.#pending.length === 0
       ? undefined
-      : this.#clock.setTimeout(() => this.#look(), pause);
+      : this.#clock.setTimeout(() => this.#pass(), pause);
   }
 }
 
-/** Connections to backends that only drain go on: nothing to look for. */
+/** Connections to backends that only drain go on. */
 function matters({ frontend, backends }: StaleSessions): boolean {
   return frontend.proto !== PROTO.tcp || backends.some(({ gone }) => gone);
 }

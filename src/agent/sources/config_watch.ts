@@ -1,6 +1,6 @@
 /**
  * Follows the configuration file of a running agent. Live settings (schema.ts) are changed in the configuration object
- * that everybody reads; of others it is said that they wait for the next start. A file with a mistake changes nothing.
+ * that all parts read; others wait for the next start, which is logged. A file with a mistake changes nothing.
  *
  * Kubernetes replaces a mounted ConfigMap by renaming a symlink beside the file, so the folder is watched and not the file.
  */
@@ -16,18 +16,18 @@ interface ConfigWatchOptions {
   /** What the agent runs with; changed in place. */
   config: AgentConfig;
   log: Log;
-  /** Told of the live settings that have changed. */
+  /** Called with the live settings that have changed. */
   changed: (keys: readonly string[]) => void;
   times?: Partial<WatchTimes>;
 }
 
-/** Milliseconds after which a file that could not be used is looked at once more: somebody may be writing it. */
+/** Milliseconds until a file that could not be used is read again: it may have been half written. */
 const againMs = 1000;
 
 export class ConfigWatch {
   readonly #watch: DirectoryWatch;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #told: string | undefined;
+  #logged: string | undefined;
   #waiting = "";
   readonly #options: ConfigWatchOptions;
 
@@ -36,14 +36,14 @@ export class ConfigWatch {
     const { file, times } = options;
     const name = basename(file);
     this.#watch = new DirectoryWatch(dirname(file), {
-      files: (names) => names.includes(name) && this.#look(),
-      scan: () => this.#look(),
+      files: (names) => names.includes(name) && this.#read(),
+      scan: () => this.#read(),
     }, { rescanMs: 60_000, settleMs: 500, removeMs: 500, ...times });
   }
 
   start() {
     this.#watch.start();
-    this.#look();
+    this.#read();
   }
 
   stop() {
@@ -51,28 +51,28 @@ export class ConfigWatch {
     this.#watch.close();
   }
 
-  #look(last = false) {
+  #read(last = false) {
     const { log, load, config } = this.#options;
     let loaded: AgentConfig;
     try {
       loaded = load();
     } catch (error) {
       const { message } = error as Error;
-      if (message === this.#told) return;
-      if (!last) this.#timer ??= setTimeout(() => this.#look(true), againMs);
+      if (message === this.#logged) return;
+      if (!last) this.#timer ??= setTimeout(() => this.#read(true), againMs);
       else {
         this.#timer = undefined;
-        this.#told = message;
+        this.#logged = message;
         log.warn({ event: "BadConfig" }, `${message}; all settings stay as they are`);
       }
       return;
     }
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#told !== undefined) {
+    if (this.#logged !== undefined) {
       log.info({ event: "ConfigGood" }, `${this.#options.file} is in order again`);
     }
-    this.#told = undefined;
+    this.#logged = undefined;
     this.#compare(config, loaded);
   }
 

@@ -108,7 +108,9 @@ export class NodeSettingsSource {
   }
 
   #trouble(reason: string | undefined) {
-    if (reason === undefined) return this.#log.info({ event: "EtcdBack" }, "etcd answers again");
+    if (reason === undefined) {
+      return this.#log.info({ event: "EtcdBack" }, "etcd can be reached again");
+    }
     const known = this.#settings.stored.size > 0;
     const stays = known ? "its last values stay in effect" : "annotations are in effect meanwhile";
     this.#log.warn({ event: "EtcdAway" }, `${reason}; ${stays}`);
@@ -120,7 +122,9 @@ function recall(stateDir: string, servers: readonly string[], log: Log): Setting
   const found: SettingsByNode = new Map();
   const record = readState(stateDir, stateName);
   if (record === undefined && hasState(stateDir, stateName)) {
-    log.warn(`${statePath(stateDir, stateName)} is damaged: annotations count until etcd answers`);
+    log.warn(
+      `${statePath(stateDir, stateName)} is damaged: annotations count until etcd can be reached`,
+    );
   }
   if (JSON.stringify(record?.etcd_url) !== JSON.stringify(servers)) return found;
   for (const [node, given] of Object.entries(record?.nodes ?? {})) {

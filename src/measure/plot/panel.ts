@@ -9,7 +9,7 @@ import type { Look } from "./looks.ts";
 import { element, escapeXml, fit, text, textWidth } from "./svg.ts";
 
 /** Pixels. */
-export interface Box {
+interface Box {
   x: number;
   y: number;
   width: number;

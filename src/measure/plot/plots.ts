@@ -5,7 +5,7 @@ import { series } from "./series.ts";
 import { looks } from "./looks.ts";
 
 /** A picture's file name, without folder, and its content. */
-export interface Picture {
+interface Picture {
   /** The measure's id. */
   id: string;
   name: string;

@@ -1,7 +1,7 @@
 /** SVG elements as text: escaping, and how much room a text takes (pure). */
 
 /** Attributes; those that are undefined are left out, numbers get two decimals at most. */
-export type Attributes = Record<string, string | number | undefined>;
+type Attributes = Record<string, string | number | undefined>;
 
 /** Fonts that are there without being fetched; the widest of them is what `textWidth` reckons with. */
 export const FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";

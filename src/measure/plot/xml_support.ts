@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { textWidth } from "./svg.ts";
 
 /** An element, with the text right in it. */
-export interface Found {
+interface Found {
   name: string;
   attributes: Record<string, string | undefined>;
   text: string;

@@ -104,7 +104,7 @@ packetTest("client_hash() leaves out the port where a client has affinity", (w) 
   assert(new Set(before).size > 3);
 });
 
-packetTest("fresh_index() takes any backend where the table is missing or wrong", (w) => {
+packetTest("backend_pick() takes any backend where the table is missing or wrong", (w) => {
   const flags = SERVICE_FLAG.MAGLEV;
   w.service(vip, backends, { flags, table: 65535 });
   w.configure({ maglev_size: SIZE });

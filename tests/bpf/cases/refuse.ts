@@ -63,7 +63,7 @@ const segments: [
 ];
 
 for (const [what, segment, flags, numbers] of segments) {
-  packetTest(`reject_tcp() answers ${what} with the reset that it asks for`, (w) => {
+  packetTest(`reply_reset() answers ${what} with the reset that it asks for`, (w) => {
     w.service(vip, []);
     w.check({
       packet: tcp({ src: client, dst: vip, ...segment }),
@@ -76,7 +76,7 @@ for (const [what, segment, flags, numbers] of segments) {
   });
 }
 
-packetTest("reject_tcp() does not count Ethernet's padding as data", (w) => {
+packetTest("reply_reset() does not count Ethernet's padding as data", (w) => {
   w.service(vip, []);
   w.check({
     packet: tcp({ src: client, dst: vip, flags: "P", seq: 9, padding: 6 }),
@@ -86,7 +86,7 @@ packetTest("reject_tcp() does not count Ethernet's padding as data", (w) => {
   });
 });
 
-packetTest("reject_tcp() survives a data offset beyond the segment", (w) => {
+packetTest("reply_reset() survives a data offset beyond the segment", (w) => {
   w.service(vip, []);
   const segment = tcp({ src: client, dst: vip, flags: "P", seq: 9, tcpOptions: pattern(4) });
   segment[14 + 20 + 12] = 0xf0;
@@ -98,7 +98,7 @@ packetTest("reject_tcp() survives a data offset beyond the segment", (w) => {
   });
 });
 
-packetTest("reject_tcp() clears IP options in its answer", (w) => {
+packetTest("reply_reset() clears IP options in its answer", (w) => {
   w.service(vip, []);
   const options = Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0); // record route
   w.check({
@@ -148,7 +148,7 @@ const datagrams: [what: string, payload: number, quote: number][] = [
   ["a full datagram", 1472, 548],
 ];
 for (const [what, payload, quote] of datagrams) {
-  packetTest(`reject_udp() answers ${what} with a port unreachable`, (w) => {
+  packetTest(`reply_icmp() answers ${what} with a port unreachable`, (w) => {
     w.service(vip, [], { proto: PROTO.UDP });
     const packet = udp({ src: client, dst: vip, payload: pattern(payload) });
     w.check({
@@ -161,7 +161,7 @@ for (const [what, payload, quote] of datagrams) {
   });
 }
 
-packetTest("reject_udp() quotes IP options and leaves out Ethernet's padding", (w) => {
+packetTest("reply_icmp() quotes IP options and leaves out Ethernet's padding", (w) => {
   w.service(vip, [], { proto: PROTO.UDP });
   const options = new Uint8Array(40).fill(1);
   const rest = { src: client, dst: vip, options, padding: 7, checksum: "none" as const };
@@ -174,7 +174,7 @@ packetTest("reject_udp() quotes IP options and leaves out Ethernet's padding", (
   });
 });
 
-packetTest("reject_udp() answers a first fragment; later ones pass", (w) => {
+packetTest("reply_icmp() answers a first fragment; later ones pass", (w) => {
   w.service(vip, [], { proto: PROTO.UDP });
   const [first, second] = fragments(
     udp({ src: client, dst: vip, payload: pattern(2000), df: false }),
@@ -224,7 +224,7 @@ packetTest("lbrp_from_pod() accepts again when backends are back", (w) => {
   });
 });
 
-packetTest("icmp_echo_answer() answers pings of a service address", (w) => {
+packetTest("reply_echo() answers pings of a service address", (w) => {
   w.service(vip, []);
   for (const length of [0, 1, 56, 1472]) {
     const message = { rest: 0x12340001, payload: pattern(length) };
@@ -245,7 +245,7 @@ packetTest("icmp_echo_answer() answers pings of a service address", (w) => {
   }
 });
 
-packetTest("icmp_echo_answer() answers a ping in fragments, fragment by fragment", (w) => {
+packetTest("reply_echo() answers a ping in fragments, fragment by fragment", (w) => {
   w.service(vip, []);
   const message = { rest: 0x12340001, payload: pattern(4000), df: false };
   const request = fragments(icmp({ src: CLIENT, dst: VIP, type: ICMP.ECHO, ...message }), 1480);
@@ -260,7 +260,7 @@ packetTest("icmp_echo_answer() answers a ping in fragments, fragment by fragment
 });
 
 packetTest(
-  "service_flow() drops what internalTrafficPolicy Local leaves without a backend",
+  "service_from_pod() drops what internalTrafficPolicy Local leaves without a backend",
   (w) => {
     for (const proto of [PROTO.TCP, PROTO.UDP]) {
       w.service(vip, [], { proto, flags: SERVICE_FLAG.LOCAL_ONLY });

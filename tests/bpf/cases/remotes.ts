@@ -53,7 +53,7 @@ for (const [name, set, onward] of ways) {
     }
   });
 
-  packetTest(`direct_away() sends packets to another node's pod (${name})`, (w) => {
+  packetTest(`direct_from_pod() sends packets to another node's pod (${name})`, (w) => {
     set(w);
     for (const make of [...makers, ...pings]) {
       w.check({
@@ -134,7 +134,7 @@ const pings = [ICMP.ECHO, ICMP.ECHO_REPLY].map((type) => {
     icmp({ src, dst, type, rest: 0x00010001, ...options });
 });
 
-packetTest("remote_has_way() leaves pods that the node's routes reach to the stack", (w) => {
+packetTest("remote_bypasses_stack() leaves pods that the node's routes reach to the stack", (w) => {
   const routed = { via: "0.0.0.0", vni: 0, mtu: 0, mac: "00:00:00:00:00:00" };
   w.service(vip, [backend]);
   for (
@@ -196,7 +196,7 @@ packetTest("remote_find() takes the longest prefix, and pods of this node first"
   });
 });
 
-packetTest("other_flow() lets fragments for other nodes' pods pass, all of them", (w) => {
+packetTest("new_flow_from_pod() lets fragments for other nodes' pods pass, all of them", (w) => {
   overlay(w);
   const cut = fragments(
     udp({ src: client, dst: backend, payload: pattern(3000), df: false }),

@@ -46,7 +46,7 @@ function moved(w: World, ...flags: string[]): void {
   w.service(vip, [B]);
 }
 
-packetTest("session_find() keeps a flow on its backend while the service changes", (w) => {
+packetTest("session_track() keeps a flow on its backend while the service changes", (w) => {
   moved(w, "S", "A");
   assert.equal(send(w, "A"), A);
   w.service(vip, []);
@@ -67,13 +67,13 @@ packetTest("session_find() keeps a flow on its backend while the service changes
   });
 });
 
-packetTest("session_find() gives another flow of the same client a backend of its own", (w) => {
+packetTest("session_track() gives another flow of the same client a backend of its own", (w) => {
   moved(w, "S");
   w.run(tcp({ src: `${CLIENT}:40001`, dst: vip, flags: "S" }));
   assert.equal(w.target({ src: `${CLIENT}:40001`, dst: vip }), B);
 });
 
-packetTest("session_track() follows a connection from SYN to the second FIN", (w) => {
+packetTest("tcp_track() follows a connection from SYN to the second FIN", (w) => {
   w.service(vip, [A]);
   const seen = [
     () => send(w, "S"),
@@ -89,7 +89,7 @@ packetTest("session_track() follows a connection from SYN to the second FIN", (w
   assert.deepEqual(seen, [NEW, NEW, ...established]);
 });
 
-packetTest("session_track() follows a connection that the backend ends", (w) => {
+packetTest("tcp_track() follows a connection that the backend ends", (w) => {
   w.service(vip, [A]);
   const seen = [
     () => send(w, "S"),
@@ -102,7 +102,7 @@ packetTest("session_track() follows a connection that the backend ends", (w) => 
 });
 
 for (const [who, reset] of [["client", send], ["backend", answer]] as const) {
-  packetTest(`session_track() closes on a reset by the ${who}`, (w) => {
+  packetTest(`tcp_track() closes on a reset by the ${who}`, (w) => {
     w.service(vip, [A]);
     send(w, "S");
     send(w, "A");
@@ -113,7 +113,7 @@ for (const [who, reset] of [["client", send], ["backend", answer]] as const) {
   });
 }
 
-packetTest("session_track() keeps the backend of a SYN that is repeated", (w) => {
+packetTest("tcp_track() keeps the backend of a SYN that is repeated", (w) => {
   moved(w, "S");
   assert.equal(send(w, "S"), A);
   assert.equal(state(w), NEW);
@@ -155,7 +155,7 @@ packetTest("session_create() gives a lost connection a backend anew", (w) => {
   assert.equal(state(w), ESTABLISHED);
 });
 
-packetTest("service_flow() makes no session for a reset", (w) => {
+packetTest("service_from_pod() makes no session for a reset", (w) => {
   w.service(vip, [B]);
   w.check({
     packet: tcp({ ...flow, flags: "RA" }),
@@ -227,7 +227,7 @@ packetTest("session_timeout() takes what is configured", (w) => {
   assert.equal(w.target(udpFlow), B);
 });
 
-packetTest("session_find() passes a reply whose session has expired", (w) => {
+packetTest("session_track() passes a reply whose session has expired", (w) => {
   w.service(vip, [A], { proto: PROTO.UDP });
   w.run(udp(flow));
   w.age({ src: A, dst: client, proto: PROTO.UDP }, 125);
@@ -311,7 +311,7 @@ function answeredAs(w: World, proto: "tcp" | "udp", src: string): void {
 }
 
 packetTest(
-  "session_yield() leaves replies to a direct connection from a former flow's port",
+  "session_evict() leaves replies to a direct connection from a former flow's port",
   (w) => {
     w.service(vip, [A]);
     send(w, "S");
@@ -326,7 +326,7 @@ packetTest(
 );
 
 packetTest(
-  "session_yield() does not end a connection that is running, only one that is over",
+  "session_evict() does not end a connection that is running, only one that is over",
   (w) => {
     w.service(vip, [A]);
     send(w, "S");
@@ -343,7 +343,7 @@ packetTest(
   },
 );
 
-packetTest("session_yield() ends a running connection that has timed out", (w) => {
+packetTest("session_evict() ends a running connection that has timed out", (w) => {
   w.service(vip, [A]);
   send(w, "S");
   send(w, "A");
@@ -352,14 +352,14 @@ packetTest("session_yield() ends a running connection that has timed out", (w) =
   answeredAs(w, "tcp", A);
 });
 
-packetTest("session_yield() lets segments of a running connection alone", (w) => {
+packetTest("session_evict() lets segments of a running connection alone", (w) => {
   w.service(vip, [A]);
   send(w, "S");
   w.run(tcp({ src: client, dst: A, flags: "A" }));
   answeredAs(w, "tcp", vip);
 });
 
-packetTest("session_yield() goes by who spoke last in UDP", (w) => {
+packetTest("session_evict() goes by who spoke last in UDP", (w) => {
   w.service(vip, [A], { proto: PROTO.UDP });
   w.run(udp({ src: client, dst: vip }));
   answeredAs(w, "udp", vip);
@@ -369,7 +369,7 @@ packetTest("session_yield() goes by who spoke last in UDP", (w) => {
   answeredAs(w, "udp", vip);
 });
 
-packetTest("session_yield() lets the node reach a pod from the port of a hairpin flow", (w) => {
+packetTest("session_evict() lets the node reach a pod from the port of a hairpin flow", (w) => {
   const self = `${CLIENT}:8080`;
   const gateway = `${GATEWAY}:40000`;
   w.service(vip, [self]);

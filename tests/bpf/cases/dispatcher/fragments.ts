@@ -127,7 +127,7 @@ packetTest("masquerade_packet() leaves all fragments of an answer to the world a
   }
 });
 
-packetTest("fragments of nobody's flow pass on all ways", (w) => {
+packetTest("fragments of no session pass in every program", (w) => {
   serve(w, `${LOCAL}:5353`);
   const [, later] = cut(client, port, IN);
   const [first, second] = cut(client, `${NODE}:9999`, IN);
@@ -143,7 +143,7 @@ packetTest("fragments of nobody's flow pass on all ways", (w) => {
     program: "k8sd_to_uplink",
     packet: ahead!,
     verdict: "pass",
-    reason: "pass_fragment",
+    reason: "pass_not_masqueraded",
   });
 });
 

@@ -65,14 +65,14 @@ const packets: [what: string, make: (src: string, dst: string) => Bytes, Reason,
 ];
 
 for (const [what, make, passed, dropped] of packets) {
-  packetTest(`leave_as_is() keeps ${what} of a pod in`, (w) => {
+  packetTest(`pass_unmasqueraded() keeps ${what} of a pod in`, (w) => {
     const packet = make(CLIENT, OUTSIDE);
     w.check({ program, packet, verdict: "drop", reason: dropped, events: [] });
   });
 
-  packetTest(`leave_as_is() lets ${what} go to where pods are known, and of others`, (w) => {
-    // A later fragment, or an echo's answer, looks like a flow's: then that is said.
-    const known = passed === "pass_icmp" ? "pass_not_masqueraded" : passed;
+  packetTest(`pass_unmasqueraded() lets ${what} go to where pods are known, and of others`, (w) => {
+    // A later fragment and an echo reply look like those of a flow.
+    const known = /^pass_(icmp|fragment)$/.test(passed) ? "pass_not_masqueraded" : passed;
     const elsewhere = passed === "pass_icmp" ? "pass_no_session" : passed;
     w.check({ program, packet: make(CLIENT, REMOTE), verdict: "pass", reason: known, events: [] });
     for (const src of [NODE, REMOTE]) {
@@ -84,24 +84,27 @@ for (const [what, make, passed, dropped] of packets) {
   });
 }
 
-packetTest("leave_as_is() lets a pod's error about a flow go that the world began with it", (w) => {
-  const request = udp({ src: `${OUTSIDE}:5000`, dst: `${CLIENT}:53`, ...IN });
-  w.run(request, "k8sd_from_uplink");
-  w.check({
-    program,
-    packet: icmpError({
-      src: CLIENT,
-      dst: OUTSIDE,
-      type: ICMP.UNREACHABLE,
-      code: 3,
-      about: request,
-    }),
-    verdict: "pass",
-    reason: "icmp_error_routed",
-  });
-});
+packetTest(
+  "pass_unmasqueraded() lets a pod's error about a flow go that the world began with it",
+  (w) => {
+    const request = udp({ src: `${OUTSIDE}:5000`, dst: `${CLIENT}:53`, ...IN });
+    w.run(request, "k8sd_from_uplink");
+    w.check({
+      program,
+      packet: icmpError({
+        src: CLIENT,
+        dst: OUTSIDE,
+        type: ICMP.UNREACHABLE,
+        code: 3,
+        about: request,
+      }),
+      verdict: "pass",
+      reason: "icmp_error_routed",
+    });
+  },
+);
 
-packetTest("leave_as_is() does not keep the overlay's own packets in", (w) => {
+packetTest("pass_unmasqueraded() does not keep the overlay's own packets in", (w) => {
   const packet = tcp({ src: `${NODE}:1`, dst: `${OUTSIDE}:443`, flags: "S" });
   w.check({ program, packet, verdict: "pass", reason: "pass_no_session" });
 });

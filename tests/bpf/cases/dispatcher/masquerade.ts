@@ -123,7 +123,7 @@ packetTest("masquerade() carries pings, each with an identifier of its own", (w)
   assert.notEqual(ids[0], ids[1]);
 });
 
-packetTest("is_private() lets pods be themselves where they are known", (w) => {
+packetTest("is_masquerade_exempt() lets pods be themselves where they are known", (w) => {
   w.maps.no_masquerade.set({ prefixlen: 24, addr: "198.51.100.0" }, 0);
   const packet = tcp({ src: pod, dst: world, flags: "S" });
   w.check({ program: out, packet, verdict: "pass", reason: "pass_not_masqueraded", events: [] });
@@ -137,7 +137,7 @@ packetTest("is_private() lets pods be themselves where they are known", (w) => {
   });
 });
 
-packetTest("is_private() lets pods be themselves when masquerade is off", (w) => {
+packetTest("is_masquerade_exempt() lets pods be themselves when masquerade is off", (w) => {
   w.configure({ flags: 0 });
   const packet = tcp({ src: pod, dst: world, flags: "S" });
   w.check({ program: out, packet, verdict: "pass", reason: "pass_not_masqueraded", events: [] });
@@ -218,7 +218,7 @@ packetTest("session_timeout() ends a masqueraded ping after 120 s, or as configu
   }
 });
 
-packetTest("masquerade_except() leaves flows alone that the world began with a pod", (w) => {
+packetTest("exempt_inbound() leaves flows alone that the world began with a pod", (w) => {
   const flows: [request: Uint8Array<ArrayBuffer>, reply: Uint8Array<ArrayBuffer>][] = [
     [
       tcp({ src: `${OUTSIDE}:5000`, dst: `${CLIENT}:80`, flags: "S", ...IN }),
@@ -253,7 +253,7 @@ packetTest("masquerade_except() leaves flows alone that the world began with a p
   }
 });
 
-packetTest("masquerade_except() leaves a pod's own flow masqueraded", (w) => {
+packetTest("exempt_inbound() leaves a pod's own flow masqueraded", (w) => {
   for (const proto of [PROTO.TCP, PROTO.UDP]) {
     const packet = (src: string, dst: string, frame = {}) =>
       proto === PROTO.TCP ? tcp({ src, dst, flags: "S", ...frame }) : udp({ src, dst, ...frame });
@@ -272,7 +272,7 @@ packetTest("masquerade_except() leaves a pod's own flow masqueraded", (w) => {
   }
 });
 
-packetTest("masquerade_except() takes the place of a masqueraded flow that is over", (w) => {
+packetTest("exempt_inbound() takes the place of a masqueraded flow that is over", (w) => {
   w.run(udp({ src: pod, dst: world }), out);
   w.age({ src: pod, dst: world, proto: PROTO.UDP, zone: MASQUERADE }, 125);
   w.run(udp({ src: world, dst: pod, ...IN }), back);
@@ -284,7 +284,7 @@ packetTest("masquerade_except() takes the place of a masqueraded flow that is ov
   });
 });
 
-packetTest("masquerade_except() begins anew with a connection from the same port", (w) => {
+packetTest("exempt_inbound() begins anew with a connection from the same port", (w) => {
   const flow = { src: pod, dst: world, zone: MASQUERADE };
   w.run(tcp({ src: world, dst: pod, flags: "S", ...IN }), back);
   w.edit(flow, { state: SESSION_STATE.CLOSED });
@@ -292,7 +292,7 @@ packetTest("masquerade_except() begins anew with a connection from the same port
   assert.equal(w.session(flow)?.state, SESSION_STATE.NEW);
 });
 
-packetTest("masquerade_except() notes nothing of flows between private addresses", (w) => {
+packetTest("exempt_inbound() notes nothing of flows between private addresses", (w) => {
   for (const src of [`${REMOTE}:5000`]) {
     w.run(tcp({ src, dst: `${CLIENT}:80`, flags: "S", ...IN }), back);
     w.run(udp({ src, dst: `${CLIENT}:80`, ...IN }), "k8sd_from_overlay");

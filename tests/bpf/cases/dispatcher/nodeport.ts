@@ -166,7 +166,7 @@ packetTest("service_inbound() lets only the clients in that source ranges name",
   assert.equal(w.target({ src: "203.0.113.77:50000", dst: "203.0.113.9:81" }), backend);
 });
 
-packetTest("service_flow() asks source ranges of pods too", (w) => {
+packetTest("service_from_pod() asks source ranges of pods too", (w) => {
   w.service("203.0.113.9:80", [backend], { id: 5, flags: SERVICE_FLAG.SOURCE_RANGES });
   const packet = tcp({ src: `${CLIENT}:40000`, dst: "203.0.113.9:80", flags: "S" });
   w.check({ packet, verdict: "drop", reason: "drop_source_range", events: [] });
@@ -194,7 +194,7 @@ packetTest("service_inbound() drops where only local backends count and there is
   });
 });
 
-packetTest("session_find() keeps a client outside on its backend", (w) => {
+packetTest("session_track() keeps a client outside on its backend", (w) => {
   external(w, ANY, [backend]);
   w.run(tcp({ src: client, dst: nodePort, flags: "S", ...IN }), program);
   external(w, ANY, [`${CLIENT}:8080`]);
@@ -209,7 +209,7 @@ packetTest("session_find() keeps a client outside on its backend", (w) => {
   });
 });
 
-packetTest("service_meant() gives pods NodePorts at every node's address", (w) => {
+packetTest("service_of() gives pods NodePorts at every node's address", (w) => {
   w.service(ANY, [backend], { addressEntry: false });
   for (const addr of [NODE, OTHER_NODE]) {
     w.check({

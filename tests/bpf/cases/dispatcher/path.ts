@@ -32,7 +32,7 @@ function source(w: World): string {
   return `${src}:${sport}`;
 }
 
-packetTest("answer_sender() tells a client what the overlay's MTU is", (w) => {
+packetTest("reject_path() tells a client what the overlay's MTU is", (w) => {
   serve(w, backend);
   const fits = pattern(OVERLAY_MTU - HEADERS), big = pattern(OVERLAY_MTU - HEADERS + 1);
   w.check({
@@ -63,7 +63,7 @@ packetTest("answer_sender() tells a client what the overlay's MTU is", (w) => {
   });
 });
 
-packetTest("forward_away() leaves it to the tunnel to cut up what may be cut", (w) => {
+packetTest("forward_snat() leaves it to the tunnel to cut up what may be cut", (w) => {
   serve(w, backend);
   const big = { payload: pattern(1472), df: false };
   w.check({
@@ -75,7 +75,7 @@ packetTest("forward_away() leaves it to the tunnel to cut up what may be cut", (
   });
 });
 
-packetTest("forward_away() drops what is too big for a direct way and may be cut", (w) => {
+packetTest("forward_snat() drops what is too big for a direct way and may be cut", (w) => {
   direct(w);
   serve(w, backend);
   w.check({
@@ -86,7 +86,7 @@ packetTest("forward_away() drops what is too big for a direct way and may be cut
   });
 });
 
-packetTest("answer_sender() tells a client that its packet's time is up", (w) => {
+packetTest("reject_path() tells a client that its packet's time is up", (w) => {
   serve(w, backend);
   const about = udp({ src: client, dst: port, ttl: 1, ...IN });
   w.check({
@@ -107,7 +107,7 @@ packetTest("answer_sender() tells a client that its packet's time is up", (w) =>
   });
 });
 
-packetTest("answer_sender() tells another node's pod what the uplink's MTU is", (w) => {
+packetTest("reject_path() tells another node's pod what the uplink's MTU is", (w) => {
   w.maps.uplinks.set({ ifindex: UPLINK }, { addr: NODE, mtu: 1400 });
   serve(w, backend);
   const about = udp({ src: backend, dst: source(w), payload: pattern(1400 - HEADERS + 1), ...IN });

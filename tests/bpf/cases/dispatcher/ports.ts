@@ -119,7 +119,7 @@ function rest(w: World, how: string): number {
   throw new Error(`never free: ${how}`);
 }
 
-packetTest("port_rest() keeps a port as long as the far end may know the connection", (w) => {
+packetTest("port_time_wait() keeps a port as long as the far end may know the connection", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20001 });
   assert.equal(rest(w, "Ff"), 1.5, "the client was first to close: no TIME-WAIT at the far end");
   assert.equal(rest(w, "fF"), 121, "the far end was");
@@ -127,7 +127,7 @@ packetTest("port_rest() keeps a port as long as the far end may know the connect
   assert.equal(rest(w, "FR"), 11, "a reset after the client's FIN");
 });
 
-packetTest("port_rest() lets the last tries have any port that rested for a second", (w) => {
+packetTest("port_time_wait() lets the last tries have any port that rested for a second", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20000 });
   for (const how of ["Ff", "fF", "R"]) assert.equal(rest(w, how), 1.5, how);
 });

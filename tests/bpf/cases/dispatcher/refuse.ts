@@ -8,7 +8,7 @@ const program = "k8sd_from_uplink";
 const client = `${OUTSIDE}:50000`;
 const VIP = "203.0.113.9";
 
-packetTest("refuse() resets a client's connection to a service without backends", (w) => {
+packetTest("reject() resets a client's connection to a service without backends", (w) => {
   external(w, "0.0.0.0:30080", []);
   w.check({
     program,
@@ -30,7 +30,7 @@ packetTest("refuse() resets a client's connection to a service without backends"
   assert.deepEqual(w.sessions(), []);
 });
 
-packetTest("refuse() tells a client that nobody has its datagram", (w) => {
+packetTest("reject() tells a client that nobody has its datagram", (w) => {
   external(w, `${VIP}:53`, [], { proto: PROTO.UDP, addressEntry: true });
   for (const [port, reason] of [[53, "rejected_no_backend"], [54, "rejected_no_port"]] as const) {
     const about = udp({ src: client, dst: `${VIP}:${port}`, ...IN });
@@ -99,7 +99,7 @@ packetTest("reject() never answers a reset or who must not be answered", (w) => 
   }
 });
 
-packetTest("answer_allowed() limits ICMP errors that leave the node, and no resets", (w) => {
+packetTest("icmp_allowed() limits ICMP errors that leave the node, and no resets", (w) => {
   external(w, "0.0.0.0:30080", []);
   external(w, "0.0.0.0:30053", [], { proto: PROTO.UDP });
   const names = ["rejected_no_backend", "drop_rate_limited"] as const;

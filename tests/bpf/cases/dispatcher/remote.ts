@@ -35,7 +35,7 @@ for (const routing of ["overlay", "direct"] as const) {
   const onward = routing === "overlay" ? TO_PEER : FORWARDED;
   const from = routing === "overlay" ? "k8sd_from_overlay" : "k8sd_from_uplink";
 
-  packetTest(`forward_away() sends a client's flow to another node's pod (${routing})`, (w) => {
+  packetTest(`forward_snat() sends a client's flow to another node's pod (${routing})`, (w) => {
     if (routing === "direct") direct(w);
     external(w, ANY, [backend]);
     w.run(tcp({ src: client, dst: nodePort, flags: "S", ...IN }), program);
@@ -67,7 +67,7 @@ for (const routing of ["overlay", "direct"] as const) {
     });
   });
 
-  packetTest(`forward_away() carries UDP both ways (${routing})`, (w) => {
+  packetTest(`forward_snat() carries UDP both ways (${routing})`, (w) => {
     if (routing === "direct") direct(w);
     external(w, "0.0.0.0:30053", [`${REMOTE}:5353`], { proto: PROTO.UDP });
     const dst = `${NODE}:30053`;
@@ -93,7 +93,7 @@ for (const routing of ["overlay", "direct"] as const) {
   });
 }
 
-packetTest("stand_in() marks the session, and both entries know the uplink", (w) => {
+packetTest("snat_source() marks the session, and both entries know the uplink", (w) => {
   external(w, ANY, [backend], { id: 9 });
   w.run(tcp({ src: client, dst: nodePort, flags: "S", ...IN }), program);
   const forward = w.session({ src: client, dst: nodePort })!;

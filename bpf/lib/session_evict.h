@@ -14,7 +14,7 @@
  * Not so a connection that is running: its backend would not take the SYN for a new one
  * either (RFC 9293, 3.10.7.4), so that both would come to nothing. The SYN is repeated,
  * and if the client knows of no such connection, its reset ends the session. */
-static __noinline void session_yield(const struct packet *pkt)
+static __noinline void session_evict(const struct packet *pkt)
 {
 	struct session_key reply_key = {
 		.src = pkt->key.dst,
@@ -27,15 +27,14 @@ static __noinline void session_yield(const struct packet *pkt)
 	struct session_key forward_key;
 	struct session *reply, *forward;
 
-	if (pkt->fragment || (pkt->key.proto == IPPROTO_TCP &&
-			      (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
+	if (pkt->fragment || (pkt->key.proto == IPPROTO_TCP && !is_syn(pkt)))
 		return;
 	reply = session_read(&reply_key);
 	if (!reply || !(reply->flags & SESSION_REPLY))
 		return;
-	twin_key(reply, pkt->key.proto, &forward_key);
+	reverse_key(reply, pkt->key.proto, &forward_key);
 	forward = session_read(&forward_key);
-	if (pkt->key.proto == IPPROTO_TCP && forward && is_twin_of(forward, &reply_key) &&
+	if (pkt->key.proto == IPPROTO_TCP && forward && is_reverse_of(forward, &reply_key) &&
 	    forward->state == STATE_ESTABLISHED &&
 	    !session_expired(forward, pkt->key.proto, bpf_ktime_get_ns()))
 		return;

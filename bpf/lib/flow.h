@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packet in: how every packet program parses a packet and finds its session. */
+#pragma once
+
+#include "fragments.h"
+#include "ip4.h"
+#include "l4.h"
+#include "session.h"
+
+static __always_inline enum reason ethertype_reason(__be16 proto)
+{
+	switch (proto) {
+	case bpf_htons(ETH_P_IPV6):
+		return PASS_IPV6;
+	case bpf_htons(ETH_P_ARP):
+		return PASS_ARP;
+	case bpf_htons(ETH_P_8021Q):
+	case bpf_htons(ETH_P_8021AD):
+		return PASS_VLAN;
+	default:
+		return PASS_ETHERTYPE;
+	}
+}
+
+/* Fills in `pkt`: Ethernet, IP, transport header. REASON_NONE, or why the packet is to
+ * pass. Later fragments have no ports. */
+static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct packet *pkt)
+{
+	struct ethhdr *eth = packet_data(skb);
+	enum reason reason;
+
+	if ((void *)(eth + 1) > packet_end(skb))
+		return PASS_TRUNCATED;
+	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
+		return ethertype_reason(eth->h_proto);
+	if (unlikely(skb->vlan_present)) /* the tag was taken out of the frame */
+		return PASS_VLAN;
+	reason = ip_parse(skb, pkt);
+	if (reason || pkt->fragment == FRAGMENT_LATER)
+		return reason;
+	if (pkt->ip_len < pkt->l4 - ETH_HLEN + l4_size(pkt->key.proto))
+		return PASS_TRUNCATED;
+	return l4_parse(skb, pkt);
+}
+
+/* The live session of a packet, or NULL. A later fragment gets the ports of the first one,
+ * if that was seen. */
+static __always_inline struct session *flow_find(struct packet *pkt)
+{
+	struct session *session;
+
+	if (pkt->fragment == FRAGMENT_LATER)
+		fragment_recall(pkt);
+	session = session_track(pkt);
+	if (session)
+		fragment_note(pkt);
+	return session;
+}

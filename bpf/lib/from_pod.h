@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What lbrp does with packets that a pod sends: to the backend of a service, to the client
+ * of one, to another pod, or to the node's stack.
+ */
+#pragma once
+
+#include "backend.h"
+#include "deliver.h"
+#include "icmp_error.h"
+#include "nat.h"
+#include "node_addrs.h"
+#include "reject.h"
+#include "remotes.h"
+#include "service.h"
+#include "session_create.h"
+#include "session_evict.h"
+#include "uplinks.h"
+
+static __noinline int reject_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+				      enum reason reason)
+{
+	return reject(skb, pkt, reason, REPLY_TO_POD);
+}
+
+/* A flow whose other end is no pod of this node: one of another node's or of the
+ * node's own network, or a client outside. What the stack has to reject goes there:
+ * translated where its ICMP error will be translated back on the way to the pod. */
+static __noinline int translate_away(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct session *session)
+{
+	bool reply = session->flags & SESSION_REPLY;
+	struct remote *remote;
+	enum reason refused;
+
+	if (reply && session->ifindex) {
+		refused = uplink_check(skb, pkt, session->ifindex);
+		return refused ? pass(skb, refused) : uplink_reply(skb, pkt, session);
+	}
+	remote = remote_find(session->dst);
+	if (!remote || !remote_bypasses_stack(remote) || path_check(skb, pkt, remote->mtu)) {
+		if (nat_rewrite(skb, pkt, session, NULL, false))
+			return drop(skb, DROP_REWRITE_FAILED);
+		return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
+	}
+	if (nat_rewrite(skb, pkt, session, remote->mac, true))
+		return drop(skb, DROP_REWRITE_FAILED);
+	return remote_send(skb, remote, reply ? REPLY_SENT : FORWARD_SENT);
+}
+
+/* Translates a packet of a pod by its session, and sends it. */
+static __always_inline int translate_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+					      const struct session *session)
+{
+	struct endpoint *endpoint = endpoint_find(session->dst);
+
+	if (!endpoint)
+		return translate_away(skb, pkt, session);
+	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
+		return drop(skb, DROP_REWRITE_FAILED);
+	count(skb, session->flags & SESSION_REPLY ? REPLY_DELIVERED : FORWARD_DELIVERED);
+	return redirect_into_pod(skb, endpoint->ifindex);
+}
+
+/* A client that is its own backend would drop a packet from its own address as a
+ * martian: it sees its gateway as the source. */
+static __always_inline addr_t hairpin_source(addr_t pod)
+{
+	struct endpoint *endpoint = endpoint_find(pod);
+
+	return endpoint && endpoint->gateway ? endpoint->gateway : ADDR_HAIRPIN;
+}
+
+/* First packet of a flow to a service: picks the backend that the flow keeps. */
+static __noinline int service_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+				       const struct service *service)
+{
+	struct backend *backend;
+	struct session session = {};
+	enum reason failed;
+
+	/* It would only create a session for a connection that is gone. */
+	if (pkt->tcp_flags & TCP_RST)
+		return drop(skb, DROP_RST_NO_SESSION);
+	if (!source_allowed(service, pkt->key.src))
+		return drop(skb, DROP_SOURCE_RANGE);
+	session.service_id = service->id;
+	backend = backend_pick(service, &pkt->key);
+	if (!backend)
+		return service->flags & SERVICE_LOCAL_ONLY ?
+			       drop(skb, DROP_NO_LOCAL_BACKEND) :
+			       reject_from_pod(skb, pkt, REJECTED_NO_BACKEND);
+	session.src = pkt->key.src;
+	session.sport = pkt->key.sport;
+	session.dst = backend->addr;
+	session.dport = backend->port;
+	if (unlikely(session.dst == session.src)) {
+		session.src = hairpin_source(pkt->key.src);
+		session.flags = SESSION_HAIRPIN;
+	}
+	failed = session_create(pkt, &session);
+	if (failed)
+		return drop(skb, failed);
+	return translate_from_pod(skb, pkt, &session);
+}
+
+/* To a pod of another node by its own address. */
+static __always_inline int direct_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+					   const struct remote *remote)
+{
+	enum reason refused = path_check(skb, pkt, remote->mtu);
+
+	if (refused)
+		return pass(skb, refused);
+	if (!remote_bypasses_stack(remote))
+		return pass(skb, PASS_NO_SERVICE);
+	return remote_forward(skb, remote, DIRECT_SENT);
+}
+
+/* The service that a pod's packet is for. A NodePort is open at every node's address, and
+ * for a pod its own node chooses the backend: the packets need not go to that node. */
+static __always_inline struct service *service_of(const struct packet *pkt)
+{
+	struct service *service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto,
+					       SCOPE_CLUSTER);
+
+	if (service || !node_addr_find(pkt->key.dst))
+		return service;
+	return service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
+}
+
+/* Packet of no session: to a pod, to a service, or neither. */
+static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct endpoint *endpoint = endpoint_find(pkt->key.dst);
+	struct service *service;
+	struct remote *remote;
+
+	if (endpoint) {
+		if (pkt->fragment)
+			return pass(skb, PASS_FRAGMENT);
+		session_evict(pkt);
+		return deliver(skb, endpoint, DIRECT_DELIVERED);
+	}
+	remote = remote_find(pkt->key.dst);
+	if (remote && !pkt->fragment) {
+		session_evict(pkt);
+		return direct_from_pod(skb, pkt, remote);
+	}
+	service = service_of(pkt);
+	if (service)
+		return service_from_pod(skb, pkt, service);
+	if (service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
+		return reject_from_pod(skb, pkt, REJECTED_NO_PORT);
+	return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
+}
+
+static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	return icmp_error(skb, pkt, ERROR_FROM_POD, NULL);
+}
+
+static __noinline int echo_from_pod(struct __sk_buff *skb, const struct packet *pkt)
+{
+	return echo(skb, pkt, REPLY_TO_POD);
+}
+
+static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	bool ping = pkt->icmp_type == ICMP_ECHO;
+	struct endpoint *endpoint;
+	struct remote *remote;
+
+	if (is_icmp_error(pkt))
+		return icmp_error_from_pod(skb, pkt);
+	if (pkt->fragment == FRAGMENT_LATER)
+		ping = fragment_recall(pkt);
+	if (ping && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
+		return echo_from_pod(skb, pkt);
+	if (pkt->fragment)
+		return pass(skb, PASS_FRAGMENT);
+	endpoint = endpoint_find(pkt->key.dst);
+	if (endpoint)
+		return deliver(skb, endpoint, DIRECT_DELIVERED);
+	remote = remote_find(pkt->key.dst);
+	return remote ? direct_from_pod(skb, pkt, remote) : pass(skb, PASS_ICMP);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What k8sdispatcher does with packets that leave by an uplink, beside masquerade. */
+#pragma once
+
+#include "icmp_error.h"
+#include "masquerade.h"
+#include "nat.h"
+#include "uplinks.h"
+#include "verdict.h"
+
+static __noinline int icmp_error_outbound(struct __sk_buff *skb, struct packet *pkt,
+					  const struct node_config *config)
+{
+	return icmp_error(skb, pkt, ERROR_OUTBOUND, config);
+}
+
+/* A reply to a client of the world that passed through the stack: of a backend in the
+ * node's own network, or one that had to be fragmented. */
+static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct session *session)
+{
+	__u32 ifindex = session->ifindex;
+
+	if (nat_rewrite(skb, pkt, session, NULL, false))
+		return drop(skb, DROP_REWRITE_FAILED);
+	if (ifindex == skb->ifindex)
+		return pass(skb, REPLY_ROUTED);
+	count(skb, REPLY_SENT);
+	return uplink_send(ifindex);
+}

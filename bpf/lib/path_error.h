@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The ICMP errors of a router: time exceeded, fragmentation needed. */
+#pragma once
+
+#include "reject.h"
+#include "remotes.h"
+
+/* Reports to its sender that a packet cannot be forwarded: `refused` is what path_check()
+ * found. What may be fragmented is dropped without a reply: only the stack can fragment,
+ * and this packet is none that it would take. */
+static __noinline int reject_path(struct __sk_buff *skb, const struct packet *pkt,
+				  enum reason refused, __u32 mtu)
+{
+	struct remote *remote;
+	long failed;
+
+	if (refused == PASS_TOO_BIG && ip_may_fragment(skb))
+		return drop(skb, DROP_TOO_BIG);
+	if (!addr_is_host(pkt->key.src))
+		return drop(skb, DROP_INVALID_SOURCE);
+	if (!icmp_allowed())
+		return drop(skb, DROP_RATE_LIMITED);
+	if (refused == PASS_TTL_EXPIRED)
+		failed = reply_icmp(skb, ICMP_TIME_EXCEEDED, 0, 0);
+	else
+		failed = reply_icmp(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, bpf_htonl(mtu));
+	if (failed)
+		return drop(skb, DROP_REWRITE_FAILED);
+	refused = refused == PASS_TTL_EXPIRED ? REPLIED_TTL_EXPIRED : REPLIED_TOO_BIG;
+	remote = remote_find(pkt->key.src);
+	if (remote && remote_bypasses_stack(remote))
+		return remote_forward(skb, remote, refused);
+	count(skb, refused);
+	return reply_send(skb, REPLY_TO_DEVICE);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Makes a packet into the node's own reply to it: a TCP reset, an ICMP error, an echo
+ * reply. reject.h decides when, and sends it.
+ *
+ * reply_reset() and reply_icmp() are not static, and so take nothing but the packet: see
+ * timed_out().
+ */
+#pragma once
+
+#include "csum.h"
+#include "eth.h"
+#include "ip4.h"
+#include "l4.h"
+
+#define CHUNK 64
+
+/* Does a device still have to compute the transport checksum at `at` (CHECKSUM_PARTIAL),
+ * over all that follows the transport header's start? Nothing shows it, and nothing can
+ * change it; but a change that is not of the pseudo header leaves such a checksum as it
+ * is. `check` is what the packet has there. */
+static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *check,
+				       bool *partial)
+{
+	__u16 after;
+
+	if (bpf_skb_load_bytes(skb, at, check, sizeof(*check)) ||
+	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(*check)) ||
+	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
+		return -1;
+	*partial = after == *check;
+	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
+}
+
+static __always_inline long reply_store(struct __sk_buff *skb, const struct ethhdr *eth,
+					const struct iphdr *ip)
+{
+	return bpf_skb_store_bytes(skb, 0, eth, sizeof(*eth), 0) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, ip, sizeof(*ip), 0);
+}
+
+/* The reset for a segment: RFC 9293, 3.10.7.1. */
+static __always_inline void reset_header(const struct packet *pkt, const struct tcphdr *segment,
+					 struct tcphdr *reset)
+{
+	/* As much as its header says, or nothing. */
+	__u32 headers = pkt->l4 - ETH_HLEN + segment->doff * 4;
+	__u32 len = pkt->ip_len > headers ? pkt->ip_len - headers : 0;
+
+	*reset = (struct tcphdr){
+		.source = segment->dest,
+		.dest = segment->source,
+		.doff = sizeof(*reset) / 4,
+		.rst = 1,
+	};
+	if (segment->ack) {
+		reset->seq = segment->ack_seq;
+		return;
+	}
+	len += segment->syn + segment->fin;
+	reset->ack_seq = bpf_htonl(bpf_ntohl(segment->seq) + len);
+	reset->ack = 1;
+}
+
+/* A size between 1 and CHUNK as the verifier of 5.10 understands it: clang makes one
+ * comparison of the two that would say so. */
+#define chunk_size(size) (bounded((size) - 1, CHUNK - 1) + 1)
+
+/* The IP header keeps its length, options become "end of list": cutting them out
+ * would move headers whose place the kernel has stored. */
+static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
+{
+	const __u32 fixed = sizeof(struct iphdr);
+	__u8 zeros[CHUNK] = {};
+
+	if (header == fixed)
+		return 0;
+	return bpf_skb_store_bytes(skb, ETH_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
+}
+
+/* Makes a TCP reset of a segment. 0, or an error: the packet is broken. */
+__noinline int reply_reset(struct __sk_buff *skb)
+{
+	struct tcphdr segment, reset;
+	struct packet pkt;
+	struct ethhdr eth;
+	struct iphdr ip;
+	__u32 header;
+	bool partial;
+	__u16 check;
+	__u32 sum;
+
+	if (ip_reply_parse(skb, &pkt) ||
+	    bpf_skb_load_bytes(skb, pkt.l4, &segment, sizeof(segment)) ||
+	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
+	    csum_probe(skb, pkt.l4 + offsetof(struct tcphdr, check), &check, &partial) ||
+	    bpf_skb_change_tail(skb, pkt.l4 + sizeof(reset), 0))
+		return -1;
+	header = pkt.l4 - ETH_HLEN;
+	eth_swap(&eth);
+	ip_reply_header(&pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
+	reset_header(&pkt, &segment, &reset);
+	sum = pseudo_header(pkt.key.src, pkt.key.dst, IPPROTO_TCP, sizeof(reset));
+	if (!partial)
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum);
+	reset.check = partial ? csum_fold(sum) : ~csum_fold(sum);
+	if (clear_options(skb, header) || reply_store(skb, &eth, &ip))
+		return -1;
+	return bpf_skb_store_bytes(skb, pkt.l4, &reset, sizeof(reset), 0);
+}
+
+/* Sum of `len` bytes from `at` on, `len` at most ICMP_MAX. */
+static __noinline long skb_sum(struct __sk_buff *skb, __u32 at, __u32 len, __u32 *sum)
+{
+	__u8 chunk[CHUNK];
+	int i;
+
+	for (i = 0; i < (ICMP_MAX + CHUNK - 1) / CHUNK && len; i++) {
+		__u32 n = chunk_size(len < CHUNK ? len : CHUNK);
+
+		__builtin_memset(chunk, 0, CHUNK);
+		if (bpf_skb_load_bytes(skb, at, chunk, n))
+			return -1;
+		*sum = bpf_csum_diff(NULL, 0, (__be32 *)chunk, CHUNK, *sum);
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Sum of the `quoted` bytes from the IP header on, as they will be in the end: if a
+ * device has yet to fill in the packet's checksum, it will, where it is quoted. */
+static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packet *pkt,
+				       __u32 quoted, __u32 *sum)
+{
+	__u32 covered = 0;
+	bool partial;
+	__u16 check;
+
+	if (skb_sum(skb, ETH_HLEN, quoted, sum))
+		return -1;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return 0;
+	if (csum_probe(skb, pkt->l4 + csum_offset(pkt->key.proto), &check, &partial))
+		return -1;
+	if (!partial)
+		return 0;
+	if (skb_sum(skb, pkt->l4, ETH_HLEN + quoted - pkt->l4, &covered))
+		return -1;
+	*sum = csum_add(*sum, csum_diff(check, (__u16)~csum_fold(covered)));
+	return 0;
+}
+
+/* Makes an ICMP error about the packet; `rest` is the second word of its header. 0, or
+ * an error: the packet is broken. */
+__noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 rest)
+{
+	const __u32 headers = sizeof(struct iphdr) + sizeof(struct icmphdr);
+	struct icmphdr icmp = { .type = type, .code = code, .rest = rest };
+	struct packet pkt;
+	struct ethhdr eth;
+	struct iphdr ip;
+	__u32 quoted;
+	__u32 sum = 0;
+
+	if (ip_reply_parse(skb, &pkt) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+		return -1;
+	quoted = pkt.ip_len < ICMP_MAX - headers ? pkt.ip_len : ICMP_MAX - headers;
+	/* First shorter, which also makes one datagram of a GSO packet, then longer. */
+	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
+	    quoted_sum(skb, &pkt, quoted, &sum) ||
+	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
+		return -1;
+	eth_swap(&eth);
+	ip_reply_header(&pkt, &ip, sizeof(ip), headers + quoted, IPPROTO_ICMP, ICMP_TOS);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), sum);
+	icmp.checksum = ~csum_fold(sum);
+	if (reply_store(skb, &eth, &ip))
+		return -1;
+	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
+}
+
+/* Makes an echo reply of an echo request. Later fragments have no ICMP header: only
+ * their addresses are swapped. 0, or an error. */
+static __always_inline long reply_echo(struct __sk_buff *skb, const struct packet *pkt)
+{
+	const __u16 request = bpf_htons(ICMP_ECHO << 8), reply = bpf_htons(ICMP_ECHOREPLY << 8);
+	struct ethhdr *eth = packet_data(skb);
+	struct iphdr *ip = (void *)(eth + 1);
+	__u8 type = ICMP_ECHOREPLY;
+	addr_t addr;
+
+	if ((void *)(ip + 1) > packet_end(skb))
+		return -1;
+	eth_swap(eth);
+	addr = ip->saddr;
+	ip->saddr = ip->daddr;
+	ip->daddr = addr;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return 0;
+	if (bpf_skb_store_bytes(skb, pkt->l4, &type, sizeof(type), 0))
+		return -1;
+	return bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), request,
+				   reply, sizeof(request));
+}

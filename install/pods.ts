@@ -1,0 +1,147 @@
+/** The Pods of pcnk, and the directories of the node in them. Pure. */
+import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
+import { type SetOptions, settingValue } from "./set_options.ts";
+
+/** Name of all objects. */
+export const NAME = "pcnk";
+
+/** The folder of the installation's record, beside the state of the reference plugins. */
+const CNI_STATE = "/var/lib/cni";
+
+/** What the manifest is made for. */
+export interface About {
+  set: SetOptions;
+  namespace: string;
+  image: string;
+}
+
+/** The Pod of the DaemonSet: `pcnk install --no-agent` first, then the agent. */
+export function podSpec({ set, namespace, image }: About) {
+  const imagePullPolicy = set.own.get("imagePullPolicy") ?? "IfNotPresent";
+  const [hostVolumes, onHost] = hostMounts(set);
+  const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }];
+  const volumeMounts = [...onHost, { name: "config", mountPath: "/etc/pcnk", readOnly: true }];
+  const env = [
+    { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
+    { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
+    ...apiServerEnv(set.own.get("apiServer")),
+  ];
+  const container = {
+    image,
+    imagePullPolicy,
+    // For a mount that the node must see (bpffs), kernel parameters and eBPF programs.
+    securityContext: { privileged: true },
+    volumeMounts,
+  };
+  const install = ["pcnk", "install", "--no-agent", "--cni-bin-dir", binDir(set)];
+  return {
+    serviceAccountName: NAME,
+    hostNetwork: true,
+    dnsPolicy: "Default",
+    priorityClassName: "system-node-critical",
+    nodeSelector: { "kubernetes.io/os": "linux" },
+    tolerations: [{ operator: "Exists" }],
+    // When the DaemonSet is deleted the agent cleans the node up.
+    terminationGracePeriodSeconds: 60,
+    initContainers: [{ name: "install", ...container, command: install }],
+    containers: [{
+      name: "agent",
+      ...container,
+      command: ["pcnk", "agent", "--config", "/etc/pcnk/config.yaml"],
+      env,
+      ...probes(set.settings),
+      resources: { requests: { cpu: "100m", memory: "200Mi" } },
+    }],
+    volumes,
+  };
+}
+
+/**
+ * Probes at the agent's loopback address. It is alive also without the API server, which a restart would not bring back. The
+ * startup probe leaves time for the first comparison with large maps.
+ */
+function probes(settings: ReadonlyMap<string, string>) {
+  const [, host, port] = /^(.*):(\d+)$/.exec(settingValue(settings, "healthAddress")) ?? [];
+  if (port === undefined) return {}; // off
+  const probe = (path: string, rest: Record<string, number>) => ({
+    httpGet: { host: host?.replace(/^\[|\]$/g, ""), port: Number(port), path },
+    timeoutSeconds: 5,
+    ...rest,
+  });
+  return {
+    startupProbe: probe("/livez", { periodSeconds: 2, failureThreshold: 60 }),
+    livenessProbe: probe("/livez", { periodSeconds: 10, failureThreshold: 6 }),
+    readinessProbe: probe("/readyz", { periodSeconds: 5 }),
+  };
+}
+
+/** For clusters where only pcnk serves the API server's ClusterIP: another address of it. */
+function apiServerEnv(apiServer: string | undefined) {
+  const at = apiServer === undefined ? undefined : hostAndPort(apiServer);
+  return at === undefined ? [] : [
+    { name: "KUBERNETES_SERVICE_HOST", value: at.host },
+    { name: "KUBERNETES_SERVICE_PORT", value: at.port },
+  ];
+}
+
+function binDir({ own }: SetOptions): string {
+  return own.get("cniBinDir") ?? "/opt/cni/bin";
+}
+
+/** A directory of the node in the pod. */
+interface HostMount {
+  name: string;
+  path: string;
+  /** The same path when left out. */
+  mountPath?: string;
+  type?: string;
+  propagation?: string;
+}
+
+/** Directories of the node that the pod needs, under the same paths, so that settings and records mean the same inside. */
+export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
+  const setting = (key: string) => settingValue(set.settings, key);
+  const bpffs = setting("bpffs");
+  const inSystem = bpffs.startsWith("/sys/fs/bpf/") || bpffs === "/sys/fs/bpf";
+  const host: HostMount[] = [
+    // A bpffs that the agent mounts must be the node's, and outlive the pod.
+    { name: "bpffs", path: inSystem ? "/sys/fs/bpf" : bpffs, propagation: "Bidirectional" },
+    { name: "cgroup", path: setting("cgroup"), type: "Directory" },
+    { name: "state", path: setting("stateDir") },
+    { name: "cni-bin", path: binDir(set) },
+    { name: "cni-conf", path: set.settings.get("cniConfDir") ?? "/etc/cni/net.d" },
+    { name: "cni-state", path: CNI_STATE },
+  ];
+  if (setting("socketLB") === "all") {
+    // The agent looks for sockets in the pods' network namespaces, which the runtime mounts here.
+    host.push({ name: "netns", path: "/run/netns", propagation: "HostToContainer" });
+  }
+  // A container cannot remove its own mount points: so the state directory's parent is mounted at another path, too.
+  const outer = setting("stateDir").replace(/\/[^/]+\/?$/, "") || "/";
+  host.push({
+    name: "host",
+    path: outer,
+    mountPath: HOST_PREFIX + outer,
+    // Otherwise what the node unmounts below it stays mounted in the container.
+    propagation: "HostToContainer",
+  });
+  const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
+    name,
+    hostPath: { path, type },
+  }));
+  const volumeMounts = host.map(({ name, path, mountPath = path, propagation }) => ({
+    name,
+    mountPath,
+    mountPropagation: propagation,
+  }));
+  return [volumes, volumeMounts];
+}
+
+/** Host and port of `[https://]HOST[:PORT]`, port 6443 by default; undefined when it is none. */
+export function hostAndPort(value: string): { host: string; port: string } | undefined {
+  const [, host, port = "6443"] =
+    /^(?:https:\/\/)?([A-Za-z0-9][A-Za-z0-9.-]*)(?::(\d{1,5}))?\/?$/.exec(value) ?? [];
+  return host === undefined || Number(port) > 65535 || Number(port) < 1
+    ? undefined
+    : { host, port };
+}
