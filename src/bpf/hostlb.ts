@@ -2,12 +2,13 @@
  * Installs hostlb: loads its programs with the node's pinned maps and attaches them to a cgroup, or replaces those that are
  * there. install.ts comes first: the maps of services are its business.
  */
-import { netnsCookie } from "../linux/netns_cookie.ts";
+import { netnsCookie, NetnsCookieError } from "../linux/netns_cookie.ts";
 import { readArtifact } from "./artifacts.ts";
 import { checkLayout, parseBtf } from "./btf.ts";
 import { attachCgroup, type CgroupHook, detachCgroup, listCgroupHooks } from "./cgroup.ts";
 import { HOSTLB_FLAG, hostlbMaps, hostlbStructs } from "./layout_hostlb.ts";
 import { structs } from "./layout.ts";
+import { netnsCookieByProgram } from "./netns_cookie.ts";
 import { type LoadedObject, loadObject } from "./object.ts";
 import { forgetFormer, planMaps, recordVersions, Renewal } from "./map_plan.ts";
 import { makePinDirectories, mapPin, removePin } from "./pins.ts";
@@ -49,10 +50,10 @@ const HOOKS: readonly CgroupHook[] = [
  * @throws {LayoutError} when the object's structs differ from layout.ts or layout_hostlb.ts
  * @throws {MapMismatchError} when a pinned map does not fit
  * @throws {CgroupError} when the cgroup is none, or another tool holds it for itself alone
- * @throws {NetnsCookieError} before Linux 5.14, for a node in a network namespace of its own
+ * @throws {NetnsCookieError} before Linux 5.14, for a node in a network namespace of its own, when the caller is outside the cgroup
  */
 export function installHostlb(options: HostlbOptions): void {
-  const { bpffs, netns, socketLb, log } = options;
+  const { bpffs, socketLb, log } = options;
   const bytes = options.object ?? readArtifact(OBJECT);
   checkLayout(parseBtf(bytes), [...structs, ...hostlbStructs]);
   makePinDirectories(bpffs);
@@ -66,12 +67,23 @@ export function installHostlb(options: HostlbOptions): void {
   renewal.pin();
   using config = object.map(hostlbMaps.hostlb_config);
   config.set(0, {
-    netns_cookie: netnsCookie(netns),
+    netns_cookie: cookieOf(options),
     flags: socketLb === "all" ? HOSTLB_FLAG.ALL : 0,
   });
   attachAll(options, object);
   renewal.finish();
   forgetFormer(bpffs);
+}
+
+function cookieOf({ cgroup, netns }: HostlbOptions): bigint {
+  try {
+    return netnsCookie(netns);
+  } catch (error) {
+    if (!(error instanceof NetnsCookieError)) throw error;
+    const cookie = netnsCookieByProgram(cgroup, netns);
+    if (cookie === undefined) throw error;
+    return cookie;
+  }
 }
 
 /** All hooks or, of those that were bare, none: half of them would translate one way only. */

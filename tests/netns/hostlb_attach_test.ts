@@ -11,8 +11,10 @@ import {
   listCgroupHooks,
 } from "../../src/bpf/cgroup.ts";
 import { installHostlb } from "../../src/bpf/hostlb.ts";
+import { netnsCookieByProgram } from "../../src/bpf/netns_cookie.ts";
 import { loadObject } from "../../src/bpf/object.ts";
 import { objGet, objPin, progInfo } from "../../src/bpf/syscall.ts";
+import { findCgroup2, parseMounts } from "../../src/lab/mounts.ts";
 import { address, closeFd, openFile, rawSyscall, SYS } from "../../src/linux/libc.ts";
 import { netnsCookie } from "../../src/linux/netns_cookie.ts";
 import { removeCgroup, testCgroup } from "../support/cgroup.ts";
@@ -122,6 +124,20 @@ test("netnsCookie() tells namespaces apart", ({ netns: [a, b] }) => {
   assert.equal(new Set(cookies).size, 3);
   assert.equal(netnsCookie(a), cookies[1]);
   assert.throws(() => netnsCookie("/nowhere"), { code: "ENOENT" });
+});
+
+test("netnsCookieByProgram() reads the same cookies as the socket option", (scene) => {
+  const { cgroup, netns: [a, b] } = scene;
+  assert.equal(netnsCookieByProgram(cgroup, a), undefined, "this process is outside the cgroup");
+  const [, home] = /^0::(.*)$/m.exec(Deno.readTextFileSync("/proc/self/cgroup"))!;
+  const procs = (folder: string) => Deno.writeTextFileSync(`${folder}/cgroup.procs`, `${Deno.pid}`);
+  procs(cgroup);
+  try {
+    const cookies = [undefined, a, b].map((path) => netnsCookieByProgram(cgroup, path));
+    assert.deepEqual(cookies, [netnsCookie(), netnsCookie(a), netnsCookie(b)]);
+  } finally {
+    procs(`${findCgroup2(parseMounts(Deno.readTextFileSync("/proc/self/mounts")))}${home}`);
+  }
 });
 
 /** BPF_PROG_ATTACH without flags: no other program may be beside or below it. It goes away with the cgroup. */
