@@ -17,7 +17,7 @@ export interface Probe {
   port: number;
   /** How many sockets to open one after the other, so that a service may pick several backends. */
   connections: number;
-  /** For the whole probe. */
+  /** For each connection, and for each echo request of a ping. */
   timeoutMs: number;
 }
 
@@ -68,7 +68,7 @@ export async function runProbe(probe: Probe): Promise<ProbeResult> {
     if (probe.kind === "ping") await pings(probe, result);
     else {
       for (let i = 0; i < probe.connections; i++) {
-        await oneConnection(probe.kind, probe, start + probe.timeoutMs, result);
+        await oneConnection(probe.kind, probe, result);
       }
     }
   } catch (error) {
@@ -79,10 +79,10 @@ export async function runProbe(probe: Probe): Promise<ProbeResult> {
 
 async function oneConnection(
   kind: SocketKind,
-  { address, port }: Probe,
-  deadline: number,
+  { address, port, timeoutMs }: Probe,
   result: ProbeResult,
 ): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
   using socket = await ProbeSocket.connect(kind, address, port, deadline);
   for (let exchange = 1; exchange <= EXCHANGES; exchange++) {
     const answer = await ask(socket, `probe ${exchange}\n`, deadline);
