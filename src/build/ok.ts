@@ -46,6 +46,7 @@ const stages: Stage[] = [
   { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
   { name: "page", run: () => tests(Deno.execPath(), ["tests/page"]) },
   { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
+  { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64"]) },
   { name: "newest", run: newest },
 ];
 

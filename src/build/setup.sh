@@ -14,6 +14,13 @@ etcd-server etcd-client openssl
 chromium-headless-shell fonts-dejavu-core
 iperf3 sockperf wrk"
 
+# to boot the oldest kernel; to boot all of them, on arm64 too
+case "${1:-}" in
+  ok) packages="$packages qemu-system-x86 busybox-static" ;;
+  test:vm) packages="$packages qemu-system-x86 busybox-static qemu-system-arm gcc-aarch64-linux-gnu
+libc6-dev-arm64-cross" ;;
+esac
+
 missing=
 for package in $packages; do
   status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
