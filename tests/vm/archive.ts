@@ -9,7 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { run } from "../../src/build/steps.ts";
 
-export const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "pcnk", "vm");
+const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "pcnk", "vm");
 
 /** Debian's name of an architecture. */
 export type Arch = "amd64" | "arm64";

@@ -27,7 +27,7 @@ export interface Step {
 }
 
 /** What became of a step. */
-export interface StepResult extends Step {
+interface StepResult extends Step {
   code: number;
   /** Standard output and standard error. */
   output: string;

@@ -36,7 +36,7 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** The page. */
-export function page(runs: readonly Run[]): string {
+function page(runs: readonly Run[]): string {
   const number = (value: number | undefined) => value?.toLocaleString("en") ?? "–";
   const programs = runs.find((run) => run.programs)?.programs ?? [];
   const counts = programs.map(({ program }) => [

@@ -8,7 +8,7 @@ import { type Arch, cached, Suite, unpack } from "./archive.ts";
 import type { Root } from "./boot.ts";
 
 /** A root, and how the project's own programs are called in it. */
-export interface TestRoot extends Root {
+interface TestRoot extends Root {
   /** Words that start Deno and pcnk. */
   deno: string;
   pcnk: string;
