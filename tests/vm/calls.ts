@@ -81,7 +81,7 @@ function attempt(bytes: Uint8Array<ArrayBuffer>, nested: boolean): string {
   } catch (error) {
     if (!(error instanceof LoadError)) throw error;
     return `refused: ${
-      error.log.split("\n").find((line) => /call|JIT/i.test(line)) ?? error.message
+      error.log.split("\n").find((line) => /tail_calls/.test(line)) ?? error.message
     }`;
   }
 }
