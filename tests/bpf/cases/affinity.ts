@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { AFFINITY_KIND, SCOPE } from "../../../src/bpf/layout.ts";
 import { PROTO, tcp, udp } from "../support/packet.ts";
 import { IN, NODE, node, OUTSIDE } from "../support/node.ts";
-import { CLIENT, packetTest, VIP } from "../support/scene.ts";
+import { CLIENT, test, VIP } from "../support/scene.ts";
 import type { World } from "../support/world.ts";
 
 const vip = `${VIP}:80`;
@@ -29,7 +29,7 @@ function entry(w: World, client: string, id = 1) {
   ] as const;
 }
 
-packetTest("affinity_index() keeps a client's new flows on its backend", (w) => {
+test("affinity_index() keeps a client's new flows on its backend", (w) => {
   w.service(vip, backends, { affinity: 100 });
   const first = new Set(ask(w, CLIENT, ports(1000)));
   assert.equal(first.size, 1);
@@ -38,13 +38,13 @@ packetTest("affinity_index() keeps a client's new flows on its backend", (w) => 
   assert(new Set(others).size > 5);
 });
 
-packetTest("backend_pick() knows no affinity where none is asked for", (w) => {
+test("backend_pick() knows no affinity where none is asked for", (w) => {
   w.service(vip, backends);
   assert(new Set(ask(w, CLIENT, ports(1000))).size > 5);
   assert.equal(w.maps.affinity.keys().length, 0);
 });
 
-packetTest("affinity_index() follows the backend when the service changes", (w) => {
+test("affinity_index() follows the backend when the service changes", (w) => {
   w.service(vip, backends, { affinity: 100 });
   const [chosen] = ask(w, CLIENT, [1000]);
   w.service(vip, [...backends].reverse(), { affinity: 100 });
@@ -55,7 +55,7 @@ packetTest("affinity_index() follows the backend when the service changes", (w) 
   assert(!after.has(chosen!));
 });
 
-packetTest("affinity_index() ends when the client was away for too long", (w) => {
+test("affinity_index() ends when the client was away for too long", (w) => {
   w.service(vip, backends, { affinity: 100 });
   const [chosen] = ask(w, CLIENT, [1000]);
   const [key, map] = entry(w, CLIENT);
@@ -76,7 +76,7 @@ packetTest("affinity_index() ends when the client was away for too long", (w) =>
   assert(new Set(later).size > 1);
 });
 
-packetTest("affinity is of a Service port: its addresses share it, others do not", (w) => {
+test("affinity is of a Service port: its addresses share it, others do not", (w) => {
   w.service(vip, backends, { affinity: 100, id: 7 });
   w.service("10.96.0.11:80", backends, { affinity: 100, id: 7 });
   w.service(`${VIP}:81`, backends, { affinity: 100, id: 8 });
@@ -89,7 +89,7 @@ packetTest("affinity is of a Service port: its addresses share it, others do not
   assert(new Set(others).size > 1);
 });
 
-packetTest("affinity_index() serves UDP, and clients outside the cluster", (w) => {
+test("affinity_index() serves UDP, and clients outside the cluster", (w) => {
   node(w);
   w.service("0.0.0.0:30053", backends, {
     affinity: 100,

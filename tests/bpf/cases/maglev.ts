@@ -4,7 +4,7 @@ import { MAGLEV_SLOTS, SCOPE, SERVICE_FLAG } from "../../../src/bpf/layout.ts";
 import { maglevElements, maglevTable, packMaglev } from "../../../src/services/maglev.ts";
 import { tcp } from "../support/packet.ts";
 import { IN, NODE, node, OTHER_NODE, OUTSIDE } from "../support/node.ts";
-import { CLIENT, packetTest, VIP } from "../support/scene.ts";
+import { CLIENT, test, VIP } from "../support/scene.ts";
 import type { World } from "../support/world.ts";
 
 const vip = `${VIP}:80`;
@@ -37,7 +37,7 @@ function forget(w: World): void {
   w.maps.sessions.deleteBatch(w.maps.sessions.keys());
 }
 
-packetTest("maglev_index() gives a client's port the same backend each time", (w) => {
+test("maglev_index() gives a client's port the same backend each time", (w) => {
   assert.equal(MAGLEV_SLOTS, 4);
   table(w, 3, backends);
   w.service(vip, backends, { flags: SERVICE_FLAG.MAGLEV, table: 3 });
@@ -47,7 +47,7 @@ packetTest("maglev_index() gives a client's port the same backend each time", (w
   assert.equal(new Set(before).size, backends.length);
 });
 
-packetTest("maglev_index() picks alike on two nodes, whatever their order of backends", (w) => {
+test("maglev_index() picks alike on two nodes, whatever their order of backends", (w) => {
   table(w, 0, backends);
   w.service(vip, backends, { flags: SERVICE_FLAG.MAGLEV, table: 0 });
   const before = ask(w);
@@ -58,7 +58,7 @@ packetTest("maglev_index() picks alike on two nodes, whatever their order of bac
   assert.deepEqual(ask(w), before);
 });
 
-packetTest("maglev_index() picks alike for clients outside, by any node's address", (w) => {
+test("maglev_index() picks alike for clients outside, by any node's address", (w) => {
   node(w);
   table(w, 1, backends);
   w.service("0.0.0.0:30080", backends, {
@@ -78,7 +78,7 @@ packetTest("maglev_index() picks alike for clients outside, by any node's addres
   assert.deepEqual(askNode(OTHER_NODE), before);
 });
 
-packetTest("maglev_index() moves few clients when a backend goes", (w) => {
+test("maglev_index() moves few clients when a backend goes", (w) => {
   table(w, 0, backends);
   w.service(vip, backends, { flags: SERVICE_FLAG.MAGLEV, table: 0 });
   const before = ask(w);
@@ -92,7 +92,7 @@ packetTest("maglev_index() moves few clients when a backend goes", (w) => {
   assert(moved < 40, `${moved} of 200 moved`);
 });
 
-packetTest("client_hash() leaves out the port where a client has affinity", (w) => {
+test("client_hash() leaves out the port where a client has affinity", (w) => {
   table(w, 0, backends);
   w.service(vip, backends, { flags: SERVICE_FLAG.MAGLEV, table: 0, affinity: 100 });
   const src = (i: number) => `10.1.2.${i}`;
@@ -104,7 +104,7 @@ packetTest("client_hash() leaves out the port where a client has affinity", (w) 
   assert(new Set(before).size > 3);
 });
 
-packetTest("backend_pick() takes any backend where the table is missing or wrong", (w) => {
+test("backend_pick() takes any backend where the table is missing or wrong", (w) => {
   const flags = SERVICE_FLAG.MAGLEV;
   w.service(vip, backends, { flags, table: 65535 });
   w.configure({ maglev_size: SIZE });

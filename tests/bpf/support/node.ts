@@ -7,7 +7,7 @@ import { type BackendSpec, UPLINK, type World } from "./world.ts";
 /** This node, and another one. */
 export const NODE = "192.0.2.11";
 export const OTHER_NODE = "192.0.2.12";
-/** Somebody of the world. */
+/** A host outside the cluster. */
 export const OUTSIDE = "198.51.100.7";
 export const ROUTER_MAC = "02:00:00:00:00:fe";
 /** Of the uplink. Tests run on the loopback device. */

@@ -193,12 +193,7 @@ interface UdpOptions extends IpOptions, Flow {
 export function udp(options: UdpOptions): Bytes {
   const payload = options.payload ?? text("hello");
   const datagram = concat(
-    be(
-      [2, split(options.src).port],
-      [2, split(options.dst).port],
-      [2, 8 + payload.length],
-      [2, 0],
-    ),
+    be([2, split(options.src).port], [2, split(options.dst).port], [2, 8 + payload.length], [2, 0]),
     payload,
   );
   const sum = options.checksum ? 0 : transportChecksum(options, PROTO.UDP, datagram) || 0xffff;

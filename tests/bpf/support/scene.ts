@@ -35,6 +35,6 @@ interface PacketCase {
 export const cases: PacketCase[] = [];
 
 /** Adds a test to the suite. */
-export function packetTest(name: string, run: PacketCase["run"]): void {
+export function test(name: string, run: PacketCase["run"]): void {
   cases.push({ name, run });
 }

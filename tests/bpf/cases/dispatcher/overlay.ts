@@ -7,14 +7,14 @@ import {
   GATEWAY,
   LOCAL,
   LOCAL_MAC,
-  packetTest,
   REMOTE,
+  test,
   VIP,
 } from "../../support/scene.ts";
 
 const program = "k8sd_from_overlay";
 
-packetTest("k8sd_from_overlay() hands packets of other nodes' pods straight to a pod", (w) => {
+test("k8sd_from_overlay() hands packets of other nodes' pods straight to a pod", (w) => {
   const make = [
     (frame = IN) => tcp({ src: `${REMOTE}:1000`, dst: `${LOCAL}:80`, flags: "S", ...frame }),
     (frame = IN) => udp({ src: `${REMOTE}:1000`, dst: `${LOCAL}:80`, ...frame }),
@@ -25,7 +25,6 @@ packetTest("k8sd_from_overlay() hands packets of other nodes' pods straight to a
     w.check({
       program,
       packet: packet(),
-      verdict: "redirect",
       out: packet(into(LOCAL_MAC)),
       reason: "direct_delivered",
       events: [],
@@ -34,7 +33,7 @@ packetTest("k8sd_from_overlay() hands packets of other nodes' pods straight to a
 });
 
 for (const program of ["k8sd_from_overlay", "k8sd_from_uplink"] as const) {
-  packetTest(`${program}() gives a far backend's reply the service's address`, (w) => {
+  test(`${program}() gives a far backend's reply the service's address`, (w) => {
     for (const [proto, port] of [[PROTO.TCP, 80], [PROTO.UDP, 53]] as const) {
       w.service(`${VIP}:${port}`, [`${REMOTE}:8080`], { proto });
       const make = (src: string, dst: string, frame = IN) =>
@@ -50,7 +49,6 @@ for (const program of ["k8sd_from_overlay", "k8sd_from_uplink"] as const) {
       w.check({
         program,
         packet: make(`${REMOTE}:8080`, client),
-        verdict: "redirect",
         out: make(`${VIP}:${port}`, client, into(CLIENT_MAC)),
         reason: "reply_delivered",
         events: [],
@@ -59,24 +57,22 @@ for (const program of ["k8sd_from_overlay", "k8sd_from_uplink"] as const) {
   });
 }
 
-packetTest("k8sd_from_overlay() leaves the node's own packets to the stack", (w) => {
+test("k8sd_from_overlay() leaves the node's own packets to the stack", (w) => {
   for (const dst of [`${GATEWAY}:10250`, `${NODE}:10250`, "10.1.0.77:80"]) {
     w.check({
       program,
       packet: tcp({ src: `${REMOTE}:1000`, dst, flags: "S", ...IN }),
-      verdict: "pass",
       reason: "pass_no_service",
     });
   }
 });
 
-packetTest("k8sd_from_overlay() takes one network identifier, when it knows it", (w) => {
+test("k8sd_from_overlay() takes one network identifier, when it knows it", (w) => {
   w.configure({ overlay_vni: VNI });
   // Packets of BPF_PROG_TEST_RUN have none.
   w.check({
     program,
     packet: tcp({ src: `${REMOTE}:1000`, dst: `${LOCAL}:80`, flags: "S", ...IN }),
-    verdict: "drop",
     reason: "drop_unknown_vni",
   });
 });
