@@ -5,7 +5,7 @@ import type { ApiCluster } from "./api_objects.ts";
 import { runChild } from "./child.ts";
 import type { ControlPlane } from "./control_plane.ts";
 
-/** A kubeconfig that names the server's CA instead of trusting whoever answers, which Deno's fetch cannot. */
+/** A kubeconfig that names the server's CA instead of skipping verification, which Deno's fetch cannot. */
 export function trustingKubeconfig({ kubeconfig }: ControlPlane): string {
   const config = JSON.parse(readFileSync(kubeconfig, "utf8"));
   const file = `${kubeconfig}-ca`;

@@ -1,6 +1,6 @@
 /**
  * What pcnk adds to a pod's start: the whole chain with it and without it, in turns, and a bare hello world in the same
- * turns as the unit. The figure is a difference, so it is told as a multiple of that unit.
+ * turns as the unit. The figure is a difference, so it is given as a multiple of that unit.
  */
 import { conflist } from "../../src/node/conflist.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";

@@ -3,9 +3,9 @@
  * needs: it asks for Services and EndpointSlices and nothing else. Up in four seconds, and nothing of it is to be seen from
  * outside.
  *
- * Limitation: whoever is in the namespace and has the token may do anything; there are no controllers.
+ * Limitation: any process in the namespace with the token may do anything; there are no controllers.
  */
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { apiserver, etcd, writeFiles } from "../../src/build/pictures/control_plane.ts";
 import { tail } from "../../src/lab/agents.ts";
 import { endProcess, identify } from "../../src/lab/process.ts";
 import { commandAt } from "../../src/lab/spawn.ts";
@@ -25,9 +25,6 @@ export interface ControlPlane {
   create(objects: readonly ApiObject[]): Promise<void>;
 }
 
-const ETCD = "http://127.0.0.1:2379";
-const PEER = "http://127.0.0.1:2380";
-const PORT = 6443;
 const READY_MS = 60_000;
 const GRACE_MS = 2000;
 
@@ -35,19 +32,18 @@ const GRACE_MS = 2000;
 export async function startControlPlane(stage: Stage, kit: Kit): Promise<ControlPlane> {
   const netns = stage.netns("kube");
   const dir = `${stage.dir}/kube`;
-  const token = randomUUID();
-  writeFiles(dir, token);
-  launch(stage, netns, `${dir}/etcd.log`, etcdCommand(kit, dir));
+  Deno.mkdirSync(dir, { mode: 0o700 });
+  const kubeconfig = writeFiles(dir);
+  launch(stage, netns, `${dir}/etcd.log`, etcd(dir));
   const log = `${dir}/apiserver.log`;
-  const apiserver = launch(stage, netns, log, apiserverCommand(kit, dir));
-  const kubeconfig = `${dir}/kubeconfig`;
+  const pid = launch(stage, netns, log, apiserver(dir));
   const kubectl = (args: string[], input?: string) =>
     output(netns, [kit.kubectl, `--kubeconfig=${kubeconfig}`, ...args], input);
   const deadline = performance.now() + READY_MS;
   // Each attempt is a process that asks and ends: it takes longer than any pause between two should.
   while (!(await kubectl(["get", "--raw", "/readyz"])).success) {
     stage.signal.throwIfAborted();
-    if (performance.now() > deadline || !identify(apiserver)) {
+    if (performance.now() > deadline || !identify(pid)) {
       throw new Error(`the API server does not get ready; its log ends:\n${tail(log)}`);
     }
   }
@@ -61,57 +57,6 @@ export async function startControlPlane(stage: Stage, kit: Kit): Promise<Control
       if (!success) throw new Error(`kubectl create: ${stderr}`);
     },
   };
-}
-
-function writeFiles(dir: string, token: string): void {
-  Deno.mkdirSync(dir, { mode: 0o700 });
-  const { privateKey } = generateKeyPairSync("rsa", {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: "spki", format: "pem" },
-    privateKeyEncoding: { type: "pkcs8", format: "pem" },
-  });
-  Deno.writeTextFileSync(`${dir}/account.key`, privateKey, { mode: 0o600 });
-  Deno.writeTextFileSync(`${dir}/tokens`, `${token},bench,bench\n`, { mode: 0o600 });
-  const name = "bench";
-  const cluster = { server: `https://127.0.0.1:${PORT}`, "insecure-skip-tls-verify": true };
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name, cluster }],
-    users: [{ name, user: { token } }],
-    contexts: [{ name, context: { cluster: name, user: name } }],
-    "current-context": name,
-  };
-  Deno.writeTextFileSync(`${dir}/kubeconfig`, JSON.stringify(config), { mode: 0o600 });
-}
-
-function etcdCommand({ etcd }: Kit, dir: string): string[] {
-  return [
-    etcd,
-    ...["--data-dir", `${dir}/etcd`, "--unsafe-no-fsync", "--logger=zap", "--log-level=warn"],
-    ...["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD],
-    ...["--listen-peer-urls", PEER, "--initial-advertise-peer-urls", PEER],
-    ...["--initial-cluster", `default=${PEER}`],
-  ];
-}
-
-function apiserverCommand({ apiserver }: Kit, dir: string): string[] {
-  return [
-    apiserver,
-    `--etcd-servers=${ETCD}`,
-    "--bind-address=127.0.0.1",
-    `--secure-port=${PORT}`,
-    // Nobody connects there; loopback is refused, and without any there has to be a default route.
-    ...["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"],
-    `--cert-dir=${dir}/cert`,
-    `--token-auth-file=${dir}/tokens`,
-    "--authorization-mode=AlwaysAllow",
-    "--service-cluster-ip-range=10.96.0.0/16",
-    "--service-account-issuer=bench",
-    `--service-account-key-file=${dir}/account.key`,
-    `--service-account-signing-key-file=${dir}/account.key`,
-    "--disable-admission-plugins=ServiceAccount",
-  ];
 }
 
 /** Starts a process in a namespace that is ended with the stage; returns its pid. */

@@ -93,7 +93,7 @@ export class KubeletNode {
     renameSync(`${file}.new`, file);
     this.#last = list.plugins.at(-1).type;
     await this.kit.kubectl(["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"]);
-    // containerd reads the file when it is told of it: one pod after another until its chain is the new one.
+    // containerd reads the file by an inotify event: one pod after another until its chain is the new one.
     await until("containerd uses the new conflist", 60_000, async () => {
       const [name] = await this.#create(1);
       await this.#ready([name!]);
@@ -162,11 +162,7 @@ export class KubeletNode {
         automountServiceAccountToken: false,
         enableServiceLinks: false,
         terminationGracePeriodSeconds: 1,
-        containers: [{
-          name: "c",
-          image: "localhost/pause:1",
-          imagePullPolicy: "Never",
-        }],
+        containers: [{ name: "c", image: "localhost/pause:1", imagePullPolicy: "Never" }],
       },
     }));
     const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });

@@ -32,7 +32,7 @@ export class Stage {
   /** A folder of this run; mounts below it are undone. */
   readonly dir = `${DIR_ROOT}/${Deno.pid}`;
 
-  /** @param signal aborted: whoever waits is to give up */
+  /** @param signal aborted: waits reject */
   constructor(readonly signal: AbortSignal) {
     Deno.mkdirSync(this.dir, { recursive: true, mode: 0o700 });
   }

@@ -9,6 +9,8 @@ import process from "node:process";
 
 const BIN = join(process.env.KUBE_KIT_DIR ?? "/var/tmp/kube-kit", "bin");
 const READY_MS = 60_000;
+/** Whose users, tokens and accounts they are. */
+const NAME = "pictures";
 
 /** Whether the programs are there. */
 export function hasControlPlane(): boolean {
@@ -61,7 +63,8 @@ export async function controlPlane(netns: string, dir: string, manifest: string)
   }
 }
 
-function writeFiles(dir: string): string {
+/** Writes keys, tokens and a kubeconfig below `dir`; returns the path of that. */
+export function writeFiles(dir: string): string {
   const token = randomUUID();
   const { privateKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,
@@ -70,22 +73,22 @@ function writeFiles(dir: string): string {
   });
   writeFileSync(join(dir, "account.key"), privateKey, { mode: 0o600 });
   writeFileSync(join(dir, "tokens"), `${token},admin,admin\n`, { mode: 0o600 });
-  const name = "pictures";
   const cluster = { server: "https://127.0.0.1:6443", "insecure-skip-tls-verify": true };
   const path = join(dir, "admin.conf");
   const config = {
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name, cluster }],
-    users: [{ name, user: { token } }],
-    contexts: [{ name, context: { cluster: name, user: name } }],
-    "current-context": name,
+    clusters: [{ name: NAME, cluster }],
+    users: [{ name: NAME, user: { token } }],
+    contexts: [{ name: NAME, context: { cluster: NAME, user: NAME } }],
+    "current-context": NAME,
   };
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
   return path;
 }
 
-function etcd(dir: string): string[] {
+/** The command of etcd on loopback, its data below `dir`. */
+export function etcd(dir: string): string[] {
   const [clients, peers] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
   return [
     "/usr/bin/etcd",
@@ -96,16 +99,18 @@ function etcd(dir: string): string[] {
   ];
 }
 
-function apiserver(dir: string): string[] {
+/** The command of the API server on loopback, as much of it as Services need: there are no controllers. */
+export function apiserver(dir: string): string[] {
   return [
     join(BIN, "kube-apiserver"),
     "--etcd-servers=http://127.0.0.1:2379",
     ...["--bind-address=127.0.0.1", "--secure-port=6443", "--authorization-mode=AlwaysAllow"],
+    // Nothing connects there; loopback is refused, and without any there has to be a default route.
     ...["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"],
     `--cert-dir=${join(dir, "cert")}`,
     `--token-auth-file=${join(dir, "tokens")}`,
     "--service-cluster-ip-range=10.96.0.0/16",
-    "--service-account-issuer=pictures",
+    `--service-account-issuer=${NAME}`,
     `--service-account-key-file=${join(dir, "account.key")}`,
     `--service-account-signing-key-file=${join(dir, "account.key")}`,
     "--disable-admission-plugins=ServiceAccount",
