@@ -12,7 +12,7 @@ export interface Check {
   /** What is asked, for people. */
   target: string;
   probe: Probe;
-  /** The servers that may answer; `refused` when nobody must. */
+  /** The servers that may answer; `refused` when none must. */
   expect: string[] | "refused";
   /** The address by which a server has to see the client, where that is not the client's own. By the server's name. */
   seenAs?: ReadonlyMap<string, string>;

@@ -43,7 +43,7 @@ export async function runDemo(
   return report;
 }
 
-/** A demo that crashed is nobody's any more; a lab that somebody keeps is not touched: upLab will say that it is there. */
+/** Removes what a crashed demo left; a lab that its user keeps stays, and upLab reports that it is there. */
 async function clearCrashed(name: string, progress: Progress): Promise<void> {
   if (leftovers(name).length === 0) return;
   try {

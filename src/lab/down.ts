@@ -90,7 +90,7 @@ async function removeRest(name: string): Promise<void> {
 
 /**
  * Calls `work` with what tells these namespaces apart, and keeps them alive meanwhile even without their names: else the
- * kernel gives their inode numbers to namespaces of somebody else.
+ * kernel gives their inode numbers to namespaces of other programs.
  */
 function withNamespacesHeld<T>(paths: string[], work: (keys: Set<string>) => T): T {
   const held = paths.map((path) => openFile(path));

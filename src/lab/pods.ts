@@ -86,7 +86,7 @@ export async function deletePod(store: LabStore, pod: PodPlan): Promise<void> {
   }
 }
 
-/** Ends every process in these namespaces, also those nobody wrote down. */
+/** Ends every process in these namespaces, also those that no file names. */
 export async function endAllIn(netnsPaths: string[]): Promise<void> {
   const keys = netnsPaths.map(netnsKey).filter((key) => key !== undefined);
   if (keys.length > 0) await endAll(processesIn(new Set(keys)));

@@ -1,5 +1,5 @@
 /**
- * Processes that outlive the command that started them: who they are (a pid alone may have been given to somebody else
+ * Processes that outlive the command that started them: who they are (a pid alone may be another process's by now
  * meanwhile), whether they live, and ending them and waiting for it. Signals go through pidfds (pidfd_open(2)), so they
  * never reach another process.
  */

@@ -43,7 +43,7 @@ export function stderrProgress(): Progress {
     try {
       Deno.stderr.writeSync(encoder.encode(text));
     } catch {
-      // Nobody listens any more; the work goes on.
+      // The reader is gone; the work goes on.
     }
   };
   return textProgress({ write, ...streamLook(Deno.stderr), now: () => performance.now() });

@@ -8,7 +8,7 @@ function recordedProgress(lines: string[], terminal = false) {
   return textProgress({ write, terminal, paint: painter(false), now: () => 0 });
 }
 
-Deno.test("step() writes one plain line at its end when nobody watches", async () => {
+Deno.test("step() writes one plain line at its end without a terminal", async () => {
   const lines: string[] = [];
   const value = await recordedProgress(lines).step("agents", (step) => {
     step.update("1/2");

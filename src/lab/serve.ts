@@ -57,7 +57,7 @@ function serveUdp(name: string, port: number): Promise<Socket> {
     socket.once("error", reject);
     socket.bind(port, "0.0.0.0", () => {
       socket.off("error", reject);
-      socket.on("error", () => {}); // an ICMP error that one client provoked is nobody else's business
+      socket.on("error", () => {}); // an ICMP error that one client provoked must not end the others' service
       resolve(socket);
     });
   });

@@ -28,11 +28,16 @@ export class TimeoutError extends Error {
 
 /** One connected socket. Times are in milliseconds; `deadline` is a value of performance.now(). */
 export class ProbeSocket {
-  private sentAt = 0;
+  readonly #fd: number;
+  readonly #kind: SocketKind;
+  #sentAt = 0;
   /** From the last send to the last receive, in milliseconds. */
   roundTripMs = 0;
 
-  private constructor(private readonly fd: number, private readonly kind: SocketKind) {}
+  private constructor(fd: number, kind: SocketKind) {
+    this.#fd = fd;
+    this.#kind = kind;
+  }
 
   /**
    * Opens a socket and connects it; TCP waits for the handshake.
@@ -60,14 +65,14 @@ export class ProbeSocket {
   /** The address and port this socket sends from, e.g. `10.244.1.2:40000`. */
   get local(): string {
     const buffer = new Uint8Array(16);
-    must("getsockname", trySyscall("getsockname", this.fd, buffer, new Uint8Array([16, 0, 0, 0])));
+    must("getsockname", trySyscall("getsockname", this.#fd, buffer, new Uint8Array([16, 0, 0, 0])));
     return `${buffer.slice(4, 8).join(".")}:${(buffer[2]! << 8) | buffer[3]!}`;
   }
 
   /** @throws SyscallError, also for an ICMP error that came for an earlier packet. */
   send(data: Uint8Array<ArrayBuffer>): void {
-    this.sentAt = performance.now();
-    must("send", trySyscall("sendto", this.fd, data, data.length, 0x4000 /* NOSIGNAL */));
+    this.#sentAt = performance.now();
+    must("send", trySyscall("sendto", this.#fd, data, data.length, 0x4000 /* NOSIGNAL */));
   }
 
   /**
@@ -78,15 +83,15 @@ export class ProbeSocket {
   async receive(deadline: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(65536);
     while (true) {
-      if (!isReady(this.fd, POLLIN, deadline)) await wait(this.fd, POLLIN, deadline);
-      const count = trySyscall("recvfrom", this.fd, buffer, buffer.length);
-      this.roundTripMs = performance.now() - this.sentAt;
-      if (count !== -EAGAIN) return buffer.subarray(0, must(`recv (${this.kind})`, count));
+      if (!isReady(this.#fd, POLLIN, deadline)) await wait(this.#fd, POLLIN, deadline);
+      const count = trySyscall("recvfrom", this.#fd, buffer, buffer.length);
+      this.roundTripMs = performance.now() - this.#sentAt;
+      if (count !== -EAGAIN) return buffer.subarray(0, must(`recv (${this.#kind})`, count));
     }
   }
 
   close(): void {
-    closeFd(this.fd);
+    closeFd(this.#fd);
   }
 
   [Symbol.dispose](): void {

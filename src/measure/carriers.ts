@@ -1,4 +1,4 @@
-/** pcnk's programs of a lab's nodes taken off and put on again, and rule sets loaded into nodes: what is compared there. */
+/** pcnk's programs of a lab's nodes taken off and put on again, and rule sets loaded into nodes: the variants of a lab. */
 import { attach, detach, listAttachments } from "../bpf/attach.ts";
 import { attachCgroup, cgroupAttachment, detachCgroup, listCgroupHooks } from "../bpf/cgroup.ts";
 import { openDataPlane } from "../bpf/dataplane.ts";

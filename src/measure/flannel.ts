@@ -1,6 +1,6 @@
 /**
  * Plain kernel VXLAN between nodes with static entries, as flannel's vxlan backend sets it up: one device a node, VNI 1, port
- * 8472, no learning; for each other node one neighbour, one forwarding entry, one route by way of the other's VTEP.
+ * 8472, no learning; for each other node one neighbour, one forwarding entry, one route through the other's VTEP.
  */
 import type { NodePlan } from "../lab/plan.ts";
 import { UPLINK } from "../lab/network.ts";

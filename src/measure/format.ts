@@ -13,7 +13,7 @@ const PREFIXES: readonly [number, string][] = [
   [1e-9, "n"],
 ];
 
-/** A unit with a prefix, so that all figures of a table or an axis are told in the same. */
+/** A unit with a prefix, one for all figures of a table or an axis. */
 export interface Scaled {
   unit: string;
   /** Figures are divided by it. */

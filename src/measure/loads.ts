@@ -1,4 +1,4 @@
-/** What is measured: each load has servers of one tool, a client, and the figures that come out of one run. */
+/** Loads: each has servers of one tool, a client, and the figures of one run. */
 import { availableParallelism } from "node:os";
 import { selfCommand } from "../lab/executable.ts";
 import { parseIperf, parseSockperf, parseWrk } from "./parse.ts";

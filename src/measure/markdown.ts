@@ -37,7 +37,7 @@ const HOW_TO_READ = "Each figure is the median of its runs; half of them lie bet
   "halves overlap or the runs are fewer than three, so that another run may end otherwise. Compare figures of one report, never " +
   "those of two machines or two days.";
 
-/** Key and value, nested ones as `a.b`; what is unknown is told as such. */
+/** Key and value, nested ones as `a.b`; an unknown value is a dash. */
 function facts(values: Readonly<Record<string, unknown>>, prefix = ""): string[][] {
   return Object.entries(values).flatMap(([key, value]) => {
     if (typeof value === "object" && value !== null && !Array.isArray(value)) {
@@ -86,7 +86,7 @@ function xsOf(lines: readonly Line[]): number[] {
   return [...new Set(all)].sort((a, b) => a - b);
 }
 
-/** The list that a reader wants first: where a peer does better. */
+/** The comparisons in which a peer does better. */
 function behind(measures: readonly Measure[]): string {
   const all = measures.flatMap(pairs);
   if (all.length === 0) return "Nothing here compares pcnk with another contender.";

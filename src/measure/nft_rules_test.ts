@@ -5,11 +5,7 @@ const backends = [{ addr: "10.244.1.3", port: 8080 }, { addr: "10.244.1.4", port
 const text = nftRules([
   { addr: "10.96.0.1", port: 80, backends },
   { addr: "10.96.0.1", port: 80, protocol: "udp", nodePort: 30080, backends },
-], {
-  clusterCIDR: "10.244.0.0/16",
-  serviceCIDR: "10.96.0.0/16",
-  nodeAddresses: ["192.168.50.11"],
-});
+], { clusterCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16", nodeAddresses: ["192.168.50.11"] });
 
 /** What stands between the braces of a chain, set or map. */
 function body(name: string): string {

@@ -69,7 +69,7 @@ export async function serveAt(
   }
 }
 
-/** What was said last; all of it is read, so that nobody waits for a full pipe. */
+/** The last line; all of both streams is read, so that a full pipe never stops the process. */
 async function lastLine(...streams: ReadableStream<Uint8Array>[]): Promise<string> {
   const texts = await Promise.all(streams.map(async (stream) => {
     const decoder = new TextDecoder();

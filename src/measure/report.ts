@@ -1,4 +1,4 @@
-/** What `pcnk bench` has measured: the JSON that it writes, and that reports and plots are made of. */
+/** The JSON that `pcnk bench` writes, of which reports and plots are made. */
 
 /** The machine that it ran on; what could not be found out is absent. */
 type Machine = Readonly<Record<string, unknown>>;
@@ -13,7 +13,7 @@ export interface Report {
   machine: Machine;
   options: Readonly<Record<string, unknown>>;
   measures: Measure[];
-  /** What a reader has to know: missing tools, contenders that could not be had. */
+  /** For the reader: missing tools and contenders. */
   notes: string[];
 }
 

@@ -44,7 +44,7 @@ export async function measureTestbed(testbed: Testbed, options: RunOptions): Pro
   return measures;
 }
 
-/** What could not even begin is in the report, and the others go on. */
+/** A load that cannot begin is in the report, and the others go on. */
 function failAll(measures: Measure[], testbed: Testbed, { paths }: Load, { message }: Error): void {
   for (const { lines } of measures) {
     for (const contender of testbed.contenders) {
@@ -76,7 +76,7 @@ async function measureLoad(
   const work = () =>
     withServers(testbed, load, options, () => inTurns(testbed, load, measures, options));
   if (load.mtu === undefined) return await work();
-  // A place whose MTU is not ours to change is measured as it is.
+  // A testbed whose MTU cannot be changed is measured as it is.
   await (testbed.withMtu ? testbed.withMtu(load.mtu, work) : work());
 }
 
@@ -171,7 +171,7 @@ function lineOf(measures: Measure[], contender: Contender, path: Path) {
         const { points } = find(measures.find(({ id }) => id === measure)!);
         const point = points.find((each) => each.x === x);
         if (point) point.samples.push(value);
-        else points.push({ ...(x !== undefined && { x }), samples: [value] });
+        else points.push(x === undefined ? { samples: [value] } : { x, samples: [value] });
       }
     },
     fail(x: number | undefined, { message }: Error) {

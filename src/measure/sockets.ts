@@ -27,11 +27,11 @@ export function serveConnections(port: number): never {
   while (true) {
     const connection = trySyscall("accept4", fd, null, null, SOCK_CLOEXEC);
     if (connection < 0) continue; // the client was gone before it was accepted
-    // A client that says nothing is not to stop the others for good.
+    // A silent client must not stop the others for good.
     setTimeouts(connection);
     if (trySyscall("read", connection, request, request.length) > 0) {
       trySyscall("write", connection, ANSWER, ANSWER.length);
-      // The client closes first and keeps the TIME_WAIT: here it would meet the same client's port by another way, whose TCP
+      // The client closes first and keeps the TIME-WAIT: here it would meet the same client's port by another path, whose TCP
       // timestamps are not in order with it (RFC 7323), and a connection would take a second.
       trySyscall("read", connection, request, request.length);
     }

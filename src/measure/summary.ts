@@ -34,13 +34,13 @@ export function samplesOf({ points }: Pick<Line, "points">): number[] {
 export interface Comparison {
   /** pcnk's median ÷ the peer's. */
   ratio: number;
-  /** `same`: the medians are equal as far as they are told. */
+  /** `same`: the medians round to the same figure. */
   verdict: "better" | "worse" | "same";
   /** False when their halves overlap or there are fewer than three samples: another run may end otherwise. */
   sure: boolean;
 }
 
-/** Undefined when the peer's median is 0, which nothing can be told as a multiple of. */
+/** Undefined when the peer's median is 0, of which nothing is a multiple. */
 export function compare(
   own: Summary,
   peer: Summary,

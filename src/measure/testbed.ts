@@ -1,8 +1,8 @@
-/** Where it is measured: clients, servers and the ways between them. Loads know no more of a place than this. */
+/** Testbeds: clients, servers and the paths between them. Loads know no more of one than this. */
 import type { Placement } from "./placement.ts";
 import type { Tool } from "./tools.ts";
 
-/** Who speaks to whom, as the report names it. */
+/** Client and server of a path, as the report names it. */
 export const PATHS = [
   "localhost",
   "node→node",
@@ -23,15 +23,15 @@ export interface Target {
   port: number;
 }
 
-/** A place to measure at. */
+/** A testbed. */
 export interface Testbed {
   contenders: readonly Contender[];
-  /** Which ways there are for this contender; a service needs somebody who translates. */
+  /** The paths of this contender; a service needs one that translates. */
   paths(contender: Contender): readonly Path[];
-  /** Puts this contender on, and the one before off. */
+  /** Puts this contender on, and the former one off. */
   carry(contender: Contender): void;
   client(path: Path): Placement;
-  /** Placement a server is to run for this path; undefined: it is there already. */
+  /** Placement of the server of this path; undefined: it runs already. */
   server(path: Path): Placement | undefined;
   /** `port`: the one that the server listens on. */
   target(path: Path, port: number): Target;
@@ -48,6 +48,6 @@ export interface Testbed {
     contender: Contender,
     work: (target: Target) => Promise<T>,
   ): Promise<T>;
-  /** What a reader has to know. */
+  /** For the reader of the report. */
   notes: readonly string[];
 }

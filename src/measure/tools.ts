@@ -6,7 +6,7 @@ const TOOLS = { iperf3: "iperf3", sockperf: "sockperf", wrk: "wrk" } as const;
 /** A load tool, or pcnk's own. */
 export type Tool = keyof typeof TOOLS | "pcnk";
 
-/** How each tells its version; wrk also ends with 1 then. */
+/** How each prints its version; wrk exits with 1 then. */
 const VERSION: Record<keyof typeof TOOLS, [argument: string, pattern: RegExp]> = {
   iperf3: ["--version", /^iperf (\d\S*)/m],
   sockperf: ["--version", /version (\d[\d.]*)/],
@@ -29,7 +29,7 @@ export function findTools(): Partial<Record<Tool, string>> {
   return found;
 }
 
-/** What to say of tools that are missing; undefined: none is. */
+/** A note on missing tools; undefined: none is missing. */
 export function missingTools(found: Partial<Record<Tool, string>>): string | undefined {
   const missing = (Object.keys(TOOLS) as (keyof typeof TOOLS)[]).filter((tool) => !(tool in found));
   if (missing.length === 0) return undefined;

@@ -1,4 +1,4 @@
-/** Ways to carry the same traffic: put on in turns, one at a time, and taken off without a trace. */
+/** Variants of a testbed that carry the same traffic: put on in turns, one at a time, and taken off without a trace. */
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 
 /** What is undone in the end; the last comes first. */
@@ -49,7 +49,7 @@ export function iptablesMissing(): string | undefined {
   return version.includes("nf_tables") ? undefined : `${version} is not the one on nf_tables`;
 }
 
-/** Runs a command in a namespace; throws what it said. */
+/** Runs a command in a namespace. @throws {Error} with its standard error when it fails */
 export function runIn(netns: string, command: string[], stdin = ""): void {
   const file = Deno.makeTempFileSync();
   try {

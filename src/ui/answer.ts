@@ -12,10 +12,9 @@ import { NotInstalledError } from "../bpf/dataplane.ts";
 import { nodeStatus } from "../view/status.ts";
 import type { NodePlace } from "../view/node.ts";
 import { BusyError, eventFilter, eventStream } from "./events.ts";
-import { Fresh } from "./fresh.ts";
 import { cookieName, HEADERS, refusal } from "./guard.ts";
 import { BadQuery, listQuery, partOf } from "./list.ts";
-import { Look } from "./look.ts";
+import { NodeSnapshots } from "./snapshot.ts";
 import type { Problem, ServiceNow, SessionNow, Why } from "./types.ts";
 
 export interface UiOptions extends NodePlace {
@@ -46,24 +45,28 @@ type Api = (params: URLSearchParams) => unknown;
 
 /** Answers requests below /ui/, and sends / there. */
 export class Ui {
-  readonly #look: Look;
+  readonly #snapshots: NodeSnapshots;
   readonly #api: Readonly<Record<string, Api>>;
-  /** However often somebody clicks, the API server is asked once. */
-  readonly #whys = new Fresh<Why>(5000);
-  readonly #status = new Fresh<unknown>(5000);
+  /** Caches: however often the user clicks, the API server is asked once. */
+  readonly #whys = new AnswerCache<Why>(5000);
+  readonly #status = new AnswerCache<unknown>(5000);
+  readonly #options: UiOptions;
 
-  constructor(private readonly options: UiOptions) {
-    const look = this.#look = new Look(options);
+  constructor(options: UiOptions) {
+    this.#options = options;
+    const snapshots = this.#snapshots = new NodeSnapshots(options);
     this.#api = {
-      counters: () => ({ node: options.node(), counters: look.counters() }),
-      topology: () => look.topology(),
-      services: (params) => partOf(look.services(), listQuery(params, SERVICE_KEYS), serviceText),
-      service: (params) => look.service(nameOf(params)),
+      counters: () => ({ node: options.node(), counters: snapshots.counters() }),
+      topology: () => snapshots.topology(),
+      services: (params) =>
+        partOf(snapshots.services(), listQuery(params, SERVICE_KEYS), serviceText),
+      service: (params) => snapshots.service(nameOf(params)),
       why: (params) => {
         const name = nameOf(params);
         return this.#whys.get(name, () => options.why(name));
       },
-      sessions: (params) => partOf(look.sessions(), listQuery(params, SESSION_KEYS), sessionText),
+      sessions: (params) =>
+        partOf(snapshots.sessions(), listQuery(params, SESSION_KEYS), sessionText),
       status: () => this.#readStatus(),
     };
   }
@@ -71,7 +74,7 @@ export class Ui {
   /** @param from address of the client */
   async answer(request: Request, from: string): Promise<Response> {
     const url = new URL(request.url);
-    const refused = refusal(request, from, this.options);
+    const refused = refusal(request, from, this.#options);
     if (refused !== undefined) return plain(refused.status, refused.text);
     if (url.searchParams.has("key")) return this.#enter(url);
     if (url.pathname === "/" || url.pathname === "/ui") return redirect(UI_PATH);
@@ -85,12 +88,12 @@ export class Ui {
 
   /** The key goes from the address bar into a cookie that no script can read. */
   #enter(url: URL): Response {
-    const cookie = `${cookieName(url)}=${this.options.key}; Path=/; HttpOnly; SameSite=Strict`;
+    const cookie = `${cookieName(url)}=${this.#options.key}; Path=/; HttpOnly; SameSite=Strict`;
     return redirect(UI_PATH, { "set-cookie": cookie });
   }
 
   #file({ artifact, type }: { artifact: string; type: string }): Response {
-    const read = this.options.asset ?? readArtifact;
+    const read = this.#options.asset ?? readArtifact;
     return new Response(read(artifact), { headers: { ...HEADERS, "content-type": type } });
   }
 
@@ -109,14 +112,14 @@ export class Ui {
   }
 
   #events(params: URLSearchParams, gone: AbortSignal): Response {
-    const until = AbortSignal.any([this.options.signal, gone]);
-    const stream = eventStream(this.options, eventFilter(params), until);
+    const until = AbortSignal.any([this.#options.signal, gone]);
+    const stream = eventStream(this.#options, eventFilter(params), until);
     return new Response(stream, { headers: { ...HEADERS, "content-type": "text/event-stream" } });
   }
 
   /** Peers are asked for an answer, which takes up to a second: never twice at a time. */
   #readStatus(): Promise<unknown> {
-    const { bpffs, stateDir } = this.options;
+    const { bpffs, stateDir } = this.#options;
     return this.#status.get("", async () => ({
       findings: await nodeStatus({ bpffs, stateDir, peers: 16, timeoutMs: 1000 }),
     }));
@@ -169,4 +172,31 @@ function plain(status: number, text: string): Response {
 
 function redirect(location: string, more: Record<string, string> = {}): Response {
   return new Response(null, { status: 303, headers: { ...HEADERS, ...more, location } });
+}
+
+/** Answers that are on their way or within their time to live. */
+class AnswerCache<T> {
+  readonly #entries = new Map<string, { until: number; answer: Promise<T> }>();
+
+  /** Milliseconds from the question on. */
+  readonly #ms: number;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** One that failed is not cached. */
+  get(name: string, ask: () => Promise<T>): Promise<T> {
+    const now = performance.now();
+    for (const [key, { until }] of this.#entries) if (until < now) this.#entries.delete(key);
+    const known = this.#entries.get(name);
+    if (known !== undefined) return known.answer;
+    const answer = ask();
+    const entry = { until: now + this.#ms, answer };
+    this.#entries.set(name, entry);
+    answer.catch(() => {
+      if (this.#entries.get(name) === entry) this.#entries.delete(name);
+    });
+    return answer;
+  }
 }

@@ -74,10 +74,7 @@ Deno.test("Ui is opened by its key alone, which becomes a cookie that no script 
   const opened = await ask(`/ui/?key=${KEY}`, { headers: {} });
   equal(opened.status, 303);
   equal(opened.headers.get("location"), "/ui/"); // the key leaves the address bar
-  equal(
-    opened.headers.get("set-cookie"),
-    `pcnk_ui_9880=${KEY}; Path=/; HttpOnly; SameSite=Strict`,
-  );
+  equal(opened.headers.get("set-cookie"), `pcnk_ui_9880=${KEY}; Path=/; HttpOnly; SameSite=Strict`);
 });
 
 Deno.test("Ui answers clients of this node only, unless it was told otherwise", async () => {

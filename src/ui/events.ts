@@ -12,7 +12,7 @@ import type { PacketEvent, PacketEvents } from "./types.ts";
 const EVERY_MS = 250;
 const MOST = 50;
 
-/** Somebody else listens on this node. */
+/** This node has a listener already. */
 export class BusyError extends Error {
   override readonly name = "BusyError";
 }
@@ -38,7 +38,7 @@ export function eventFilter(params: URLSearchParams): MonitorFilter {
   };
 }
 
-/** The stream of one page; it ends when that goes away. @throws {BusyError} when somebody listens already */
+/** The stream of one page; it ends when that goes away. @throws {BusyError} when this node has a listener already */
 export function eventStream(
   place: NodePlace,
   filter: MonitorFilter,
@@ -94,7 +94,9 @@ function lockMonitor(stateDir: string): { close(): void } {
     return lockFile(join(stateDir, "monitor.lock"));
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
-    throw new BusyError("somebody listens on this node already: another page, or pcnk monitor");
+    throw new BusyError(
+      "this node has a listener already: another page, or pcnk monitor; stop it first",
+    );
   }
 }
 

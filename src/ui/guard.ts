@@ -12,7 +12,7 @@ import { timingSafeEqual } from "node:crypto";
 import { hostAddress } from "../net/host_port.ts";
 import { isLoopback } from "../net/scope.ts";
 
-/** Headers of every answer. Nothing but the page's own files is ever loaded, and nobody may frame it. */
+/** Headers of every answer. The page loads its own files alone and refuses to be framed. */
 export const HEADERS: Readonly<Record<string, string>> = {
   "content-security-policy":
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; " +

@@ -9,7 +9,7 @@ Deno.test("Rates tells nothing at first, then what came by the time", () => {
   equal(next(4000, 30), 0);
   equal(next(5000, 7), null); // counted anew: a device of the same name
   equal(next(5500, 12), 10);
-  equal(next(65_500, 1012), null); // nobody looked for a minute: that is not now
+  equal(next(65_500, 1012), null); // no snapshot for a minute: that is no current rate
 });
 
 Deno.test("Rates knows nothing of what was not there before", () => {

@@ -1,4 +1,4 @@
-/** What the page is told, as JSON: the same types on both sides. Rates are per second; null: not known yet. */
+/** What the page gets, as JSON: the same types on both sides. Rates are per second; null: not known yet. */
 import type { CounterRow } from "../view/counters.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
 import type { SessionRow } from "../view/sessions.ts";
@@ -46,7 +46,7 @@ export interface ServiceNow {
   frontends: string[];
   /** Addresses and ports that serve it, the largest number of its ports. */
   backends: number;
-  /** It has a port that nobody serves; of a traffic policy Local, that only this node does not serve, is not one. */
+  /** It has a port without a backend; of a traffic policy Local, that only this node does not serve, is not one. */
   refuses: boolean;
   sessions: number;
   /** Sessions with a packet in the last five seconds. */

@@ -228,7 +228,7 @@ function figures(summary: Summary, { value, unitOf }: Axis, y: number): string {
     });
 }
 
-/** Quartiles are told from three samples on, in the median's unit. */
+/** Quartiles from three samples on, in the median's unit. */
 function halfOf({ n, median, q1, q3 }: Summary, unitOf: Axis["unitOf"]): string {
   const { factor } = unitOf(median);
   if (n >= 3) return `${formatNumber(q1 / factor)} … ${formatNumber(q3 / factor)}`;

@@ -87,7 +87,7 @@ export function picture(
     how: string;
     unit: string;
     body: readonly Part[];
-    /** Lines whose failures are told at the foot. */
+    /** Lines whose failures stand at the foot. */
     failed: readonly Line[];
     description: string;
   },

@@ -44,7 +44,7 @@ export const dropsView: MakeView = ({ root, go }) => {
       ];
       content.replaceChildren(
         ...part("Dropped", ({ kind }) => kind === "drop", "Nothing has been dropped."),
-        ...part("Refused", isRefusal, "Nobody has been refused."),
+        ...part("Refused", isRefusal, "No connection has been refused."),
         ...part("Delivered", (row) => row.kind === "handled" && !isRefusal(row), "Nothing yet."),
         ...part("Left to the kernel's own stack", ({ kind }) => kind === "pass", "Nothing yet."),
         ...part("Besides", ({ kind }) => kind === "event", "Nothing yet."),

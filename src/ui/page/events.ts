@@ -94,7 +94,7 @@ export const eventsView: MakeView = ({ root, go }, service) => {
     el(
       "p",
       { class: "soft" },
-      "The newest first. The kernel tells of packets only while somebody listens, and to one listener a node.",
+      "The newest first. The kernel reports packets only to a listener, of which a node has one.",
     ),
   );
   flows.addEventListener("change", () => source && listen());

@@ -10,7 +10,7 @@ interface Key {
   act(key: string): void;
 }
 
-/** Listens to keys, but not while somebody types. */
+/** Listens to keys, but not while the user types. */
 export function followKeys(keys: readonly Key[]): void {
   const dialog = byId<HTMLDialogElement>("help");
   const list = keys.flatMap(({ shown, does }) => [

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /**
- * The page: tabs, one view at a time, read again every two seconds while somebody looks. The address after # says which view, so
- * going back works, and a view can be sent to somebody.
+ * The page: tabs, one view at a time, read again every two seconds while it is visible. The address after # says which view, so
+ * going back works, and a link leads to a view.
  */
 import type { Counters } from "../types.ts";
 import { ask, AskError } from "./ask.ts";

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** What every view has in common. */
 
-/** A view of the page. It is made when somebody turns to it, and thrown away when he turns from it. */
+/** A view of the page. It is made when the user turns to it, and dropped when the user leaves it. */
 export interface View {
   /** Reads and draws again; called at once and then every two seconds. @throws {AskError} */
   refresh(signal: AbortSignal): Promise<void>;

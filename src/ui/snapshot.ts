@@ -1,6 +1,6 @@
 /**
- * What the page shows, read from the kernel when somebody asks, and not more often than it may: however many pages are open, a look
- * takes at most a tenth of the time.
+ * Snapshots of the node for the page, read from the kernel on request and cached: however many pages are open, reading takes at
+ * most a tenth of the time.
  */
 import { monotonicNow } from "../linux/clock.ts";
 import { readCounters } from "../view/counters.ts";
@@ -21,39 +21,46 @@ import type {
 
 /** Seconds within which a session has to have had a packet to count as active. */
 const ACTIVE = 5;
-/** Services whose details are kept: as many as people look at. */
+/** Services whose details are cached. */
 const MOST_DETAILS = 16;
 const ALL = { names: [] } as const;
 
-/** A reading that is good for a while. */
-class Kept<T> {
+/** So long a snapshot is served again, ms; one that took longer to read, nine times as long as that took. */
+const TTL_MS = 900;
+
+/** A snapshot with a time to live. */
+class Cached<T> {
+  readonly #read: (at: number) => T;
   #value: { until: number; value: T } | undefined;
-  constructor(private readonly read: (at: number) => T, private readonly ms: number) {}
+
+  constructor(read: (at: number) => T) {
+    this.#read = read;
+  }
 
   get(): T {
     const at = Number(monotonicNow()) / 1e6;
     if (this.#value !== undefined && at < this.#value.until) return this.#value.value;
-    const value = this.read(at);
+    const value = this.#read(at);
     const took = Number(monotonicNow()) / 1e6 - at;
-    this.#value = { until: at + took + Math.max(this.ms, 9 * took), value };
+    this.#value = { until: at + took + Math.max(TTL_MS, 9 * took), value };
     return value;
   }
 }
 
-/** A node, looked at again and again. Its readings throw NotInstalledError while there is no data plane. */
-export class Look {
+/** Snapshots of a node. They throw NotInstalledError while there is no data plane. */
+export class NodeSnapshots {
   readonly #counterRates = new Rates();
   readonly #deviceRates = { received: new Rates(), sent: new Rates() };
   #seen: { at: number; names: Set<string> } | undefined;
 
   constructor(readonly place: NodePlace) {}
 
-  readonly #counters = new Kept((at) => this.#readCounters(at), 900);
-  readonly #topology = new Kept((at) => this.#readTopology(at), 900);
-  readonly #sessions = new Kept((at) => this.#readSessions(at), 900);
-  readonly #entries = new Kept(() => this.#readEntries(), 900);
-  readonly #services = new Kept(() => this.#readServices(), 900);
-  readonly #details = new Map<string, Kept<ServiceDetail | undefined>>();
+  readonly #counters = new Cached((at) => this.#readCounters(at));
+  readonly #topology = new Cached((at) => this.#readTopology(at));
+  readonly #sessions = new Cached((at) => this.#readSessions(at));
+  readonly #entries = new Cached(() => this.#readEntries());
+  readonly #services = new Cached(() => this.#readServices());
+  readonly #details = new Map<string, Cached<ServiceDetail | undefined>>();
 
   /** Every reason that has ever counted something. */
   counters(): CounterRate[] {
@@ -74,14 +81,14 @@ export class Look {
 
   /** Undefined: the kernel has no such Service. */
   service(name: string): ServiceDetail | undefined {
-    let kept = this.#details.get(name);
-    if (kept === undefined) {
+    let cached = this.#details.get(name);
+    if (cached === undefined) {
       const [oldest] = this.#details.keys();
       if (this.#details.size >= MOST_DETAILS) this.#details.delete(oldest!);
-      kept = new Kept(() => this.#readService(name), 900);
-      this.#details.set(name, kept);
+      cached = new Cached(() => this.#readService(name));
+      this.#details.set(name, cached);
     }
-    return kept.get();
+    return cached.get();
   }
 
   #readService(name: string): ServiceDetail | undefined {
@@ -119,8 +126,11 @@ export class Look {
     const topology = readTopology(node);
     // /proc/self/net is of the thread that opened the process's files: this one.
     const counters = parseDevices(Deno.readTextFileSync("/proc/self/net/dev"));
-    const rates = (way: "received" | "sent") =>
-      this.#deviceRates[way].next(at, new Map([...counters].map(([key, all]) => [key, all[way]])));
+    const rates = (direction: "received" | "sent") =>
+      this.#deviceRates[direction].next(
+        at,
+        new Map([...counters].map(([key, all]) => [key, all[direction]])),
+      );
     const [received, sent] = [rates("received"), rates("sent")];
     const { pods, bridges, tunnels, uplinks } = topology;
     const devices: Record<string, DeviceRate> = {};

@@ -1,6 +1,6 @@
 import { deepEqual } from "node:assert/strict";
 import type { ServiceRow } from "../view/services.ts";
-import { groupServices } from "./look.ts";
+import { groupServices } from "./snapshot.ts";
 
 function entry(service: string, port: number, backends: number, more: Partial<ServiceRow> = {}) {
   return {
