@@ -23,10 +23,7 @@ Deno.test("podAddresses() finds the IPv4 addresses of the pod's interface with t
       { address: "10.2.0.2/16", interface: 2 },
       { address: "10.1.0.2/24", interface: 2 },
     ]),
-    [
-      { address: "10.1.0.2", gateway: "10.1.0.1" },
-      { address: "10.2.0.2", gateway: "0.0.0.0" },
-    ],
+    [{ address: "10.1.0.2", gateway: "10.1.0.1" }, { address: "10.2.0.2", gateway: "0.0.0.0" }],
   );
 });
 

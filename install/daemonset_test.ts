@@ -91,7 +91,7 @@ async function untilWanted(watch: { wanted(): Promise<boolean> }, wanted: boolea
   }
 }
 
-function scene(
+function test(
   name: string,
   fn: (server: Server, watch: ReturnType<typeof watchRemoval>) => Promise<void>,
 ) {
@@ -107,16 +107,13 @@ function scene(
   });
 }
 
-scene(
-  "watchRemoval() stays while the DaemonSet is there, changed or not",
-  async (server, watch) => {
-    assert.equal(await watch.wanted(), false);
-    await server.send("MODIFIED", { metadata: { name: "pcnk", generation: 2 } });
-    assert.equal(await watch.wanted(), false);
-  },
-);
+test("watchRemoval() stays while the DaemonSet is there, changed or not", async (server, watch) => {
+  assert.equal(await watch.wanted(), false);
+  await server.send("MODIFIED", { metadata: { name: "pcnk", generation: 2 } });
+  assert.equal(await watch.wanted(), false);
+});
 
-scene(
+test(
   "watchRemoval() in doubt stays: rights are gone and nothing was seen",
   async (server, watch) => {
     server.allowed = false;
@@ -124,7 +121,7 @@ scene(
   },
 );
 
-scene(
+test(
   "watchRemoval() knows a DaemonSet that is gone, or has its pods deleted first",
   async (server, watch) => {
     server.object = going;
@@ -134,7 +131,7 @@ scene(
   },
 );
 
-scene(
+test(
   "watchRemoval() goes by the open watch when its rights went with the DaemonSet",
   async (server, watch) => {
     server.allowed = false;
@@ -148,7 +145,7 @@ scene(
   },
 );
 
-scene(
+test(
   "watchRemoval() takes a DaemonSet that was made anew for one that is there",
   async (server, watch) => {
     server.allowed = false;
@@ -159,7 +156,7 @@ scene(
   },
 );
 
-scene("watchRemoval() watches again after its watch has ended", async (server, watch) => {
+test("watchRemoval() watches again after its watch has ended", async (server, watch) => {
   server.cut();
   await server.watched();
   server.allowed = false;

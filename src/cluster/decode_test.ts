@@ -191,10 +191,7 @@ Deno.test("decodeDocument() takes the v1beta1 slice, whose topology says the nod
       topology: {kubernetes.io/hostname: n1, topology.kubernetes.io/zone: z}}]}`,
   );
   assert.ok(got.kind === "EndpointSlice");
-  assert.deepEqual(
-    got.endpoints.map(({ nodeName, zone }) => [nodeName, zone]),
-    [["n1", "z"]],
-  );
+  assert.deepEqual(got.endpoints.map(({ nodeName, zone }) => [nodeName, zone]), [["n1", "z"]]);
   assert.equal(got.serviceName, undefined);
 });
 

@@ -45,11 +45,7 @@ const problems: Record<string, [string, number, RegExp]> = {
     6,
     /^spec\.podCIDR: must be a string/,
   ],
-  "more aliases than a person writes": [
-    `a: &a 1\nb:\n${"- *a\n".repeat(101)}`,
-    102,
-    /alias/,
-  ],
+  "more aliases than a person writes": [`a: &a 1\nb:\n${"- *a\n".repeat(101)}`, 102, /alias/],
   "lists within lists, which aliases could make endless": [
     JSON.stringify(list(list(list("a")))),
     0,

@@ -34,10 +34,7 @@ const errors: Record<string, [string, string]> = {
     'c.yaml:2: unknown key "timeouts.somethingElse"; known are timeouts.tcpNew, ' +
     "timeouts.tcpEstablished, timeouts.tcpClosing, timeouts.tcpClosed, timeouts.udp, timeouts.icmp",
   ],
-  "a wrong word": [
-    "attach: xdp\n",
-    'c.yaml:1: attach must be one of auto, tcx, clsact, not "xdp"',
-  ],
+  "a wrong word": ["attach: xdp\n", 'c.yaml:1: attach must be one of auto, tcx, clsact, not "xdp"'],
   "a number out of range": [
     "mapSizes: {services: 1}\n",
     "c.yaml:1: mapSizes.services must be a whole number from 16 to 16777216, not 1",

@@ -112,10 +112,7 @@ Deno.test("checkNodes() does not route a podCIDR that would swallow the tunnels"
 });
 
 Deno.test("checkNodes() warns of a podCIDR within an uplink's network", () => {
-  const { peers, problems } = check([
-    node(1),
-    node(2, { podCIDRs: ["192.168.50.128/25"] }),
-  ]);
+  const { peers, problems } = check([node(1), node(2, { podCIDRs: ["192.168.50.128/25"] })]);
   assert.deepEqual(peers, ["n2 192.168.50.12 192.168.50.128/25"]);
   assert.deepEqual(problems, ["pod-cidr-in-uplink n2"]);
 });

@@ -29,9 +29,7 @@ Deno.test("PrefixMap.add() agrees with comparing all pairs", () => {
   const map = new PrefixMap<number>();
   const added: Prefix[] = [];
   for (let i = 0; i < 2000; i++) {
-    const prefix = parseNetwork(
-      `10.${random(4)}.${random(256)}.${random(256)}/${20 + random(13)}`,
-    );
+    const prefix = parseNetwork(`10.${random(4)}.${random(256)}.${random(256)}/${20 + random(13)}`);
     const overlaps = added.some((other) => other.overlaps(prefix));
     equal(map.add(prefix, i) !== undefined, overlaps);
     if (!overlaps) added.push(prefix);

@@ -93,10 +93,7 @@ Deno.test("DesiredState shares an external address port by port, the older Servi
 Deno.test("DesiredState gives nobody ports of another Service's ClusterIP, however young that is", () => {
   const rounds = new Rounds();
   const thief = external("thief", "10.96.0.10", { createdAt: 1 });
-  const thief2 = external("thief2", "10.96.0.10", {
-    createdAt: 1,
-    ports: [{ ...port, port: 81 }],
-  });
+  const thief2 = external("thief2", "10.96.0.10", { createdAt: 1, ports: [{ ...port, port: 81 }] });
   rounds.put(thief, thief2);
   assert.equal(rounds.at("10.96.0.10:80"), "thief");
   const dns = service("dns", { clusterIPs: ["10.96.0.10"], createdAt: 9 });

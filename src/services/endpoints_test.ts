@@ -61,15 +61,9 @@ const rows: Record<string, Row> = {
   },
   "endpoints without a node are nowhere": { endpoints: ["1"], cluster: "1", local: "" },
 
-  "hints for zones": {
-    endpoints: [`1 zone:a`, `2 zone:b`, `3 zone:b,a`],
-    cluster: "1 3",
-  },
+  "hints for zones": { endpoints: [`1 zone:a`, `2 zone:b`, `3 zone:b,a`], cluster: "1 3" },
   "hints of which one is missing": { endpoints: [`1 zone:a`, `2`], cluster: "1 2" },
-  "hints that name no zone of ours": {
-    endpoints: [`1 zone:b`, `2 zone:c`],
-    cluster: "1 2",
-  },
+  "hints that name no zone of ours": { endpoints: [`1 zone:b`, `2 zone:c`], cluster: "1 2" },
   "hints on a node without a zone": {
     place: { nodeName: "node1" },
     endpoints: [`1 zone:a`, `2 zone:b`],
@@ -92,10 +86,7 @@ const rows: Record<string, Row> = {
     cluster: "2",
     local: "1",
   },
-  "hints for nodes": {
-    endpoints: [`1 node:node1 zone:a`, `2 node:node2 zone:a`],
-    cluster: "1",
-  },
+  "hints for nodes": { endpoints: [`1 node:node1 zone:a`, `2 node:node2 zone:a`], cluster: "1" },
   "hints for nodes, none for ours: those for zones": {
     endpoints: [`1 node:node2 zone:b`, `2 node:node3 zone:a`],
     cluster: "2",

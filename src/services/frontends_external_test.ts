@@ -27,6 +27,8 @@ function line(frontend: Frontend): string {
 const near = "10.1.0.1 @node1", far = "10.1.0.2 @node2";
 const both = [slice("web", [near, far])];
 const clusterIP = ["10.96.0.1:80/6 10.1.0.1 10.1.0.2", "10.96.0.1:0/0"];
+/** An entry for clients inside, and the same for those outside. */
+const bothScopes = (line: string) => [line, line.replace(/^\S+/, "$& external")];
 /** The ClusterIP's entries around others, as they come. */
 const around = (...lines: string[]) => [clusterIP[0]!, ...lines, clusterIP[1]!];
 
@@ -44,10 +46,7 @@ const rows: Record<string, Row> = {
   },
   "a NodePort: at any address of the node, in both scopes": {
     service: { type: "NodePort" },
-    entries: around(
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
-    ),
+    entries: around(...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2")),
   },
   "a NodePort without a number yet": {
     service: { type: "NodePort", ports: [port] },
@@ -55,26 +54,18 @@ const rows: Record<string, Row> = {
   },
   "an external address: in both scopes, and no address entry": {
     service: { externalIPs: ["192.0.2.1"] },
-    entries: around(
-      "192.0.2.1:80/6 10.1.0.1 10.1.0.2",
-      "192.0.2.1:80/6 external 10.1.0.1 10.1.0.2",
-    ),
+    entries: around(...bothScopes("192.0.2.1:80/6 10.1.0.1 10.1.0.2")),
   },
   "a LoadBalancer's address": {
     service: { type: "LoadBalancer", loadBalancerIPs: ["198.51.100.1"], ports: [nodePort] },
     entries: around(
-      "198.51.100.1:80/6 10.1.0.1 10.1.0.2",
-      "198.51.100.1:80/6 external 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
+      ...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2"),
+      ...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2"),
     ),
   },
   "allocateLoadBalancerNodePorts false: no number, no entry": {
     service: { type: "LoadBalancer", loadBalancerIPs: ["198.51.100.1"], ports: [port] },
-    entries: around(
-      "198.51.100.1:80/6 10.1.0.1 10.1.0.2",
-      "198.51.100.1:80/6 external 10.1.0.1 10.1.0.2",
-    ),
+    entries: around(...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2")),
   },
   "a load balancer's address that a former type left in the status": {
     service: { type: "ClusterIP", loadBalancerIPs: ["198.51.100.1"] },
@@ -115,23 +106,18 @@ const rows: Record<string, Row> = {
   "externalTrafficPolicy Local without any endpoint: refused": {
     service: { type: "NodePort", externalTrafficPolicy: "Local" },
     slices: [slice("web", ["10.1.0.1 @node1 notready"])],
-    entries: ["10.96.0.1:80/6", "0.0.0.0:30080/6", "0.0.0.0:30080/6 external", "10.96.0.1:0/0"],
+    entries: ["10.96.0.1:80/6", ...bothScopes("0.0.0.0:30080/6"), "10.96.0.1:0/0"],
   },
   "internalTrafficPolicy Local: the ClusterIP only": {
     service: { type: "NodePort", internalTrafficPolicy: "Local" },
     entries: [
       "10.96.0.1:80/6 10.1.0.1 or drop",
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
+      ...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2"),
       "10.96.0.1:0/0",
     ],
   },
   "both policies Local": {
-    service: {
-      type: "NodePort",
-      internalTrafficPolicy: "Local",
-      externalTrafficPolicy: "Local",
-    },
+    service: { type: "NodePort", internalTrafficPolicy: "Local", externalTrafficPolicy: "Local" },
     entries: [
       "10.96.0.1:80/6 10.1.0.1 or drop",
       "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
@@ -147,12 +133,9 @@ const rows: Record<string, Row> = {
       loadBalancerIPs: ["198.51.100.1"],
     },
     entries: around(
-      "192.0.2.1:80/6 10.1.0.1 10.1.0.2",
-      "192.0.2.1:80/6 external 10.1.0.1 10.1.0.2",
-      "198.51.100.1:80/6 10.1.0.1 10.1.0.2 from 203.0.113.0/24,10.0.0.0/8",
-      "198.51.100.1:80/6 external 10.1.0.1 10.1.0.2 from 203.0.113.0/24,10.0.0.0/8",
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
+      ...bothScopes("192.0.2.1:80/6 10.1.0.1 10.1.0.2"),
+      ...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2 from 203.0.113.0/24,10.0.0.0/8"),
+      ...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2"),
     ),
   },
   "loadBalancerSourceRanges that name everybody": {
@@ -162,10 +145,7 @@ const rows: Record<string, Row> = {
       loadBalancerIPs: ["198.51.100.1"],
       ports: [port],
     },
-    entries: around(
-      "198.51.100.1:80/6 10.1.0.1 10.1.0.2",
-      "198.51.100.1:80/6 external 10.1.0.1 10.1.0.2",
-    ),
+    entries: around(...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2")),
   },
   "loadBalancerSourceRanges that name nobody of IPv4": {
     service: {
@@ -174,18 +154,13 @@ const rows: Record<string, Row> = {
       loadBalancerIPs: ["198.51.100.1"],
       ports: [port],
     },
-    entries: around(
-      "198.51.100.1:80/6 10.1.0.1 10.1.0.2 from ",
-      "198.51.100.1:80/6 external 10.1.0.1 10.1.0.2 from ",
-    ),
+    entries: around(...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2 from ")),
   },
   "an address that is external twice": {
     service: { type: "LoadBalancer", externalIPs: ["192.0.2.1"], loadBalancerIPs: ["192.0.2.1"] },
     entries: around(
-      "192.0.2.1:80/6 10.1.0.1 10.1.0.2",
-      "192.0.2.1:80/6 external 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
+      ...bothScopes("192.0.2.1:80/6 10.1.0.1 10.1.0.2"),
+      ...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2"),
     ),
   },
   "a ClusterIP that is also external: inside as the ClusterIP": {
@@ -212,11 +187,9 @@ const rows: Record<string, Row> = {
     })],
     entries: [
       "10.96.0.1:53/17 10.1.0.1",
-      "0.0.0.0:30053/17 10.1.0.1",
-      "0.0.0.0:30053/17 external 10.1.0.1",
+      ...bothScopes("0.0.0.0:30053/17 10.1.0.1"),
       "10.96.0.1:53/6 10.1.0.1",
-      "0.0.0.0:30053/6 10.1.0.1",
-      "0.0.0.0:30053/6 external 10.1.0.1",
+      ...bothScopes("0.0.0.0:30053/6 10.1.0.1"),
       "10.96.0.1:0/0",
     ],
   },
@@ -242,12 +215,7 @@ const rows: Record<string, Row> = {
     issues: ["ProtocolIgnored port 80/SCTP: pcnk serves TCP and UDP only"],
   },
   "a headless Service": {
-    service: {
-      type: "NodePort",
-      headless: true,
-      clusterIPs: [],
-      externalIPs: ["192.0.2.1"],
-    },
+    service: { type: "NodePort", headless: true, clusterIPs: [], externalIPs: ["192.0.2.1"] },
     entries: [],
   },
   "an ExternalName": {
@@ -256,10 +224,7 @@ const rows: Record<string, Row> = {
   },
   "no ClusterIP: node ports serve without": {
     service: { type: "NodePort", clusterIPs: [] },
-    entries: [
-      "0.0.0.0:30080/6 10.1.0.1 10.1.0.2",
-      "0.0.0.0:30080/6 external 10.1.0.1 10.1.0.2",
-    ],
+    entries: [...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2")],
     issues: ["NoAddress has no clusterIP; without a Kubernetes API nobody assigns one"],
   },
   "addresses that no Service may have": {

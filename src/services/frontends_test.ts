@@ -127,10 +127,7 @@ const cases: Record<string, Case> = {
   },
   "weights of Service and slice": {
     service: { weight: 5 },
-    slices: [
-      slice("web", ["10.1.0.1"]),
-      slice("web", ["10.1.0.2"], { name: "web-2", weight: 2 }),
-    ],
+    slices: [slice("web", ["10.1.0.1"]), slice("web", ["10.1.0.2"], { name: "web-2", weight: 2 })],
     entries: [[port80, "10.1.0.1:8080*5", "10.1.0.2:8080*2"], address],
   },
 };

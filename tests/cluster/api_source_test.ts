@@ -53,8 +53,8 @@ async function tlsChecks(admin: Admin) {
   const signal = AbortSignal.timeout(20_000);
   const tries: [string, Partial<Access>, RegExp | undefined][] = [
     ["the CA's", { ca: ca! }, undefined],
-    ["nobody's known", {}, /cannot be reached: .*UnknownIssuer/],
-    ["nobody's known, and not checked", { insecure: true }, undefined],
+    ["an unknown issuer", {}, /cannot be reached: .*UnknownIssuer/],
+    ["an unknown issuer, not checked", { insecure: true }, undefined],
     ["of another name that it has", { ca: ca!, tlsServerName: "kubernetes" }, undefined],
     [
       "of a name that it has not",
@@ -69,7 +69,7 @@ async function tlsChecks(admin: Admin) {
     else await assert.rejects(answer, refusal, what);
     client.close();
   }
-  // A watch goes through the relays as well, and ends when it is told to.
+  // A watch goes through the relays as well, and ends by its signal.
   for (const rest of [{ insecure: true }, { ca: ca!, tlsServerName: "kubernetes" }]) {
     const sink = new Recorder();
     const source = new KubeSource({ ...bare, ...rest }, sink, { goodWatchMs: 100 });
@@ -155,7 +155,7 @@ async function eventsOf(admin: Admin, node: string): Promise<Event[]> {
   return items as Event[];
 }
 
-/** The API has no other way to wait for somebody else's write than to look. */
+/** The API announces no other client's write: poll. */
 async function poll(done: () => Promise<boolean>, patienceMs = 10_000) {
   const end = performance.now() + patienceMs;
   while (!await done()) {

@@ -13,7 +13,7 @@ if (reason !== undefined) console.error(`skipped: ${reason}`);
 const PODS = "/api/v1/namespaces/default/pods";
 const CONTAINERS = [{ name: "c", image: "none" }];
 
-/** A Pod that nobody runs, and whether it says that it is ready. */
+/** A Pod without a kubelet, and whether it says that it is ready. */
 async function pod(admin: Admin, name: string, labels: Record<string, string>, ready: boolean) {
   const spec = { containers: CONTAINERS, automountServiceAccountToken: false };
   await admin.apply(PODS, { metadata: { name, labels }, spec } as never);

@@ -127,8 +127,8 @@ Deno.test({
     await using etcd = await Etcd.start();
     await using relay = await Relay.start(etcd.port);
     relay.hold();
-    const nobody = `http://127.0.0.1:${freePort()}`;
-    await using seen = new Recorder({ endpoints: [nobody, relay.url, etcd.url] }, {
+    const closed = `http://127.0.0.1:${freePort()}`;
+    await using seen = new Recorder({ endpoints: [closed, relay.url, etcd.url] }, {
       answerMs: 300,
     });
     await seen.settings.start(10_000);

@@ -32,7 +32,7 @@ export class Relay implements AsyncDisposable {
     return Promise.resolve();
   }
 
-  /** Nothing comes through the connections there are, and nobody is told. */
+  /** Nothing comes through the connections there are, without a reset. */
   freeze() {
     for (const pair of this.pairs) pair.frozen = true;
   }

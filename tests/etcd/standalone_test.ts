@@ -26,7 +26,7 @@ Deno.test({
     const child = new Deno.Command("/usr/bin/etcd", { args, stdout: "null", stderr: "piped" })
       .spawn();
     const client = new EtcdClient({ endpoints: [`http://127.0.0.1:${port}`] });
-    // Read to the end: an etcd whose standard error nobody reads any more dies of it.
+    // Read to the end: etcd ends when its standard error is a full pipe.
     const ready = Promise.withResolvers<void>();
     const reading = (async () => {
       for await (const line of child.stderr.pipeThrough(new TextDecoderStream())) {

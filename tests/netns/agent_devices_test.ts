@@ -7,20 +7,7 @@ import type { Session, SessionKey } from "../../src/bpf/layout.ts";
 import type { RtNetlink } from "../../src/linux/rtnetlink.ts";
 import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
-import { AgentPlace, serviceYaml } from "./support/agent.ts";
-
-const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o");
-
-function agentTest(name: string, fn: (place: AgentPlace) => Promise<void>, skip = false) {
-  Deno.test({
-    name,
-    ignore: ignore || skip,
-    fn: async () => {
-      await using place = new AgentPlace();
-      await fn(place);
-    },
-  });
-}
+import { AgentPlace, serviceYaml, test } from "./support/agent.ts";
 
 /** How a program is attached to a device's hook, if the version that is pinned is. */
 function modeOf(
@@ -37,7 +24,7 @@ function modeOf(
 }
 
 for (const attach of ["tcx", "clsact"] as const) {
-  agentTest(
+  test(
     `agent attaches to the pods' bridge when it appears, and when it comes back (${attach})`,
     async (place) => {
       using nl = place.netlink();
@@ -55,37 +42,34 @@ for (const attach of ["tcx", "clsact"] as const) {
   );
 }
 
-agentTest(
-  "agent puts programs back and drops the endpoint of a veth that is gone",
-  async (place) => {
-    using nl = place.netlink();
-    nl.addLink({ kind: "bridge", name: "pcnk0" });
-    nl.addLink({
-      kind: "veth",
-      name: "veth1",
-      master: nl.link("pcnk0")!.index,
-      peer: { name: "pod1" },
-    });
-    const host = nl.link("veth1")!;
-    const first = await place.start();
-    {
-      using dataPlane = place.dataPlane();
-      const endpoint = { mac: "02:00:00:00:00:01", gateway: "10.244.0.1" };
-      dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, { ...endpoint, ifindex: host.index });
-      dataPlane.maps.endpoints.set({ addr: "10.244.0.3" }, { ...endpoint, ifindex: 9999 });
-    }
-    writeAttachment(place.stateDir, { hostIfindex: host.index, hostIfname: "veth1" });
-    Deno.writeTextFileSync(join(place.stateDir, "attachments/c2@eth0.json"), "{half a rec");
-    await first.end("SIGTERM");
-    await place.start();
-    assert.notEqual(modeOf(place, nl, "veth1", "ingress", "lbrp_from_pod"), undefined);
-    assert.notEqual(modeOf(place, nl, "pcnk0", "egress", "lbrp_to_pod"), undefined);
+test("agent puts programs back and drops the endpoint of a veth that is gone", async (place) => {
+  using nl = place.netlink();
+  nl.addLink({ kind: "bridge", name: "pcnk0" });
+  nl.addLink({
+    kind: "veth",
+    name: "veth1",
+    master: nl.link("pcnk0")!.index,
+    peer: { name: "pod1" },
+  });
+  const host = nl.link("veth1")!;
+  const first = await place.start();
+  {
     using dataPlane = place.dataPlane();
-    assert.deepEqual(dataPlane.maps.endpoints.keys(), [{ addr: "10.244.0.2" }]);
-  },
-);
+    const endpoint = { mac: "02:00:00:00:00:01", gateway: "10.244.0.1" };
+    dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, { ...endpoint, ifindex: host.index });
+    dataPlane.maps.endpoints.set({ addr: "10.244.0.3" }, { ...endpoint, ifindex: 9999 });
+  }
+  writeAttachment(place.stateDir, { hostIfindex: host.index, hostIfname: "veth1" });
+  Deno.writeTextFileSync(join(place.stateDir, "attachments/c2@eth0.json"), "{half a rec");
+  await first.end("SIGTERM");
+  await place.start();
+  assert.notEqual(modeOf(place, nl, "veth1", "ingress", "lbrp_from_pod"), undefined);
+  assert.notEqual(modeOf(place, nl, "pcnk0", "egress", "lbrp_to_pod"), undefined);
+  using dataPlane = place.dataPlane();
+  assert.deepEqual(dataPlane.maps.endpoints.keys(), [{ addr: "10.244.0.2" }]);
+});
 
-agentTest("agent drops an endpoint some seconds after its veth went", async (place) => {
+test("agent drops an endpoint some seconds after its veth went", async (place) => {
   using nl = place.netlink();
   nl.addLink({ kind: "veth", name: "veth1", peer: { name: "pod1" } });
   const agent = await place.start();
@@ -103,26 +87,23 @@ agentTest("agent drops an endpoint some seconds after its veth went", async (pla
   assert.deepEqual(dataPlane.maps.endpoints.keys(), []);
 });
 
-agentTest(
-  "agent takes the default route's device as uplink and tells programs its address",
-  async (place) => {
-    using nl = place.netlink();
-    nl.addLink({ kind: "veth", name: "eth7", up: true, peer: { name: "other" } });
-    nl.setLink(nl.link("other")!.index, { up: true });
-    const { index: ifindex } = nl.link("eth7")!;
-    const agent = await place.start("--timeouts-udp", "7s");
-    const nodeConfig = () => {
-      using dataPlane = place.dataPlane();
-      return dataPlane.maps.config.get(0)!;
-    };
-    assert.equal(nodeConfig().node_addr, "0.0.0.0");
-    assert.equal(nodeConfig().udp_timeout, 7_000_000_000n);
-    nl.addAddr({ ifindex, address: "192.0.2.7", prefixLength: 24 });
-    nl.addRoute({ destination: "0.0.0.0/0", gateway: "192.0.2.1", ifindex });
-    await agent.log(({ msg, device }) => msg === "uplink" && device === "eth7");
-    assert.equal(nodeConfig().node_addr, "192.0.2.7");
-  },
-);
+test("agent takes the default route's device as uplink and tells programs its address", async (place) => {
+  using nl = place.netlink();
+  nl.addLink({ kind: "veth", name: "eth7", up: true, peer: { name: "other" } });
+  nl.setLink(nl.link("other")!.index, { up: true });
+  const { index: ifindex } = nl.link("eth7")!;
+  const agent = await place.start("--timeouts-udp", "7s");
+  const nodeConfig = () => {
+    using dataPlane = place.dataPlane();
+    return dataPlane.maps.config.get(0)!;
+  };
+  assert.equal(nodeConfig().node_addr, "0.0.0.0");
+  assert.equal(nodeConfig().udp_timeout, 7_000_000_000n);
+  nl.addAddr({ ifindex, address: "192.0.2.7", prefixLength: 24 });
+  nl.addRoute({ destination: "0.0.0.0/0", gateway: "192.0.2.1", ifindex });
+  await agent.log(({ msg, device }) => msg === "uplink" && device === "eth7");
+  assert.equal(nodeConfig().node_addr, "192.0.2.7");
+});
 
 /** Both entries of a flow from 10.244.0.9:1234 through 10.96.0.1:80 to a backend. */
 function flow(backend: string, proto: number, state: number): [SessionKey, Session][] {
@@ -150,7 +131,7 @@ for (
     ["an established TCP connection", 6, SESSION_STATE.ESTABLISHED, false],
   ] as const
 ) {
-  agentTest(`agent ${ends ? "ends" : "keeps"} ${name} whose backend is removed`, async (place) => {
+  test(`agent ${ends ? "ends" : "keeps"} ${name} whose backend is removed`, async (place) => {
     const yaml = (...endpoints: string[]) =>
       serviceYaml("web", "10.96.0.1", endpoints, proto === 6 ? "TCP" : "UDP");
     place.write("web.yaml", yaml("10.1.0.1", "10.1.0.2"));
@@ -177,7 +158,7 @@ for (
   });
 }
 
-agentTest("agent ends UDP flows at its start whose backend went while none ran", async (place) => {
+test("agent ends UDP flows at its start whose backend went while none ran", async (place) => {
   place.write("web.yaml", serviceYaml("web", "10.96.0.1", ["10.1.0.2"], "UDP"));
   const agent = await place.start();
   await agent.end("SIGKILL");

@@ -7,11 +7,8 @@ import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
 import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
 import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
 import { testCgroup } from "../support/cgroup.ts";
-import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
-import { AgentPlace, type AgentProcess } from "./support/agent.ts";
-
-const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o");
+import { AgentPlace, type AgentProcess, test } from "./support/agent.ts";
 
 interface NodeSpec {
   address: string;
@@ -39,6 +36,10 @@ status:
 `;
 }
 
+function writeNode(place: AgentPlace, name: string, spec: NodeSpec): void {
+  place.write(`${name}.yaml`, nodeYaml(name, spec));
+}
+
 /** A node with an uplink at 192.0.2.1/24, and its own Node object. */
 function prepare(place: AgentPlace, direct = false) {
   const nl = place.netlink();
@@ -46,10 +47,7 @@ function prepare(place: AgentPlace, direct = false) {
   nl.setLink(nl.link("other")!.index, { up: true });
   const { index: ifindex } = nl.link("eth7")!;
   nl.addAddr({ ifindex, address: "192.0.2.1", prefixLength: 24 });
-  place.write(
-    "node1.yaml",
-    nodeYaml("node1", { address: "192.0.2.1", podCIDR: "10.244.1.0/24", direct }),
-  );
+  writeNode(place, "node1", { address: "192.0.2.1", podCIDR: "10.244.1.0/24", direct });
   return nl;
 }
 
@@ -77,18 +75,7 @@ function remotes(place: AgentPlace): string[] {
     .sort();
 }
 
-function agentTest(name: string, fn: (place: AgentPlace) => Promise<void>) {
-  Deno.test({
-    name,
-    ignore,
-    fn: async () => {
-      await using place = new AgentPlace();
-      await fn(place);
-    },
-  });
-}
-
-agentTest(
+test(
   "agent follows nodes that join, change their podCIDR or address, and leave",
   async (place) => {
     using nl = prepare(place);
@@ -101,18 +88,12 @@ agentTest(
     const agent = await place.start("--uplink", "eth7");
     assert.deepEqual(ownRoutes(place), []);
 
-    place.write(
-      "node2.yaml",
-      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
-    );
+    writeNode(place, "node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" });
     await routed(agent);
     assert.deepEqual(ownRoutes(place), ["10.244.2.0/24 via 10.244.2.0 dev pcnk_vxlan"]);
     assert.deepEqual(remotes(place), [`10.244.2.0/24: 192.0.2.2 by ${REMOTE_MODE.OVERLAY}`]);
 
-    place.write(
-      "node2.yaml",
-      nodeYaml("node2", { address: "192.0.2.3", podCIDR: "10.244.9.0/24" }),
-    );
+    writeNode(place, "node2", { address: "192.0.2.3", podCIDR: "10.244.9.0/24" });
     await routed(agent);
     assert.deepEqual(ownRoutes(place), ["10.244.9.0/24 via 10.244.9.0 dev pcnk_vxlan"]);
     assert.deepEqual(remotes(place), [`10.244.9.0/24: 192.0.2.3 by ${REMOTE_MODE.OVERLAY}`]);
@@ -125,18 +106,12 @@ agentTest(
   },
 );
 
-agentTest(
+test(
   "agent routes directly to a node of the same subnet that asks for it too",
   async (place) => {
     using _nl = prepare(place, true);
-    place.write(
-      "node2.yaml",
-      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24", direct: true }),
-    );
-    place.write(
-      "node3.yaml",
-      nodeYaml("node3", { address: "192.0.2.3", podCIDR: "10.244.3.0/24" }),
-    );
+    writeNode(place, "node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24", direct: true });
+    writeNode(place, "node3", { address: "192.0.2.3", podCIDR: "10.244.3.0/24" });
     await place.start("--uplink", "eth7");
     assert.deepEqual(ownRoutes(place), [
       "10.244.2.0/24 via 192.0.2.2 dev eth7",
@@ -149,171 +124,147 @@ agentTest(
   },
 );
 
-agentTest(
-  "agent mends routes, device and entries that were altered, and a restart changes nothing",
-  async (place) => {
-    using nl = prepare(place);
-    place.write(
-      "node2.yaml",
-      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
-    );
-    const agent = await place.start("--uplink", "eth7");
-    const right = { routes: ownRoutes(place), remotes: remotes(place) };
-    agent.skip();
-    nl.delLink(nl.link("pcnk_vxlan")!.index);
-    await routed(agent);
-    assert.deepEqual({ routes: ownRoutes(place), remotes: remotes(place) }, right);
-    {
-      using dataPlane = place.dataPlane();
-      const ifindex = dataPlane.maps.remotes.entries()[0]?.[1].ifindex;
-      assert.equal(ifindex, nl.link("pcnk_vxlan")!.index);
-    }
-    await agent.end("SIGKILL");
-    const before = nl.link("pcnk_vxlan")!.index;
-    const again = await place.start("--uplink", "eth7");
-    assert.equal(nl.link("pcnk_vxlan")!.index, before);
-    assert.ok(!again.lines.some(({ msg }) => msg === "routes are up to date"), again.transcript());
-  },
-);
-
-agentTest(
-  "agent tells programs whose addresses are whose, and what is not masqueraded",
-  async (place) => {
-    using nl = prepare(place);
-    place.write(
-      "node2.yaml",
-      nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" }),
-    );
-    const agent = await place.start(
-      "--uplink",
-      "eth7",
-      "--non-masquerade-cidrs",
-      "10.0.0.0/8",
-      "--snat-ports",
-      "2000-2999",
-    );
-    // Once more: what is right must stay.
-    place.write(
-      "node3.yaml",
-      nodeYaml("node3", {
-        address: "192.0.2.3",
-        podCIDR: "10.244.3.0/24",
-        publicIP: "203.0.113.3",
-      }),
-    );
-    await routed(agent);
+test("agent mends routes, device and entries that were altered, and a restart changes nothing", async (place) => {
+  using nl = prepare(place);
+  writeNode(place, "node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" });
+  const agent = await place.start("--uplink", "eth7");
+  const right = { routes: ownRoutes(place), remotes: remotes(place) };
+  agent.skip();
+  nl.delLink(nl.link("pcnk_vxlan")!.index);
+  await routed(agent);
+  assert.deepEqual({ routes: ownRoutes(place), remotes: remotes(place) }, right);
+  {
     using dataPlane = place.dataPlane();
-    const { node_addrs, vteps, no_masquerade, uplinks, config } = dataPlane.maps;
-    const flags = Object.fromEntries(
-      node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
-    );
-    const { LOCAL } = NODE_ADDR_FLAG;
-    assert.deepEqual(flags, {
-      "10.244.1.0": LOCAL, // of the overlay's device
-      "192.0.2.1": LOCAL,
-      "192.0.2.2": 0,
-      "192.0.2.3": 0,
-    });
-    const sources = vteps.entries().map(([{ addr }]) => addr).sort();
-    assert.deepEqual(sources, ["192.0.2.2", "192.0.2.3", "203.0.113.3"]);
-    const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
-      .sort();
-    assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
-    assert.deepEqual(uplinks.entries(), [
-      [{ ifindex: nl.link("eth7")!.index }, { addr: "192.0.2.1", mtu: 1500 }],
-    ]);
-    const {
-      node_addr,
-      pod_cidr,
-      pod_mask,
-      snat_addr,
-      snat_first,
-      snat_last,
-      flags: set,
-      overlay_vni,
-    } = config.get(0)!;
-    assert.deepEqual(
-      { node_addr, pod_cidr, pod_mask, snat_addr, snat_first, snat_last, set, overlay_vni },
-      {
-        node_addr: "192.0.2.1",
-        pod_cidr: "10.244.1.0",
-        pod_mask: "255.255.255.0",
-        snat_addr: "10.244.1.1",
-        snat_first: 2000,
-        snat_last: 2999,
-        set: NODE_FLAG.MASQUERADE | NODE_FLAG.KNOWN_VTEPS,
-        overlay_vni: 42,
-      },
-    );
-  },
-);
+    const ifindex = dataPlane.maps.remotes.entries()[0]?.[1].ifindex;
+    assert.equal(ifindex, nl.link("pcnk_vxlan")!.index);
+  }
+  await agent.end("SIGKILL");
+  const before = nl.link("pcnk_vxlan")!.index;
+  const again = await place.start("--uplink", "eth7");
+  assert.equal(nl.link("pcnk_vxlan")!.index, before);
+  assert.ok(!again.lines.some(({ msg }) => msg === "routes are up to date"), again.transcript());
+});
 
-agentTest("agent says why a node cannot be reached, once", async (place) => {
+test("agent tells programs whose addresses are whose, and what is not masqueraded", async (place) => {
+  using nl = prepare(place);
+  writeNode(place, "node2", { address: "192.0.2.2", podCIDR: "10.244.2.0/24" });
+  const agent = await place.start(
+    "--uplink",
+    "eth7",
+    "--non-masquerade-cidrs",
+    "10.0.0.0/8",
+    "--snat-ports",
+    "2000-2999",
+  );
+  // Once more: what is right must stay.
+  writeNode(place, "node3", {
+    address: "192.0.2.3",
+    podCIDR: "10.244.3.0/24",
+    publicIP: "203.0.113.3",
+  });
+  await routed(agent);
+  using dataPlane = place.dataPlane();
+  const { node_addrs, vteps, no_masquerade, uplinks, config } = dataPlane.maps;
+  const flags = Object.fromEntries(
+    node_addrs.entries().map(([{ addr }, { flags }]) => [addr, flags]),
+  );
+  const { LOCAL } = NODE_ADDR_FLAG;
+  assert.deepEqual(flags, {
+    "10.244.1.0": LOCAL, // of the overlay's device
+    "192.0.2.1": LOCAL,
+    "192.0.2.2": 0,
+    "192.0.2.3": 0,
+  });
+  const sources = vteps.entries().map(([{ addr }]) => addr).sort();
+  assert.deepEqual(sources, ["192.0.2.2", "192.0.2.3", "203.0.113.3"]);
+  const inside = no_masquerade.entries().map(([{ addr, prefixlen }]) => `${addr}/${prefixlen}`)
+    .sort();
+  assert.deepEqual(inside, ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
+  assert.deepEqual(uplinks.entries(), [
+    [{ ifindex: nl.link("eth7")!.index }, { addr: "192.0.2.1", mtu: 1500 }],
+  ]);
+  const {
+    node_addr,
+    pod_cidr,
+    pod_mask,
+    snat_addr,
+    snat_first,
+    snat_last,
+    flags: set,
+    overlay_vni,
+  } = config.get(0)!;
+  assert.deepEqual(
+    { node_addr, pod_cidr, pod_mask, snat_addr, snat_first, snat_last, set, overlay_vni },
+    {
+      node_addr: "192.0.2.1",
+      pod_cidr: "10.244.1.0",
+      pod_mask: "255.255.255.0",
+      snat_addr: "10.244.1.1",
+      snat_first: 2000,
+      snat_last: 2999,
+      set: NODE_FLAG.MASQUERADE | NODE_FLAG.KNOWN_VTEPS,
+      overlay_vni: 42,
+    },
+  );
+});
+
+test("agent says why a node cannot be reached, once", async (place) => {
   using _nl = prepare(place);
-  place.write("node2.yaml", nodeYaml("node2", { address: "192.0.2.2", podCIDR: "10.244.1.0/24" }));
+  writeNode(place, "node2", { address: "192.0.2.2", podCIDR: "10.244.1.0/24" });
   const agent = await place.start("--uplink", "eth7");
   const told = agent.lines.filter(({ object }) => object === "Node node2");
   assert.equal(told.length, 1, agent.transcript());
   assert.match(told[0]!.msg, /10\.244\.1\.0\/24/);
 });
 
-agentTest(
-  "agent attaches hostlb to the cgroup it is given, and takes it away when it is off",
-  async (place) => {
-    using _nl = prepare(place);
-    using sandbox = new Sandbox();
-    const cgroup = testCgroup(sandbox);
-    const agent = await place.start("--cgroup", cgroup);
-    assert.ok(listCgroupHooks(place.bpffs).length >= 4);
-    await agent.end("SIGTERM");
-    assert.ok(listCgroupHooks(place.bpffs).length >= 4, "it stays without the agent");
-    await place.start("--cgroup", cgroup, "--socket-lb", "off");
-    assert.deepEqual(listCgroupHooks(place.bpffs), []);
-  },
-);
+test("agent attaches hostlb to the cgroup it is given, and takes it away when it is off", async (place) => {
+  using _nl = prepare(place);
+  using sandbox = new Sandbox();
+  const cgroup = testCgroup(sandbox);
+  const agent = await place.start("--cgroup", cgroup);
+  assert.ok(listCgroupHooks(place.bpffs).length >= 4);
+  await agent.end("SIGTERM");
+  assert.ok(listCgroupHooks(place.bpffs).length >= 4, "it stays without the agent");
+  await place.start("--cgroup", cgroup, "--socket-lb", "off");
+  assert.deepEqual(listCgroupHooks(place.bpffs), []);
+});
 
-agentTest("agent goes on without hostlb where its cgroup is none, and says so", async (place) => {
+test("agent goes on without hostlb where its cgroup is none, and says so", async (place) => {
   using _nl = prepare(place);
   const agent = await place.start("--cgroup", place.dir);
   const told = agent.lines.find(({ event }) => event === "NoSocketLB");
   assert.match(told?.msg ?? "", /--cgroup/);
 });
 
-agentTest(
-  "agent ends flows that are masqueraded as an address the node has no more",
-  async (place) => {
-    using nl = prepare(place);
-    const agent = await place.start("--uplink", "eth7");
-    using dataPlane = place.dataPlane();
-    const { sessions } = dataPlane.maps;
-    const put = (pod: string, as: string) => {
-      const world = "203.0.113.5";
-      const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0, created: 0n };
-      const { MASQUERADE, REPLY } = SESSION_FLAG;
-      sessions.set(
-        { src: pod, dst: world, sport: 5000, dport: 80, proto: 17, zone: SESSION_ZONE.MASQUERADE },
-        { ...common, src: as, dst: world, sport: 2000, dport: 80, flags: MASQUERADE },
-      );
-      sessions.set(
-        { src: world, dst: as, sport: 80, dport: 2000, proto: 17, zone: SESSION_ZONE.SERVICE },
-        { ...common, src: world, dst: pod, sport: 80, dport: 5000, flags: MASQUERADE | REPLY },
-      );
-    };
-    put("10.244.1.5", "192.0.2.1");
-    put("10.244.1.6", "192.0.2.99");
-    const ifindex = nl.link("eth7")!.index;
-    nl.addAddr({ ifindex, address: "192.0.2.50", prefixLength: 24 });
-    place.write(
-      "node1.yaml",
-      nodeYaml("node1", { address: "192.0.2.50", podCIDR: "10.244.1.0/24" }),
+test("agent ends flows that are masqueraded as an address the node has no more", async (place) => {
+  using nl = prepare(place);
+  const agent = await place.start("--uplink", "eth7");
+  using dataPlane = place.dataPlane();
+  const { sessions } = dataPlane.maps;
+  const put = (pod: string, as: string) => {
+    const world = "203.0.113.5";
+    const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0, created: 0n };
+    const { MASQUERADE, REPLY } = SESSION_FLAG;
+    sessions.set(
+      { src: pod, dst: world, sport: 5000, dport: 80, proto: 17, zone: SESSION_ZONE.MASQUERADE },
+      { ...common, src: as, dst: world, sport: 2000, dport: 80, flags: MASQUERADE },
     );
-    await routed(agent);
-    const left = sessions.entries().map(([{ src }]) => src).sort();
-    assert.deepEqual(left, ["10.244.1.6", "203.0.113.5"]);
-  },
-);
+    sessions.set(
+      { src: world, dst: as, sport: 80, dport: 2000, proto: 17, zone: SESSION_ZONE.SERVICE },
+      { ...common, src: world, dst: pod, sport: 80, dport: 5000, flags: MASQUERADE | REPLY },
+    );
+  };
+  put("10.244.1.5", "192.0.2.1");
+  put("10.244.1.6", "192.0.2.99");
+  const ifindex = nl.link("eth7")!.index;
+  nl.addAddr({ ifindex, address: "192.0.2.50", prefixLength: 24 });
+  writeNode(place, "node1", { address: "192.0.2.50", podCIDR: "10.244.1.0/24" });
+  await routed(agent);
+  const left = sessions.entries().map(([{ src }]) => src).sort();
+  assert.deepEqual(left, ["10.244.1.6", "203.0.113.5"]);
+});
 
-agentTest("agent takes k8sdispatcher off the uplink of the agent before it", async (place) => {
+test("agent takes k8sdispatcher off the uplink of the agent before it", async (place) => {
   using nl = prepare(place);
   nl.addLink({ kind: "veth", name: "eth8", up: true, peer: { name: "other8" } });
   const { index } = nl.link("eth8")!;
@@ -328,7 +279,7 @@ agentTest("agent takes k8sdispatcher off the uplink of the agent before it", asy
   assert.deepEqual(where(), ["eth8", "eth8"]);
 });
 
-agentTest(
+test(
   "agent changes nothing when its manifests are not there, or its bpffs is something else",
   async (place) => {
     Deno.removeSync(place.manifests);
@@ -372,27 +323,24 @@ async function until(agent: AgentProcess, holds: () => boolean) {
 }
 
 for (const named of [true, false]) {
-  agentTest(
-    `agent serves ${named ? "all uplinks that are named" : "the uplinks of all default routes"}`,
-    async (place) => {
-      using nl = prepare(place);
-      const second = secondUplink(nl);
-      await place.start(...(named ? ["--uplink", "eth7,eth8"] : []), "--attach", "clsact");
-      assert.deepEqual(dispatched(place, nl), ["eth7", "eth7", "eth8", "eth8"]);
-      using dataPlane = place.dataPlane();
-      const { uplinks, node_addrs } = dataPlane.maps;
-      assert.deepEqual(
-        new Map(uplinks.entries().map(([{ ifindex }, { addr }]) => [ifindex, addr])),
-        new Map([[nl.link("eth7")!.index, "192.0.2.1"], [second, "198.51.100.1"]]),
-      );
-      for (const addr of ["192.0.2.1", "198.51.100.1"]) {
-        assert.equal(node_addrs.get({ addr })?.flags, NODE_ADDR_FLAG.LOCAL, addr);
-      }
-    },
-  );
+  test(`agent serves ${named ? "all uplinks that are named" : "the uplinks of all default routes"}`, async (place) => {
+    using nl = prepare(place);
+    const second = secondUplink(nl);
+    await place.start(...(named ? ["--uplink", "eth7,eth8"] : []), "--attach", "clsact");
+    assert.deepEqual(dispatched(place, nl), ["eth7", "eth7", "eth8", "eth8"]);
+    using dataPlane = place.dataPlane();
+    const { uplinks, node_addrs } = dataPlane.maps;
+    assert.deepEqual(
+      new Map(uplinks.entries().map(([{ ifindex }, { addr }]) => [ifindex, addr])),
+      new Map([[nl.link("eth7")!.index, "192.0.2.1"], [second, "198.51.100.1"]]),
+    );
+    for (const addr of ["192.0.2.1", "198.51.100.1"]) {
+      assert.equal(node_addrs.get({ addr })?.flags, NODE_ADDR_FLAG.LOCAL, addr);
+    }
+  });
 }
 
-agentTest("agent follows addresses and default routes as they come and go", async (place) => {
+test("agent follows addresses and default routes as they come and go", async (place) => {
   using nl = prepare(place);
   const agent = await place.start("--attach", "clsact");
   using dataPlane = place.dataPlane();
@@ -411,55 +359,46 @@ agentTest("agent follows addresses and default routes as they come and go", asyn
   assert.equal(node_addrs.get({ addr: "198.51.100.1" }), undefined);
 });
 
-agentTest("agent routes directly by the uplink that a node is behind", async (place) => {
+test("agent routes directly by the uplink that a node is behind", async (place) => {
   using nl = prepare(place, true);
   const second = secondUplink(nl);
   nl.addAddr({ ifindex: second, address: "192.0.2.130", prefixLength: 25 });
   nl.delAddr({ ifindex: nl.link("eth7")!.index, address: "192.0.2.1", prefixLength: 24 });
   nl.addAddr({ ifindex: nl.link("eth7")!.index, address: "192.0.2.1", prefixLength: 25 });
   const address = "192.0.2.131";
-  place.write(
-    "node1.yaml",
-    nodeYaml("node1", { address: "192.0.2.130", podCIDR: "10.244.1.0/24", direct: true }),
-  );
-  place.write("node2.yaml", nodeYaml("node2", { address, podCIDR: "10.244.2.0/24", direct: true }));
+  writeNode(place, "node1", { address: "192.0.2.130", podCIDR: "10.244.1.0/24", direct: true });
+  writeNode(place, "node2", { address, podCIDR: "10.244.2.0/24", direct: true });
   await place.start("--uplink", "eth7,eth8");
   using dataPlane = place.dataPlane();
   const [[, remote] = []] = dataPlane.maps.remotes.entries();
   assert.deepEqual([remote?.mode, remote?.ifindex], [REMOTE_MODE.DIRECT, second]);
 });
 
-agentTest(
-  "agent reserves masquerade's ports where the kernel would give them away",
-  async (place) => {
-    using _nl = prepare(place);
-    const sysctl = (name: string) => `net.ipv4.ip_local_${name}`;
-    writeSysctl(sysctl("port_range"), "20000 60999", place.netns);
-    writeSysctl(sysctl("reserved_ports"), "50000\n", place.netns);
-    const reserved = () => readSysctl(sysctl("reserved_ports"), place.netns);
-    const first = place.spawn(
-      "--snat-ports",
-      "1024-29999",
-      "--service-node-port-range",
-      "61000-62000",
-    );
-    await first.log(({ msg }) => msg === "ready");
-    assert.equal(reserved(), "20000-29999,50000");
-    await first.end("SIGTERM");
-    const wide = place.spawn(
-      "--snat-ports",
-      "1024-60500",
-      "--service-node-port-range",
-      "61000-62000",
-    );
-    assert.equal((await wide.exit).code, 1);
-    assert.match(
-      wide.errors,
-      /snatPorts 1024-60500 would leave .* 499 ports .*ip_local_port_range/,
-    );
-    assert.equal(reserved(), "20000-29999,50000", "changed nevertheless");
-    const other = await place.start("--snat-ports", "1024-19999");
-    assert.equal(reserved(), "50000");
-    await other.end("SIGTERM");
-  },
-);
+test("agent reserves masquerade's ports where the kernel would give them away", async (place) => {
+  using _nl = prepare(place);
+  const sysctl = (name: string) => `net.ipv4.ip_local_${name}`;
+  writeSysctl(sysctl("port_range"), "20000 60999", place.netns);
+  writeSysctl(sysctl("reserved_ports"), "50000\n", place.netns);
+  const reserved = () => readSysctl(sysctl("reserved_ports"), place.netns);
+  const first = place.spawn(
+    "--snat-ports",
+    "1024-29999",
+    "--service-node-port-range",
+    "61000-62000",
+  );
+  await first.log(({ msg }) => msg === "ready");
+  assert.equal(reserved(), "20000-29999,50000");
+  await first.end("SIGTERM");
+  const wide = place.spawn(
+    "--snat-ports",
+    "1024-60500",
+    "--service-node-port-range",
+    "61000-62000",
+  );
+  assert.equal((await wide.exit).code, 1);
+  assert.match(wide.errors, /snatPorts 1024-60500 would leave .* 499 ports .*ip_local_port_range/);
+  assert.equal(reserved(), "20000-29999,50000", "changed nevertheless");
+  const other = await place.start("--snat-ports", "1024-19999");
+  assert.equal(reserved(), "50000");
+  await other.end("SIGTERM");
+});

@@ -1,25 +1,11 @@
 /** The agent as a process: manifests in, maps out; broken files, sudden ends, a second agent. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import * as needs from "../support/needs.ts";
-import { AgentPlace, serviceYaml } from "./support/agent.ts";
-
-const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o");
-
-function agentTest(name: string, fn: (place: AgentPlace) => Promise<void>) {
-  Deno.test({
-    name,
-    ignore,
-    fn: async () => {
-      await using place = new AgentPlace();
-      await fn(place);
-    },
-  });
-}
+import { serviceYaml, test } from "./support/agent.ts";
 
 const web = (...endpoints: string[]) => serviceYaml("web", "10.96.0.1", endpoints);
 
-agentTest("agent follows manifests that come, change, break and go", async (place) => {
+test("agent follows manifests that come, change, break and go", async (place) => {
   place.write("web.yaml", web("10.1.0.1", "10.1.0.2"));
   const agent = await place.start();
   const first = { "10.96.0.1:0/0": [], "10.96.0.1:80/6": ["10.1.0.1:8080", "10.1.0.2:8080"] };
@@ -48,7 +34,7 @@ agentTest("agent follows manifests that come, change, break and go", async (plac
   assert.deepEqual(place.services(), { ...first, "10.96.0.1:80/6": ["10.1.0.9:8080"] });
 });
 
-agentTest("agent that ends on SIGTERM leaves the data plane in place", async (place) => {
+test("agent that ends on SIGTERM leaves the data plane in place", async (place) => {
   place.write("web.yaml", web("10.1.0.1"));
   const agent = await place.start();
   const word = () => Deno.readTextFileSync(join(place.stateDir, "agent.json"));
@@ -62,48 +48,45 @@ agentTest("agent that ends on SIGTERM leaves the data plane in place", async (pl
   assert.deepEqual(place.services()["10.96.0.1:80/6"], ["10.1.0.1:8080"]);
 });
 
-agentTest(
-  "agent that was killed takes up where it stopped and repairs altered maps",
-  async (place) => {
-    place.write("web.yaml", web("10.1.0.1", "10.1.0.2"));
-    place.write("api.yaml", serviceYaml("api", "10.96.0.2", ["10.1.0.3"]));
-    place.write("gone.yaml", serviceYaml("gone", "10.96.0.3", ["10.1.0.4"]));
-    const agent = await place.start();
-    const right = place.services();
-    const entries = () => {
-      using dataPlane = place.dataPlane();
-      return new Map(
-        dataPlane.maps.services.entries().map(([key, value]) => [`${key.addr}:${key.port}`, value]),
-      );
-    };
-    const before = entries();
-    await agent.end("SIGKILL");
-    {
-      using dataPlane = place.dataPlane();
-      const { services, backends } = dataPlane.maps;
-      const webKey = { addr: "10.96.0.1", port: 80, proto: 6, scope: 0 };
-      backends.set(services.get(webKey)!.first, {
-        addr: "6.6.6.6",
-        port: 6,
-        flags: 0,
-        weight_end: 0,
-      });
-      services.delete({ addr: "10.96.0.2", port: 0, proto: 0, scope: 0 });
-      services.set({ ...webKey, addr: "6.6.6.6" }, { ...services.get(webKey)!, id: 99 });
-    }
-    place.remove("gone.yaml");
-    await place.start();
-    delete right["10.96.0.3:80/6"];
-    delete right["10.96.0.3:0/0"];
-    assert.deepEqual(place.services(), right);
-    const after = entries();
-    assert.deepEqual(after.get("10.96.0.2:80"), before.get("10.96.0.2:80"), "what was right stays");
-    assert.equal(after.get("10.96.0.1:80")!.id, before.get("10.96.0.1:80")!.id);
-    assert.notEqual(after.get("10.96.0.1:80")!.first, before.get("10.96.0.1:80")!.first);
-  },
-);
+test("agent that was killed takes up where it stopped and repairs altered maps", async (place) => {
+  place.write("web.yaml", web("10.1.0.1", "10.1.0.2"));
+  place.write("api.yaml", serviceYaml("api", "10.96.0.2", ["10.1.0.3"]));
+  place.write("gone.yaml", serviceYaml("gone", "10.96.0.3", ["10.1.0.4"]));
+  const agent = await place.start();
+  const right = place.services();
+  const entries = () => {
+    using dataPlane = place.dataPlane();
+    return new Map(
+      dataPlane.maps.services.entries().map(([key, value]) => [`${key.addr}:${key.port}`, value]),
+    );
+  };
+  const before = entries();
+  await agent.end("SIGKILL");
+  {
+    using dataPlane = place.dataPlane();
+    const { services, backends } = dataPlane.maps;
+    const webKey = { addr: "10.96.0.1", port: 80, proto: 6, scope: 0 };
+    backends.set(services.get(webKey)!.first, {
+      addr: "6.6.6.6",
+      port: 6,
+      flags: 0,
+      weight_end: 0,
+    });
+    services.delete({ addr: "10.96.0.2", port: 0, proto: 0, scope: 0 });
+    services.set({ ...webKey, addr: "6.6.6.6" }, { ...services.get(webKey)!, id: 99 });
+  }
+  place.remove("gone.yaml");
+  await place.start();
+  delete right["10.96.0.3:80/6"];
+  delete right["10.96.0.3:0/0"];
+  assert.deepEqual(place.services(), right);
+  const after = entries();
+  assert.deepEqual(after.get("10.96.0.2:80"), before.get("10.96.0.2:80"), "what was right stays");
+  assert.equal(after.get("10.96.0.1:80")!.id, before.get("10.96.0.1:80")!.id);
+  assert.notEqual(after.get("10.96.0.1:80")!.first, before.get("10.96.0.1:80")!.first);
+});
 
-agentTest("agent that starts without being able to read a file deletes nothing", async (place) => {
+test("agent that starts without being able to read a file deletes nothing", async (place) => {
   place.write("web.yaml", web("10.1.0.1"));
   place.write("api.yaml", serviceYaml("api", "10.96.0.2", ["10.1.0.3"]));
   const agent = await place.start();
@@ -119,7 +102,7 @@ agentTest("agent that starts without being able to read a file deletes nothing",
   assert.deepEqual(Object.keys(place.services()), ["10.96.0.1:0/0", "10.96.0.1:80/6"]);
 });
 
-agentTest("agent repairs altered maps in its full rounds", async (place) => {
+test("agent repairs altered maps in its full rounds", async (place) => {
   place.write("web.yaml", web("10.1.0.1"));
   const agent = await place.start("--resync", "1s");
   const right = place.services();
@@ -132,7 +115,7 @@ agentTest("agent repairs altered maps in its full rounds", async (place) => {
   assert.deepEqual(place.services(), right);
 });
 
-agentTest("agent refuses to run beside another one of the same node", async (place) => {
+test("agent refuses to run beside another one of the same node", async (place) => {
   const agent = await place.start();
   const second = place.spawn();
   const status = await second.exit;
@@ -158,7 +141,7 @@ const refusals: Record<string, [string[], RegExp]> = {
 };
 
 for (const [name, [flags, message]] of Object.entries(refusals)) {
-  agentTest(`agent says in one line that it cannot start with ${name}`, async (place) => {
+  test(`agent says in one line that it cannot start with ${name}`, async (place) => {
     const agent = place.spawn(...flags);
     const status = await agent.exit;
     assert.equal(status.code, 1);
@@ -166,16 +149,12 @@ for (const [name, [flags, message]] of Object.entries(refusals)) {
   });
 }
 
-agentTest(
+test(
   "agent reports backends that find no room and serves them when there is",
   async (place) => {
     place.write(
       "a.yaml",
-      serviceYaml(
-        "a",
-        "10.96.0.1",
-        Array.from({ length: 10 }, (_, i) => `10.1.0.${i}`),
-      ),
+      serviceYaml("a", "10.96.0.1", Array.from({ length: 10 }, (_, i) => `10.1.0.${i}`)),
     );
     place.write(
       "b.yaml",

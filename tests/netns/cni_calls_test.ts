@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { pushCall, takeCalls } from "../../src/bpf/cni_calls.ts";
 import { test } from "./cni/cases.ts";
 
-test("each call tells its verb, its time and whether it failed, and is told of once", (world) => {
+test("each call notes its verb, time and failure, and is read once", (world) => {
   const pod = world.pod("10.1.0.2");
   world.add(pod);
   world.call("CHECK", pod, { config: { prevResult: undefined } });
@@ -18,7 +18,7 @@ test("each call tells its verb, its time and whether it failed, and is told of o
   assert.deepEqual(takeCalls(world.bpffs), []);
 });
 
-test("calls that nobody reads make room for later ones", ({ bpffs }) => {
+test("calls that no agent reads make room for later ones", ({ bpffs }) => {
   for (let i = 1; i <= 4100; i++) pushCall(bpffs, { verb: "GC", seconds: i, failed: false });
   const calls = takeCalls(bpffs);
   assert.equal(calls.length, 4096);

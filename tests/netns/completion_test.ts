@@ -1,4 +1,4 @@
-/** Completion as somebody at a terminal meets it: a real bash, real TABs, names out of a real data plane. */
+/** Completion at a terminal: a real bash, real TABs, names out of a real data plane. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** `pcnk describe service` in a lab: right, altered behind the agent's back, and Services that serve nobody. */
+/** `pcnk describe service` in a lab: right, altered behind the agent's back, and Services without backends. */
 import assert from "node:assert/strict";
 import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
@@ -66,7 +66,7 @@ Deno.test({
       const none = await describe(lab, "empty");
       assert.match(none.findings[0]!.text, /none of its 1 endpoints is ready/);
 
-      // Nobody may mend what is broken now; where the objects are must be said then.
+      // Without an agent the entry stays broken; where the objects are must be said then.
       await lab.stopAgent("node1", true);
       using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
       const [key, entry] = plane.maps.services.entries()
@@ -82,7 +82,7 @@ Deno.test({
       const row = altered.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
       assert.deepEqual([row.wanted!.length, row.held!.length], [2, 1]);
 
-      // An entry of nobody's, under the Service's own name.
+      // An entry that belongs to no port, under the Service's own name.
       const foreign = { ...key, addr: "10.99.9.9" };
       plane.maps.services.set(foreign, entry);
       const more = await describe(lab, "echo", ...where);

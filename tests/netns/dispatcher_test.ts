@@ -1,15 +1,15 @@
 /**
  * k8sdispatcher, and lbrp between nodes, on the real kernel: three nodes, a router and a host outside, through the overlay
  * and directly, attached in both ways. What BPF_PROG_TEST_RUN cannot show is here: the tunnel, neighbours and routes of
- * redirected packets, segmentation, path MTU, sockets that believe what they are told.
+ * redirected packets, segmentation, path MTU, sockets that verify checksums.
  */
 import assert from "node:assert/strict";
 import { SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
-import type { Reason } from "../../src/bpf/reasons.ts";
 import type { RoutingMode } from "../../src/routing/types.ts";
 import { tcp, udp } from "../bpf/support/packet.ts";
 import * as needs from "../support/needs.ts";
-import { Cluster, type ClusterNode, OUTSIDE, PYTHON, type Seen } from "./dispatcher/cluster.ts";
+import { Cluster, OUTSIDE } from "./dispatcher/cluster.ts";
+import { fine, PYTHON, REFUSED } from "./lbrp/traffic.ts";
 
 const available = needs.root() && needs.file(PYTHON);
 const tcx = needs.kernel(6, 6);
@@ -29,20 +29,6 @@ function step(name: string, run: Step): void {
   steps.push([name, run]);
 }
 
-/** The exchange went well, and the server saw the client's own address; or this one. */
-function fine(seen: Seen, peer?: string): void {
-  assert.deepEqual({ ok: seen.ok, error: seen.error }, { ok: true, error: undefined });
-  if (peer !== undefined) assert.equal(seen.peer?.split(":")[0], peer);
-  else if (seen.local) assert.equal(seen.peer, seen.local);
-}
-
-/** How often a node counts a reason while something happens. */
-async function counting(node: ClusterNode, reason: Reason, fn: () => Promise<void>) {
-  const before = node.counter(reason);
-  await fn();
-  return node.counter(reason) - before;
-}
-
 /** Services, and servers everywhere. */
 async function prepare(cluster: Cluster): Promise<void> {
   const backends = { near: POD, far: FAR, host: NODE2, none: undefined };
@@ -59,7 +45,7 @@ async function prepare(cluster: Cluster): Promise<void> {
 
 step("pods reach pods of other nodes past both stacks", async (cluster) => {
   const client = cluster.pod(POD);
-  const sent = await counting(cluster.node(1), "direct_sent", async () => {
+  const sent = await cluster.node(1).counting("direct_sent", async () => {
     fine(await cluster.run(client, "tcp", FAR, 8080, 16 * MB, 16 * MB));
   });
   assert(sent > 100, `${sent} packets`);
@@ -72,7 +58,7 @@ step("pods reach pods of other nodes past both stacks", async (cluster) => {
 
 step("pods reach a service's backend on another node", async (cluster) => {
   const client = cluster.pod(POD);
-  const sent = await counting(cluster.node(1), "forward_sent", async () => {
+  const sent = await cluster.node(1).counting("forward_sent", async () => {
     fine(await cluster.run(client, "tcp", VIP.far, 80, 16 * MB, 16 * MB));
   });
   assert(sent > 100, `${sent} packets`);
@@ -92,7 +78,7 @@ step("nodes reach pods of other nodes, and pods nodes", async (cluster) => {
 
 step("a client outside reaches a NodePort's backend on that node, as itself", async (cluster) => {
   const { outside } = cluster;
-  const sent = await counting(cluster.node(1), "reply_sent", async () => {
+  const sent = await cluster.node(1).counting("reply_sent", async () => {
     fine(await cluster.run(outside, "tcp", NODE1, NODE_PORT.near, 4 * MB, 4 * MB));
   });
   assert(sent > 10, `${sent} packets`);
@@ -106,7 +92,7 @@ step("a client outside reaches a NodePort's backend on another node", async (clu
   for (
     const [node, addr, gateway] of [[1, NODE1, "10.244.1.1"], [3, NODE3, "10.244.3.1"]] as const
   ) {
-    const sent = await counting(cluster.node(node), "forward_sent", async () => {
+    const sent = await cluster.node(node).counting("forward_sent", async () => {
       fine(await cluster.run(outside, "tcp", addr, NODE_PORT.far, 4 * MB, 4 * MB), gateway);
     });
     assert(sent > 10, `${sent} packets`);
@@ -158,7 +144,7 @@ step("externalTrafficPolicy Local: local backends or silence", async (cluster) =
   cluster.node(1).serve(frontend, "tcp", [`${POD}:8080`], { flags });
   cluster.node(3).serve(frontend, "tcp", [], { flags });
   fine(await cluster.run(cluster.outside, "tcp", NODE1, 30009, 1000, 1000));
-  const dropped = await counting(cluster.node(3), "drop_no_local_backend", async () => {
+  const dropped = await cluster.node(3).counting("drop_no_local_backend", async () => {
     const syn = tcp({ src: `${OUTSIDE}:999`, dst: `${NODE3}:30009`, flags: "S" });
     await fromOutside(cluster, syn);
   });
@@ -176,56 +162,42 @@ step("an address that only services have", async (cluster) => {
     id: 900,
     flags: SERVICE_FLAG.SOURCE_RANGES,
   });
-  node.dataPlane.maps.services.set({ addr, port: 0, proto: 0, scope }, {
-    ...{ id: 901, first: 0, count: 0, total_weight: 0, affinity_seconds: 0, table: 0 },
-    flags: SERVICE_FLAG.ADDRESS,
-  });
+  node.serviceAddress({ addr, scope });
   const { outside } = cluster;
   fine(await cluster.run(outside, "tcp", addr, 80, MB, MB), "10.244.1.1");
   for (const size of [56, 5000]) fine(await cluster.run(outside, "ping", addr, size), addr);
-  const refused = { ok: false, error: "ECONNREFUSED" };
-  assert.deepEqual(await cluster.run(outside, "tcp", addr, 82, 0, 0), refused);
-  assert.deepEqual(await cluster.run(outside, "udp", addr, 82, 10), refused);
-  node.dataPlane.maps.source_ranges.set({
-    prefixlen: 32 + 32,
-    service_id: 900,
-    addr: "198.51.100.3",
-  }, 0);
+  assert.deepEqual(await cluster.run(outside, "tcp", addr, 82, 0, 0), REFUSED);
+  assert.deepEqual(await cluster.run(outside, "udp", addr, 82, 10), REFUSED);
+  node.maps.source_ranges.set({ prefixlen: 32 + 32, service_id: 900, addr: "198.51.100.3" }, 0);
   const syn = tcp({ src: `${OUTSIDE}:999`, dst: `${addr}:81`, flags: "S" });
-  assert.equal(await counting(node, "drop_source_range", () => fromOutside(cluster, syn)), 1);
-  node.dataPlane.maps.source_ranges.set({
-    prefixlen: 32 + 24,
-    service_id: 900,
-    addr: "198.51.100.0",
-  }, 0);
+  assert.equal(await node.counting("drop_source_range", () => fromOutside(cluster, syn)), 1);
+  node.maps.source_ranges.set({ prefixlen: 32 + 24, service_id: 900, addr: "198.51.100.0" }, 0);
   fine(await cluster.run(outside, "tcp", addr, 81, 1000, 1000));
 });
 
 step("refusals reach the client outside", async (cluster) => {
-  const refused = { ok: false, error: "ECONNREFUSED" };
   const { outside } = cluster;
-  assert.deepEqual(await cluster.run(outside, "tcp", NODE1, NODE_PORT.none, 0, 0), refused);
+  assert.deepEqual(await cluster.run(outside, "tcp", NODE1, NODE_PORT.none, 0, 0), REFUSED);
   for (const size of [10, 1400, 8000]) {
-    assert.deepEqual(await cluster.run(outside, "udp", NODE1, NODE_PORT.none, size), refused);
+    assert.deepEqual(await cluster.run(outside, "udp", NODE1, NODE_PORT.none, size), REFUSED);
   }
 });
 
 step("ICMP errors reach those whose flow they are about", async (cluster) => {
-  const refused = { ok: false, error: "ECONNREFUSED" };
   const frontend = (port: number) => [{ addr: "0.0.0.0", port, scope: SCOPE.EXTERNAL }];
   cluster.node(1).serve(frontend(30011), "udp", [`${POD}:9`]);
   cluster.node(1).serve(frontend(30012), "udp", [`${FAR}:9`]);
   cluster.node(2).serve(frontend(30013), "udp", [`${NODE2}:9`]);
   const { outside } = cluster;
-  assert.deepEqual(await cluster.run(outside, "udp", NODE1, 30011, 100), refused, "local");
-  assert.deepEqual(await cluster.run(outside, "udp", NODE1, 30012, 100), refused, "remote");
-  assert.deepEqual(await cluster.run(outside, "udp", NODE2, 30013, 100), refused, "host");
-  assert.deepEqual(await cluster.run(cluster.pod(POD), "udp", OUTSIDE, 9, 100), refused, "pod");
-  assert.deepEqual(await cluster.run(cluster.pod(POD), "udp", FAR, 9, 100), refused, "far pod");
+  assert.deepEqual(await cluster.run(outside, "udp", NODE1, 30011, 100), REFUSED, "local");
+  assert.deepEqual(await cluster.run(outside, "udp", NODE1, 30012, 100), REFUSED, "remote");
+  assert.deepEqual(await cluster.run(outside, "udp", NODE2, 30013, 100), REFUSED, "host");
+  assert.deepEqual(await cluster.run(cluster.pod(POD), "udp", OUTSIDE, 9, 100), REFUSED, "pod");
+  assert.deepEqual(await cluster.run(cluster.pod(POD), "udp", FAR, 9, 100), REFUSED, "far pod");
 });
 
 step("pods reach the world as their node", async (cluster) => {
-  const masqueraded = await counting(cluster.node(1), "masqueraded", async () => {
+  const masqueraded = await cluster.node(1).counting("masqueraded", async () => {
     fine(await cluster.run(cluster.pod(POD), "tcp", OUTSIDE, 8080, 4 * MB, 4 * MB), NODE1);
   });
   assert(masqueraded > 100, `${masqueraded} packets`);
@@ -260,7 +232,7 @@ step(
 );
 
 step("masquerade that runs out of ports says so, and recovers", async (cluster) => {
-  const { maps } = cluster.node(1).dataPlane;
+  const { maps } = cluster.node(1);
   const config = maps.config.get(0)!;
   maps.sessions.deleteBatch(maps.sessions.keys());
   maps.config.set(0, { ...config, snat_first: 20000, snat_last: 20001 });
@@ -269,7 +241,7 @@ step("masquerade that runs out of ports says so, and recovers", async (cluster) 
       fine(await cluster.run(cluster.pod(POD), "tcp", OUTSIDE, 8080, 10, 10, sport), NODE1);
     }
     const syn = { dst: `${OUTSIDE}:8080`, flags: "S" };
-    const dropped = await counting(cluster.node(1), "drop_ports_exhausted", async () => {
+    const dropped = await cluster.node(1).counting("drop_ports_exhausted", async () => {
       await fromPod(cluster, tcp({ ...syn, src: `${POD}:45003` }));
     });
     assert.equal(dropped, 1);
@@ -291,7 +263,7 @@ step("path MTU with a smaller link on the way to the world", async (cluster) => 
         ["far", "icmp_error_sent", "10.244.1.1"],
       ] as const
     ) {
-      const told = await counting(cluster.node(1), reason, async () => {
+      const told = await cluster.node(1).counting(reason, async () => {
         fine(await cluster.run(outside, "tcp", NODE1, NODE_PORT[name], 1000, MB), peer);
       });
       assert(told > 0, `${name}: no path MTU discovery has happened`);
@@ -350,7 +322,7 @@ const overlayOnly = new Map<string, Step>([
     ) {
       nl.setLink(ifindex, { mtu: 1500 });
     }
-    const big = await counting(node, "pass_too_big", async () => {
+    const big = await node.counting("pass_too_big", async () => {
       assert.deepEqual(await cluster.run(pod, "pmtu", FAR, 8080, 1460), { ok: true, mtu: 1450 });
       fine(await cluster.run(pod, "tcp", FAR, 8080, MB, MB));
     });
@@ -369,11 +341,11 @@ const overlayOnly = new Map<string, Step>([
   ["another overlay's packets are not let in", async (cluster) => {
     const inner = udp({ src: "10.244.2.2:1", dst: `${POD}:9` });
     const vxlan = (vni: number) => `08000000${vni.toString(16).padStart(6, "0")}00${inner.toHex()}`;
-    const foreign = await counting(cluster.node(1), "drop_unknown_vni", async () => {
+    const foreign = await cluster.node(1).counting("drop_unknown_vni", async () => {
       fine(await cluster.run(cluster.node(2).self, "datagram", NODE1, 4789, vxlan(43)));
     });
     assert.equal(foreign, 1);
-    const own = await counting(cluster.node(1), "direct_delivered", async () => {
+    const own = await cluster.node(1).counting("direct_delivered", async () => {
       fine(await cluster.run(cluster.node(2).self, "datagram", NODE1, 4789, vxlan(42)));
     });
     assert(own >= 1);
@@ -384,14 +356,14 @@ const overlayOnly = new Map<string, Step>([
     const vxlan = `0800000000002a00${inner.toHex()}`;
     const send = async () =>
       fine(await cluster.run(cluster.outside, "datagram", NODE1, 4789, vxlan));
-    assert.equal(await counting(node, "drop_unknown_vtep", send), 1);
+    assert.equal(await node.counting("drop_unknown_vtep", send), 1);
     // That of a node behind NAT.
-    node.dataPlane.maps.vteps.set({ addr: OUTSIDE }, 0);
+    node.maps.vteps.set({ addr: OUTSIDE }, 0);
     try {
-      assert.equal(await counting(node, "drop_unknown_vtep", send), 0);
-      assert(await counting(node, "direct_delivered", send) >= 1);
+      assert.equal(await node.counting("drop_unknown_vtep", send), 0);
+      assert(await node.counting("direct_delivered", send) >= 1);
     } finally {
-      node.dataPlane.maps.vteps.delete({ addr: OUTSIDE });
+      node.maps.vteps.delete({ addr: OUTSIDE });
     }
   }],
 ]);

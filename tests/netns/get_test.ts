@@ -265,7 +265,7 @@ test("get --watch tells what comes, changes and goes", async ({ command, plane }
     plane.maps.services.delete(dns);
     assert.equal((await next()).type, "removed");
     child.kill("SIGINT");
-    // Nothing was wrong: the watch ends because somebody ended it.
+    // Nothing was wrong: the watch ends by its signal.
     assert.equal((await child.status).code, 0);
   } finally {
     await reader.cancel();

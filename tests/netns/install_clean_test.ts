@@ -4,7 +4,7 @@ import { chainRemoval } from "../../install/clean.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
 
-/** As kube-proxy 1.20 writes them for one Service, beside a rule of somebody else. */
+/** As kube-proxy 1.20 writes them for one Service, beside a rule of another program. */
 const THEIRS = `\
 *nat
 :KUBE-SERVICES - [0:0]

@@ -27,7 +27,7 @@ async function around(name: string, test: () => Promise<void>): Promise<void> {
   assert.deepEqual(ofLab(name, leftovers(before, snapshot())), []);
 }
 
-/** Other tests may run at the same time; the machine's own links are nobody's. */
+/** Other tests may run at the same time; the machine's own links stay. */
 function ofLab(name: string, lines: string[]): string[] {
   return lines.filter((line) =>
     line.startsWith("link ") || line.includes(`pcnk-${name}`) || line.includes(`/${name}/`)

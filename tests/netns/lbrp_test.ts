@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import type { Reason } from "../../src/bpf/reasons.ts";
 import { fragments, ICMP, icmp, pattern, tcp, text, udp } from "../bpf/support/packet.ts";
 import * as needs from "../support/needs.ts";
-import { GATEWAY, type Host, PYTHON, REMOTE, type Seen, SMALL_MTU, TestNode } from "./lbrp/node.ts";
+import { GATEWAY, type Host, REMOTE, SMALL_MTU, TestNode } from "./lbrp/node.ts";
+import { fine, PYTHON, REFUSED } from "./lbrp/traffic.ts";
 
 const available = needs.root() && needs.file(PYTHON);
 const tcx = needs.kernel(6, 6);
@@ -33,27 +34,14 @@ function test(name: string, fn: (scene: Scene) => Promise<void>): void {
   }
 }
 
-/** The exchange went well, and the server saw the client's own address. */
-function fine(seen: Seen): void {
-  assert.deepEqual({ ok: seen.ok, error: seen.error ?? null }, { ok: true, error: null });
-  if (seen.local) assert.equal(seen.peer, seen.local);
-}
-
-/** Counts a reason while something happens. */
-async function counting(node: TestNode, reason: Reason, fn: () => Promise<void>): Promise<number> {
-  const before = node.counter(reason);
-  await fn();
-  return node.counter(reason) - before;
-}
-
 test("TCP to a backend on this node, large transfers both ways", async ({ node, client, server }) => {
   await node.serve(server, "tcp", 8080);
   node.service(VIP, 80, "tcp", ["10.1.0.3:8080"]);
-  const delivered = await counting(node, "forward_delivered", async () => {
+  const delivered = await node.plane.counting("forward_delivered", async () => {
     fine(await node.run(client, "tcp", VIP, 80, 32 * MB, 32 * MB));
   });
   assert(delivered > 100);
-  assert(node.counter("reply_delivered") > 100);
+  assert(node.plane.counter("reply_delivered") > 100);
 });
 
 test("TCP with checksums computed in software", async ({ node, client, server }) => {
@@ -69,7 +57,7 @@ test("TCP to a backend on another node, path MTU found on the way", async ({ nod
   fine(await node.run(node.self, "txoff", "uplink"));
   await node.serve(remote, "tcp", 8080);
   node.service(VIP, 80, "tcp", [`${REMOTE}:8080`]);
-  const errors = await counting(node, "icmp_error_routed", async () => {
+  const errors = await node.plane.counting("icmp_error_routed", async () => {
     fine(await node.run(client, "tcp", VIP, 80, 4 * MB, 4 * MB));
   });
   assert(errors > 0, "no path MTU discovery has happened");
@@ -110,8 +98,7 @@ test("UDP in packs that the kernel cuts up later", async ({ node, client, server
   node.service(VIP, 55, "udp", []);
   fine(await node.run(client, "pack", VIP, 53, 1000, 20));
   fine(await node.run(client, "pack", VIP, 54, 1000, 20));
-  const seen = await node.run(client, "pack", VIP, 55, 1000, 20);
-  assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+  assert.deepEqual(await node.run(client, "pack", VIP, 55, 1000, 20), REFUSED);
 });
 
 test("two CPUs with a flow's first packets agree on its backend", async ({ node, client, server }) => {
@@ -120,7 +107,7 @@ test("two CPUs with a flow's first packets agree on its backend", async ({ node,
   node.service(VIP, 53, "udp", backends);
   fine(await node.run(client, "twice", VIP, 53, 20000, 500));
   const sessions = new Map(
-    node.dataPlane.maps.sessions.entries().map(([key, value]) => [tuple(key), tuple(value)]),
+    node.plane.maps.sessions.entries().map(([key, value]) => [tuple(key), tuple(value)]),
   );
   assert.equal(sessions.size, 1000, "entries that belong to no flow");
   for (const [key, value] of sessions) {
@@ -136,7 +123,7 @@ function tuple(of: { src: string; sport: number; dst: string; dport: number }): 
 test("pings of a service address, whole and in fragments", async ({ node, client, server }) => {
   node.service(VIP, 80, "tcp", []);
   for (const size of [0, 56, 1400, 5000]) fine(await node.run(client, "ping", VIP, size));
-  assert(node.counter("echo_replied") >= 4);
+  assert(node.plane.counter("echo_replied") >= 4);
   fine(await node.run(client, "ping", server.addr, 56));
   fine(await node.run(client, "ping", GATEWAY, 56));
 });
@@ -161,12 +148,10 @@ test("a service with no backends refuses at once", async ({ node, client }) => {
   for (const software of [false, true]) {
     if (software) fine(await node.run(client, "txoff", "eth0"));
     for (const port of [80, 81]) {
-      const seen = await node.run(client, "tcp", VIP, port, 0, 0);
-      assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+      assert.deepEqual(await node.run(client, "tcp", VIP, port, 0, 0), REFUSED);
     }
     for (const [port, size] of [[53, 10], [54, 1400], [53, 5000]] as const) {
-      const seen = await node.run(client, "udp", VIP, port, size);
-      assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+      assert.deepEqual(await node.run(client, "udp", VIP, port, size), REFUSED);
     }
   }
 });
@@ -178,10 +163,9 @@ test("refusals are whole when a pod passes them on to a device without offloads"
   node.service(VIP, 53, "udp", []);
   for (const software of [false, true]) {
     if (software) fine(await node.run(inner, "txoff", "eth0"));
-    const refused = { ok: false, error: "ECONNREFUSED" };
-    assert.deepEqual(await node.run(inner, "tcp", VIP, 80, 0, 0), refused);
+    assert.deepEqual(await node.run(inner, "tcp", VIP, 80, 0, 0), REFUSED);
     for (const size of [11, 1400, 5000]) {
-      assert.deepEqual(await node.run(inner, "udp", VIP, 53, size), refused);
+      assert.deepEqual(await node.run(inner, "udp", VIP, 53, size), REFUSED);
     }
   }
 });
@@ -190,10 +174,11 @@ test("the client hears of a backend's closed port", async ({ node, client, serve
   const remote = node.remote();
   for (const backend of [server, remote]) {
     node.service(VIP, 53, "udp", [`${backend.addr}:5353`]);
-    const seen = await node.run(client, "udp", VIP, 53, 100);
-    assert.deepEqual(seen, { ok: false, error: "ECONNREFUSED" });
+    assert.deepEqual(await node.run(client, "udp", VIP, 53, 100), REFUSED);
   }
-  assert(node.counter("icmp_error_delivered") > 0 && node.counter("icmp_error_routed") > 0);
+  assert(
+    node.plane.counter("icmp_error_delivered") > 0 && node.plane.counter("icmp_error_routed") > 0,
+  );
 });
 
 test("a pod without a bridge reaches backends here and elsewhere", async ({ node, server }) => {
@@ -217,7 +202,7 @@ test("a backend in the node's own network", async ({ node, client }) => {
   node.service(VIP, 53, "udp", [`${GATEWAY}:5353`]);
   fine(await node.run(client, "tcp", VIP, 80, MB, MB));
   fine(await node.run(client, "udp", VIP, 53, 8000));
-  assert(node.counter("reply_routed") > 0);
+  assert(node.plane.counter("reply_routed") > 0);
 });
 
 test("two services, one backend, one source port", async ({ node, client, server }) => {
@@ -235,7 +220,7 @@ test("pods reach each other, the node and other nodes without a service", async 
   const remote = node.remote();
   for (const host of [server, remote, node.self]) await node.serve(host, "tcp", 8080);
   await node.serve(server, "udp", 5353);
-  const direct = await counting(node, "direct_delivered", async () => {
+  const direct = await node.plane.counting("direct_delivered", async () => {
     fine(await node.run(client, "tcp", server.addr, 8080, 4 * MB, 4 * MB));
   });
   assert(direct > 100);
@@ -254,7 +239,7 @@ test("headers in a page of their own", async ({ node, client, server }) => {
   const flow = { src: "10.1.0.2:40000", ...frame };
   const ring = async (reason: Reason, packet: Uint8Array) => {
     const hex = packet.toHex();
-    const count = await counting(node, reason, async () => {
+    const count = await node.plane.counting(reason, async () => {
       fine(await node.run(client, "ring", "eth0", hex));
     });
     assert.equal(count, 1, reason);
@@ -295,7 +280,7 @@ test("frames that are too short, tagged, or no IPv4 pass", async ({ node, client
   ];
   for (const [reason, packet] of frames) {
     const hex = packet.toHex();
-    const count = await counting(node, reason, async () => {
+    const count = await node.plane.counting(reason, async () => {
       fine(await node.run(client, "frames", "eth0", hex));
     });
     // Namespaces send some IPv6 of their own.

@@ -1,4 +1,4 @@
-/** `pcnk log-level` and /debug/ of a real agent: changed at run time, and by nobody who should not. */
+/** `pcnk log-level` and /debug/ of a real agent: changed at run time, by root alone. */
 import assert from "node:assert/strict";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";

@@ -57,7 +57,7 @@ async function until(what: string, done: () => boolean): Promise<void> {
 }
 
 const listening = (plane: DataPlane) =>
-  until("somebody listens", () => (plane.maps.monitor.get(0)?.until ?? 0n) > monotonicNow());
+  until("a listener", () => (plane.maps.monitor.get(0)?.until ?? 0n) > monotonicNow());
 
 /** Kilobytes. */
 function resident(pid: number): number {
@@ -94,7 +94,7 @@ Deno.test({
     const [, shown, more] = /(\d+) packets were told of, (\d+) more were not/.exec(await words) ??
       [];
     assert.equal(Number(shown), told.length);
-    // Of every packet it was told, or it counted it.
+    // Every packet is an event or counted as lost.
     assert.equal(told.length + Number(more), counted(plane, REASON));
     assert.equal(Number(more), counted(plane, "event_monitor_lost"));
     const cpus = navigator.hardwareConcurrency;

@@ -1,5 +1,5 @@
 /**
- * A Service refuses connections because its selector finds nothing, and somebody who sees pcnk for the first time wants to know
+ * A Service refuses connections because its selector finds nothing, and a user who is new to pcnk wants to know
  * why: whichever command comes to mind first, it says so in words, or names the command that does.
  */
 import assert from "node:assert/strict";

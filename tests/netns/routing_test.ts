@@ -203,7 +203,7 @@ test("reconcile() changes a pair's mode without losing a packet", async (world) 
   assert.deepEqual(results.filter((ok) => !ok), []);
 });
 
-test("the overlay carries what fits its MTU, and the sender is told what does not", async (world) => {
+test("the overlay carries what fits its MTU, and the sender gets an ICMP error for the rest", async (world) => {
   world.applyAll();
   const [n1, n2] = world.nodes;
   assert.equal(n1!.vxlan().mtu, 1450);

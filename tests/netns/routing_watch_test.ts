@@ -92,21 +92,18 @@ test("Disturbances: routes are removed", async (watching, n1, n2) => {
   await n1.reaches(n2.gateway);
 });
 
-test(
-  "Disturbances: the device is changed, set down or removed",
-  async (watching, n1, n2) => {
-    const { nl } = n1.netns;
-    nl.setLink(n1.vxlan().index, { mac: "5e:89:db:49:c6:a4" });
-    await watching.until(/^device pcnk_vxlan changed/);
-    nl.setLink(n1.vxlan().index, { mtu: 1200 });
-    await watching.until(/^device pcnk_vxlan changed/);
-    nl.setLink(n1.vxlan().index, { up: false });
-    await watching.until(/^device pcnk_vxlan changed/);
-    nl.delLink(n1.vxlan().index);
-    await watching.until(/^device pcnk_vxlan went/);
-    await n1.reaches(n2.gateway);
-  },
-);
+test("Disturbances: the device is changed, set down or removed", async (watching, n1, n2) => {
+  const { nl } = n1.netns;
+  nl.setLink(n1.vxlan().index, { mac: "5e:89:db:49:c6:a4" });
+  await watching.until(/^device pcnk_vxlan changed/);
+  nl.setLink(n1.vxlan().index, { mtu: 1200 });
+  await watching.until(/^device pcnk_vxlan changed/);
+  nl.setLink(n1.vxlan().index, { up: false });
+  await watching.until(/^device pcnk_vxlan changed/);
+  nl.delLink(n1.vxlan().index);
+  await watching.until(/^device pcnk_vxlan went/);
+  await n1.reaches(n2.gateway);
+});
 
 test("Disturbances: an uplink went down and came back", async (watching, n1, n2) => {
   const { nl } = n1.netns;

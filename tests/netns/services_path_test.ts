@@ -1,4 +1,4 @@
-/** Ways of packets: small links, fragments, pods that are their own backends, ports that run out, nodes that come and go. */
+/** Paths of packets: small links, fragments, pods that are their own backends, ports that run out, nodes that come and go. */
 import assert from "node:assert/strict";
 import { nodeManifests } from "../../src/lab/manifests.ts";
 import { ping } from "../../src/linux/ping.ts";
@@ -22,7 +22,7 @@ async function ip(netns: string, ...args: string[]): Promise<void> {
   assert.equal(code, 0, new TextDecoder().decode(stderr));
 }
 
-/** The router's link to the machine outside takes 1300 bytes, and nobody's MSS says so. */
+/** The router's link to the machine outside takes 1300 bytes, and no MSS says so. */
 async function withSmallLink(cluster: Cluster, fn: () => Promise<void>): Promise<void> {
   const { fabric, outside } = cluster.lab.store.plan;
   const back = (...options: string[]) =>
@@ -38,136 +38,118 @@ async function withSmallLink(cluster: Cluster, fn: () => Promise<void>): Promise
   }
 }
 
-onClusters("path", async (cluster, step) => {
+onClusters("path", async (cluster, test) => {
   const { lab } = cluster;
 
-  await step(
-    "much data gets through a Service to another node and back, and from a node's own process",
-    async () => {
-      await serve(cluster, "pod2-1");
-      for (const where of ["pod1-1", "node1", "pod2-2"]) {
-        await cluster.answered(where, VIP, { count: 2, size: MUCH });
-      }
-    },
-  );
+  await test("much data gets through a Service to another node and back, and from a node's own process", async () => {
+    await serve(cluster, "pod2-1");
+    for (const where of ["pod1-1", "node1", "pod2-2"]) {
+      await cluster.answered(where, VIP, { count: 2, size: MUCH });
+    }
+  });
 
-  await step(
-    "a smaller link on the way: masqueraded flows and those of NodePorts find their path MTU",
-    async () => {
-      await serve(cluster, "pod2-1");
-      await withSmallLink(cluster, async () => {
-        // The pod's big packets meet the small link: the router's ICMP error must find the pod.
-        await cluster.answered("pod1-1", cluster.outside, { port: 8080, size: MUCH });
-        // So must the one about a backend's answer, on the same node and on another.
-        for (const node of ["node2", "node1"]) {
-          const address = cluster.address(node);
-          await cluster.answered("outside", address, { port: NODE_PORT, size: MUCH });
-        }
-      });
-    },
-  );
-
-  await step(
-    "datagrams in fragments go through Services: pod to pod, and from outside",
-    async () => {
-      await serve(cluster, "pod2-1");
-      const big = { kind: "udp", size: 8000 };
-      assert.deepEqual((await cluster.answered("pod2-2", VIP, big)).backends, ["pod2-1"]);
-      assert.deepEqual((await cluster.answered("pod1-1", VIP, big)).backends, ["pod2-1"]);
+  await test("a smaller link on the way: masqueraded flows and those of NodePorts find their path MTU", async () => {
+    await serve(cluster, "pod2-1");
+    await withSmallLink(cluster, async () => {
+      // The pod's big packets meet the small link: the router's ICMP error must find the pod.
+      await cluster.answered("pod1-1", cluster.outside, { port: 8080, size: MUCH });
+      // So must the one about a backend's answer, on the same node and on another.
       for (const node of ["node2", "node1"]) {
-        await cluster.answered("outside", cluster.address(node), { ...big, port: NODE_PORT });
+        const address = cluster.address(node);
+        await cluster.answered("outside", address, { port: NODE_PORT, size: MUCH });
       }
-      await cluster.answered("pod1-1", cluster.outside, { ...big, port: 8080 });
-    },
-  );
+    });
+  });
 
-  await step(
-    "a pod reaches itself through its own Service: by ClusterIP, and by NodePort at any node",
-    async () => {
-      await serve(cluster, "pod1-1");
-      for (const kind of ["tcp", "udp"]) {
-        assert.deepEqual((await cluster.answered("pod1-1", VIP, { kind })).backends, ["pod1-1"]);
-        for (const node of cluster.nodes()) {
-          const address = cluster.address(node);
-          await cluster.answered("pod1-1", address, { kind, port: NODE_PORT });
-        }
+  await test("datagrams in fragments go through Services: pod to pod, and from outside", async () => {
+    await serve(cluster, "pod2-1");
+    const big = { kind: "udp", size: 8000 };
+    assert.deepEqual((await cluster.answered("pod2-2", VIP, big)).backends, ["pod2-1"]);
+    assert.deepEqual((await cluster.answered("pod1-1", VIP, big)).backends, ["pod2-1"]);
+    for (const node of ["node2", "node1"]) {
+      await cluster.answered("outside", cluster.address(node), { ...big, port: NODE_PORT });
+    }
+    await cluster.answered("pod1-1", cluster.outside, { ...big, port: 8080 });
+  });
+
+  await test("a pod reaches itself through its own Service: by ClusterIP, and by NodePort at any node", async () => {
+    await serve(cluster, "pod1-1");
+    for (const kind of ["tcp", "udp"]) {
+      assert.deepEqual((await cluster.answered("pod1-1", VIP, { kind })).backends, ["pod1-1"]);
+      for (const node of cluster.nodes()) {
+        const address = cluster.address(node);
+        await cluster.answered("pod1-1", address, { kind, port: NODE_PORT });
       }
-    },
-  );
+    }
+  });
 
-  await step(
-    "a node leaves, joins, and changes its podCIDR: followed within a second",
-    async () => {
-      const { plan } = lab.store;
-      const [one, two, three] = nodeManifests(plan);
-      const there = (node: string, addr: string) =>
-        cluster.maps(node).remotes.get({ prefixlen: 32, addr }) !== undefined;
-      const third = plan.nodes[2]!;
-      const pod = lab.pod("pod3-1").address;
-      const answers = async () => {
-        const netnsPath = plan.nodes[0]!.netnsPath;
-        return (await ping({ address: pod, netnsPath, timeoutMs: 100 })).ok;
-      };
-      assert.ok(await answers());
-      cluster.write("nodes", one!, two!);
-      await cluster.until(
-        "node3 is gone",
-        () => !there("node1", pod) && !there("node2", pod),
-        1000,
-      );
-      await cluster.until("its pods are out of reach", async () => !await answers(), 1000);
-      cluster.write("nodes", one!, two!, three!);
-      await cluster.until(
-        "node3 is back",
-        async () => there("node2", pod) && await answers(),
-        1000,
-      );
-      const moved = structuredClone(three!) as unknown as {
-        spec: { podCIDR: string; podCIDRs: string[] };
-      };
-      moved.spec = { podCIDR: "10.244.33.0/24", podCIDRs: ["10.244.33.0/24"] };
-      cluster.write("nodes", one!, two!, moved as unknown as typeof one & object);
-      await cluster.until(
-        "node3 has other pods",
-        () => there("node1", "10.244.33.7") && !there("node1", pod),
-        1000,
-      );
-      cluster.write("nodes", one!, two!, three!);
-      await cluster.until(`node3 has ${third.podCIDR} again`, answers, 1000);
-    },
-  );
+  await test("a node leaves, joins, and changes its podCIDR: followed within a second", async () => {
+    const { plan } = lab.store;
+    const [one, two, three] = nodeManifests(plan);
+    const there = (node: string, addr: string) =>
+      cluster.maps(node).remotes.get({ prefixlen: 32, addr }) !== undefined;
+    const third = plan.nodes[2]!;
+    const pod = lab.pod("pod3-1").address;
+    const answers = async () => {
+      const netnsPath = plan.nodes[0]!.netnsPath;
+      return (await ping({ address: pod, netnsPath, timeoutMs: 100 })).ok;
+    };
+    assert.ok(await answers());
+    cluster.write("nodes", one!, two!);
+    await cluster.until(
+      "node3 is gone",
+      () => !there("node1", pod) && !there("node2", pod),
+      1000,
+    );
+    await cluster.until("its pods are out of reach", async () => !await answers(), 1000);
+    cluster.write("nodes", one!, two!, three!);
+    await cluster.until(
+      "node3 is back",
+      async () => there("node2", pod) && await answers(),
+      1000,
+    );
+    const moved = structuredClone(three!) as unknown as {
+      spec: { podCIDR: string; podCIDRs: string[] };
+    };
+    moved.spec = { podCIDR: "10.244.33.0/24", podCIDRs: ["10.244.33.0/24"] };
+    cluster.write("nodes", one!, two!, moved as unknown as typeof one & object);
+    await cluster.until(
+      "node3 has other pods",
+      () => there("node1", "10.244.33.7") && !there("node1", pod),
+      1000,
+    );
+    cluster.write("nodes", one!, two!, three!);
+    await cluster.until(`node3 has ${third.podCIDR} again`, answers, 1000);
+  });
 
-  await step(
-    "source ports run out: a counter tells, flows that live go on, and there is room again",
-    async () => {
-      const node = lab.node("node1");
-      const config = Deno.readTextFileSync(node.agentConfig);
-      const restart = async (text: string) => {
-        Deno.writeTextFileSync(node.agentConfig, text);
-        await lab.stopAgent("node1");
-        await lab.startAgent("node1");
-      };
-      await restart(`${config}\nsnatPorts: 20000-20003\n`);
-      try {
-        const before = cluster.counted("node1", "drop_ports_exhausted");
-        const held = [];
-        for (let i = 0; i < 4; i++) held.push(await cluster.hold("pod1-1", cluster.outside, 8080));
-        const fifth = await cluster.ask("pod1-2", cluster.outside, { port: 8080 });
-        assert.deepEqual(fifth.answers, []);
-        assert.ok(cluster.counted("node1", "drop_ports_exhausted") > before, "nobody counted it");
-        for (const one of held) assert.match(await one.ask("still"), / still$/);
-        // Another protocol, another destination: the ports are free there.
-        await cluster.answered("pod1-2", cluster.outside, { kind: "udp", port: 8080 });
-        await Promise.all(held.map((one) => one.end()));
-        await cluster.until(
-          "there is room again",
-          async () =>
-            (await cluster.ask("pod1-2", cluster.outside, { port: 8080 })).error === undefined,
-          130_000,
-        );
-      } finally {
-        await restart(config);
-      }
-    },
-  );
+  await test("source ports run out: a counter tells, flows that live go on, and there is room again", async () => {
+    const node = lab.node("node1");
+    const config = Deno.readTextFileSync(node.agentConfig);
+    const restart = async (text: string) => {
+      Deno.writeTextFileSync(node.agentConfig, text);
+      await lab.stopAgent("node1");
+      await lab.startAgent("node1");
+    };
+    await restart(`${config}\nsnatPorts: 20000-20003\n`);
+    try {
+      const before = cluster.counted("node1", "drop_ports_exhausted");
+      const held = [];
+      for (let i = 0; i < 4; i++) held.push(await cluster.hold("pod1-1", cluster.outside, 8080));
+      const fifth = await cluster.ask("pod1-2", cluster.outside, { port: 8080 });
+      assert.deepEqual(fifth.answers, []);
+      assert.ok(cluster.counted("node1", "drop_ports_exhausted") > before, "not counted");
+      for (const one of held) assert.match(await one.ask("still"), / still$/);
+      // Another protocol, another destination: the ports are free there.
+      await cluster.answered("pod1-2", cluster.outside, { kind: "udp", port: 8080 });
+      await Promise.all(held.map((one) => one.end()));
+      await cluster.until(
+        "there is room again",
+        async () =>
+          (await cluster.ask("pod1-2", cluster.outside, { port: 8080 })).error === undefined,
+        130_000,
+      );
+    } finally {
+      await restart(config);
+    }
+  });
 });

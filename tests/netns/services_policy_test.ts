@@ -65,97 +65,85 @@ async function routed(cluster: Cluster, destination: string, via: string, fn: ()
   }
 }
 
-onClusters("policy", async (cluster, step) => {
+onClusters("policy", async (cluster, test) => {
   const { lab } = cluster;
   const all = ["pod1-1", "pod2-1", "pod3-1"].map((pod) => cluster.end(pod));
 
-  await step(
-    "externalTrafficPolicy Cluster: any node, any backend; a local one sees the client",
-    async () => {
-      await publish(cluster, [cluster.end("pod1-1")], { nodePort: NODE_PORT });
-      const near = await cluster.answered("outside", cluster.address("node1"), { port: NODE_PORT });
-      assert.deepEqual(near, { backends: ["pod1-1"], seenAs: [cluster.outside] });
-      const far = await cluster.answered("outside", cluster.address("node2"), { port: NODE_PORT });
-      const gateway = lab.node("node2").gateway;
-      assert.deepEqual(far, { backends: ["pod1-1"], seenAs: [gateway] });
-    },
-  );
+  await test("externalTrafficPolicy Cluster: any node, any backend; a local one sees the client", async () => {
+    await publish(cluster, [cluster.end("pod1-1")], { nodePort: NODE_PORT });
+    const near = await cluster.answered("outside", cluster.address("node1"), { port: NODE_PORT });
+    assert.deepEqual(near, { backends: ["pod1-1"], seenAs: [cluster.outside] });
+    const far = await cluster.answered("outside", cluster.address("node2"), { port: NODE_PORT });
+    const gateway = lab.node("node2").gateway;
+    assert.deepEqual(far, { backends: ["pod1-1"], seenAs: [gateway] });
+  });
 
-  await step(
-    "externalTrafficPolicy Local: the client's address, this node's backends, a health check that follows",
-    async () => {
-      const local = {
-        nodePort: NODE_PORT,
-        type: "LoadBalancer",
-        externalTrafficPolicy: "Local",
-        healthCheckNodePort: HEALTH_PORT,
-      };
-      for (const [here, there] of [["node1", "node2"], ["node2", "node1"]] as const) {
-        await publish(cluster, [cluster.end(here === "node1" ? "pod1-1" : "pod2-1")], local);
-        const took = await cluster.until(`${here} is healthy, ${there} is not`, async () => {
-          const [good, bad] = [await health(cluster, here), await health(cluster, there)];
-          return good.status === 200 && good.local === 1 && bad.status === 503 && bad.local === 0;
-        }, 3000);
-        assert.ok(took < 3000);
-        const { seenAs } = await cluster.answered("outside", cluster.address(here), {
-          port: NODE_PORT,
-        });
-        assert.deepEqual(seenAs, [cluster.outside]);
-        await dropped(cluster, "outside", cluster.address(there), NODE_PORT);
-      }
-    },
-  );
+  await test("externalTrafficPolicy Local: the client's address, this node's backends, a health check that follows", async () => {
+    const local = {
+      nodePort: NODE_PORT,
+      type: "LoadBalancer",
+      externalTrafficPolicy: "Local",
+      healthCheckNodePort: HEALTH_PORT,
+    };
+    for (const [here, there] of [["node1", "node2"], ["node2", "node1"]] as const) {
+      await publish(cluster, [cluster.end(here === "node1" ? "pod1-1" : "pod2-1")], local);
+      const took = await cluster.until(`${here} is healthy, ${there} is not`, async () => {
+        const [good, bad] = [await health(cluster, here), await health(cluster, there)];
+        return good.status === 200 && good.local === 1 && bad.status === 503 && bad.local === 0;
+      }, 3000);
+      assert.ok(took < 3000);
+      const { seenAs } = await cluster.answered("outside", cluster.address(here), {
+        port: NODE_PORT,
+      });
+      assert.deepEqual(seenAs, [cluster.outside]);
+      await dropped(cluster, "outside", cluster.address(there), NODE_PORT);
+    }
+  });
 
-  await step(
-    "internalTrafficPolicy Local: this node's backends only, and silence where there are none",
-    async () => {
-      const local = { internalTrafficPolicy: "Local" };
-      await publish(cluster, all.slice(0, 2), local);
-      await cluster.until(
-        "each node has its own",
-        () =>
-          ["pod1-1", "pod2-1"].every((pod, i) =>
-            cluster.backends(`node${i + 1}`, VIP)?.join() === `${lab.pod(pod).address}:8080`
-          ),
-      );
-      for (
-        const [where, pod] of [["pod1-2", "pod1-1"], ["pod2-2", "pod2-1"], ["node2", "pod2-1"]]
-      ) {
-        const { backends } = await cluster.answered(where!, VIP, { count: 5 });
-        assert.deepEqual(backends, [pod]);
-      }
-      await dropped(cluster, "pod3-2", VIP);
-    },
-  );
+  await test("internalTrafficPolicy Local: this node's backends only, and silence where there are none", async () => {
+    const local = { internalTrafficPolicy: "Local" };
+    await publish(cluster, all.slice(0, 2), local);
+    await cluster.until(
+      "each node has its own",
+      () =>
+        ["pod1-1", "pod2-1"].every((pod, i) =>
+          cluster.backends(`node${i + 1}`, VIP)?.join() === `${lab.pod(pod).address}:8080`
+        ),
+    );
+    for (
+      const [where, pod] of [["pod1-2", "pod1-1"], ["pod2-2", "pod2-1"], ["node2", "pod2-1"]]
+    ) {
+      const { backends } = await cluster.answered(where!, VIP, { count: 5 });
+      assert.deepEqual(backends, [pod]);
+    }
+    await dropped(cluster, "pod3-2", VIP);
+  });
 
-  await step(
-    "sessionAffinity ClientIP: sticks, follows when its backend goes, ends after its timeout",
-    async () => {
-      const sticky = {
-        sessionAffinity: "ClientIP",
-        sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } },
-      };
-      await publish(cluster, all, sticky);
-      const first = await cluster.answered("pod1-2", VIP, { count: 20 });
-      assert.equal(first.backends.length, 1, `answered by ${first.backends}`);
-      const rest = all.filter(({ address }) => address !== lab.pod(first.backends[0]!).address);
-      await publish(cluster, rest, sticky);
-      const second = await cluster.answered("pod1-2", VIP, { count: 20 });
-      assert.equal(second.backends.length, 1);
-      assert.notEqual(second.backends[0], first.backends[0]);
-      await publish(cluster, all, sticky);
-      let moved = false;
-      // Each time the choice is one of three: thirteen times the same is one in a million.
-      for (let i = 0; i < 13 && !moved; i++) {
-        await new Promise((done) => setTimeout(done, 1200)); // the timeout itself
-        const { backends } = await cluster.answered("pod1-2", VIP);
-        moved = backends[0] !== second.backends[0];
-      }
-      assert.ok(moved, "it never ended");
-    },
-  );
+  await test("sessionAffinity ClientIP: sticks, follows when its backend goes, ends after its timeout", async () => {
+    const sticky = {
+      sessionAffinity: "ClientIP",
+      sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } },
+    };
+    await publish(cluster, all, sticky);
+    const first = await cluster.answered("pod1-2", VIP, { count: 20 });
+    assert.equal(first.backends.length, 1, `answered by ${first.backends}`);
+    const rest = all.filter(({ address }) => address !== lab.pod(first.backends[0]!).address);
+    await publish(cluster, rest, sticky);
+    const second = await cluster.answered("pod1-2", VIP, { count: 20 });
+    assert.equal(second.backends.length, 1);
+    assert.notEqual(second.backends[0], first.backends[0]);
+    await publish(cluster, all, sticky);
+    let moved = false;
+    // Each time the choice is one of three: thirteen times the same is one in a million.
+    for (let i = 0; i < 13 && !moved; i++) {
+      await new Promise((done) => setTimeout(done, 1200)); // the timeout itself
+      const { backends } = await cluster.answered("pod1-2", VIP);
+      moved = backends[0] !== second.backends[0];
+    }
+    assert.ok(moved, "it never ended");
+  });
 
-  await step(
+  await test(
     "externalIPs and LoadBalancer addresses answer outside; source ranges keep others out",
     async () => {
       const node1 = cluster.address("node1");
@@ -187,7 +175,7 @@ onClusters("policy", async (cluster, step) => {
     },
   );
 
-  await step("TCP and UDP on one port are two services: one goes, the other stays", async () => {
+  await test("TCP and UDP on one port are two services: one goes, the other stays", async () => {
     await publish(cluster, all);
     for (const kind of ["tcp", "udp"]) await cluster.answered("pod1-2", VIP, { kind });
     cluster.write(
@@ -208,7 +196,7 @@ onClusters("policy", async (cluster, step) => {
     assert.ok(cluster.counted("node1", "rejected_no_port") > before);
   });
 
-  await step("a Service changes its type: entries come and go with it", async () => {
+  await test("a Service changes its type: entries come and go with it", async () => {
     const nodePort = { addr: "0.0.0.0", port: NODE_PORT, proto: 6, scope: SCOPE.EXTERNAL };
     const node1 = cluster.address("node1");
     const entries = (cluster: Cluster) => {

@@ -34,10 +34,10 @@ async function check(running: readonly Running<LoadReport>[]): Promise<Set<strin
   return backends;
 }
 
-onClusters("rolling", async (cluster, step) => {
+onClusters("rolling", async (cluster, test) => {
   const { lab } = cluster;
 
-  await step("a hundred clients see no failure while every backend is replaced", async () => {
+  await test("a hundred clients see no failure while every backend is replaced", async () => {
     const old = ["pod1-2", "pod2-2", "pod3-2"];
     const ends = new Map(old.map((pod) => [pod, cluster.end(pod)]));
     publish(cluster, [...ends.values()]);
@@ -68,7 +68,7 @@ onClusters("rolling", async (cluster, step) => {
     for (const pod of [...old, ...ends.keys()]) assert.ok(seen.has(pod), `${pod} never answered`);
   });
 
-  await step("a connection to a terminating backend goes on, new ones go elsewhere", async () => {
+  await test("a connection to a terminating backend goes on, new ones go elsewhere", async () => {
     publish(cluster, [cluster.end("pod2-1")]);
     await cluster.serves(VIP, "pod2-1");
     const held = await Promise.all([
@@ -86,7 +86,7 @@ onClusters("rolling", async (cluster, step) => {
     await Promise.all(held.map((one) => one.end()));
   });
 
-  await step("with none ready, terminating endpoints that serve get new connections", async () => {
+  await test("with none ready, terminating endpoints that serve get new connections", async () => {
     const leaving = cluster.end("pod2-1", { ready: false, serving: true, terminating: true });
     publish(cluster, [leaving]);
     await cluster.serves(VIP, "pod2-1");
@@ -94,29 +94,26 @@ onClusters("rolling", async (cluster, step) => {
     assert.deepEqual(backends, ["pod2-1"]);
   });
 
-  await step(
-    "a UDP server is replaced under steady senders: the new one hears them within a second",
-    async () => {
-      publish(cluster, [cluster.end("pod2-1")]);
-      await cluster.serves(VIP, "pod2-1");
-      const senders = await Promise.all([
-        cluster.udp("pod1-1", VIP),
-        cluster.udp("outside", cluster.address("node1"), NODE_PORT),
-        cluster.udp("outside", cluster.address("node2"), NODE_PORT),
-        cluster.udp("node1", VIP),
-        cluster.udp("node3", VIP, 80, true),
-      ]);
-      await new Promise((done) => setTimeout(done, 500)); // steady: sessions are old ones
-      const since = Date.now();
-      publish(cluster, [cluster.end("pod3-1")]);
-      await cluster.serves(VIP, "pod3-1");
-      await new Promise((done) => setTimeout(done, 1000)); // the bar itself
-      const reports = await Promise.all(senders.map((one) => one.end()));
-      for (const [i, report] of reports.entries()) switched(report, since, `sender ${i}`);
-    },
-  );
+  await test("a UDP server is replaced under steady senders: the new one hears them within a second", async () => {
+    publish(cluster, [cluster.end("pod2-1")]);
+    await cluster.serves(VIP, "pod2-1");
+    const senders = await Promise.all([
+      cluster.udp("pod1-1", VIP),
+      cluster.udp("outside", cluster.address("node1"), NODE_PORT),
+      cluster.udp("outside", cluster.address("node2"), NODE_PORT),
+      cluster.udp("node1", VIP),
+      cluster.udp("node3", VIP, 80, true),
+    ]);
+    await new Promise((done) => setTimeout(done, 500)); // steady: sessions are old ones
+    const since = Date.now();
+    publish(cluster, [cluster.end("pod3-1")]);
+    await cluster.serves(VIP, "pod3-1");
+    await new Promise((done) => setTimeout(done, 1000)); // the bar itself
+    const reports = await Promise.all(senders.map((one) => one.end()));
+    for (const [i, report] of reports.entries()) switched(report, since, `sender ${i}`);
+  });
 
-  await step("the agent is killed and comes back: no request fails", async () => {
+  await test("the agent is killed and comes back: no request fails", async () => {
     publish(
       cluster,
       ["pod1-2", "pod2-1", "pod3-1"].filter((pod) => pod in lab.store.state.pods).map((pod) =>

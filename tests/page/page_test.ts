@@ -24,7 +24,7 @@ const row = (text: string) =>
   `[...document.querySelectorAll("tbody tr")].find((one) => one.innerText.includes(${
     JSON.stringify(text)
   }))`;
-/** What has the focus, as somebody sees it. */
+/** What has the focus, as the user sees it. */
 const focused =
   `(document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText)`;
 const PICTURE = "The node's chain of services";
@@ -269,7 +269,7 @@ async function strangers({ lab, ui }: Stage) {
   assert.equal(await asked(page), "401");
   assert.equal(await asked("-H", "Host: evil.example", ui.url), "403");
   assert.equal(await asked("-X", "POST", ui.url), "405");
-  assert.equal(await asked("http://192.168.50.11:9880/ui/"), "000"); // nobody listens there
+  assert.equal(await asked("http://192.168.50.11:9880/ui/"), "000"); // no listener there
   assert.equal(await asked("http://127.0.0.1:9879/ui/"), "404"); // the agent's own is off
 }
 

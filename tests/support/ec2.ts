@@ -31,12 +31,6 @@ interface EniDouble {
   check: boolean;
 }
 
-interface Refusal {
-  status: number;
-  code: string;
-  message: string;
-}
-
 type Form = URLSearchParams;
 
 export class Ec2Double implements AsyncDisposable {
@@ -84,97 +78,116 @@ export class Ec2Double implements AsyncDisposable {
       this.asked.push(action);
       this.before(action);
       const at = this.faults.findIndex((fault) => fault.action === action);
-      if (at >= 0) {
-        const { code } = this.faults.splice(at, 1)[0]!;
-        throw refuse(code, "Request limit exceeded.", 503);
-      }
-      const content = this.act(action, form);
-      return xml(
-        200,
-        `<${action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>${content}</${action}Response>`,
-      );
+      if (at >= 0) refuse(this.faults.splice(at, 1)[0]!.code, "Request limit exceeded.", 503);
+      const act = this.actions[action] ??
+        refuse("InvalidAction", `The action ${action} is not valid for this web service.`);
+      const xmlns = "http://ec2.amazonaws.com/doc/2016-11-15/";
+      const content = tag("requestId", "r") + act(form);
+      return xml(200, `<${action}Response xmlns="${xmlns}">${content}</${action}Response>`);
     } catch (error) {
-      const { status, code, message } = error as Refusal;
-      if (code === undefined) throw error;
-      return xml(
-        status,
-        `<Response><Errors><Error><Code>${code}</Code><Message>${message}</Message></Error></Errors><RequestID>r</RequestID></Response>`,
+      if (!(error instanceof Refusal)) throw error;
+      const errors = tag(
+        "Errors",
+        tag("Error", tags({ Code: error.code, Message: error.message })),
       );
+      return xml(error.status, tag("Response", errors + tag("RequestID", "r")));
     }
   }
 
   private admit(request: Request, body: string, form: Form, action: string) {
-    if (request.method !== "POST") throw refuse("InvalidAction", "POST only");
+    if (request.method !== "POST") refuse("InvalidAction", "POST only");
     if (form.get("Version") !== "2016-11-15") {
-      throw refuse("NoSuchVersion", "The requested version is not valid");
+      refuse("NoSuchVersion", "The requested version is not valid");
     }
     const scope = { region: this.region, service: "ec2" };
     const problem = signatureProblem(request, body, (key) => this.keys.get(key), scope);
     if (problem !== undefined) {
-      throw refuse(
-        "AuthFailure",
-        `AWS was not able to validate the provided access credentials (${problem})`,
-        401,
-      );
+      const what = "AWS was not able to validate the provided access credentials";
+      refuse("AuthFailure", `${what} (${problem})`, 401);
     }
     if (this.denied.has(action)) {
-      throw refuse(
+      const who = "User: arn:aws:sts::1:assumed-role/x";
+      const what = `${who} is not authorized to perform: ec2:${action}`;
+      refuse(
         "UnauthorizedOperation",
-        `You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/x is not authorized to perform: ec2:${action}`,
+        `You are not authorized to perform this operation. ${what}`,
         403,
       );
     }
     if (form.get("DryRun") === "true") {
-      throw refuse("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
+      refuse("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
     }
   }
 
-  private act(action: string, form: Form): string {
-    switch (action) {
-      case "DescribeInstances":
-        return this.describeInstances(form);
-      case "DescribeRouteTables":
-        return this.describeTables(form);
-      case "ModifyInstanceAttribute":
-        return this.modifyInstance(form);
-      case "ModifyNetworkInterfaceAttribute":
-        return this.modifyEni(form);
-      case "CreateRoute":
-        return this.createRoute(form);
-      case "ReplaceRoute":
-        return this.replaceRoute(form);
-      case "DeleteRoute":
-        return this.deleteRoute(form);
-    }
-    throw refuse("InvalidAction", `The action ${action} is not valid for this web service.`);
-  }
-
-  private describeInstances(form: Form): string {
-    const id = form.get("InstanceId.1") ?? "";
-    const own = this.enis.filter(({ instance }) => instance === id);
-    if (own.length === 0) {
-      throw refuse("InvalidInstanceID.NotFound", `The instance ID '${id}' does not exist`);
-    }
-    const interfaces = own.map((eni) =>
-      `<item><networkInterfaceId>${eni.id}</networkInterfaceId><subnetId>${eni.subnet}</subnetId><vpcId>${eni.vpc}</vpcId>` +
-      `<privateIpAddress>${eni.address}</privateIpAddress><sourceDestCheck>${eni.check}</sourceDestCheck>` +
-      `<attachment><deviceIndex>${eni.index}</deviceIndex></attachment>` +
-      `<privateIpAddressesSet><item><privateIpAddress>${eni.address}</privateIpAddress></item></privateIpAddressesSet></item>`
-    );
-    return `<reservationSet><item><instancesSet><item><instanceId>${id}</instanceId>` +
-      `<networkInterfaceSet>${
-        interfaces.join("")
-      }</networkInterfaceSet></item></instancesSet></item></reservationSet>`;
-  }
+  private readonly actions: Record<string, (form: Form) => string> = {
+    DescribeInstances: (form) => {
+      const id = form.get("InstanceId.1") ?? "";
+      const own = this.enis.filter(({ instance }) => instance === id);
+      if (own.length === 0) {
+        refuse("InvalidInstanceID.NotFound", `The instance ID '${id}' does not exist`);
+      }
+      const networkInterfaceSet = own.map(eniXml).join("");
+      const instance = tag("item", tags({ instanceId: id, networkInterfaceSet }));
+      return tag("reservationSet", tag("item", tag("instancesSet", instance)));
+    },
+    DescribeRouteTables: (form) => this.describeTables(form),
+    ModifyInstanceAttribute: (form) => {
+      const own = this.enis.filter(({ instance }) => instance === form.get("InstanceId"));
+      if (own.length > 1) {
+        const what = "There are multiple interfaces attached to the instance.";
+        refuse(
+          "InvalidInstanceID",
+          `${what} Please specify an interface ID for the operation instead.`,
+        );
+      }
+      own[0]!.check = form.get("SourceDestCheck.Value") === "true";
+      return DONE;
+    },
+    ModifyNetworkInterfaceAttribute: (form) => {
+      this.eni(form).check = form.get("SourceDestCheck.Value") === "true";
+      return DONE;
+    },
+    CreateRoute: (form) => {
+      const { table, destination, at } = this.about(form);
+      const eni = this.eni(form).id;
+      if (at >= 0) {
+        refuse("RouteAlreadyExists", `The route identified by ${destination} already exists.`);
+      }
+      if (table.routes.length >= this.routesPerTable) {
+        refuse("RouteLimitExceeded", "The maximum number of routes has been reached.");
+      }
+      table.routes.push({ destination, eni });
+      return DONE;
+    },
+    ReplaceRoute: (form) => {
+      const { table, destination, at } = this.about(form);
+      const eni = this.eni(form).id;
+      if (at < 0) {
+        const what = `There is no route defined for '${destination}' in the route table.`;
+        refuse("InvalidParameterValue", `${what} Use CreateRoute instead.`);
+      }
+      table.routes[at] = { destination, eni };
+      return DONE;
+    },
+    DeleteRoute: (form) => {
+      const { table, destination, at } = this.about(form);
+      if (at < 0) {
+        const what = `no route with destination-cidr-block ${destination}`;
+        refuse("InvalidRoute.NotFound", `${what} in route table ${table.id}`);
+      }
+      table.routes.splice(at, 1);
+      return DONE;
+    },
+  };
 
   private describeTables(form: Form): string {
     const ids = list(form, (i) => `RouteTableId.${i}`);
     const missing = ids.find((id) => this.table(id) === undefined);
     if (missing !== undefined) {
-      throw refuse("InvalidRouteTableID.NotFound", `The routeTable ID '${missing}' does not exist`);
+      refuse("InvalidRouteTableID.NotFound", `The routeTable ID '${missing}' does not exist`);
     }
     if (ids.length > 0 && form.has("MaxResults")) {
-      throw refuse("InvalidParameterCombination", "MaxResults with ids");
+      refuse("InvalidParameterCombination", "MaxResults with ids");
     }
     const filters = list(form, (i) => `Filter.${i}.Name`).map((name, i) => ({
       name,
@@ -186,96 +199,52 @@ export class Ec2Double implements AsyncDisposable {
     );
     const from = Number(form.get("NextToken") ?? 0);
     const page = ids.length > 0 ? found : found.slice(from, from + this.pageSize);
-    const next = from + page.length < found.length
-      ? `<nextToken>${from + page.length}</nextToken>`
-      : "";
-    return `<routeTableSet>${page.map(tableXml).join("")}</routeTableSet>${next}`;
+    const next = from + page.length;
+    const routeTableSet = page.map(tableXml).join("");
+    return tags({ routeTableSet, nextToken: next < found.length ? `${next}` : undefined });
   }
 
-  private modifyInstance(form: Form): string {
-    const own = this.enis.filter(({ instance }) => instance === form.get("InstanceId"));
-    if (own.length > 1) {
-      throw refuse(
-        "InvalidInstanceID",
-        "There are multiple interfaces attached to the instance. Please specify an interface ID for the operation instead.",
-      );
-    }
-    own[0]!.check = form.get("SourceDestCheck.Value") === "true";
-    return "<return>true</return>";
-  }
-
-  private modifyEni(form: Form): string {
-    const eni = this.enis.find(({ id }) => id === form.get("NetworkInterfaceId"));
-    if (eni === undefined) throw refuse("InvalidNetworkInterfaceID.NotFound", "does not exist");
-    eni.check = form.get("SourceDestCheck.Value") === "true";
-    return "<return>true</return>";
-  }
-
-  /** Table, destination and target of a call; checked. */
+  /** Table and destination of a call; checked. */
   private about(form: Form) {
     const id = form.get("RouteTableId") ?? "", destination = form.get("DestinationCidrBlock") ?? "";
-    const table = this.table(id);
-    if (table === undefined) {
-      throw refuse("InvalidRouteTableID.NotFound", `The routeTable ID '${id}' does not exist`);
-    }
+    const table = this.table(id) ??
+      refuse("InvalidRouteTableID.NotFound", `The routeTable ID '${id}' does not exist`);
     const at = table.routes.findIndex((one) =>
       one.destination === destination && one.origin !== "EnableVgwRoutePropagation"
     );
-    return { table, destination, at, eni: form.get("NetworkInterfaceId") ?? "" };
+    return { table, destination, at };
   }
 
-  private target(eni: string) {
-    const found = this.enis.find(({ id }) => id === eni);
-    if (found === undefined) {
-      throw refuse(
+  /** The interface that a call names. */
+  private eni(form: Form): EniDouble {
+    const id = form.get("NetworkInterfaceId");
+    return this.enis.find((eni) => eni.id === id) ??
+      refuse(
         "InvalidNetworkInterfaceID.NotFound",
-        `The networkInterface ID '${eni}' does not exist`,
+        `The networkInterface ID '${id}' does not exist`,
       );
-    }
-  }
-
-  private createRoute(form: Form): string {
-    const { table, destination, at, eni } = this.about(form);
-    this.target(eni);
-    if (at >= 0) {
-      throw refuse("RouteAlreadyExists", `The route identified by ${destination} already exists.`);
-    }
-    if (table.routes.length >= this.routesPerTable) {
-      throw refuse("RouteLimitExceeded", "The maximum number of routes has been reached.");
-    }
-    table.routes.push({ destination, eni });
-    return "<return>true</return>";
-  }
-
-  private replaceRoute(form: Form): string {
-    const { table, destination, at, eni } = this.about(form);
-    this.target(eni);
-    if (at < 0) {
-      throw refuse(
-        "InvalidParameterValue",
-        `There is no route defined for '${destination}' in the route table. Use CreateRoute instead.`,
-      );
-    }
-    table.routes[at] = { destination, eni };
-    return "<return>true</return>";
-  }
-
-  private deleteRoute(form: Form): string {
-    const { table, destination, at } = this.about(form);
-    if (at < 0) {
-      throw refuse(
-        "InvalidRoute.NotFound",
-        `no route with destination-cidr-block ${destination} in route table ${table.id}`,
-      );
-    }
-    table.routes.splice(at, 1);
-    return "<return>true</return>";
   }
 }
 
-function refuse(code: string, message: string, status = 400): Refusal {
-  return { status, code, message };
+class Refusal extends Error {
+  constructor(readonly code: string, message: string, readonly status: number) {
+    super(message);
+  }
 }
+
+function refuse(code: string, message: string, status = 400): never {
+  throw new Refusal(code, message, status);
+}
+
+const tag = (name: string, content: string) => `<${name}>${content}</${name}>`;
+
+/** An element for each member that is there. */
+function tags(members: Record<string, string | undefined>): string {
+  return Object.entries(members)
+    .map(([name, content]) => content === undefined ? "" : tag(name, content)).join("");
+}
+
+const DONE = tag("return", "true");
 
 function xml(status: number, body: string): Response {
   return new Response(`<?xml version="1.0" encoding="UTF-8"?>\n${body}`, {
@@ -291,37 +260,47 @@ function list(form: Form, key: (index: number) => string): string[] {
 }
 
 function matches(
-  table: TableDouble,
+  { subnets, vpc, main }: TableDouble,
   { name, values }: { name: string; values: string[] },
 ): boolean {
-  switch (name) {
-    case "association.subnet-id":
-      return table.subnets.some((subnet) => values.includes(subnet));
-    case "vpc-id":
-      return values.includes(table.vpc);
-    case "association.main":
-      return values.includes(String(table.main === true));
-  }
-  throw refuse("InvalidParameterValue", `The filter '${name}' is invalid`);
+  if (name === "association.subnet-id") return subnets.some((subnet) => values.includes(subnet));
+  if (name === "vpc-id") return values.includes(vpc);
+  if (name === "association.main") return values.includes(String(main === true));
+  return refuse("InvalidParameterValue", `The filter '${name}' is invalid`);
+}
+
+function eniXml({ id, subnet, vpc, address, check, index }: EniDouble): string {
+  const privateIpAddress = address;
+  return tag(
+    "item",
+    tags({
+      networkInterfaceId: id,
+      subnetId: subnet,
+      vpcId: vpc,
+      privateIpAddress,
+      sourceDestCheck: String(check),
+      attachment: tag("deviceIndex", String(index)),
+      privateIpAddressesSet: tag("item", tags({ privateIpAddress })),
+    }),
+  );
 }
 
 function tableXml({ id, vpc, main, subnets, routes }: TableDouble): string {
   const associations = [
-    ...(main ? ["<item><main>true</main></item>"] : []),
-    ...subnets.map((subnet) => `<item><subnetId>${subnet}</subnetId><main>false</main></item>`),
+    ...(main ? [tags({ main: "true" })] : []),
+    ...subnets.map((subnet) => tags({ subnetId: subnet, main: "false" })),
   ];
-  const items = routes.map((
-    { destination, gateway, eni, state = "active", origin = "CreateRoute" },
-  ) =>
-    `<item><destinationCidrBlock>${destination}</destinationCidrBlock>` +
-    (gateway === undefined ? "" : `<gatewayId>${gateway}</gatewayId>`) +
-    (eni === undefined
-      ? ""
-      : `<networkInterfaceId>${eni}</networkInterfaceId><instanceId>i-of-${eni}</instanceId>`) +
-    `<state>${state}</state><origin>${origin}</origin></item>`
+  const items = routes.map(({ destination, gateway, eni, state, origin }) =>
+    tags({
+      destinationCidrBlock: destination,
+      gatewayId: gateway,
+      networkInterfaceId: eni,
+      instanceId: eni && `i-of-${eni}`,
+      state: state ?? "active",
+      origin: origin ?? "CreateRoute",
+    })
   );
-  return `<item><routeTableId>${id}</routeTableId><vpcId>${vpc}</vpcId>` +
-    `<routeSet>${items.join("")}</routeSet><associationSet>${
-      associations.join("")
-    }</associationSet></item>`;
+  const set = (list: string[]) => list.map((item) => tag("item", item)).join("");
+  const members = { routeTableId: id, vpcId: vpc, routeSet: set(items) };
+  return tag("item", tags({ ...members, associationSet: set(associations) }));
 }

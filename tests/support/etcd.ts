@@ -131,16 +131,7 @@ export async function makePki(folder: string): Promise<string> {
     const ext = join(folder, `${name}.ext`);
     const subject = name === "anonymous" ? "/O=pcnk" : `/CN=${name}`;
     Deno.writeTextFileSync(ext, "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
-    await openssl(
-      "req",
-      ...key,
-      "-subj",
-      subject,
-      "-keyout",
-      `${name}.key`,
-      "-out",
-      `${name}.csr`,
-    );
+    await openssl("req", ...key, "-subj", subject, "-keyout", `${name}.key`, "-out", `${name}.csr`);
     await openssl(
       ...["x509", "-req", "-in", `${name}.csr`, "-CA", "ca.crt", "-CAkey", "ca.key"],
       ...["-CAcreateserial", "-days", "2", "-extfile", ext, "-out", `${name}.crt`],

@@ -3,9 +3,7 @@ import assert from "node:assert/strict";
 
 /** Starts to send from a namespace to `address`; `stop()` tells how many packets left. */
 export async function startFlood(netnsPath: string, address: string) {
-  const worker = new Worker(new URL("./flood_worker.ts", import.meta.url), {
-    type: "module",
-  });
+  const worker = new Worker(new URL("./flood_worker.ts", import.meta.url), { type: "module" });
   const stop = new SharedArrayBuffer(4);
   const answer = () =>
     new Promise<unknown>((resolve, reject) => {

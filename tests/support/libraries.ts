@@ -13,6 +13,6 @@ loadPpoll();
 try {
   libbpf();
 } catch (error) {
-  // Not built: whoever needs it says so.
+  // Not built: tests that need it say so.
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

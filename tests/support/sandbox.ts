@@ -44,18 +44,16 @@ export class Sandbox {
   }
 
   /** A veth pair between two namespaces, both ends up; returns both indexes. */
-  veth(a: TestNetns, b: TestNetns, name = "v0"): [inA: number, inB: number] {
+  veth(a: TestNetns, b: TestNetns, name = "v0", peer = `${name}p`): [inA: number, inB: number] {
     const netnsFd = openFile(b.path);
     try {
-      a.nl.addLink({ kind: "veth", name, peer: { name: `${name}p`, netnsFd } });
+      a.nl.addLink({ kind: "veth", name, up: true, peer: { name: peer, netnsFd } });
     } finally {
       closeFd(netnsFd);
     }
-    const inA = a.nl.link(name)!.index;
-    const inB = b.nl.link(`${name}p`)!.index;
-    a.nl.setLink(inA, { up: true });
+    const inB = b.nl.link(peer)!.index;
     b.nl.setLink(inB, { up: true });
-    return [inA, inB];
+    return [a.nl.link(name)!.index, inB];
   }
 
   [Symbol.dispose](): void {

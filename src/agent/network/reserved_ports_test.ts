@@ -5,12 +5,7 @@ const local = { first: 32768, last: 60999 };
 const none = PortSet.parse("");
 
 function plan(first: number, last: number, range = local, reserved = "", own = "") {
-  const done = planReservation(
-    { first, last },
-    range,
-    PortSet.parse(reserved),
-    PortSet.parse(own),
-  );
+  const done = planReservation({ first, last }, range, PortSet.parse(reserved), PortSet.parse(own));
   return [`${done.reserved}`, `${done.own}`];
 }
 

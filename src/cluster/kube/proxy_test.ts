@@ -90,7 +90,7 @@ interface Scene {
   connect(server: string, ...cluster: string[]): ApiClient;
 }
 
-function scene(name: string, fn: (scene: Scene) => Promise<void>) {
+function test(name: string, fn: (scene: Scene) => Promise<void>) {
   Deno.test(name, async () => {
     const folder = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
     const before = VARIABLES.map((key) => [key, Deno.env.get(key)] as const);
@@ -134,7 +134,7 @@ function scene(name: string, fn: (scene: Scene) => Promise<void>) {
 }
 
 for (const variable of ["HTTPS_PROXY", "ALL_PROXY"]) {
-  scene(
+  test(
     `ApiClient goes through the proxy of ${variable}, TLS end to end`,
     async ({ proxy, env, ask, ca }) => {
       env({ [variable]: `http://${proxy.address}` });
@@ -146,7 +146,7 @@ for (const variable of ["HTTPS_PROXY", "ALL_PROXY"]) {
   );
 }
 
-scene(
+test(
   "ApiClient leaves out the proxy for what NO_PROXY names",
   async ({ proxy, env, ask, ca, port }) => {
     const authority = `certificate-authority: ${ca}`;
@@ -160,7 +160,7 @@ scene(
   },
 );
 
-scene(
+test(
   "ApiClient takes proxy-url before the environment, with its name and password",
   async (given) => {
     const { proxy, env, ask, ca } = given;
@@ -176,7 +176,7 @@ scene(
   },
 );
 
-scene(
+test(
   "ApiClient behind a proxy refuses a certificate of another CA",
   async ({ proxy, ask, folder }) => {
     const other = makeCertificates(folder, "other").ca;
@@ -191,7 +191,7 @@ scene(
   },
 );
 
-scene("ApiClient says that it is the proxy that does not answer", async ({ ask, ca }) => {
+test("ApiClient says that it is the proxy that does not answer", async ({ ask, ca }) => {
   await assert.rejects(
     ask(
       `https://${NAME}:6443`,
@@ -207,7 +207,7 @@ scene("ApiClient says that it is the proxy that does not answer", async ({ ask, 
   );
 });
 
-scene("ApiClient's own relays do not go by NO_PROXY", async ({ env, ask, ca, port }) => {
+test("ApiClient's own relays do not go by NO_PROXY", async ({ env, ask, ca, port }) => {
   env({ HTTPS_PROXY: "http://127.0.0.1:1", NO_PROXY: "*" });
   const server = `https://127.0.0.1:${port}`;
   const named = await ask(server, `certificate-authority: ${ca}`, `tls-server-name: ${NAME}`);
@@ -215,7 +215,7 @@ scene("ApiClient's own relays do not go by NO_PROXY", async ({ env, ask, ca, por
   await ask(server, "insecure-skip-tls-verify: true");
 });
 
-scene("ApiClient takes up a CA that is put in the place of the old one", async (given) => {
+test("ApiClient takes up a CA that is put in the place of the old one", async (given) => {
   const { folder, ca, proxy, connect } = given;
   const file = join(folder, "ca.crt");
   Deno.copyFileSync(makeCertificates(folder, "other").ca, file);

@@ -48,10 +48,7 @@ async function recovers(place: Place) {
 
 const rubbish: Record<string, [() => Response, RegExp]> = {
   "a page of HTML": [() => new Response("<html>login</html>"), /that is not a JSON object/],
-  "half a list": [
-    () => new Response('{"kind":"ServiceList","items":[{"meta'),
-    /not a JSON object/,
-  ],
+  "half a list": [() => new Response('{"kind":"ServiceList","items":[{"meta'), /not a JSON object/],
   "an empty object": [() => Response.json({}), /something that is no list/],
   "a list of another kind": [
     () => Response.json({ kind: "PodList", metadata: { resourceVersion: "5" }, items: [] }),

@@ -27,10 +27,7 @@ export function agent(test: Test): void {
     async (world) => {
       const { kit } = world;
       const ns = await world.namespace();
-      await ns.apply(
-        webPod("revived", kit.nodeName(1)),
-        service("revived"),
-      );
+      await ns.apply(webPod("revived", kit.nodeName(1)), service("revived"));
       await ns.ready("revived");
       const restarted = await Promise.all(NODES.map((node) => restarts(kit, node)));
       await allWell(world);

@@ -13,7 +13,7 @@ const LASTING = /^(?:t1|kube-system)\//;
 
 export function nodes(test: Test): void {
   test(
-    "a node joins and is part of the network; it leaves and nobody keeps a way to it",
+    "a node joins and is part of the network; it leaves and no node keeps a route to it",
     async (world) => {
       const { kit } = world;
       const ns = await world.namespace();

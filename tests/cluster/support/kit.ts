@@ -133,7 +133,7 @@ export class Kit {
     return (await run(this.nodeCommand(index, command), { env: this.env, ms })).stdout;
   }
 
-  /** The same, and whoever calls judges the exit code. */
+  /** The same, and the caller judges the exit code. */
   tryInNode(index: number, command: readonly string[], ms = 30_000): Promise<Said> {
     return run(this.nodeCommand(index, command), { env: this.env, ms, anyCode: true });
   }
@@ -160,7 +160,7 @@ export class Kit {
     return stdout;
   }
 
-  /** The same, and whoever calls judges the exit code. */
+  /** The same, and the caller judges the exit code. */
   tryKubectl(args: readonly string[], options: { input?: string; ms?: number } = {}) {
     return run([this.kubectlPath, "--kubeconfig", this.kubeconfig, ...args], {
       env: this.env,

@@ -84,7 +84,7 @@ export class Namespace {
     return Number(await this.field(`service/${service}`, path));
   }
 
-  /** Removes it; nobody waits for its end, which takes Kubernetes some seconds. */
+  /** Removes it without waiting for the end, which takes Kubernetes some seconds. */
   async remove(): Promise<void> {
     await this.kit.kubectl(["delete", "namespace", this.name, "--wait=false"]);
   }

@@ -9,7 +9,7 @@ import type { Place } from "./place.ts";
 import { until } from "./poll.ts";
 import { run, type Said } from "./run.ts";
 
-/** RFC 5737's TEST-NET-3: nobody's address. */
+/** RFC 5737's TEST-NET-3: documentation addresses. */
 const FAR = "203.0.113.10";
 const PORT = 8080;
 
@@ -75,7 +75,7 @@ export class Outside {
     return ["nsenter", `--net=${netnsPath(this.#name)}`, "--", ...command];
   }
 
-  /** Runs a command out here; whoever calls judges the exit code. */
+  /** Runs a command out here; the caller judges the exit code. */
   try(command: readonly string[], ms = 20_000): Promise<Said> {
     return run(this.command(command), { ms, anyCode: true });
   }

@@ -31,7 +31,7 @@ export async function manifest(kit: Kit, settings: Record<string, string> = {}):
   const all = {
     image: IMAGE,
     imagePullPolicy: "Never",
-    // Before pcnk is there nobody serves the API's ClusterIP.
+    // Before pcnk runs nothing serves the API's ClusterIP.
     apiServer: `${kit.apiServer}:16443`,
     cgroup: "/sys/fs/cgroup/unified",
     ...settings,

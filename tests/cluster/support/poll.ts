@@ -1,4 +1,4 @@
-/** Waiting for what nobody announces: asked again and again, with an end. */
+/** Polling, with a deadline, for what has no event. */
 
 /** Between two questions, ms. */
 const PAUSE_MS = 100;

@@ -22,7 +22,7 @@ export class Relay implements AsyncDisposable {
     for (const pair of this.connections) pair.deaf = true;
   }
 
-  /** Nobody listens. */
+  /** No listener. */
   async close() {
     this.listener.close();
     this.cut();

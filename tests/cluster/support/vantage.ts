@@ -41,7 +41,7 @@ export class Vantage {
     return said.stdout;
   }
 
-  /** A GET; whoever calls judges curl's exit code (7: refused, 28: no answer, 22: HTTP status of 400 or more). */
+  /** A GET; the caller judges curl's exit code (7: refused, 28: no answer, 22: HTTP status of 400 or more). */
   tryGet(host: string, path = "/hostname", source?: string): Promise<Said> {
     const from = source === undefined ? [] : ["--interface", source];
     const flags = ["-sSf", "--noproxy", "*", "-m", String(REQUEST_S), ...from];
@@ -56,7 +56,7 @@ export class Vantage {
     return said.stdout.trim();
   }
 
-  /** Asks until every one of `names` has answered; the answers may come from nobody else. */
+  /** Asks until every one of `names` has answered; no other may answer. */
   async reachesAll(host: string, names: readonly string[], attempts = 60): Promise<void> {
     await this.#reachesAll(`http://${host}`, () => this.get(host), names, attempts);
   }

@@ -74,16 +74,13 @@ export function service(name: string, spec: Yaml = {}, app = name): Yaml {
     metadata: { name },
     spec: {
       selector: { app },
-      ports: [
-        ...HTTP_ONLY,
-        { name: "udp", port: 81, protocol: "UDP", targetPort: UDP },
-      ],
+      ports: [...HTTP_ONLY, { name: "udp", port: 81, protocol: "UDP", targetPort: UDP }],
       ...spec,
     },
   };
 }
 
-/** A pod that does nothing until it is told to, on a node of the caller's choice. */
+/** A pod that runs nothing until a command comes, on a node of the caller's choice. */
 export function idlePod(name: string, nodeName: string, spec: Yaml = {}): Yaml {
   return {
     apiVersion: "v1",

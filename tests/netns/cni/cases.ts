@@ -9,11 +9,7 @@ const available = needs.root() && needs.file("dist/artifacts/lbrp.bpf.o");
 export const tcx = needs.kernel(6, 6);
 
 /** A test on a node of its own that leaves no descriptor open. */
-export function test(
-  name: string,
-  fn: (world: CniWorld) => void,
-  attach?: "tcx" | "clsact",
-): void {
+export function test(name: string, fn: (world: CniWorld) => void, attach?: "tcx" | "clsact"): void {
   Deno.test({
     name,
     ignore: !available || (attach === "tcx" && !tcx),

@@ -93,7 +93,7 @@ export class CniWorld {
       this.bridge = this.node.nl.link("pcnk0")!.index;
       if (options.attach) this.#tellMode(options.attach);
     } catch (error) {
-      this.sandbox[Symbol.dispose](); // nobody else will
+      this.sandbox[Symbol.dispose]();
       throw error;
     }
   }
@@ -229,10 +229,7 @@ export class CniWorld {
 }
 
 /** Runs the plugin in this process. */
-function runInProcess(
-  env: Record<string, string | undefined>,
-  stdin: string | Uint8Array,
-): Answer {
+function runInProcess(env: Record<string, string | undefined>, stdin: string | Uint8Array): Answer {
   let rest = typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin;
   let out = "";
   const lines: string[] = [];

@@ -8,43 +8,27 @@
  * The router is also the switch between the nodes, and knows no pod: what leaves a node with a pod's address does not come
  * back. No agent runs: programs are attached and maps filled here, routes are those that the agent would plan.
  */
-import { attach, type AttachMode } from "../../../src/bpf/attach.ts";
-import { installDataPlane, type InstallOptions } from "../../../src/bpf/install.ts";
+import type { AttachMode } from "../../../src/bpf/attach.ts";
 import type { DataPlane } from "../../../src/bpf/dataplane.ts";
+import type { InstallOptions } from "../../../src/bpf/install.ts";
 import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
-import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
 import { keyOf, remotesMap } from "../../../src/agent/network/remotes.ts";
 import { nodeConfigOf } from "../../../src/agent/network/datapath_config.ts";
-import { closeFd, openFile } from "../../../src/linux/libc.ts";
-import { withNetns } from "../../../src/linux/netns.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { planRouting } from "../../../src/routing/plan.ts";
 import { Routing } from "../../../src/agent/routing/routing.ts";
 import type { RoutingMode } from "../../../src/routing/types.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 import { readUplink } from "../../support/uplink.ts";
-
-export const PYTHON = "/usr/bin/python3";
-const SCRIPT = `${import.meta.dirname}/../lbrp/traffic.py`;
+import { Traffic } from "../lbrp/traffic.ts";
+import { EVERYWHERE, Plane, type Proto } from "../support/plane.ts";
 
 export const OUTSIDE = "198.51.100.2";
 /** The router's address towards the nodes. */
 const ROUTER = "192.0.2.1";
 const NODES = [1, 2, 3] as const;
-const EVERYWHERE = "0.0.0.0/0";
 const VNI = 42;
 const DEVICE = "pcnk_vxlan";
-
-/** What a client of traffic.py saw. */
-export interface Seen {
-  ok: boolean;
-  error?: string;
-  /** The client as the server saw it. */
-  peer?: string;
-  /** The client as it sees itself. */
-  local?: string;
-  mtu?: number;
-}
 
 interface Host extends TestNetns {
   readonly addr: string;
@@ -62,41 +46,30 @@ export interface ClusterOptions {
 }
 
 /** A node with its data plane. */
-export class ClusterNode {
+export class ClusterNode extends Plane {
   readonly addr: string;
-  readonly dataPlane: DataPlane;
-  readonly uplink: number;
-  readonly bpffs: string;
+  readonly gateway: string;
   readonly #bridge: number;
   readonly #routing: Routing;
-  #nextRun = 0;
-  #nextId = 1;
 
   constructor(
-    sandbox: Sandbox,
+    private readonly sandbox: Sandbox,
     readonly self: TestNetns,
     readonly number: number,
     private readonly options: ClusterOptions,
-    uplink: number,
+    readonly uplink: number,
   ) {
+    super(sandbox, self, options.mode, options.install);
     this.addr = `192.0.2.1${number}`;
-    this.uplink = uplink;
-    this.bpffs = sandbox.bpffs();
-    const mapSizes = { sessions: 4096, backends: 1024, services: 256, endpoints: 64 };
-    const { install = installDataPlane } = options;
-    this.dataPlane = install({ bpffs: this.bpffs, nl: self.nl, mapSizes });
-    sandbox.defer(() => this.dataPlane.close());
-    self.nl.addLink({ kind: "bridge", name: "pcnk0" });
-    this.#bridge = self.nl.link("pcnk0")!.index;
-    const mtu = options.routing === "overlay" ? (options.mtu ?? 1500) - 50 : options.mtu ?? 1500;
-    self.nl.setLink(this.#bridge, { up: true, mtu });
-    self.nl.addAddr({ ifindex: this.#bridge, address: this.gateway, prefixLength: 24 });
+    this.gateway = `10.244.${number}.1`;
+    const { mtu = 1500, routing } = options;
+    this.#bridge = this.bridge(this.gateway, routing === "overlay" ? mtu - 50 : mtu);
     this.#routing = new Routing({
       node: `node${number}`,
       device: DEVICE,
       netnsPath: self.path,
       remotes: remotesMap({
-        map: this.dataPlane.maps.remotes,
+        map: this.maps.remotes,
         nl: self.nl,
         device: DEVICE,
         vni: VNI,
@@ -106,14 +79,9 @@ export class ClusterNode {
     sandbox.defer(() => this.#routing.close());
   }
 
-  get gateway(): string {
-    return `10.244.${this.number}.1`;
-  }
-
   /** Routes, maps and programs, as the agent would do it. */
   start(): void {
     this.route();
-    this.attach(this.#bridge, "egress", "lbrp_to_pod");
     this.attach(this.uplink, "ingress", "k8sd_from_uplink");
     this.attach(this.uplink, "egress", "k8sd_to_uplink");
     const overlay = this.self.nl.link(DEVICE);
@@ -122,7 +90,7 @@ export class ClusterNode {
 
   /** Brings routes and what programs know of nodes up to date. */
   route(): void {
-    const { self: { nl }, uplink, dataPlane: { maps }, number } = this;
+    const { self: { nl }, uplink, maps, number } = this;
     const { routing, masquerade = true } = this.options;
     const overlay = { device: DEVICE, vni: VNI, port: 4789, checksumOffload: true };
     const plan = planRouting({
@@ -143,14 +111,7 @@ export class ClusterNode {
       }
     }
     const settings = {
-      timeouts: {
-        tcpNew: 0,
-        tcpEstablished: 0,
-        tcpClosing: 0,
-        tcpClosed: 0,
-        udp: 0,
-        icmp: 0,
-      },
+      timeouts: { tcpNew: 0, tcpEstablished: 0, tcpClosing: 0, tcpClosed: 0, udp: 0, icmp: 0 },
       masquerade,
       snatPorts: { first: 0, last: 0 },
       overlay,
@@ -168,82 +129,48 @@ export class ClusterNode {
 
   /** Another uplink, whose routes are worse than the first one's: nothing would leave by it unasked. */
   secondUplink(router: TestNetns, address: string, gateway: string): void {
-    const [near, far] = veth(router, this.self, "second", "eth1");
+    const [near, far] = this.sandbox.veth(router, this.self, "second", "eth1");
     router.nl.addAddr({ ifindex: near, address: gateway, prefixLength: 30 });
     this.self.nl.addAddr({ ifindex: far, address, prefixLength: 30 });
     this.self.nl.addRoute({ destination: EVERYWHERE, gateway, ifindex: far, metric: 1000 });
     // The router takes nothing from an address that it would not reach by the same way.
     writeSysctl("net.ipv4.conf.all.rp_filter", "1", router.path);
-    const { maps } = this.dataPlane;
+    const { maps } = this;
     maps.uplinks.set({ ifindex: far }, { addr: address, mtu: 1500 });
     maps.node_addrs.set({ addr: address }, { flags: NODE_ADDR_FLAG.LOCAL });
     this.attach(far, "ingress", "k8sd_from_uplink");
     this.attach(far, "egress", "k8sd_to_uplink");
   }
 
-  attach(ifindex: number, direction: "ingress" | "egress", name: string): void {
-    const programFd = this.dataPlane.programFd(name);
-    const hook = { bpffs: this.bpffs, ifindex, direction, nl: this.self.nl };
-    const { mode } = this.options;
-    withNetns(this.self.path, () => attach({ ...hook, programFd, name, mode }));
-  }
-
   /** A pod. */
-  pod(sandbox: Sandbox, addr: string): Host {
-    const netns = sandbox.netns();
-    const [outside, inside] = veth(this.self, netns, `veth${addr.split(".").pop()}`);
+  pod(addr: string): Host {
+    const netns = this.sandbox.netns();
+    const [outside, inside] = this.sandbox.veth(
+      this.self,
+      netns,
+      `veth${addr.split(".").pop()}`,
+      "eth0",
+    );
     const { mtu } = this.self.nl.link(this.#bridge)!;
     this.self.nl.setLink(outside, { master: this.#bridge, mtu });
     netns.nl.setLink(inside, { mtu });
     netns.nl.addAddr({ ifindex: inside, address: addr, prefixLength: 24 });
     netns.nl.addRoute({ destination: EVERYWHERE, gateway: this.gateway, ifindex: inside });
-    const { mac } = netns.nl.link(inside)!;
-    this.attach(outside, "ingress", "lbrp_from_pod");
-    this.dataPlane.maps.endpoints.set({ addr }, { ifindex: outside, mac, gateway: this.gateway });
+    this.endpoint(netns, addr, outside, this.gateway);
     return { ...netns, addr };
-  }
-
-  /** Writes a run of backends ("10.244.1.2:8080") and the frontends that use it. */
-  serve(
-    frontends: { addr: string; port: number; scope: number }[],
-    proto: "tcp" | "udp",
-    backends: string[],
-    change: Partial<Service> = {},
-  ): void {
-    const { maps } = this.dataPlane;
-    backends.forEach((backend, i) => {
-      const [addr = "", port = "0"] = backend.split(":");
-      maps.backends.set(this.#nextRun + i, { addr, port: Number(port), flags: 0, weight_end: 0 });
-    });
-    const run = { first: this.#nextRun, count: backends.length };
-    const value = {
-      ...{ id: this.#nextId++, total_weight: 0, affinity_seconds: 0, flags: 0, table: 0 },
-      ...run,
-      ...change,
-    };
-    for (const frontend of frontends) {
-      maps.services.set({ ...frontend, proto: proto === "tcp" ? 6 : 17 }, value);
-    }
-    this.#nextRun += backends.length;
-  }
-
-  /** Packets counted for a reason. */
-  counter(reason: Reason): number {
-    const [cpus = []] = this.dataPlane.maps.counters.range(reasonIndex(reason), 1);
-    return Number(cpus.reduce((sum, { packets }) => sum + packets, 0n));
   }
 }
 
 /** The whole scene; `await using` takes it away. */
-export class Cluster {
+export class Cluster extends Traffic {
   readonly sandbox = new Sandbox();
   readonly router: TestNetns;
   readonly outside: Host;
   readonly nodes: ClusterNode[] = [];
   readonly pods: Host[] = [];
-  readonly #servers: Deno.ChildProcess[] = [];
 
   constructor(readonly options: ClusterOptions) {
+    super();
     try {
       this.router = this.sandbox.netns();
       writeSysctl("net.ipv4.ip_forward", "1", this.router.path);
@@ -255,10 +182,10 @@ export class Cluster {
       for (const i of NODES) this.nodes.push(this.#node(i, fabric));
       for (const node of this.nodes) node.start();
       this.pods.push(
-        this.node(1).pod(this.sandbox, "10.244.1.2"),
-        this.node(1).pod(this.sandbox, "10.244.1.3"),
-        this.node(2).pod(this.sandbox, "10.244.2.2"),
-        this.node(3).pod(this.sandbox, "10.244.3.2"),
+        this.node(1).pod("10.244.1.2"),
+        this.node(1).pod("10.244.1.3"),
+        this.node(2).pod("10.244.2.2"),
+        this.node(3).pod("10.244.3.2"),
       );
     } catch (error) {
       this.sandbox[Symbol.dispose]();
@@ -268,7 +195,7 @@ export class Cluster {
 
   #outside(): Host {
     const netns = this.sandbox.netns();
-    const [near, far] = veth(this.router, netns, "world");
+    const [near, far] = this.sandbox.veth(this.router, netns, "world", "eth0");
     this.router.nl.addAddr({ ifindex: near, address: "198.51.100.1", prefixLength: 24 });
     netns.nl.addAddr({ ifindex: far, address: OUTSIDE, prefixLength: 24 });
     netns.nl.addRoute({ destination: EVERYWHERE, gateway: "198.51.100.1", ifindex: far });
@@ -278,7 +205,7 @@ export class Cluster {
   #node(i: number, fabric: number): ClusterNode {
     const netns = this.sandbox.netns();
     writeSysctl("net.ipv4.ip_forward", "1", netns.path);
-    const [port, uplink] = veth(this.router, netns, `node${i}`);
+    const [port, uplink] = this.sandbox.veth(this.router, netns, `node${i}`, "eth0");
     const { mtu = 1500 } = this.options;
     this.router.nl.setLink(port, { master: fabric, mtu });
     netns.nl.setLink(uplink, { mtu });
@@ -300,7 +227,7 @@ export class Cluster {
     vip: string,
     port: number,
     nodePort: number,
-    proto: "tcp" | "udp",
+    proto: Proto,
     backends: string[],
     change: Partial<Service> = {},
   ): void {
@@ -314,59 +241,8 @@ export class Cluster {
     }
   }
 
-  /** Starts a server; it is listening when this returns. */
-  async serve(host: TestNetns, proto: "tcp" | "udp", port: number): Promise<void> {
-    const child = command(host, ["serve", proto, `${port}`]).spawn();
-    this.#servers.push(child);
-    const reader = child.stdout.getReader();
-    const { value } = await reader.read();
-    reader.releaseLock();
-    if (!new TextDecoder().decode(value).startsWith("ready")) {
-      throw new Error("server has not started");
-    }
-  }
-
-  /** Runs a client of traffic.py in a namespace. */
-  async run(host: TestNetns, ...args: (string | number)[]): Promise<Seen> {
-    const { stdout, stderr, success } = await command(host, args.map(String)).output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
-    return JSON.parse(new TextDecoder().decode(stdout));
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#servers) {
-      server.kill("SIGKILL");
-      await server.stdout.cancel();
-      await server.stderr.cancel();
-      await server.status;
-    }
+    await this.end();
     this.sandbox[Symbol.dispose]();
   }
-}
-
-/** A veth pair between two namespaces, named `name` in one and `peer` in the other; both indexes. */
-function veth(
-  a: TestNetns,
-  b: TestNetns,
-  name: string,
-  peer = "eth0",
-): [inA: number, inB: number] {
-  const netnsFd = openFile(b.path);
-  try {
-    a.nl.addLink({ kind: "veth", name, up: true, peer: { name: peer, netnsFd } });
-  } finally {
-    closeFd(netnsFd);
-  }
-  const inB = b.nl.link(peer)!.index;
-  b.nl.setLink(inB, { up: true });
-  return [a.nl.link(name)!.index, inB];
-}
-
-function command(host: TestNetns, args: string[]): Deno.Command {
-  return new Deno.Command("nsenter", {
-    args: [`--net=${host.path}`, PYTHON, SCRIPT, ...args],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  });
 }

@@ -7,10 +7,8 @@
  * Nothing translates packets here: what reaches a pod was addressed to it at the socket. In both pods a server listens on
  * port 8080 of TCP and UDP. There is no default route, so what is not translated gets ENETUNREACH.
  */
-import type { DataPlane } from "../../../src/bpf/dataplane.ts";
 import { installHostlb, removeHostlb, type SocketLb } from "../../../src/bpf/hostlb.ts";
 import { endStaleUdpSockets } from "../../../src/bpf/hostlb_sockets.ts";
-import { installDataPlane } from "../../../src/bpf/install.ts";
 import { type HostlbEvent, hostlbEvents, hostlbMaps } from "../../../src/bpf/layout_hostlb.ts";
 import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../../../src/bpf/map.ts";
@@ -20,6 +18,7 @@ import { SockDiag } from "../../../src/linux/sock_diag.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { testCgroup } from "../../support/cgroup.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+import { EVERYWHERE, NUMBER, Plane, type Proto } from "../support/plane.ts";
 
 export const PYTHON = "/usr/bin/python3";
 const SCRIPT = `${import.meta.dirname}/sockets.py`;
@@ -35,12 +34,10 @@ export const PORT = 8080;
 export const GATEWAY = "10.1.0.1";
 const LINK = 253; // scope of a route without a gateway
 
-type Proto = "tcp" | "udp";
-
 /** What a call of sockets.py gives. */
 type Answer = { ok?: unknown; error?: string };
 
-/** A process that does with sockets what it is told. */
+/** A process that calls functions of sockets.py. */
 export class Driver {
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -101,23 +98,17 @@ function reply({ data, from }: { data: string; from: string | null }): Reply {
 export class HostNode {
   readonly sandbox = new Sandbox();
   readonly self: TestNetns;
-  readonly bpffs: string;
   readonly cgroup: string;
-  readonly dataPlane: DataPlane;
+  readonly plane: Plane;
   readonly pods: Readonly<Record<"a" | "b", TestNetns>>;
   readonly #children: { end(): Promise<void> }[] = [];
-  #nextRun = 0;
-  #nextId = 1;
 
   private constructor() {
     try {
       this.self = this.sandbox.netns();
       writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
-      this.bpffs = this.sandbox.bpffs();
       this.cgroup = testCgroup(this.sandbox);
-      const mapSizes = { sessions: 4096, backends: 4096, services: 256, endpoints: 64 };
-      this.dataPlane = installDataPlane({ bpffs: this.bpffs, nl: this.self.nl, mapSizes });
-      this.sandbox.defer(() => this.dataPlane.close());
+      this.plane = new Plane(this.sandbox, this.self);
       this.self.nl.addAddr({ ifindex: 1, address: NODE, prefixLength: 32 });
       this.pods = { a: this.#pod(A), b: this.#pod(B) };
     } catch (error) {
@@ -139,10 +130,18 @@ export class HostNode {
     }
   }
 
+  get bpffs(): string {
+    return this.plane.bpffs;
+  }
+
+  get maps() {
+    return this.plane.maps;
+  }
+
   install(socketLb: SocketLb): void {
     const { bpffs, cgroup, self: { path: netns } } = this;
     installHostlb({ bpffs, cgroup, netns, socketLb });
-    const { node_addrs } = this.dataPlane.maps;
+    const { node_addrs } = this.maps;
     node_addrs.set({ addr: NODE }, { flags: NODE_ADDR_FLAG.LOCAL });
     node_addrs.set({ addr: OTHER_NODE }, { flags: 0 });
   }
@@ -156,7 +155,7 @@ export class HostNode {
     this.self.nl.addRoute({ destination: `${addr}/32`, scope: LINK, ifindex: outside });
     pod.nl.addAddr({ ifindex: inside, address: addr, prefixLength: 32 });
     pod.nl.addRoute({ destination: `${GATEWAY}/32`, scope: LINK, ifindex: inside });
-    pod.nl.addRoute({ destination: "0.0.0.0/0", gateway: GATEWAY, ifindex: inside });
+    pod.nl.addRoute({ destination: EVERYWHERE, gateway: GATEWAY, ifindex: inside });
     return pod;
   }
 
@@ -190,25 +189,13 @@ export class HostNode {
     backends: string[],
     change: Partial<Service> = {},
   ): void {
-    const { services } = this.dataPlane.maps;
-    const key = { addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER };
-    const first = this.#nextRun;
-    this.#nextRun += backends.length;
-    this.dataPlane.maps.backends.setBatch(backends.map((backend, i) => {
-      const [ip = "", to = "0"] = backend.split(":");
-      return [first + i, { addr: ip, port: Number(to), flags: 0, weight_end: 0 }];
-    }));
-    const id = services.get(key)?.id ?? this.#nextId++;
-    const common = { id, total_weight: 0, affinity_seconds: 0, table: 0 };
-    services.set(key, { ...common, first, count: backends.length, flags: 0, ...change });
-    if (addr === "0.0.0.0") return;
-    const address = { ...key, port: 0, proto: 0 };
-    services.set(address, { ...common, first: 0, count: 0, flags: 1 });
+    this.plane.serve([{ addr, port, scope: SCOPE.CLUSTER }], proto, backends, change);
+    if (addr !== "0.0.0.0") this.plane.serviceAddress({ addr, scope: SCOPE.CLUSTER });
   }
 
   removeService(proto: Proto, addr: string, port: number): void {
-    const { services } = this.dataPlane.maps;
-    services.delete({ addr, port, proto: proto === "tcp" ? 6 : 17, scope: SCOPE.CLUSTER });
+    const { services } = this.maps;
+    services.delete({ addr, port, proto: NUMBER[proto], scope: SCOPE.CLUSTER });
   }
 
   /** Opens one of hostlb's maps. */
@@ -221,7 +208,7 @@ export class HostNode {
   endStale(netns: TestNetns = this.self): number {
     using diag = SockDiag.open(netns.path);
     using connections = this.map("hostlb_connections");
-    const { services, backends } = this.dataPlane.maps;
+    const { services, backends } = this.maps;
     return endStaleUdpSockets(diag, { services, backends, connections });
   }
 

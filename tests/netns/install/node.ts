@@ -48,9 +48,7 @@ export async function startAgent(
 
 /** The chain that a runtime runs for a pod, by hand: bridge, then pcnk. Returns the pod's address. */
 export function addPod(machine: TestMachine, name: string): string {
-  const { plugins, cniVersion } = JSON.parse(
-    machine.shell("cat /etc/cni/net.d/10-pcnk.conflist"),
-  );
+  const { plugins, cniVersion } = JSON.parse(machine.shell("cat /etc/cni/net.d/10-pcnk.conflist"));
   machine.shell(`ip netns add ${name}`);
   let prevResult: unknown;
   for (const plugin of plugins.filter((one: { type: string }) => one.type !== "portmap")) {

@@ -69,12 +69,7 @@ export class TestNode {
 
   /** This node as the cluster sees it. */
   object(change: Partial<RoutingNode> = {}): RoutingNode {
-    return {
-      name: this.name,
-      internalIPs: [this.address],
-      podCIDRs: [this.podCIDR],
-      ...change,
-    };
+    return { name: this.name, internalIPs: [this.address], podCIDRs: [this.podCIDR], ...change };
   }
 
   plan(nodes: readonly RoutingNode[]): RoutingPlan {

@@ -64,10 +64,6 @@ export function sliceObject(name: string, ends: readonly End[]): Manifest {
     })),
     endpoints: ends.map((
       { address, node, ready = true, serving = ready, terminating = false },
-    ) => ({
-      addresses: [address],
-      conditions: { ready, serving, terminating },
-      nodeName: node,
-    })),
+    ) => ({ addresses: [address], conditions: { ready, serving, terminating }, nodeName: node })),
   };
 }

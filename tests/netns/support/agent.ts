@@ -5,6 +5,7 @@ import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
 import { umount } from "../../../src/linux/mount.ts";
 import { createNetns, deleteNetns } from "../../../src/linux/netns.ts";
 import { RtNetlink } from "../../../src/linux/rtnetlink.ts";
+import * as needs from "../../support/needs.ts";
 import { pcnk } from "../../support/pcnk.ts";
 
 /** Loading and verifying programs takes a second on a slow machine. */
@@ -185,6 +186,18 @@ export class AgentPlace {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** A test around a place for agents; `skip` for what this machine cannot do. */
+export function test(name: string, fn: (place: AgentPlace) => Promise<void>, skip = false): void {
+  Deno.test({
+    name,
+    ignore: !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o") || skip,
+    fn: async () => {
+      await using place = new AgentPlace();
+      await fn(place);
+    },
+  });
 }
 
 /** A Service with one port, named http, and a slice with its endpoints. */

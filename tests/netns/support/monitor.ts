@@ -21,7 +21,7 @@ export async function listening(lab: LabHandle): Promise<void> {
   using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
   const deadline = performance.now() + 10_000;
   while ((plane.maps.monitor.get(0)?.until ?? 0n) <= monotonicNow()) {
-    assert.ok(performance.now() < deadline, "nobody listens");
+    assert.ok(performance.now() < deadline, "no listener");
     await new Promise((done) => setTimeout(done, 10));
   }
 }
