@@ -2,6 +2,8 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import { nearest } from "../model/nearest.ts";
+import { AddressError } from "../net/error.ts";
+import { splitHostPort } from "../net/host_port.ts";
 import { isIpv4 } from "../net/ipv4.ts";
 import { NodeReader } from "../view/node.ts";
 import { type Flow, formatEnd } from "../view/packet.ts";
@@ -83,14 +85,14 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
   const given = protocol?.toUpperCase() as Flow["protocol"] | undefined;
   const from = sourceOf(node, src);
   const outside = node.maps.endpoints.get({ addr: from }) === undefined;
-  const [, address = "", text] = /^([\d.]+)(?::(\d+))?$/.exec(dst) ?? [];
-  if (isIpv4(address)) {
-    const chosen = given ?? (text === undefined ? "ICMP" : "TCP");
-    if (chosen !== "ICMP" && text === undefined) {
+  const literal = literalOf(dst);
+  if (literal !== undefined) {
+    const { address, port } = literal;
+    const chosen = given ?? (port === undefined ? "ICMP" : "TCP");
+    if (chosen !== "ICMP" && port === undefined) {
       throw new UsageError(`${dst} needs a port for ${chosen}: ${dst}:80`);
     }
-    const dport = chosen === "ICMP" ? 0 : Number(text);
-    if (dport > 65535) throw new UsageError(`${dst}: ports go up to 65535`);
+    const dport = chosen === "ICMP" ? 0 : port!;
     return { protocol: chosen, src: from, dst: address, sport: sourcePort, dport };
   }
   const service = findService(node, dst, outside);
@@ -112,6 +114,17 @@ function flowOf(node: NodeReader, { src, dst, protocol, sourcePort }: Call): Flo
     sport: sourcePort,
     dport: chosen === "ICMP" ? 0 : dport,
   };
+}
+
+/** An IPv4 address, with or without a port; undefined for the name of a Service. */
+function literalOf(text: string): { address: string; port?: number } | undefined {
+  if (isIpv4(text)) return { address: text };
+  if (!isIpv4(text.slice(0, text.lastIndexOf(":")))) return undefined;
+  try {
+    return splitHostPort(text);
+  } catch (error) {
+    throw error instanceof AddressError ? new UsageError(error.message) : error;
+  }
 }
 
 /** The address of a pod by its name, or the address itself. */

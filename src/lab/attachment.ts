@@ -1,4 +1,5 @@
 /** A pod's way in and out of the network: CNI ADD and DEL of the node's conflist, called within the node as a runtime does. */
+import { parseInterface } from "../net/prefix.ts";
 import type { NodePlan, PodPlan } from "./plan.ts";
 import { type CniResult, feed, type PluginCall, runConflist } from "./runtime.ts";
 import { commandAt } from "./spawn.ts";
@@ -16,15 +17,15 @@ export async function attachPod(
   portMappings: PortMapping[],
 ): Promise<Wiring> {
   const result = await runConflist({ ...call(store, node, pod, portMappings), verb: "ADD" });
-  const address = result.ips?.[0]?.address.split("/")[0];
+  const given = result.ips?.[0]?.address;
   // Of the devices outside the pod, one is the bridge.
   const veth = result.interfaces?.find(({ name, sandbox }) => !sandbox && name.startsWith("veth"));
-  if (!address || !veth) {
+  if (!given || !veth) {
     throw new Error(
       `CNI ADD of ${pod.name} names no address or no veth: ${JSON.stringify(result)}`,
     );
   }
-  return { address, veth: veth.name, result };
+  return { address: parseInterface(given).address, veth: veth.name, result };
 }
 
 /**

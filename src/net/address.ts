@@ -3,7 +3,7 @@
  * an IPv6 address. Equal addresses have equal texts, and a text costs less memory than an object around it.
  */
 import { AddressError, type Family } from "./error.ts";
-import { compareIpv4, formatIpv4, isIpv4, parseIpv4, readIpv4, whyNotIpv4 } from "./ipv4.ts";
+import { formatIpv4, isIpv4, parseIpv4, readIpv4, whyNotIpv4 } from "./ipv4.ts";
 import { formatIpv6, parseIpv6 } from "./ipv6.ts";
 
 /**
@@ -57,21 +57,11 @@ export function addressSize(family: Family): 4 | 16 {
  */
 export function addressBytes(address: string): Uint8Array<ArrayBuffer> {
   if (familyOf(address) === 6) return parseIpv6(address);
-  const bytes = new Uint8Array(4);
-  writeAddress(new DataView(bytes.buffer), 0, address);
-  return bytes;
+  const value = parseIpv4(address);
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 }
 
-/**
- * Writes the 4 or 16 bytes of an address, in network order.
- * @throws {AddressError}
- */
-export function writeAddress(view: DataView<ArrayBuffer>, at: number, address: string): void {
-  if (familyOf(address) === 4) view.setUint32(at, parseIpv4(address));
-  else new Uint8Array(view.buffer, view.byteOffset + at).set(parseIpv6(address));
-}
-
-/** The reverse of `writeAddress()`. */
+/** The canonical text of the bytes at `at`, in network order. */
 export function readAddress(view: DataView<ArrayBuffer>, at: number, family: Family): string {
   if (family === 4) return formatIpv4(view.getUint32(at));
   return formatIpv6(new Uint8Array(view.buffer, view.byteOffset + at, 16));
@@ -105,17 +95,6 @@ export function addressOf(value: AddressValue): string {
   view.setBigUint64(0, value >> 64n);
   view.setBigUint64(8, BigInt.asUintN(64, value));
   return formatIpv6(new Uint8Array(view.buffer));
-}
-
-/** Orders canonical texts as their bytes are ordered, all of IPv4 before IPv6. */
-export function compareAddresses(a: string, b: string): number {
-  if (a === b) return 0;
-  const [family, other] = [familyOf(a), familyOf(b)];
-  if (family !== other) return family - other;
-  if (family === 4) return compareIpv4(a, b);
-  const [left, right] = [parseIpv6(a), parseIpv6(b)];
-  const at = left.findIndex((byte, i) => byte !== right[i]);
-  return left[at]! - right[at]!;
 }
 
 /** An array of addresses of one family, as small as their bytes. */

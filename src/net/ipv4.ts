@@ -22,19 +22,6 @@ export function formatIpv4(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
-/** Orders two different dotted quads by their numbers. */
-export function compareIpv4(a: string, b: string): number {
-  let i = 0;
-  while (a.charCodeAt(i) === b.charCodeAt(i)) i++;
-  // Without leading zeros the longer one of the numbers that differ is the greater one.
-  return octetEnd(a, i) - octetEnd(b, i) || a.charCodeAt(i) - b.charCodeAt(i);
-}
-
-function octetEnd(text: string, from: number): number {
-  const dot = text.indexOf(".", from);
-  return dot < 0 ? text.length : dot;
-}
-
 /** The number of a dotted quad; -1 for anything else. */
 export function readIpv4(text: string): number {
   let address = 0;

@@ -1,14 +1,13 @@
 /** What an address may be used for, by its block (RFC 6890). */
 import { addressBytes, familyOf } from "./address.ts";
-import { isIpv4, parseIpv4 } from "./ipv4.ts";
+import { isIpv4, readIpv4 } from "./ipv4.ts";
 
 /** True for an address that a host may have: not unspecified (0/8), loopback, multicast, reserved or broadcast. */
 export function isUnicast(address: string): boolean {
-  if (familyOf(address) === 4) {
-    const top = parseIpv4(address) >>> 24;
-    return top !== 0 && top !== 127 && top < 224;
-  }
-  return address !== "::" && address !== "::1" && addressBytes(address)[0] !== 0xff;
+  const ipv4 = readIpv4(address);
+  if (ipv4 < 0) return address !== "::" && address !== "::1" && addressBytes(address)[0] !== 0xff;
+  const top = ipv4 >>> 24;
+  return top !== 0 && top !== 127 && top < 224;
 }
 
 /** 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291, 2.5.6). */

@@ -5,7 +5,7 @@
  * Who wins a dispute: this node's own podCIDR is never given away; of two others the older Node keeps what it has, so that
  * a newcomer's mistake (or ill will) cannot draw a running node's traffic to itself.
  */
-import { addressOf, addressValue } from "../net/address.ts";
+import { addressValue } from "../net/address.ts";
 import { AddressError, quote } from "../net/error.ts";
 import { isIpv4 } from "../net/ipv4.ts";
 import { parseNetwork, Prefix } from "../net/prefix.ts";
@@ -157,7 +157,7 @@ class Checker {
       node.podCIDRs = node.podCIDRs.filter((prefix) => {
         const { text } = prefix;
         const inside = ends[firstAtLeast(ends, prefix.first, ({ value }) => value)];
-        if (inside !== undefined && prefix.contains(inside.end)) {
+        if (inside !== undefined && inside.value <= prefix.last) {
           const message = `node ${node.name}: podCIDR ${text} holds ${inside.end}, ` +
             `an address of node ${inside.name}; not routed`;
           this.#report("pod-cidr-holds-node", node.name, message);
@@ -193,9 +193,8 @@ function isHost(address: string): boolean {
 /** @throws {AddressError} also for a prefix that spans what no host may have */
 function podPrefix(text: string): Prefix {
   const prefix = parseNetwork(text, 4);
-  // One that ends beyond unicast begins there or spans it; 0.0.0.0/0 does both.
-  const unicast = isUnicast(prefix.address) && isUnicast(addressOf(prefix.last));
-  if (unicast && prefix.length >= 8) return prefix;
+  // With 8 bits in common all its addresses are unicast, or none is.
+  if (prefix.length >= 8 && isUnicast(prefix.address)) return prefix;
   throw new AddressError(text, "a prefix for pods", "it holds addresses that no host may have");
 }
 

@@ -23,6 +23,7 @@ import { type NodePlace, NodeReader } from "./node.ts";
 import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
+import { parseNetwork } from "../net/prefix.ts";
 
 interface StatusOptions extends NodePlace {
   /** Other nodes to probe, at most; 0: none. */
@@ -205,7 +206,7 @@ async function peerFindings(
   const asked = all.slice(0, peers);
   const findings = await Promise.all(asked.map(async (peer): Promise<Finding> => {
     // Through the tunnel its far end is the first address of the podCIDR.
-    const address = peer.mode === "overlay" ? peer.podCIDR.split("/")[0]! : peer.via;
+    const address = peer.mode === "overlay" ? parseNetwork(peer.podCIDR).address : peer.via;
     const result = await ping({ address, timeoutMs });
     const path = `${peer.name} (${peer.podCIDR}) by ${peer.mode} via ${peer.via}`;
     if (result.ok) {

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import type { Access } from "./access.ts";
 import type { Credentials } from "./credentials.ts";
+import { isAddress } from "../../net/address.ts";
 
 /** What fetch is to be given. */
 export interface Way {
@@ -107,8 +108,7 @@ async function relay(near: Duplex, dial: Dial) {
 
 function dialUnchecked(address: Address, tls: Tls, name: string | undefined): Promise<Duplex> {
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
-  const isName = !/^[\d.]+$|:/.test(address.hostname);
-  const servername = name ?? (isName ? address.hostname : undefined);
+  const servername = name ?? (isAddress(address.hostname) ? undefined : address.hostname);
   const socket = connectTls({
     host: address.hostname,
     port: address.port,
