@@ -1,5 +1,5 @@
 /** `pcnk describe service`: compares the cluster's objects with this node's maps. */
-import { Argument, Command, Option } from "@commander-js/extra-typings";
+import { Argument, Command } from "@commander-js/extra-typings";
 import process from "node:process";
 import { chooseSource, openSource, type SourceChoice } from "../agent/sources/object_source.ts";
 import { createLog } from "../agent/log.ts";
@@ -14,7 +14,7 @@ import { selectPods } from "../view/selected.ts";
 import { NodeReader } from "../view/node.ts";
 import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../view/terminal.ts";
 import { exitCodes } from "./exit_codes.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
 /** Milliseconds to wait for the API server. */
@@ -35,17 +35,12 @@ export function describeCommand() {
     .option("--kubeconfig <FILE>", "Read objects from the API server of this file")
     .option("--manifests <DIR>", "Read objects from this directory")
     .option("--node-name <NAME>", "Name of this node in the cluster (default: the agent's)")
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print text or JSON").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption(["text", "json"]))
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
     .action(async (_, name, options) => {
-      if (Deno.uid() !== 0) {
-        throw new Error("pcnk describe reads the kernel's maps: it must run as root");
-      }
+      requireRoot("describe");
       const { bpffs, stateDir, output } = options;
       using node = new NodeReader({ bpffs, stateDir });
       const { state, nodeName, choice } = await readCluster(options);

@@ -9,7 +9,7 @@ import type { Filter, Resource } from "../view/resource.ts";
 import { columns, streamLook } from "../view/terminal.ts";
 import { RowWatch } from "../view/watch.ts";
 import { nearest } from "../model/nearest.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { untilSignal } from "./signals.ts";
 
 interface GetOptions {
@@ -45,11 +45,7 @@ export function getCommand() {
       ),
     )
     .addOption(new Option("-a, --all", "Include expired sessions and counters at zero"))
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print in this format").choices(FORMATS).default(
-        "table" as Format,
-      ),
-    )
+    .addOption(outputOption(FORMATS))
     .addOption(new Option("-w, --watch", "Watch for changes"))
     .addOption(
       new Option("--interval <SECONDS>", "Seconds between updates with --watch").argParser(seconds)
@@ -101,7 +97,7 @@ function seconds(text: string): number {
 }
 
 function open({ bpffs, stateDir }: GetOptions): NodeReader {
-  if (Deno.uid() !== 0) throw new Error("pcnk get reads the kernel's maps: it must run as root");
+  requireRoot("get");
   return new NodeReader({ bpffs, stateDir });
 }
 

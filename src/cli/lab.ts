@@ -18,6 +18,7 @@ import { outputWidth, streamLook } from "../view/terminal.ts";
 import { upLab } from "../lab/up.ts";
 import { untilSignal } from "./signals.ts";
 import { checked } from "./usage.ts";
+import { outputOption } from "./options.ts";
 
 /** The command with its subcommands. */
 export function labCommand() {
@@ -72,13 +73,6 @@ function routingOption() {
     .default("overlay" as const);
 }
 
-function outputOption() {
-  return new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
-    ["table", "json"] as const,
-  )
-    .default("table" as const);
-}
-
 function print(text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
@@ -114,7 +108,7 @@ function down() {
 function status() {
   return new Command("status")
     .description("Show nodes, pods and the outside host.")
-    .addOption(outputOption()).addOption(nameOption())
+    .addOption(outputOption(["table", "json"])).addOption(nameOption())
     .addHelpText("after", examples("lab status", "lab status -o json"))
     .action(({ name, output }) => {
       const found = labStatus(LabStore.open(name));
@@ -148,7 +142,7 @@ function exec() {
 function test() {
   return new Command("test")
     .description("Run the connectivity matrix; exit with 1 if a cell is red.")
-    .addOption(outputOption()).addOption(nameOption())
+    .addOption(outputOption(["table", "json"])).addOption(nameOption())
     .addHelpText("after", examples("lab test", "lab test -o json"))
     .action(({ name, output }) =>
       untilSignal(async (signal) => {

@@ -2,7 +2,7 @@
 import { Argument, Command } from "@commander-js/extra-typings";
 import { logLevelWords } from "../config/kinds.ts";
 import { askAgent, readAgentFile } from "../view/agent.ts";
-import { placeOption } from "./options.ts";
+import { placeOption, requireRoot } from "./options.ts";
 
 /** Milliseconds to wait for the agent. */
 const patienceMs = 3000;
@@ -21,9 +21,7 @@ export function logLevelCommand() {
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
     .action(async (level, { stateDir }) => {
-      if (Deno.uid() !== 0) {
-        throw new Error("pcnk log-level reads the agent's state directory: it must run as root");
-      }
+      requireRoot("log-level", "reads the agent's state directory");
       const { healthAddress = "off", token = "" } = readAgentFile(stateDir);
       if (healthAddress === "off") {
         throw new Error(

@@ -11,7 +11,7 @@ import { reasonHint } from "../view/hint.ts";
 import { NodeReader } from "../view/node.ts";
 import { formatEnd } from "../view/packet.ts";
 import { type Paint, streamLook } from "../view/terminal.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { untilSignal } from "./signals.ts";
 import { checked, UsageError } from "./usage.ts";
 
@@ -63,10 +63,7 @@ export function monitorCommand() {
       ).default(250),
     )
     .addOption(new Option("-c, --count <N>", "Stop after N packets").argParser(checked(positive)))
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print lines or JSON").choices(["line", "json"] as const)
-        .default("line" as const),
-    )
+    .addOption(outputOption(["line", "json"]))
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
@@ -84,9 +81,7 @@ Examples:
 `;
 
 async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<void> {
-  if (Deno.uid() !== 0) {
-    throw new Error("pcnk monitor reads the kernel's maps: it must run as root");
-  }
+  requireRoot("monitor");
   using node = new NodeReader(options);
   using _ = lock(options.stateDir);
   const { paint } = streamLook(Deno.stdout);

@@ -17,6 +17,7 @@ import { flagName } from "../config/setting.ts";
 import { type NodeSettings, nodeSettings } from "../model/node_settings.ts";
 import { columns } from "../view/terminal.ts";
 import { checked, UsageError } from "./usage.ts";
+import { outputOption } from "./options.ts";
 
 /** Options of the place of the settings. */
 interface Where {
@@ -51,12 +52,7 @@ function getCommand() {
   const command = new Command("get")
     .description("Show settings of nodes.")
     .argument("[nodes...]", "Only these nodes")
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print in this format").choices(
-        ["table", "json", "yaml"] as const,
-      )
-        .default("table" as const),
-    );
+    .addOption(outputOption(["table", "json", "yaml"]));
   return placed(command).addHelpText("after", examples).action(async (names, options) => {
     using store = openStore(options as Where);
     const found = await store.read(AbortSignal.timeout(limitMs));

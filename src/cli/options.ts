@@ -1,4 +1,4 @@
-/** Options that several subcommands have. */
+/** Options and checks that several subcommands have. */
 import { Option } from "@commander-js/extra-typings";
 import { settings } from "../config/schema.ts";
 
@@ -14,4 +14,15 @@ export function placeOption<const K extends "bpffs" | "stateDir">(key: K, env: s
     ? "--bpffs <DIR>"
     : "--state-dir <DIR>";
   return new Option(flag, HELP[key]).env(env).default(fallback as string);
+}
+
+/** The first format is the default. */
+export function outputOption<const F extends string>(formats: readonly F[]) {
+  return new Option("-o, --output <FORMAT>", "Output format").choices(formats)
+    .default(formats[0]!);
+}
+
+/** @throws Error unless it runs as root */
+export function requireRoot(command: string, why = "reads the kernel's maps"): void {
+  if (Deno.uid() !== 0) throw new Error(`pcnk ${command} ${why}: run it as root`);
 }

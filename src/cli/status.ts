@@ -5,7 +5,7 @@ import type { Finding, Health } from "../view/finding.ts";
 import { nodeStatus } from "../view/status.ts";
 import { type Paint, streamLook, type Style, terminalWidth, wrap } from "../view/terminal.ts";
 import { exitCodes } from "./exit_codes.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { checked } from "./usage.ts";
 
 const examples = `
@@ -20,12 +20,7 @@ export function statusCommand() {
     .description(
       "Check each part of this node, with a reason and a next step for each problem. Needs root.",
     )
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
-        ["table", "json"] as const,
-      )
-        .default("table" as const),
-    )
+    .addOption(outputOption(["table", "json"]))
     .addOption(
       new Option("--peers <N>", "Probe at most N other nodes")
         .argParser(checked(peers)).default(16),
@@ -37,9 +32,7 @@ export function statusCommand() {
       examples,
     )
     .action(async ({ output, peers, bpffs, stateDir }) => {
-      if (Deno.uid() !== 0) {
-        throw new Error("pcnk status reads the kernel's maps: it must run as root");
-      }
+      requireRoot("status");
       const findings = await nodeStatus({ bpffs, stateDir, peers, timeoutMs: 1000 });
       if (output === "json") console.log(JSON.stringify({ findings }, null, 2));
       else console.log(renderStatus(findings, streamLook(Deno.stdout).paint, terminalWidth()));

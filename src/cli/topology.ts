@@ -4,7 +4,7 @@ import { NodeReader } from "../view/node.ts";
 import { standaloneSvg } from "../view/topology_picture.ts";
 import { streamLook, terminalWidth } from "../view/terminal.ts";
 import { readTopology, renderTopology } from "../view/topology.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 
 /** The `topology` subcommand. */
 export function topologyCommand() {
@@ -13,17 +13,12 @@ export function topologyCommand() {
       "Draw the path of packets on this node: pods, bridge, tunnel, uplinks, and the program on each. Needs root.",
     )
     .addOption(new Option("--svg", "Print an SVG picture"))
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print text or JSON").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption(["text", "json"]))
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", "\nExamples:\n  pcnk topology\n  pcnk topology --svg > node1.svg\n")
     .action(({ svg, output, bpffs, stateDir }) => {
-      if (Deno.uid() !== 0) {
-        throw new Error("pcnk topology reads the kernel's maps: it must run as root");
-      }
+      requireRoot("topology");
       using node = new NodeReader({ bpffs, stateDir });
       const topology = readTopology(node);
       if (svg) console.log(standaloneSvg(topology).trimEnd());

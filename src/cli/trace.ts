@@ -11,7 +11,7 @@ import { columns, conclusion, type Paint, streamLook, terminalWidth } from "../v
 import { findService, type Trace, trace } from "../view/trace.ts";
 import { readServices } from "../view/services.ts";
 import { exitCodes } from "./exit_codes.ts";
-import { placeOption } from "./options.ts";
+import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { checked, UsageError } from "./usage.ts";
 
 /** The `trace` subcommand. */
@@ -35,17 +35,12 @@ export function traceCommand() {
         checked(port),
       ).default(40000),
     )
-    .addOption(
-      new Option("-o, --output <FORMAT>", "Print a table or JSON").choices(
-        ["table", "json"] as const,
-      )
-        .default("table" as const),
-    )
+    .addOption(outputOption(["table", "json"]))
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
     .action((src, dst, { protocol, sourcePort, output, bpffs, stateDir }) => {
-      if (Deno.uid() !== 0) throw new Error("pcnk trace runs eBPF programs: it must run as root");
+      requireRoot("trace", "runs eBPF programs");
       using node = new NodeReader({ bpffs, stateDir });
       const flow = flowOf(node, { src, dst, protocol, sourcePort });
       const found = trace(node, flow);

@@ -5,7 +5,7 @@ import { splitHostPort } from "../net/host_port.ts";
 import { readState } from "../node/state_files.ts";
 import { serveUi } from "../ui/serve.ts";
 import { concludeService } from "./describe.ts";
-import { placeOption } from "./options.ts";
+import { placeOption, requireRoot } from "./options.ts";
 import { SignalError, untilSignal } from "./signals.ts";
 import { checked, UsageError } from "./usage.ts";
 
@@ -35,9 +35,7 @@ export function uiCommand() {
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
     .action(({ listen, allowRemote, kubeconfig, manifests, bpffs, stateDir }) => {
-      if (Deno.uid() !== 0) {
-        throw new Error("pcnk ui reads the kernel's maps: it must run as root");
-      }
+      requireRoot("ui");
       for (const [flag, path] of [["--kubeconfig", kubeconfig], ["--manifests", manifests]]) {
         if (path !== undefined && !existsSync(path)) {
           throw new UsageError(`${flag} ${path} is not there`);

@@ -1,6 +1,6 @@
 /**
  * Metrics for Prometheus: counters of the programs, entries of maps, durations of the agent's syncs. Names and units by
- * https://prometheus.io/docs/practices/naming/. What is in the kernel is read at the scrape.
+ * https://prometheus.io/docs/practices/naming/. What the kernel or another part holds is read at the scrape.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { CNI_VERBS, type CniCall } from "../../bpf/cni_calls.ts";
@@ -9,9 +9,8 @@ import { type MapName, maps as layout } from "../../bpf/layout.ts";
 import { reasons } from "../../bpf/reasons.ts";
 import { MAP_TYPE } from "../../bpf/syscall.ts";
 import type { WatchState } from "../../model/agent_state.ts";
-import type { Check } from "./health.ts";
-import { addWatches } from "./metrics_watch.ts";
 import type { ServiceSync } from "../services/reconciler.ts";
+import type { Check } from "./health.ts";
 
 interface MetricsOptions {
   maps: DataPlaneMaps;
@@ -32,56 +31,44 @@ const CNI_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #syncs: Histogram<"kind">;
-  readonly #latency: Histogram;
-  readonly #failures: Counter;
-  readonly #cniDurations: Histogram<"verb">;
-  readonly #cniFailures: Counter<"verb">;
   readonly #options: MetricsOptions;
+  readonly #syncs = this.#histogram(
+    "pcnk_reconcile_duration_seconds",
+    "Duration of a sync of the maps: of all entries (full), or of those of changed objects (update).",
+    SYNC_BUCKETS,
+    "kind",
+  );
+  readonly #latency = this.#histogram(
+    "pcnk_change_latency_seconds",
+    "Time from the arrival of a changed object until the maps hold it.",
+    SYNC_BUCKETS,
+  );
+  readonly #failures = this.#counter(
+    "pcnk_reconcile_failures_total",
+    "Syncs that failed; each is repeated.",
+  );
+  readonly #cniDurations = this.#histogram(
+    "pcnk_cni_duration_seconds",
+    "Duration of a call of the CNI plugin, from the start of its process to its result.",
+    CNI_BUCKETS,
+    "verb",
+  );
+  readonly #cniFailures = this.#counter(
+    "pcnk_cni_failures_total",
+    "Calls of the CNI plugin that returned an error.",
+    "verb",
+  );
 
   constructor(options: MetricsOptions) {
     this.#options = options;
-    const registers = [this.#registry];
-    this.#syncs = new Histogram({
-      name: "pcnk_reconcile_duration_seconds",
-      help:
-        "Duration of a sync of the maps: of all entries (full), or of those of changed objects (update).",
-      labelNames: ["kind"],
-      buckets: SYNC_BUCKETS,
-      registers,
-    });
-    this.#latency = new Histogram({
-      name: "pcnk_change_latency_seconds",
-      help: "Time from the arrival of a changed object until the maps hold it.",
-      buckets: SYNC_BUCKETS,
-      registers,
-    });
-    this.#failures = new Counter({
-      name: "pcnk_reconcile_failures_total",
-      help: "Syncs that failed; each is repeated.",
-      registers,
-    });
-    this.#cniDurations = new Histogram({
-      name: "pcnk_cni_duration_seconds",
-      help: "Duration of a call of the CNI plugin, from the start of its process to its result.",
-      labelNames: ["verb"],
-      buckets: CNI_BUCKETS,
-      registers,
-    });
-    this.#cniFailures = new Counter({
-      name: "pcnk_cni_failures_total",
-      help: "Calls of the CNI plugin that returned an error.",
-      labelNames: ["verb"],
-      registers,
-    });
     for (const verb of CNI_VERBS) {
       this.#cniDurations.zero({ verb });
       this.#cniFailures.inc({ verb }, 0);
     }
-    this.#addPackets(registers);
-    this.#addMaps(registers);
-    this.#addAgent(registers);
-    addWatches(registers, options.watches);
+    this.#addPackets();
+    this.#addMaps();
+    this.#addWatches();
+    this.#addAgent();
   }
 
   synced({ full, changed, seconds, latency }: ServiceSync): void {
@@ -94,129 +81,150 @@ export class Metrics {
     this.#failures.inc();
   }
 
-  /** The calls of the CNI plugin since the last collection. */
-  #takeCniCalls(): void {
+  /** In Prometheus' text format. */
+  async collect(): Promise<{ text: string; type: string }> {
     for (const { verb, seconds, failed } of this.#options.cniCalls()) {
       this.#cniDurations.observe({ verb }, seconds);
       if (failed) this.#cniFailures.inc({ verb });
     }
-  }
-
-  /** In Prometheus' text format. */
-  async collect(): Promise<{ text: string; type: string }> {
-    this.#takeCniCalls();
     return { text: await this.#registry.metrics(), type: this.#registry.contentType };
   }
 
-  #addPackets(registers: Registry[]): void {
-    const { maps } = this.#options;
-    const sum = (index: number) =>
-      (maps.counters.get(index) ?? []).reduce(
-        (total, { packets, bytes }) => ({
-          packets: total.packets + Number(packets),
-          bytes: total.bytes + Number(bytes),
-        }),
-        { packets: 0, bytes: 0 },
-      );
-    const add = (
-      name: string,
-      help: string,
-      what: "packets" | "bytes",
-      wanted: (kind: string) => boolean,
-    ) =>
-      new Counter({
-        name,
-        help,
-        labelNames: ["reason", "result"],
-        registers,
-        collect() {
-          this.reset();
-          reasons.forEach(({ name: reason, kind }, index) => {
-            if (kind !== "none" && wanted(kind)) {
-              this.inc({ reason, result: kind }, sum(index)[what]);
-            }
-          });
-        },
-      });
-    const isPacket = (kind: string) => kind !== "event";
-    add("pcnk_packets_total", "Packets by reason and result.", "packets", isPacket);
-    add("pcnk_packet_bytes_total", "Bytes of frames by reason and result.", "bytes", isPacket);
-    new Counter({
-      name: "pcnk_events_total",
-      help: "Events of the programs, such as a new session.",
-      labelNames: ["event"],
-      registers,
-      collect() {
-        this.reset();
-        reasons.forEach(({ name, kind }, index) => {
-          if (kind === "event") {
-            this.inc({ event: name.replace(/^event_/, "") }, sum(index).packets);
-          }
-        });
-      },
-    });
+  #histogram(name: string, help: string, buckets: number[], ...labelNames: string[]) {
+    return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
   }
 
-  #addMaps(registers: Registry[]): void {
+  #counter(name: string, help: string, ...labelNames: string[]) {
+    return new Counter({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  /** A metric whose samples are read at the scrape: their labels, and a value; undefined: no sample. */
+  #read(
+    Kind: typeof Gauge | typeof Counter,
+    name: string,
+    help: string,
+    samples: () => (readonly [labels: Record<string, string>, value: number | undefined])[],
+    ...labelNames: string[]
+  ) {
+    const registers = [this.#registry];
+    const collect = () => {
+      metric.reset();
+      for (const [labels, value] of samples()) if (value !== undefined) metric.inc(labels, value);
+    };
+    const metric = new Kind({ name, help, labelNames, registers, collect });
+  }
+
+  #addPackets(): void {
+    const { counters } = this.#options.maps;
+    const sum = (index: number, what: "packets" | "bytes") =>
+      (counters.get(index) ?? []).reduce((total, cpu) => total + Number(cpu[what]), 0);
+    const indexed = reasons.map(({ name, kind }, index) => ({ name, kind, index }));
+    const packets = indexed.filter(({ kind }) => kind !== "none" && kind !== "event");
+    const events = indexed.filter(({ kind }) => kind === "event");
+    const samples = (what: "packets" | "bytes") => () =>
+      packets.map(({ name, kind, index }) =>
+        [{ reason: name, result: kind }, sum(index, what)] as const
+      );
+    const labels = ["reason", "result"];
+    const bytesHelp = "Bytes of frames by reason and result.";
+    this.#read(
+      Counter,
+      "pcnk_packets_total",
+      "Packets by reason and result.",
+      samples("packets"),
+      ...labels,
+    );
+    this.#read(Counter, "pcnk_packet_bytes_total", bytesHelp, samples("bytes"), ...labels);
+    const eventSamples = () =>
+      events.map(({ name, index }) =>
+        [{ event: name.replace(/^event_/, "") }, sum(index, "packets")] as const
+      );
+    const eventsHelp = "Events of the programs, such as a new session.";
+    this.#read(Counter, "pcnk_events_total", eventsHelp, eventSamples, "event");
+  }
+
+  #addMaps(): void {
     const { maps } = this.#options;
     const counted = (Object.keys(layout) as MapName[]).filter((name) => {
       const { type } = layout[name];
       return type !== MAP_TYPE.ARRAY && type !== MAP_TYPE.PERCPU_ARRAY;
     });
     const add = (name: string, help: string, value: (map: MapName) => number) =>
-      new Gauge({
-        name,
-        help,
-        labelNames: ["map"],
-        registers,
-        collect() {
-          for (const map of counted) this.set({ map }, value(map));
-        },
-      });
+      this.#read(Gauge, name, help, () => counted.map((map) => [{ map }, value(map)]), "map");
     add("pcnk_map_entries", "Entries of a map.", (name) => maps[name].count());
     add("pcnk_map_capacity", "Capacity of a map, in entries.", (name) => maps[name].maxEntries);
   }
 
-  #addAgent(registers: Registry[]): void {
-    const { build, checks, startedAt } = this.#options;
-    new Gauge({
-      name: "pcnk_build_info",
-      help: "Version and commit of the agent; always 1.",
-      labelNames: ["version", "commit"],
-      registers,
-    }).set({ version: build.version, commit: build.commit }, 1);
-    new Gauge({
-      name: "pcnk_health",
-      help: "Checks of /healthz: 1 passed, 0 failed.",
-      labelNames: ["check"],
-      registers,
-      collect() {
-        for (const { name, failure } of checks()) this.set({ check: name }, failure ? 0 : 1);
-      },
-    });
-    new Gauge({
-      name: "process_start_time_seconds",
-      help: "Unix time of the agent's start.",
-      registers,
-    }).set(startedAt / 1000);
-    new Gauge({
-      name: "process_resident_memory_bytes",
-      help: "Resident memory of the agent.",
-      registers,
-      collect() {
-        this.set(Deno.memoryUsage().rss);
-      },
-    });
-    new Counter({
-      name: "process_cpu_seconds_total",
-      help: "CPU time of the agent, user and system.",
-      registers,
-      collect() {
-        this.reset();
-        this.inc(cpuSeconds());
-      },
-    });
+  /** With manifests, where nothing is watched over a network, they have no samples. */
+  #addWatches(): void {
+    const { watches } = this.#options;
+    const add = (
+      Kind: typeof Gauge | typeof Counter,
+      name: string,
+      help: string,
+      value: (state: WatchState) => number | undefined,
+    ) => {
+      const samples = () =>
+        watches().map((state) => [{ resource: state.resource }, value(state)] as const);
+      this.#read(Kind, name, help, samples, "resource");
+    };
+    const connected = "Whether a watch is open (1) or not (0).";
+    const synced = "Whether all objects were listed once (1) or not (0).";
+    const heard = "Unix time of the last object or bookmark.";
+    const version =
+      "Unix time since which the resource version has been the one that a watch resumes from.";
+    const lists = "Completed lists: the first, and one after each gap.";
+    add(Gauge, "pcnk_watch_connected", connected, (watch) => +watch.connected);
+    add(Gauge, "pcnk_watch_synced", synced, (watch) => +watch.synced);
+    add(
+      Gauge,
+      "pcnk_watch_last_heard_timestamp_seconds",
+      heard,
+      ({ heardMs }) => unixTime(heardMs),
+    );
+    add(
+      Gauge,
+      "pcnk_watch_version_timestamp_seconds",
+      version,
+      ({ versionMs }) => unixTime(versionMs),
+    );
+    add(Counter, "pcnk_watch_events_total", "Events received by watches.", ({ events }) => events);
+    add(Counter, "pcnk_watch_lists_total", lists, (watch) => watch.lists);
+    add(
+      Counter,
+      "pcnk_watch_errors_total",
+      "Failed attempts to list or watch.",
+      ({ errors }) => errors,
+    );
   }
+
+  #addAgent(): void {
+    const { build: { version, commit }, checks, startedAt } = this.#options;
+    const add = (
+      Kind: typeof Gauge | typeof Counter,
+      name: string,
+      help: string,
+      value: () => number,
+    ) => this.#read(Kind, name, help, () => [[{}, value()]]);
+    const info = () => [[{ version, commit }, 1] as const];
+    const buildHelp = "Version and commit of the agent; always 1.";
+    this.#read(Gauge, "pcnk_build_info", buildHelp, info, "version", "commit");
+    const health = () =>
+      checks().map(({ name, failure }) => [{ check: name }, failure ? 0 : 1] as const);
+    const healthHelp = "Checks of /healthz: 1 passed, 0 failed.";
+    this.#read(Gauge, "pcnk_health", healthHelp, health, "check");
+    const start = "Unix time of the agent's start.";
+    add(Gauge, "process_start_time_seconds", start, () => startedAt / 1000);
+    const memory = "Resident memory of the agent.";
+    add(Gauge, "process_resident_memory_bytes", memory, () => Deno.memoryUsage().rss);
+    const cpu = "CPU time of the agent, user and system.";
+    add(Counter, "process_cpu_seconds_total", cpu, cpuSeconds);
+  }
+}
+
+/** Of what was so many milliseconds ago. */
+function unixTime(agoMs: number | undefined): number | undefined {
+  return agoMs === undefined ? undefined : (Date.now() - agoMs) / 1000;
 }
 
 /** proc(5): fields 14 and 15 of /proc/self/stat, in hundredths of a second on every architecture of Linux. */
