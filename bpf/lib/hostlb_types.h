@@ -51,7 +51,7 @@ struct hostlb_connection {
 	port_be backend_port;
 };
 
-/* Index into `hostlb_counters`. Append only. Comments are the help texts of metrics. */
+/* Index into `hostlb_counters`. Append only. */
 enum hostlb_event {
 	HOSTLB_CONNECTED, /* sockets connected to a backend */
 	HOSTLB_FLOW_CREATED, /* backends chosen for unconnected UDP sockets */
@@ -61,5 +61,5 @@ enum hostlb_event {
 	HOSTLB_FLOW_NOT_RECORDED, /* no memory: the process sees the backend's address */
 	HOSTLB_DENIED_NO_LOCAL_BACKEND, /* denied: traffic policy Local, and no backend on this node */
 	HOSTLB_DENIED_SOURCE_RANGE, /* denied: client outside the service's loadBalancerSourceRanges */
-	HOSTLB_EVENTS,
+	HOSTLB_EVENT_COUNT,
 };

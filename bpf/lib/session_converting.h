@@ -19,25 +19,6 @@
 #include "maps.h"
 #include "session_former.h"
 
-enum conversion_phase {
-	CONVERSION_FORMER = 0,
-	CONVERSION_MIRRORED = 1,
-	CONVERSION_NEW = 2,
-};
-
-/* One element. Also read by later versions of pcnk: its layout stays. */
-struct conversion {
-	__u32 phase; /* enum conversion_phase */
-	__u32 map; /* the kernel's id of the new table */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct conversion);
-} conversion SEC(".maps");
-
 /* The loader puts the pinned table here, whose values may be smaller or larger. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

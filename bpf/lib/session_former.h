@@ -6,15 +6,16 @@
 #pragma once
 
 #include "types.h"
+#include <bpf/bpf_helpers.h>
 
 #define SESSION_VERSION 2 /* of struct session */
 
 struct session_v1 { /* release 0.1.0 */
-	__u64 last_seen;
-	__be32 src;
-	__be32 dst;
-	__be16 sport;
-	__be16 dport;
+	ns_t last_seen;
+	addr_t src;
+	addr_t dst;
+	port_be sport;
+	port_be dport;
 	__u32 service_id;
 	__u8 state;
 	__u8 flags;
@@ -26,6 +27,26 @@ union session_former {
 	struct session_v1 v1;
 	struct session current;
 };
+
+/* session_converting.h says what holds in each. */
+enum conversion_phase : __u32 {
+	CONVERSION_FORMER = 0,
+	CONVERSION_MIRRORED = 1,
+	CONVERSION_NEW = 2,
+};
+
+/* One element. Also read by later versions of pcnk: its layout stays. */
+struct conversion {
+	enum conversion_phase phase;
+	__u32 map; /* the kernel's id of the new table */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct conversion);
+} conversion SEC(".maps");
 
 /* The version in `sessions_former`. The loader sets it, and the verifier, to which it is
  * a constant, leaves out the branches of the others. */

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <linux/types.h>
 
 #define MAC_LEN 6
@@ -19,6 +20,15 @@ typedef __u64 ns_t; /* nanoseconds: of CLOCK_MONOTONIC (bpf_ktime_get_ns()), or 
 typedef __u64 cookie_t; /* the kernel's, of a socket or a network namespace */
 typedef __u8 mac_t[MAC_LEN];
 
+/* IP protocol numbers (IANA). */
+enum proto : __u8 {
+	PROTO_NONE = 0, /* of an address entry */
+	PROTO_ICMP = IPPROTO_ICMP,
+	PROTO_TCP = IPPROTO_TCP,
+	PROTO_UDP = IPPROTO_UDP,
+};
+
+/* Where clients of a frontend are. */
 enum scope : __u8 {
 	SCOPE_CLUSTER = 0, /* from pods and from the node itself */
 	SCOPE_EXTERNAL = 1, /* from outside the cluster */
@@ -30,7 +40,7 @@ enum scope : __u8 {
 struct service_key {
 	addr_t addr;
 	port_be port;
-	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP; 0 for the address entry */
+	enum proto proto;
 	enum scope scope;
 };
 
@@ -82,7 +92,7 @@ struct session_key {
 	addr_t dst;
 	port_be sport;
 	port_be dport;
-	__u8 proto;
+	enum proto proto;
 	enum session_zone zone;
 	__u16 reserved;
 };
@@ -137,7 +147,7 @@ struct fragment_key {
 	addr_t src;
 	addr_t dst;
 	__be16 id;
-	__u8 proto;
+	enum proto proto;
 	__u8 reserved;
 };
 

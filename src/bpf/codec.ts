@@ -1,6 +1,6 @@
 /**
- * Typed codecs for keys and values of maps: TypeScript values to and from the bytes of C structs. A struct's codec
- * computes its layout by C's rules (natural alignment), and btf.ts compares that with what the compiler did.
+ * Typed codecs for keys and values of maps: TypeScript values to and from the bytes of C structs, laid out by C's rules
+ * (natural alignment).
  */
 import { formatIpv4, parseIpv4 } from "../net/ipv4.ts";
 import { formatMac, macBytes } from "../net/mac.ts";
@@ -95,14 +95,6 @@ export const be16: Codec<number> = integer(
   (view, at) => view.getUint16(at),
 );
 
-/** __be32, in network byte order. */
-export const be32: Codec<number> = integer(
-  "be32",
-  4,
-  (view, at, value) => view.setUint32(at, value),
-  (view, at) => view.getUint32(at),
-);
-
 /** __u64 in host byte order. */
 export const u64: Codec<bigint> = {
   name: "u64",
@@ -116,6 +108,15 @@ export const u64: Codec<bigint> = {
   },
   decode: (view, offset) => view.getBigUint64(offset, LITTLE),
 };
+
+/** A TCP or UDP port: the number in TypeScript, in network byte order in the map. */
+export const port = be16;
+
+/** Nanoseconds: a time of CLOCK_MONOTONIC, or a duration. */
+export const ns = u64;
+
+/** What the kernel calls a socket or a network namespace for as long as it is up. */
+export const cookie = u64;
 
 /** An IPv4 address, __be32 in C and dotted in TypeScript: "10.0.0.1". */
 export const ipv4: Codec<string> = {
@@ -290,4 +291,44 @@ export function possibleCpus(
 
 function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
+}
+
+/** The value of a struct all of whose bytes are zero. */
+export function zero<T>(codec: Codec<T>): T {
+  return codec.decode(new DataView(new ArrayBuffer(codec.size)), 0);
+}
+
+/** A map of bpf/lib. */
+export interface MapDescriptor<K, V, P extends boolean = boolean> {
+  readonly name: string;
+  /** MAP_TYPE */
+  readonly type: number;
+  readonly key: Codec<K>;
+  /** Of a per-CPU map the element of one CPU. */
+  readonly value: Codec<V>;
+  readonly perCpu: P;
+  /** Differs when the layout of keys or values does. */
+  readonly fingerprint: string;
+}
+
+/** Describes a map that is not per CPU. */
+export function map<K, V>(
+  name: string,
+  type: number,
+  key: Codec<K>,
+  value: Codec<V>,
+  fingerprint: string,
+) {
+  return { name, type, key, value, perCpu: false, fingerprint } satisfies MapDescriptor<K, V>;
+}
+
+/** Describes a map with a value for each CPU. */
+export function perCpuMap<K, V>(
+  name: string,
+  type: number,
+  key: Codec<K>,
+  value: Codec<V>,
+  fingerprint: string,
+) {
+  return { name, type, key, value, perCpu: true, fingerprint } satisfies MapDescriptor<K, V>;
 }

@@ -10,29 +10,23 @@
 import { dupFd, rawSyscall, SYS } from "../linux/libc.ts";
 import { readArtifact } from "./artifacts.ts";
 import { lookupBatch } from "./batch.ts";
-import { struct, u32 } from "./codec.ts";
-import { map } from "./descriptor.ts";
 import { FORMER_LAYOUTS, type FormerLayout } from "./former_layouts.ts";
-import { maps, type Session, SESSION_ZONE, type SessionKey } from "./layout.ts";
+import {
+  CONVERSION_PHASE,
+  conversionMaps,
+  maps,
+  type Session,
+  SESSION_ZONE,
+  type SessionKey,
+} from "./layout.ts";
 import { BpfMap, type MapOf, openMap } from "./map.ts";
 import { type PinnedVersion, pinnedVersions } from "./map_versions.ts";
 import { type LoadedObject, loadObject } from "./object.ts";
 import { mapPin, removePin, replacePin } from "./pins.ts";
-import { MAP_TYPE, mapInfo, tryObjGet } from "./syscall.ts";
+import { mapInfo, tryObjGet } from "./syscall.ts";
 
 /** Objects compiled with CONVERTING. The first one brings the maps that they share. */
 const OBJECTS = ["lbrp_converting.bpf.o", "k8sdispatcher_converting.bpf.o"];
-
-/** enum conversion_phase */
-const PHASE = { FORMER: 0, MIRRORED: 1, NEW: 2 } as const;
-
-const CONVERSION = "conversion";
-const conversionMap = map(
-  CONVERSION,
-  MAP_TYPE.ARRAY,
-  u32,
-  struct("conversion", { phase: u32, map: u32 }),
-);
 
 type Layout = FormerLayout<SessionKey, Partial<Session>>;
 
@@ -49,7 +43,7 @@ export class SessionConversion {
   readonly #layout: Layout;
   readonly #former: BpfMap<SessionKey, Partial<Session>>;
   readonly #table: MapOf<typeof maps.sessions>;
-  readonly #state: MapOf<typeof conversionMap>;
+  readonly #state: MapOf<typeof conversionMaps.conversion>;
   readonly #objects: LoadedObject[] = [];
   /** The transitional programs, by their C names. */
   readonly programs: ReadonlyMap<string, number>;
@@ -74,14 +68,14 @@ export class SessionConversion {
       this.#objects.push(stack.use(object));
     }
     this.programs = new Map(this.#objects.flatMap(({ programs }) => [...programs]));
-    this.#state = stack.use(this.#objects[0]!.map(conversionMap));
+    this.#state = stack.use(this.#objects[0]!.map(conversionMaps.conversion));
     stack.move();
   }
 
   /** Lets a run that comes after this one know of it, should this one be killed. */
   pin(): void {
-    this.#set(PHASE.FORMER);
-    replacePin(mapPin(this.#bpffs, CONVERSION), this.#state.fd);
+    this.#set(CONVERSION_PHASE.FORMER);
+    replacePin(mapPin(this.#bpffs, conversionMaps.conversion.name), this.#state.fd);
   }
 
   #set(phase: number): void {
@@ -91,7 +85,7 @@ export class SessionConversion {
 
   /** Fills the new table. Only transitional programs may be attached: from here on they write to both. */
   fill(): void {
-    this.#set(PHASE.MIRRORED);
+    this.#set(CONVERSION_PHASE.MIRRORED);
     const { key, value, convert } = this.#layout;
     lookupBatch(this.#former, mapInfo(this.#former.fd), 0, Infinity, (keys, values, count) => {
       const entries: [SessionKey, Session][] = [];
@@ -112,7 +106,7 @@ export class SessionConversion {
 
   /** The programs forget the old table: others, which have never known it, may be attached beside them. */
   finish(): void {
-    this.#set(PHASE.NEW);
+    this.#set(CONVERSION_PHASE.NEW);
   }
 
   close(): void {
@@ -128,19 +122,19 @@ export class SessionConversion {
  * programs which know the new table only may take their place.
  */
 export function finishCommit(bpffs: string): void {
-  const fd = tryObjGet(mapPin(bpffs, CONVERSION));
+  const fd = tryObjGet(mapPin(bpffs, conversionMaps.conversion.name));
   if (fd === undefined) return;
-  using state = openMap(fd, conversionMap);
+  using state = openMap(fd, conversionMaps.conversion);
   const { map } = state.get(0)!;
   if (!pinnedVersions(bpffs).some(({ name, id }) => name === "sessions" && id === map)) return;
-  state.set(0, { phase: PHASE.NEW, map });
+  state.set(0, { phase: CONVERSION_PHASE.NEW, map });
   waitForPrograms();
 }
 
 /** Whether a conversion is under way, or was interrupted. */
 export function isConverting(bpffs: string): boolean {
   try {
-    return Deno.lstatSync(mapPin(bpffs, CONVERSION)) !== undefined;
+    return Deno.lstatSync(mapPin(bpffs, conversionMaps.conversion.name)) !== undefined;
   } catch {
     return false;
   }
@@ -148,7 +142,7 @@ export function isConverting(bpffs: string): boolean {
 
 /** No transitional program is attached any more. */
 export function endConversion(bpffs: string): void {
-  removePin(mapPin(bpffs, CONVERSION));
+  removePin(mapPin(bpffs, conversionMaps.conversion.name));
 }
 
 /** Returns when every program that runs now has ended (membarrier(2) waits for an RCU grace period). */

@@ -1,9 +1,9 @@
 /**
  * Layouts of former releases whose entries are carried over (schema.ts, `converted`), each with the way to today's. A
- * layout that a release has written stays as it is.
+ * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
-import { be16, type Codec, ipv4, pad, struct, u16, u32, u64, u8 } from "./codec.ts";
-import { SESSION_ZONE, sessionKey } from "./layout.ts";
+import type { Codec } from "./codec.ts";
+import { SESSION_ZONE, sessionKey, sessionV1 } from "./layout.ts";
 import type { PinnedMap } from "./schema.ts";
 
 /** The layout of one former version of a map. */
@@ -22,20 +22,6 @@ type AnyLayout = FormerLayout<any, any>;
 function layout<K, V>(one: FormerLayout<K, V>): AnyLayout {
   return one;
 }
-
-/** bpf/lib/session_former.h has the same, for programs. */
-const sessionV1 = struct("session_v1", {
-  last_seen: u64,
-  src: ipv4,
-  dst: ipv4,
-  sport: be16,
-  dport: be16,
-  service_id: u32,
-  state: u8,
-  flags: u8,
-  reserved: pad(u16),
-  ifindex: u32,
-});
 
 /** By map and version. */
 export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, AnyLayout>>>> = {

@@ -4,10 +4,8 @@
  */
 import { netnsCookie, NetnsCookieError } from "../linux/netns_cookie.ts";
 import { readArtifact } from "./artifacts.ts";
-import { checkLayout, parseBtf } from "./btf.ts";
 import { attachCgroup, type CgroupHook, detachCgroup, listCgroupHooks } from "./cgroup.ts";
-import { HOSTLB_FLAG, hostlbMaps, hostlbStructs } from "./layout_hostlb.ts";
-import { structs } from "./layout.ts";
+import { HOSTLB_FLAG, hostlbMaps } from "./layout.ts";
 import { netnsCookieByProgram } from "./netns_cookie.ts";
 import { type LoadedObject, loadObject } from "./object.ts";
 import { forgetFormer, planMaps, recordVersions, Renewal } from "./map_plan.ts";
@@ -47,7 +45,6 @@ const HOOKS: readonly CgroupHook[] = [
 /**
  * Installs or upgrades hostlb. Sockets keep what they have.
  * @throws {LoadError} with the verifier's log
- * @throws {LayoutError} when the object's structs differ from layout.ts or layout_hostlb.ts
  * @throws {MapMismatchError} when a pinned map does not fit
  * @throws {CgroupError} when the cgroup is none, or another tool holds it for itself alone
  * @throws {NetnsCookieError} before Linux 5.14, for a node in a network namespace of its own, when the caller is outside the cgroup
@@ -55,7 +52,6 @@ const HOOKS: readonly CgroupHook[] = [
 export function installHostlb(options: HostlbOptions): void {
   const { bpffs, socketLb, log } = options;
   const bytes = options.object ?? readArtifact(OBJECT);
-  checkLayout(parseBtf(bytes), [...structs, ...hostlbStructs]);
   makePinDirectories(bpffs);
   const { fresh, former } = planMaps(bpffs, Object.keys(hostlbMaps), {});
   const pinDir = `${bpffs}/map`;

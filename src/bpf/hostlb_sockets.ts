@@ -7,11 +7,11 @@
  * agent was away. TCP is left alone: connections to a terminating backend finish.
  */
 import type { DiagSocket, SockDiag } from "../linux/sock_diag.ts";
-import { type HostlbConnection, type hostlbMaps, REFUSED } from "./layout_hostlb.ts";
-import { type maps, SCOPE } from "./layout.ts";
+import { type HostlbConnection, type hostlbMaps, type maps, PROTO, SCOPE } from "./layout.ts";
 import type { MapOf } from "./map.ts";
 
-const UDP = 17;
+/** Where hostlb sends connections without a backend (REFUSED_ADDR in bpf/); the kernel refuses them. */
+export const REFUSED = { addr: "127.0.0.1", port: 0 } as const;
 
 /** What the search needs to know. */
 export interface StaleSearch {
@@ -79,7 +79,7 @@ function backendsOf(
   { addr, port }: HostlbConnection,
   { services, backends }: StaleSearch,
 ): ReadonlySet<string> | undefined {
-  const key = { port, proto: UDP, scope: SCOPE.CLUSTER };
+  const key = { port, proto: PROTO.UDP, scope: SCOPE.CLUSTER };
   const service = services.get({ ...key, addr }) ?? services.get({ ...key, addr: "0.0.0.0" });
   if (!service) return undefined;
   const run = service.count > 0 ? backends.range(service.first, service.count) : [];

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import type { DiagSocket } from "../linux/sock_diag.ts";
-import { endStaleUdpSockets, type StaleSearch } from "./hostlb_sockets.ts";
-import { type HostlbConnection, REFUSED } from "./layout_hostlb.ts";
-import type { Backend, Service, ServiceKey } from "./layout.ts";
+import { endStaleUdpSockets, REFUSED, type StaleSearch } from "./hostlb_sockets.ts";
+import type { Backend, HostlbConnection, Service, ServiceKey } from "./layout.ts";
 
 const VIP = { addr: "10.96.0.10", port: 53 };
 const A = { addr: "10.1.0.2", port: 8053 };

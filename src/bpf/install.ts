@@ -7,10 +7,9 @@ import { isBpffs, mountBpffs } from "../linux/mount.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { readArtifact } from "./artifacts.ts";
 import { replaceAll } from "./attach.ts";
-import { checkLayout, parseBtf } from "./btf.ts";
 import { endConversion, finishCommit, SessionConversion } from "./conversion.ts";
 import { DataPlane, openDataPlane } from "./dataplane.ts";
-import { type MapName, mapNames, maps, structs } from "./layout.ts";
+import { type MapName, maps, queues } from "./layout.ts";
 import {
   describeRenewal,
   forgetFormer,
@@ -85,7 +84,6 @@ export function installDataPlane(options: InstallOptions): DataPlane {
  * Loads the data plane of this version. What serves on the node goes on as it is until the installation is activated.
  * @throws {SchemaError} when a newer pcnk made a pinned map; before anything is changed
  * @throws {LoadError} with the verifier's log, and when memory does not suffice
- * @throws {LayoutError} when the object's structs differ from layout.ts
  * @throws {MapMismatchError} when a pinned map has another type, or other sizes than its schema says
  * @throws {MigrationError} when a pinned map is of a schema that is not read any more
  */
@@ -94,9 +92,8 @@ export function prepareDataPlane(options: InstallOptions): Installation {
   const objects: NamedObject[] = options.object
     ? [{ name: OBJECTS[0], bytes: options.object }]
     : OBJECTS.map((name) => ({ name, bytes: readArtifact(name) }));
-  for (const { bytes } of objects) checkLayout(parseBtf(bytes), structs);
   prepareDirectory(bpffs);
-  const plan = planMaps(bpffs, mapNames, options.mapSizes ?? {});
+  const plan = planMaps(bpffs, Object.keys({ ...maps, ...queues }), options.mapSizes ?? {});
   using stack = new DisposableStack();
   const nl = options.nl ?? stack.use(RtNetlink.open());
   const { maxEntries, fresh } = plan;

@@ -1,16 +1,22 @@
 /**
- * The layout that programs and user space share: mirrors bpf/lib/types.h and bpf/lib/maps.h, members under their C
- * names. btf.ts compares the structs with the object's BTF whenever an object is loaded, so a difference is an error
- * that names the field. Addresses are dotted strings, ports plain numbers; both are in network byte order in the map.
+ * Keys and values of the maps that programs and user space share. Members have their C names; addresses are texts and
+ * ports numbers, whatever their byte order in the map.
  */
+// Made out of bpf/lib, comments too: change it there and run `deno task layouts`.
+
 import {
   array,
   be16,
+  bytes,
+  cookie,
   ipv4,
   mac,
+  map,
+  ns,
   pad,
+  perCpuMap,
+  port,
   struct,
-  type StructCodec,
   text,
   u16,
   u32,
@@ -18,96 +24,72 @@ import {
   u8,
   type ValueOf,
 } from "./codec.ts";
-import { map } from "./descriptor.ts";
-import { CNI_CALLS, cniCall } from "./cni_calls.ts";
-import { MONITOR_EVENTS, monitorMaps, monitorStructs } from "./layout_monitor.ts";
-import { networkMaps, networkStructs } from "./layout_network.ts";
 import { MAP_TYPE } from "./syscall.ts";
 
-export type { MapDescriptor } from "./descriptor.ts";
-export * from "./layout_network.ts";
+export * from "../abi/enums.ts";
 
-/** enum service_scope: where clients of a frontend are. */
-export const SCOPE = { CLUSTER: 0, EXTERNAL: 1 } as const;
-/** enum service_flags */
-export const SERVICE_FLAG = {
-  ADDRESS: 1,
-  SOURCE_RANGES: 2,
-  /** Without a backend: dropped, not refused. */
-  LOCAL_ONLY: 4,
-  MAGLEV: 8,
-} as const;
-/** enum backend_flags */
-export const BACKEND_FLAG = { TERMINATING: 1 } as const;
-/** enum session_zone */
-export const SESSION_ZONE = { SERVICE: 0, MASQUERADE: 1, CLAIM: 2 } as const;
-/** enum session_state */
-export const SESSION_STATE = { NEW: 0, ESTABLISHED: 1, CLOSING: 2, CLOSED: 3 } as const;
-/** enum session_flags */
-export const SESSION_FLAG = {
-  FIN_FORWARD: 1,
-  FIN_REPLY: 2,
-  HAIRPIN: 4,
-  REPLY: 8,
-  /** The forward entry is in SESSION_ZONE.MASQUERADE, the reply's is not. */
-  MASQUERADE: 16,
-  SNAT: 32,
-  CLIENT_FIRST: 64,
-} as const;
-/** enum node_flags */
-export const NODE_FLAG = {
-  MASQUERADE: 1,
-  /** The overlay takes packets from `vteps` only. */
-  KNOWN_VTEPS: 2,
-} as const;
-/** enum affinity_kind */
-export const AFFINITY_KIND = { ADDRESS: 0, NETNS: 1 } as const;
-/** MAGLEV_SLOTS: places of a Maglev table in an element of `maglev`. */
-export const MAGLEV_SLOTS = 4;
-
-/** A frontend's key. */
+/**
+ * A frontend: what a client sends to. Two entries describe one ClusterIP port: (addr, port,
+ * proto) itself, and (addr, 0, 0), which says that the address is a service address at all:
+ * it answers pings and refuses unknown ports.
+ */
 export const serviceKey = struct("service_key", {
   addr: ipv4,
-  port: be16,
-  /** IPPROTO_TCP 6, IPPROTO_UDP 17; 0 for the address entry. */
+  port,
+  /** PROTO */
   proto: u8,
   /** SCOPE */
   scope: u8,
 });
 export type ServiceKey = ValueOf<typeof serviceKey>;
 
-/** A frontend: which run of the `backends` array serves it. */
+/**
+ * The backends of a frontend are a run of the `backends` array. A run is written before the
+ * service that points to it and is not reused until every program that could have read the
+ * old value has ended (the agent waits).
+ */
 export const service = struct("service", {
+  /** identifies the Service port; never 0; stable across agent restarts */
   id: u32,
+  /** index of the first backend of the run */
   first: u32,
+  /** backends in the run; 0: connections are refused */
   count: u32,
+  /** sum of weights; 0: all weigh the same */
   total_weight: u32,
-  /** Seconds. */
+  /** sessionAffinity ClientIP timeout; 0: none */
   affinity_seconds: u32,
   /** SERVICE_FLAG */
   flags: u16,
-  /** With SERVICE_FLAG.MAGLEV: which of the tables in `maglev`. */
+  /** with SERVICE_MAGLEV: which of the tables in `maglev` */
   table: u16,
 });
 export type Service = ValueOf<typeof service>;
 
-/** An element of the `backends` array. */
 export const backend = struct("backend", {
   addr: ipv4,
-  port: be16,
+  port,
   /** BACKEND_FLAG */
   flags: u8,
   reserved: pad(u8),
+  /** cumulative weight of the run up to and including this backend */
   weight_end: u32,
 });
 export type Backend = ValueOf<typeof backend>;
 
-/** The 5-tuple of a flow as the packet carries it. */
+/**
+ * Sessions are keyed by the whole 5-tuple as the packet carries it when it meets the
+ * program. A flow has two entries, each other's mirror image: what one turns a packet into
+ * is, reversed, the other's key. One look-up serves both directions (SESSION_REPLY tells
+ * which one was found): their keys cannot meet, because the forward one's destination is a
+ * service address, the reply's that of a client.
+ */
 export const sessionKey = struct("session_key", {
   src: ipv4,
   dst: ipv4,
-  sport: be16,
-  dport: be16,
+  sport: port,
+  dport: port,
+  /** PROTO */
   proto: u8,
   /** SESSION_ZONE */
   zone: u8,
@@ -115,109 +97,101 @@ export const sessionKey = struct("session_key", {
 });
 export type SessionKey = ValueOf<typeof sessionKey>;
 
-/** What the packet of a flow becomes. */
+/** release 0.1.0 */
 export const session = struct("session", {
-  /** Nanoseconds of the monotonic clock. */
-  last_seen: u64,
+  /** refreshed at most once a second */
+  last_seen: ns,
   src: ipv4,
   dst: ipv4,
-  sport: be16,
-  dport: be16,
+  sport: port,
+  dport: port,
   service_id: u32,
-  /** SESSION_STATE */
+  /** SESSION_STATE; kept in the forward entry, a reply is ESTABLISHED */
   state: u8,
   /** SESSION_FLAG */
   flags: u8,
   reserved: pad(u16),
-  /** The uplink that replies leave by; 0: none. */
+  /** the uplink that replies leave by, as the client came in by it; 0: none */
   ifindex: u32,
-  /** Nanoseconds of the monotonic clock, when the flow's first packet came; 0n: not known. */
+  /** bpf_ktime_get_ns() of the flow's first packet; 0: not known */
   created: u64,
 });
 export type Session = ValueOf<typeof session>;
 
-/** A pod's address. */
-export const endpointKey = struct("endpoint_key", { addr: ipv4 });
+/** The address of a pod of this node. */
+export const endpointKey = struct("endpoint_key", {
+  addr: ipv4,
+});
 export type EndpointKey = ValueOf<typeof endpointKey>;
 
-/** A pod of this node. */
+/** A pod of this node. Written by the CNI plugin. */
 export const endpoint = struct("endpoint", {
-  /** Host end of the pod's veth pair. */
+  /** host end of the pod's veth pair */
   ifindex: u32,
-  /** Of the pod's interface. */
+  /** of the pod's interface */
   mac,
   reserved: pad(u16),
-  /** "0.0.0.0": unknown. */
+  /** the pod's gateway: source address of hairpin flows; 0: unknown */
   gateway: ipv4,
 });
 export type Endpoint = ValueOf<typeof endpoint>;
 
-/** A fragmented packet. */
+/** First fragment's ports, for the fragments that carry none. */
 export const fragmentKey = struct("fragment_key", {
   src: ipv4,
   dst: ipv4,
   id: be16,
+  /** PROTO */
   proto: u8,
   reserved: pad(u8),
 });
 export type FragmentKey = ValueOf<typeof fragmentKey>;
 
-/** The ports that only its first fragment carries. */
-export const fragment = struct("fragment", { sport: be16, dport: be16 });
+export const fragment = struct("fragment", {
+  sport: port,
+  dport: port,
+});
 export type Fragment = ValueOf<typeof fragment>;
 
-/** Configuration that programs read live. Timeouts in nanoseconds. */
+/**
+ * One element, index 0. Timeouts in nanoseconds, looked at once a second; 0: the default of
+ * lib/config.h.
+ */
 export const nodeConfig = struct("node_config", {
-  tcp_new_timeout: u64,
-  tcp_established_timeout: u64,
-  tcp_closing_timeout: u64,
-  tcp_closed_timeout: u64,
-  udp_timeout: u64,
-  icmp_timeout: u64,
+  /** no handshake yet */
+  tcp_new_timeout: ns,
+  tcp_established_timeout: ns,
+  /** half-closed: a FIN went one way */
+  tcp_closing_timeout: ns,
+  /** FIN both ways, or RST */
+  tcp_closed_timeout: ns,
+  udp_timeout: ns,
+  icmp_timeout: ns,
   /** NODE_FLAG */
   flags: u32,
-  /** "0.0.0.0": unknown. */
+  /** the node's own address; 0: unknown */
   node_addr: ipv4,
-  /** The network address of this node's podCIDR, and its mask; both "0.0.0.0": unknown. */
+  /** addresses of this node's pods: addr & pod_mask == pod_cidr */
   pod_cidr: ipv4,
+  /** 0: unknown */
   pod_mask: ipv4,
-  /** This node's address on the pod network, for clients that it stands in for. */
+  /** this node's on the pod network, for clients that it stands in for */
   snat_addr: ipv4,
-  /** Source ports for them and for masquerade, first to last; both 0: the programs' default. */
+  /** source ports for them and for masquerade; 0: the default range */
   snat_first: u16,
   snat_last: u16,
-  /** The only VXLAN network identifier that is taken in; 0: any. */
+  /** the only one that is taken in; 0: any */
   overlay_vni: u32,
-  /** UDP port of the tunnel itself; 0: no overlay. */
-  overlay_port: be16,
-  /** Places of every Maglev table, a prime; 0: no tables. */
+  /** UDP, of the tunnel itself; 0: no overlay */
+  overlay_port: port,
+  /** of every Maglev table, a prime; 0: no tables */
   maglev_size: u16,
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
 
-/** A configuration that says nothing: defaults, and no other nodes. */
-export const emptyNodeConfig: NodeConfig = {
-  tcp_new_timeout: 0n,
-  tcp_established_timeout: 0n,
-  tcp_closing_timeout: 0n,
-  tcp_closed_timeout: 0n,
-  udp_timeout: 0n,
-  icmp_timeout: 0n,
-  flags: 0,
-  node_addr: "0.0.0.0",
-  pod_cidr: "0.0.0.0",
-  pod_mask: "0.0.0.0",
-  snat_addr: "0.0.0.0",
-  snat_first: 0,
-  snat_last: 0,
-  overlay_vni: 0,
-  overlay_port: 0,
-  maglev_size: 0,
-};
-
-/** Which client, of which service. */
+/** Which backend a client of a service with affinity was given. */
 export const affinityKey = struct("affinity_key", {
-  /** By kind: the number that an IPv4 address is in memory, or the cookie of a network namespace. */
+  /** by kind */
   client: u64,
   service_id: u32,
   /** AFFINITY_KIND */
@@ -225,90 +199,318 @@ export const affinityKey = struct("affinity_key", {
 });
 export type AffinityKey = ValueOf<typeof affinityKey>;
 
-/** Which backend it was given. */
 export const affinity = struct("affinity", {
-  /** Nanoseconds of the monotonic clock. */
-  last_used: u64,
+  /** time of the last new flow */
+  last_used: ns,
   addr: ipv4,
-  port: be16,
+  port,
   reserved: pad(u16),
+  /** in `backends`, when the choice was made */
   index: u32,
   reserved2: pad(u32),
 });
 export type Affinity = ValueOf<typeof affinity>;
 
-/** Neighbouring places of a Maglev table: numbers of backends in the run. */
-export const maglevSlots = struct("maglev_slots", { backend: array(u16, MAGLEV_SLOTS) });
+export const maglevSlots = struct("maglev_slots", {
+  backend: array(u16, 4),
+});
 export type MaglevSlots = ValueOf<typeof maglevSlots>;
 
-/** enum name_kind */
-export const NAME_KIND = { SERVICE_PORT: 1, NODE: 2 } as const;
+/** Key of a longest-prefix map over addresses. */
+export const cidrKey = struct("cidr_key", {
+  prefixlen: u32,
+  addr: ipv4,
+});
+export type CidrKey = ValueOf<typeof cidrKey>;
 
-/** What has a name in the cluster. */
+/** How to reach the pods of another node. Key: its podCIDR (struct cidr_key). */
+export const remote = struct("remote", {
+  /** overlay: the node at the tunnel's far end; direct: the next hop */
+  via: ipv4,
+  /** the overlay's device, the uplink; 0: as the node's routes say */
+  ifindex: u32,
+  /** overlay */
+  vni: u32,
+  /** of packets that go this way; 0: any */
+  mtu: u16,
+  /** REMOTE_MODE */
+  mode: u8,
+  reserved: pad(u8),
+  /** overlay: of the far end's device */
+  mac,
+  reserved2: pad(u16),
+});
+export type Remote = ValueOf<typeof remote>;
+
+/** A device to the other nodes and the world. */
+export const uplinkKey = struct("uplink_key", {
+  ifindex: u32,
+});
+export type UplinkKey = ValueOf<typeof uplinkKey>;
+
+export const uplink = struct("uplink", {
+  /** what pods are masqueraded as; 0: unknown */
+  addr: ipv4,
+  mtu: u32,
+});
+export type Uplink = ValueOf<typeof uplink>;
+
+/** An address of a node: NodePorts answer there. */
+export const nodeAddrKey = struct("node_addr_key", {
+  addr: ipv4,
+});
+export type NodeAddrKey = ValueOf<typeof nodeAddrKey>;
+
+export const nodeAddr = struct("node_addr", {
+  /** NODE_ADDR_FLAG */
+  flags: u32,
+});
+export type NodeAddr = ValueOf<typeof nodeAddr>;
+
+/** An address that the tunnels of another node come from. */
+export const vtepKey = struct("vtep_key", {
+  addr: ipv4,
+});
+export type VtepKey = ValueOf<typeof vtepKey>;
+
+/** A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */
+export const sourceRangeKey = struct("source_range_key", {
+  /** 32 (the service's id) and the length of the prefix */
+  prefixlen: u32,
+  service_id: u32,
+  addr: ipv4,
+});
+export type SourceRangeKey = ValueOf<typeof sourceRangeKey>;
+
+/** Packets and bytes for each enum reason (lib/reasons.h), per CPU. */
+export const counter = struct("counter", {
+  packets: u64,
+  bytes: u64,
+});
+export type Counter = ValueOf<typeof counter>;
+
+/** What has a name in the cluster and only a number in the other maps. */
 export const nameKey = struct("name_key", {
   /** NAME_KIND */
   kind: u32,
-  /** By kind: a service's id, or a node's address as a number in host order. */
   id: u32,
 });
 export type NameKey = ValueOf<typeof nameKey>;
 
-/** Its name. */
-export const name = struct("name", { text: text(256) });
+/** UTF-8, zeros at the end. A node's name has at most 253 bytes, a port's 148. */
+export const name = struct("name", {
+  text: text(256),
+});
 export type Name = ValueOf<typeof name>;
 
-/** What came by for one reason. */
-export const counter = struct("counter", { packets: u64, bytes: u64 });
-export type Counter = ValueOf<typeof counter>;
+/** What a listener asks for. */
+export const monitor = struct("monitor", {
+  /** a bit for each enum reason */
+  reasons: array(u64, 2),
+  /** it is gone if it did not say otherwise by then */
+  until: ns,
+  /** 0xffffffff: every packet; half of that: every other, at random */
+  sample: u32,
+  /** MONITOR_END_FLAG; that a packet's two ends must have together */
+  ends: u32,
+});
+export type Monitor = ValueOf<typeof monitor>;
 
-/** Every map of the node, by its name in C. */
+/**
+ * How many packets a listener may still be told of, per CPU. The listener fills it up again
+ * and again, by as much as it has time for: a flood is counted, not told of.
+ */
+export const monitorBudget = struct("monitor_budget", {
+  /** as of a signed number: below 0 it counts those that were not told of */
+  left: u64,
+});
+export type MonitorBudget = ValueOf<typeof monitorBudget>;
+
+/**
+ * An address that packets are asked for by; port 0: any. The value has a bit for each kind
+ * of end: the pod, the service.
+ */
+export const monitorEnd = struct("monitor_end", {
+  addr: ipv4,
+  port,
+  reserved: pad(u16),
+});
+export type MonitorEnd = ValueOf<typeof monitorEnd>;
+
+/** What a listener is told of a packet. */
+export const monitorEvent = struct("monitor_event", {
+  time: ns,
+  /** the device that the program is on */
+  ifindex: u32,
+  /** bytes of the frame */
+  len: u32,
+  /** enum reason */
+  reason: u16,
+  /** bytes of head that are the frame's */
+  captured: u16,
+  reserved: pad(u32),
+  /** as it left the program: translated, if it was */
+  head: bytes(80),
+});
+export type MonitorEvent = ValueOf<typeof monitorEvent>;
+
+/** A call of the CNI plugin that is over. */
+export const cniCall = struct("cni_call", {
+  microseconds: u32,
+  /** CNI_VERB */
+  verb: u16,
+  failed: u16,
+});
+export type CniCall = ValueOf<typeof cniCall>;
+
+/** One element, index 0; written before the programs are attached. */
+export const hostlbConfig = struct("hostlb_config", {
+  /** of the node's network namespace; 0: the initial one */
+  netns_cookie: cookie,
+  /** HOSTLB_FLAG */
+  flags: u32,
+  reserved: pad(u32),
+});
+export type HostlbConfig = ValueOf<typeof hostlbConfig>;
+
+/** What a socket calls a service, and which backend it got. */
+export const hostlbFlow = struct("hostlb_flow", {
+  /** as the process asked for it; 0: the place is free */
+  addr: ipv4,
+  /** REFUSED_ADDR with port 0: there was no backend */
+  backend_addr: ipv4,
+  port,
+  backend_port: port,
+  /** in `backends`, when the choice was made */
+  index: u32,
+});
+export type HostlbFlow = ValueOf<typeof hostlbFlow>;
+
+/** Kept with the socket, and freed with it. A TCP or connected UDP socket uses one flow. */
+export const hostlbSocket = struct("hostlb_socket", {
+  flows: array(hostlbFlow, 8),
+  /** the flow used last: it owns the replies when two share a backend */
+  last: u32,
+  /** counts flows made; modulo HOSTLB_FLOWS the place of the next one */
+  next: u32,
+});
+export type HostlbSocket = ValueOf<typeof hostlbSocket>;
+
+/**
+ * A connected UDP socket, by its cookie: user space finds those whose backend went, and
+ * nothing else tells it what they are connected to, as sock_diag shows the storage of TCP
+ * sockets only.
+ */
+export const hostlbConnectionKey = struct("hostlb_connection_key", {
+  cookie,
+});
+export type HostlbConnectionKey = ValueOf<typeof hostlbConnectionKey>;
+
+export const hostlbConnection = struct("hostlb_connection", {
+  /** as the process asked for it */
+  addr: ipv4,
+  backend_addr: ipv4,
+  port,
+  backend_port: port,
+});
+export type HostlbConnection = ValueOf<typeof hostlbConnection>;
+
+export const sessionV1 = struct("session_v1", {
+  last_seen: ns,
+  src: ipv4,
+  dst: ipv4,
+  sport: port,
+  dport: port,
+  service_id: u32,
+  state: u8,
+  flags: u8,
+  reserved: pad(u16),
+  ifindex: u32,
+});
+export type SessionV1 = ValueOf<typeof sessionV1>;
+
+/** One element. Also read by later versions of pcnk: its layout stays. */
+export const conversion = struct("conversion", {
+  /** CONVERSION_PHASE */
+  phase: u32,
+  /** the kernel's id of the new table */
+  map: u32,
+});
+export type Conversion = ValueOf<typeof conversion>;
+
+/** The maps that all programs of a node share. */
 export const maps = {
-  services: map("services", MAP_TYPE.HASH, serviceKey, service),
-  backends: map("backends", MAP_TYPE.ARRAY, u32, backend),
-  sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session),
-  endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint),
-  fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment),
-  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig),
-  affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity),
-  maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots),
-  ...networkMaps,
-  ...monitorMaps,
-  /** For people: what has only a number elsewhere. */
-  names: map("names", MAP_TYPE.HASH, nameKey, name),
-  counters: {
-    name: "counters",
-    type: MAP_TYPE.PERCPU_ARRAY,
-    key: u32,
-    value: counter,
-    perCpu: true,
-  },
+  services: map("services", MAP_TYPE.HASH, serviceKey, service, "6198bb14"),
+  backends: map("backends", MAP_TYPE.ARRAY, u32, backend, "290f343a"),
+  sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "4e905b4b"),
+  endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
+  remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),
+  uplinks: map("uplinks", MAP_TYPE.HASH, uplinkKey, uplink, "c8c23514"),
+  /**
+   * Loopback addresses are not in the map: they mean a node only to its own processes, and
+   * from a wire they are a forgery.
+   */
+  node_addrs: map("node_addrs", MAP_TYPE.HASH, nodeAddrKey, nodeAddr, "abe0754a"),
+  /** The value means nothing. */
+  vteps: map("vteps", MAP_TYPE.HASH, vtepKey, u32, "8cf17379"),
+  /** Where pods' packets go with the pod's own address. The value means nothing. */
+  no_masquerade: map("no_masquerade", MAP_TYPE.LPM_TRIE, cidrKey, u32, "309b5f6a"),
+  /** The value means nothing. */
+  source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
+  affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
+  maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
+  fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment, "7e322962"),
+  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "f7ccc80e"),
+  /**
+   * For people only: no program reads it. It lies here so that whoever looks into the maps
+   * finds names in them, also when no agent runs.
+   */
+  names: map("names", MAP_TYPE.HASH, nameKey, name, "0ca28384"),
+  monitor: map("monitor", MAP_TYPE.ARRAY, u32, monitor, "5f6ce26a"),
+  monitor_ends: map("monitor_ends", MAP_TYPE.HASH, monitorEnd, u32, "6d339ce7"),
+  monitor_budget: perCpuMap(
+    "monitor_budget",
+    MAP_TYPE.PERCPU_ARRAY,
+    u32,
+    monitorBudget,
+    "d52c83df",
+  ),
+  counters: perCpuMap("counters", MAP_TYPE.PERCPU_ARRAY, u32, counter, "cc10857d"),
 } as const;
 
-/** Name of a map. */
 export type MapName = keyof typeof maps;
 
-/** Every map of lbrp.bpf.o and k8sdispatcher.bpf.o: also the ring buffer and the queue, which have no keys. */
-export const mapNames: readonly string[] = [...Object.keys(maps), CNI_CALLS, MONITOR_EVENTS];
+/** Maps that only hostlb uses. */
+export const hostlbMaps = {
+  hostlb_config: map("hostlb_config", MAP_TYPE.ARRAY, u32, hostlbConfig, "c342932e"),
+  /**
+   * Storage local to sockets, not an LRU keyed by their cookies: it cannot fill up, nothing
+   * has to be aged, and a closed socket leaves nothing behind.
+   */
+  hostlb_sockets: map("hostlb_sockets", MAP_TYPE.SK_STORAGE, u32, hostlbSocket, "e5137128"),
+  /** Sockets leave it when they are closed; an LRU for those that close unseen. */
+  hostlb_connections: map(
+    "hostlb_connections",
+    MAP_TYPE.LRU_HASH,
+    hostlbConnectionKey,
+    hostlbConnection,
+    "c88e2636",
+  ),
+  hostlb_counters: perCpuMap("hostlb_counters", MAP_TYPE.PERCPU_ARRAY, u32, u64, "f78309ce"),
+} as const;
 
-/** All structs, for the comparison with BTF. */
-export const structs: readonly StructCodec<unknown>[] = [
-  serviceKey,
-  service,
-  backend,
-  sessionKey,
-  session,
-  endpointKey,
-  endpoint,
-  fragmentKey,
-  fragment,
-  cniCall,
-  nodeConfig,
-  counter,
-  affinityKey,
-  affinity,
-  maglevSlots,
-  nameKey,
-  name,
-  ...networkStructs,
-  ...monitorStructs,
-] as readonly StructCodec<unknown>[];
+/** Of the transitional programs, while sessions are converted. */
+export const conversionMaps = {
+  conversion: map("conversion", MAP_TYPE.ARRAY, u32, conversion, "31dd85cc"),
+} as const;
+
+/** What is pinned as a map and has no keys: ring buffers and queues. */
+export const queues = {
+  /**
+   * No program uses it: the plugin pushes, the agent pops when it is asked for metrics. A
+   * queue, because a process that lives for milliseconds adds to it in one atomic step, and
+   * because the oldest calls go when no agent runs to read them.
+   */
+  cni_calls: { name: "cni_calls", fingerprint: "f7a028f6" },
+  monitor_events: { name: "monitor_events", fingerprint: "a2aa9e63" },
+} as const;

@@ -4,8 +4,7 @@
  */
 import { address, closeFd, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 import { lookupBatch, modifyBatch } from "./batch.ts";
-import { type Codec, perCpu } from "./codec.ts";
-import type { MapDescriptor } from "./layout.ts";
+import { type Codec, type MapDescriptor, perCpu } from "./codec.ts";
 import { CMD, MAP_TYPE, type MapInfo, mapInfo, objGet, setU64, UPDATE } from "./syscall.ts";
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;

@@ -3,7 +3,7 @@
  * capacity or of a former version. The new ones take the places of the old under `<bpffs>/map` in one step each.
  */
 import { FORMER_LAYOUTS } from "./former_layouts.ts";
-import type { MapDescriptor } from "./layout.ts";
+import type { MapDescriptor } from "./codec.ts";
 import { MapVersions, type PinnedVersion, pinnedVersions } from "./map_versions.ts";
 import { Migration, MigrationError } from "./migrate.ts";
 import { mapPin, replacePin } from "./pins.ts";

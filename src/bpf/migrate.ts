@@ -9,7 +9,7 @@ import { dupFd, SyscallError } from "../linux/libc.ts";
 import { copyEntries, lookupBatch } from "./batch.ts";
 import { type Codec, perCpu } from "./codec.ts";
 import type { FormerLayout } from "./former_layouts.ts";
-import type { MapDescriptor } from "./layout.ts";
+import type { MapDescriptor } from "./codec.ts";
 import { BpfMap } from "./map.ts";
 import { MAP_TYPE, mapInfo, objGet } from "./syscall.ts";
 

@@ -3,7 +3,7 @@
  * nothing, and a load that fails leaves nothing behind: no map, no descriptor.
  */
 import { address, closeFd, cstring, dupFd, errnoName, errnoText } from "../linux/libc.ts";
-import type { MapDescriptor } from "./layout.ts";
+import type { MapDescriptor } from "./codec.ts";
 import { lastErrno, type Libbpf, libbpf, takeLog, textAt } from "./libbpf.ts";
 import { type BpfMap, MapMismatchError, openMap } from "./map.ts";
 import { mapInfo, tryObjGet } from "./syscall.ts";

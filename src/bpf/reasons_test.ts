@@ -1,15 +1,7 @@
 import assert from "node:assert/strict";
-import { readArtifact } from "./artifacts.ts";
-import { parseEnum } from "./btf.ts";
 import { maps } from "./layout.ts";
 import { reasonTables } from "../../tests/support/reasons_page.ts";
 import { reasonIndex, reasons } from "./reasons.ts";
-
-Deno.test("reasons has the names and numbers of the programs' enum reason", () => {
-  const expected = Object.fromEntries(reasons.map(({ name }, i) => [name.toUpperCase(), i]));
-  const actual = parseEnum(readArtifact("lbrp.bpf.o"), "reason");
-  assert.deepEqual(actual, { ...expected, REASON_COUNT: reasons.length });
-});
 
 Deno.test("reasons has each name once, with its kind in front", () => {
   assert.equal(new Set(reasons.map(({ name }) => name)).size, reasons.length);

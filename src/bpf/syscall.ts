@@ -37,6 +37,7 @@ export const MAP_TYPE = {
   LRU_HASH: 9,
   LRU_PERCPU_HASH: 10,
   LPM_TRIE: 11,
+  SK_STORAGE: 24,
   RINGBUF: 27,
 } as const;
 

@@ -3,51 +3,19 @@
  * Unchanged inputs are not built again. Needs clang, gcc and the static libraries that setup.sh installs.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { brotliCompressSync } from "node:zlib";
 import { bundle, bundlePage } from "./bundle.ts";
 import { findDenort } from "./denort.ts";
+import { checkLayouts } from "./layout.ts";
+import { artifacts, buildObjects, objects } from "./objects.ts";
 import { build, BuildError, root, run, sources } from "./steps.ts";
 
-const artifacts = "dist/artifacts";
-const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c"));
-/** Those that use sessions once more for the time of a conversion (bpf/lib/session_converting.h). */
-const variants = programs.flatMap((source) => {
-  const name = basename(source, ".bpf.c");
-  const object = (stem: string) => join(artifacts, `${stem}.bpf.o`);
-  const converting = { source, object: object(`${name}_converting`), define: ["-DCONVERTING"] };
-  const steady = { source, object: object(name), define: [] };
-  return name === "hostlb" ? [steady] : [steady, converting];
-});
-const objects = variants.map(({ object }) => object);
 const library = join(artifacts, "libpcnk_bpf.so");
 /** The page of `pcnk ui`, as src/ui/answer.ts reads it. */
 const page = ["ui.html", "ui.css", "ui.js"].map((name) => join(artifacts, name));
-
-/** UAPI headers only, and no CO-RE: the objects run on any kernel from 5.10 on. */
-const clangFlags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"];
-
-async function buildObjects(): Promise<void> {
-  const include = `/usr/include/${run("gcc", ["-print-multiarch"])}`;
-  const headers = sources("bpf/lib");
-  for (const { source, object, define } of variants) {
-    const flags = [...clangFlags, ...define];
-    await build({
-      name: basename(object),
-      inputs: [source, ...headers],
-      values: [run("clang", ["--version"]), ...flags],
-      outputs: [object],
-      run: () => {
-        mkdirSync(join(root, artifacts), { recursive: true });
-        run("clang", [...flags, "-I", "bpf", "-I", include, "-c", source, "-o", object]);
-        // Debug sections weigh most of the object and nothing reads them; BTF stays.
-        run("llvm-strip", ["-g", object]);
-      },
-    });
-  }
-}
 
 async function buildLibrary(): Promise<void> {
   const inputs = ["src/build/libbpf.sh", "src/build/libbpf.map", "src/build/libbpf_shim.c"];
@@ -145,6 +113,7 @@ try {
     throw new BuildError("node_modules is missing; run npm ci, or npm start, which does all");
   }
   await buildObjects();
+  await checkLayouts();
   await buildLibrary();
   await buildPage();
   await buildExecutable();

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 
 /**
- * A part of the tree, and what it may import beside itself and src/net. `*`: everything but tests. A test turns red where a
+ * A part of the tree, and what it may import beside itself, src/net and src/abi. `*`: everything but tests. A test turns red where a
  * permission is not used. Tests beside their source may also use tests/support.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
@@ -42,8 +42,9 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   // A node's files, for plugin, agent, installer and the inspecting commands alike.
   "src/node": ["src/linux"],
   "src/linux": [],
-  // Addresses: imports nothing, and every part may import it.
+  // They import nothing, and every part may import them: addresses; numbers shared with the eBPF programs.
   "src/net": [],
+  "src/abi": [],
   tests: ["*"],
 };
 
@@ -94,7 +95,7 @@ export function layerOf(path: string): string {
 /** True when the table allows it. A part that the table does not name may import nothing. */
 export function isAllowed({ from, to }: Import): boolean {
   const [source, target] = [layerOf(from), layerOf(to)];
-  if (source === target || target === "src/net") return true;
+  if (source === target || ["src/abi", "src/net"].includes(target)) return true;
   if (target === "tests") return isTest(from) && to.startsWith("tests/support/");
   const allowed = LAYERS[source] ?? [];
   return allowed.includes("*") || allowed.includes(target);

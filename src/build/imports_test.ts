@@ -42,6 +42,7 @@ Deno.test("isAllowed() keeps the layers apart", () => {
     ["src/linux/libc.ts", "src/bpf/map.ts", false],
     ["cni/add.ts", "src/model/objects.ts", false],
     ["cni/add.ts", "src/net/address.ts", true],
+    ["src/services/plan.ts", "src/abi/enums.ts", true],
     ["src/net/address.ts", "src/linux/libc.ts", false],
     ["src/cli/lab.ts", "src/lab/up.ts", true],
     ["src/lab/up.ts", "tests/support/pcnk.ts", false],

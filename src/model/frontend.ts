@@ -1,12 +1,7 @@
 /** What the data plane shall hold: service addresses and the backends behind them. */
+import { PROTO } from "../abi/enums.ts";
 import type { AddressValue } from "../net/address.ts";
 import { joinHostPort } from "../net/host_port.ts";
-
-/** IP protocol numbers as the maps carry them; 0 stands in an address entry. */
-export const PROTO = { none: 0, tcp: 6, udp: 17 } as const;
-
-/** From where a frontend may be reached: `enum service_scope` of bpf/lib/types.h. */
-export const SCOPE = { cluster: 0, external: 1 } as const;
 
 /** What orders and compares backends. */
 export interface BackendKey {
@@ -35,9 +30,9 @@ export interface FrontendKey {
   readonly addr: string;
   /** 1 to 65535; 0 in an address entry. */
   readonly port: number;
-  /** One of PROTO. */
+  /** PROTO of src/abi. */
   readonly proto: number;
-  /** One of SCOPE. */
+  /** SCOPE of src/abi. */
   readonly scope: number;
   /** `10.96.0.1:80/6/0`: equal for equal keys. */
   readonly text: string;
@@ -96,5 +91,5 @@ export function backendsWithout<T extends BackendKey>(
 
 /** True for the key of an address entry. */
 export function isAddressKey({ proto }: FrontendKey): boolean {
-  return proto === PROTO.none;
+  return proto === PROTO.NONE;
 }

@@ -6,7 +6,8 @@
  * of another Service, however old it is: ClusterIPs are assigned by the API server, while externalIPs may be written by
  * whoever may write a Service (CVE-2020-8554).
  */
-import { PROTO } from "../model/frontend.ts";
+
+import { PROTO } from "../abi/enums.ts";
 import type { Protocol, Service } from "../model/objects.ts";
 import { isIpv4 } from "../net/ipv4.ts";
 import { isLinkLocal, isUnicast } from "../net/scope.ts";
@@ -29,7 +30,7 @@ const nothing: Claims = { addresses: none, external: none, ports: none };
 
 /** IP protocol number of a port; undefined: not one that pcnk serves. */
 export function protocolNumber(protocol: Protocol): number | undefined {
-  return protocol === "TCP" ? PROTO.tcp : protocol === "UDP" ? PROTO.udp : undefined;
+  return protocol === "TCP" ? PROTO.TCP : protocol === "UDP" ? PROTO.UDP : undefined;
 }
 
 export function portClaim(addr: string, port: number, proto: number): string {
@@ -91,7 +92,7 @@ export function claimsOf(service: Service | undefined): Claims {
       ports.add(portClaim(ANY_ADDRESS, nodePort, proto));
     }
   }
-  if (health !== undefined) ports.add(portClaim(ANY_ADDRESS, health, PROTO.tcp));
+  if (health !== undefined) ports.add(portClaim(ANY_ADDRESS, health, PROTO.TCP));
   return { addresses, external, ports: [...ports] };
 }
 

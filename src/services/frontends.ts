@@ -10,7 +10,8 @@
  * Clients in the cluster have all endpoints behind an external address, as if they had gone out and come in through a
  * load balancer that knows which nodes have some (kube-proxy's short-circuit).
  */
-import { type Frontend, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
+import { PROTO, SCOPE } from "../abi/enums.ts";
+import { type Frontend, frontendKey } from "../model/frontend.ts";
 import { type LbAlgorithm, objectKey, type Service, type ServicePort } from "../model/objects.ts";
 import { ANY_ADDRESS, clusterAddresses, externalAddresses, hasFrontends } from "./claims.ts";
 import { hasNodePorts, healthPort, isServable, portClaim, protocolNumber } from "./claims.ts";
@@ -148,18 +149,18 @@ class Builder {
     const inside = insideLocal ? local : cluster;
     const outside = outsideLocal ? local : cluster;
     for (const addr of this.#addresses) {
-      this.#add({ ...inside, key: frontendKey(addr, port.port, proto, SCOPE.cluster) });
+      this.#add({ ...inside, key: frontendKey(addr, port.port, proto, SCOPE.CLUSTER) });
     }
     for (const addr of external) {
       const key = (scope: number) => frontendKey(addr, port.port, proto, scope);
       const sourceRanges = this.#sourceRanges(addr);
-      this.#add({ ...cluster, sourceRanges, key: key(SCOPE.cluster) });
-      this.#add({ ...outside, sourceRanges, key: key(SCOPE.external) });
+      this.#add({ ...cluster, sourceRanges, key: key(SCOPE.CLUSTER) });
+      this.#add({ ...outside, sourceRanges, key: key(SCOPE.EXTERNAL) });
     }
     if (nodePort !== undefined) {
       const key = (scope: number) => frontendKey(ANY_ADDRESS, nodePort, proto, scope);
-      this.#add({ ...cluster, key: key(SCOPE.cluster) });
-      this.#add({ ...outside, key: key(SCOPE.external) });
+      this.#add({ ...cluster, key: key(SCOPE.CLUSTER) });
+      this.#add({ ...outside, key: key(SCOPE.EXTERNAL) });
     }
   }
 
@@ -219,7 +220,7 @@ class Builder {
       this.#tell("PortConflict", `${what} is also a nodePort of the Service`);
       return undefined;
     }
-    if (!this.#mayHavePort(ANY_ADDRESS, port, PROTO.tcp, what)) return undefined;
+    if (!this.#mayHavePort(ANY_ADDRESS, port, PROTO.TCP, what)) return undefined;
     return { port, localEndpoints: localEndpoints(service, context) };
   }
 }
@@ -239,7 +240,7 @@ function localEndpoints(service: Service, { groups, place }: ServiceContext): nu
 
 function addressEntry(key: string, addr: string): Frontend {
   return {
-    key: frontendKey(addr, 0, PROTO.none, SCOPE.cluster),
+    key: frontendKey(addr, 0, PROTO.NONE, SCOPE.CLUSTER),
     portId: { service: key, text: key },
     backends: none,
     draining: none,

@@ -2,6 +2,7 @@
  * A copy of what the kernel's maps hold, as far as the plan needs it. Filled from the maps at the start and at each full
  * resync, and kept up as changes are applied.
  */
+import { BACKEND_FLAG, SERVICE_FLAG } from "../abi/enums.ts";
 import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
 import { AddressColumn, type AddressValue, addressValue } from "../net/address.ts";
 import type { Family } from "../net/error.ts";
@@ -21,14 +22,9 @@ export interface ServiceEntry {
   affinitySeconds: number;
   /** Of SERVICE_FLAG. */
   flags: number;
-  /** With SERVICE_FLAG.maglev: which of the Maglev tables. */
+  /** With SERVICE_FLAG.MAGLEV: which of the Maglev tables. */
   table?: number | undefined;
 }
-
-/** `enum service_flags` of bpf/lib/types.h. */
-export const SERVICE_FLAG = { address: 1, sourceRanges: 2, localOnly: 4, maglev: 8 } as const;
-/** `enum backend_flags`. */
-const BACKEND_TERMINATING = 1;
 
 /** An element of the `backends` array. */
 export interface BackendEntry {
@@ -53,7 +49,7 @@ export function* toEntries(backends: readonly Backend[]): Generator<BackendEntry
 }
 
 function flagsOf(terminating: boolean): number {
-  return terminating ? BACKEND_TERMINATING : 0;
+  return terminating ? BACKEND_FLAG.TERMINATING : 0;
 }
 
 /** Sum of the weights, or 0 when all are the same. */
@@ -195,7 +191,7 @@ export class KernelState {
   /** The Maglev table of an entry; undefined when it has none. */
   tableOf(key: string): number | undefined {
     const entry = this.services.get(key);
-    return entry !== undefined && entry.flags & SERVICE_FLAG.maglev ? entry.table : undefined;
+    return entry !== undefined && entry.flags & SERVICE_FLAG.MAGLEV ? entry.table : undefined;
   }
 
   /** The run of an entry; undefined when it has none or none in order. */

@@ -3,6 +3,7 @@
  * backend a client gets follows from the client alone, so that any node picks the same one, and few clients change theirs
  * when backends come or go. The program looks a client's hash up (bpf/lib/backend.h). Pure.
  */
+import { MAGLEV_SLOTS } from "../abi/enums.ts";
 import { joinHostPort } from "../net/host_port.ts";
 
 /** A backend as the table sees it. */
@@ -17,8 +18,6 @@ export interface MaglevBackend {
 export const MAGLEV_SIZE = 1021;
 /** The largest prime that fits into the node's configuration. */
 const MAGLEV_MAX_SIZE = 65521;
-/** MAGLEV_SLOTS of bpf/lib/types.h: places in an element of the map. */
-const SLOTS = 4;
 
 /** A backend's permutation of the places: where it begins and by how much it goes on. */
 interface Candidate {
@@ -95,12 +94,12 @@ function isPrime(value: number): boolean {
 
 /** Elements of the map `maglev` that a table takes. */
 export function maglevElements(size: number): number {
-  return Math.ceil(size / SLOTS);
+  return Math.ceil(size / MAGLEV_SLOTS);
 }
 
 /** The table as values of the map `maglev`, in order: table `n` begins at element `n * maglevElements(size)`. */
 export function* packMaglev(table: Uint16Array): Generator<{ backend: number[] }> {
-  for (let at = 0; at < table.length; at += SLOTS) {
-    yield { backend: Array.from({ length: SLOTS }, (_, i) => table[at + i] ?? 0) };
+  for (let at = 0; at < table.length; at += MAGLEV_SLOTS) {
+    yield { backend: Array.from({ length: MAGLEV_SLOTS }, (_, i) => table[at + i] ?? 0) };
   }
 }

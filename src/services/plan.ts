@@ -3,6 +3,7 @@
  * an order in which every entry points, at every moment, to a run that holds exactly its old or exactly its new
  * backends: new runs are written first, then the entries that point to them, and only then is anything taken away.
  */
+import { SERVICE_FLAG } from "../abi/enums.ts";
 import {
   backendsWithout,
   type Frontend,
@@ -10,7 +11,7 @@ import {
   isAddressKey,
 } from "../model/frontend.ts";
 import type { Changes } from "./changes.ts";
-import { KernelState, SERVICE_FLAG, type ServiceEntry, totalWeight } from "./kernel.ts";
+import { KernelState, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
 import { noRun, type Placed, Placer } from "./place.ts";
@@ -114,7 +115,7 @@ export class Planner {
       count: run.count,
       totalWeight: totalWeight(frontend.backends),
       affinitySeconds: frontend.affinitySeconds,
-      flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.maglev),
+      flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.MAGLEV),
       table,
     };
     this.#wantRanges(entry.id, frontend.sourceRanges);
@@ -241,9 +242,9 @@ function partition<T>(items: readonly T[], passes: (item: T) => boolean): [T[], 
 }
 
 function flagsOf({ key, localOnly, sourceRanges }: Frontend): number {
-  return (isAddressKey(key) ? SERVICE_FLAG.address : 0) |
-    (sourceRanges === undefined ? 0 : SERVICE_FLAG.sourceRanges) |
-    (localOnly ? SERVICE_FLAG.localOnly : 0);
+  return (isAddressKey(key) ? SERVICE_FLAG.ADDRESS : 0) |
+    (sourceRanges === undefined ? 0 : SERVICE_FLAG.SOURCE_RANGES) |
+    (localOnly ? SERVICE_FLAG.LOCAL_ONLY : 0);
 }
 
 function sameEntry(a: ServiceEntry, b: ServiceEntry): boolean {

@@ -1,5 +1,6 @@
 /** Which sessions must go. Pure: the scan of the `sessions` map hands each session over in this form. */
-import { type FrontendKey, frontendKey, PROTO, SCOPE } from "../model/frontend.ts";
+import { PROTO, SCOPE } from "../abi/enums.ts";
+import { type FrontendKey, frontendKey } from "../model/frontend.ts";
 import type { AddressValue } from "../net/address.ts";
 import { joinHostPort } from "../net/host_port.ts";
 import type { StaleSessions } from "./changes.ts";
@@ -57,7 +58,7 @@ export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState)
     if (known === undefined) return false;
     const gone = known.get(`${frontendOf(session, frontends)} ${session.backendPort}`);
     if (gone === undefined) return false;
-    return session.proto !== PROTO.tcp || (gone && session.unestablished);
+    return session.proto !== PROTO.TCP || (gone && session.unestablished);
   };
 }
 
@@ -68,10 +69,10 @@ export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState)
 export function judgeOrphans(kernel: KernelState): SessionJudge {
   const runs = new Map<string, Run[]>();
   for (const { key } of kernel.services.values()) {
-    if (key.proto === PROTO.udp) runs.set(textOf(key), runsOf(key, kernel));
+    if (key.proto === PROTO.UDP) runs.set(textOf(key), runsOf(key, kernel));
   }
   return (session) => {
-    if (session.proto !== PROTO.udp) return false;
+    if (session.proto !== PROTO.UDP) return false;
     const backend = { value: session.backend, port: session.backendPort };
     const held = runs.get(frontendOf(session, runs)) ?? [];
     return !held.some((run) => kernel.backends.has(run, backend));

@@ -1,9 +1,10 @@
 /** For tests: maps that are filled one element at a time. */
+import { SERVICE_FLAG } from "../abi/enums.ts";
 import type { FrontendKey } from "../model/frontend.ts";
 import { addressValue } from "../net/address.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
-import { KernelState, SERVICE_FLAG, toEntries } from "./kernel.ts";
+import { KernelState, toEntries } from "./kernel.ts";
 import type { RunWrite } from "./changes.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
@@ -85,7 +86,7 @@ export class SimulatedMaps implements MapWriter {
     const list = run.map(({ addr, port, weightEnd, flags }) =>
       `${addr}:${port} ${weightEnd} ${flags}`
     );
-    const table = entry.flags & SERVICE_FLAG.maglev
+    const table = entry.flags & SERVICE_FLAG.MAGLEV
       ? [`table ${this.tables.get(entry.table ?? -1)?.join(" ")}`]
       : [];
     const head = `${entry.totalWeight} ${entry.affinitySeconds} ${entry.flags}`;
@@ -94,7 +95,7 @@ export class SimulatedMaps implements MapWriter {
 
   /** The prefixes that an entry leads to; undefined: it does not ask for any. */
   rangesOf({ id, flags }: ServiceEntry): string[] | undefined {
-    if ((flags & SERVICE_FLAG.sourceRanges) === 0) return undefined;
+    if ((flags & SERVICE_FLAG.SOURCE_RANGES) === 0) return undefined;
     const own = [...this.ranges].map((one) => one.split(" ")).filter(([of]) => of === `${id}`);
     return own.map(([, prefix]) => prefix!).sort();
   }

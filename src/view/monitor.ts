@@ -3,14 +3,15 @@
  * a node.
  */
 import { possibleCpus } from "../bpf/codec.ts";
-import { SESSION_FLAG, type SessionKey } from "../bpf/layout.ts";
 import {
-  MONITOR_END,
-  MONITOR_EVENTS,
+  MONITOR_END_FLAG,
   type MonitorEnd,
   type MonitorEvent,
   monitorEvent,
-} from "../bpf/layout_monitor.ts";
+  queues,
+  SESSION_FLAG,
+  type SessionKey,
+} from "../bpf/layout.ts";
 import { mapPin } from "../bpf/pins.ts";
 import { reasonIndex, type ReasonInfo, reasons } from "../bpf/reasons.ts";
 import { RingBuffer } from "../bpf/ringbuf.ts";
@@ -75,7 +76,7 @@ export async function listen(
   signal: AbortSignal,
 ): Promise<number> {
   const lostBefore = lost(node);
-  const fd = objGet(mapPin(node.place.bpffs, MONITOR_EVENTS));
+  const fd = objGet(mapPin(node.place.bpffs, queues.monitor_events.name));
   const ends = endsOf(node, filter);
   const epoch = BigInt(Date.now()) * 1_000_000n - monotonicNow();
   const found: Observation[] = [];
@@ -145,7 +146,7 @@ function request(
     reasons: bits,
     until: monotonicNow() + LEASE,
     sample: oneIn <= 1 ? 0xffff_ffff : Math.floor(0xffff_ffff / oneIn),
-    ends: ends ? (pod ? MONITOR_END.POD : 0) | (service ? MONITOR_END.SERVICE : 0) : 0,
+    ends: ends ? (pod ? MONITOR_END_FLAG.POD : 0) | (service ? MONITOR_END_FLAG.SERVICE : 0) : 0,
   });
 }
 
@@ -157,7 +158,7 @@ function endsOf(node: NodeReader, { pod, service }: MonitorFilter): [MonitorEnd,
     const key = `${addr}:${port}`;
     found.set(key, [{ addr, port }, (found.get(key)?.[1] ?? 0) | bit]);
   };
-  if (pod !== undefined) add(pod, 0, MONITOR_END.POD);
+  if (pod !== undefined) add(pod, 0, MONITOR_END_FLAG.POD);
   if (service !== undefined) {
     for (const [key, entry] of maps.services.entries()) {
       const { namespace, service: name } = parsePortName(node.portName(entry.id));
@@ -166,9 +167,9 @@ function endsOf(node: NodeReader, { pod, service }: MonitorFilter): [MonitorEnd,
       const addresses = key.addr === "0.0.0.0"
         ? maps.node_addrs.keys().map(({ addr }) => addr)
         : [key.addr];
-      for (const address of addresses) add(address, key.port, MONITOR_END.SERVICE);
+      for (const address of addresses) add(address, key.port, MONITOR_END_FLAG.SERVICE);
       for (const backend of maps.backends.range(entry.first, entry.count)) {
-        add(backend.addr, backend.port, MONITOR_END.SERVICE);
+        add(backend.addr, backend.port, MONITOR_END_FLAG.SERVICE);
       }
     }
     if (found.size === 0) {
@@ -182,7 +183,7 @@ function observe(node: NodeReader, event: MonitorEvent, epoch: bigint): Observat
   const flow = readPacket(event.head.subarray(0, event.captured));
   const observation: Observation = {
     time: Number((event.time + epoch) / 1_000_000n),
-    reason: reasons[event.reason] ?? reasons[0],
+    reason: reasons[event.reason] ?? reasons[0]!,
     device: node.device(event.ifindex),
     bytes: event.len,
   };

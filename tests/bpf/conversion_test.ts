@@ -1,8 +1,8 @@
 /** Which of both tables the transitional programs read and write, by the phase of the conversion. */
 import assert from "node:assert/strict";
-import { type Session, SESSION_STATE } from "../../src/bpf/layout.ts";
+import { CONVERSION_PHASE, type Session, SESSION_STATE } from "../../src/bpf/layout.ts";
 import * as needs from "../support/needs.ts";
-import { loadConverting, PHASE, type Tables } from "./support/converting.ts";
+import { loadConverting, type Tables } from "./support/converting.ts";
 import { tcp } from "./support/packet.ts";
 import { CLIENT, FROM_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
 import { World } from "./support/world.ts";
@@ -42,7 +42,7 @@ Deno.test({
         "programs that know the former table only may be attached yet",
       );
 
-      tables!.setPhase(PHASE.MIRRORED);
+      tables!.setPhase(CONVERSION_PHASE.MIRRORED);
       send(flow!, "A"); // of a flow that was not copied yet
       assert.equal(get(today, flow!)?.state, SESSION_STATE.ESTABLISHED);
       send(other!, "S");
@@ -55,7 +55,7 @@ Deno.test({
       today.addBatch(former.entries());
       assert.equal(today.count(), former.count());
 
-      tables!.setPhase(PHASE.NEW);
+      tables!.setPhase(CONVERSION_PHASE.NEW);
       const before = former.entries();
       send(flow!, "FA");
       send({ ...flow!, src: `${CLIENT}:40002` }, "S");

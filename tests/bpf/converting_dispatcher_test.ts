@@ -1,5 +1,6 @@
 /** The cases of dispatcher_test.ts on the transitional programs, which write both tables. */
-import { loadConverting, PHASE } from "./support/converting.ts";
+import { CONVERSION_PHASE } from "../../src/bpf/layout.ts";
+import { loadConverting } from "./support/converting.ts";
 import { node } from "./support/node.ts";
 import { runPacketTests } from "./support/suite.ts";
 import "./cases/dispatcher/nodeport.ts";
@@ -17,5 +18,5 @@ import "./cases/dispatcher/pass.ts";
 runPacketTests(
   "k8sdispatcher, transitional",
   node,
-  loadConverting(({ setPhase }) => setPhase(PHASE.MIRRORED)),
+  loadConverting(({ setPhase }) => setPhase(CONVERSION_PHASE.MIRRORED)),
 );

@@ -1,7 +1,8 @@
 /** hostlb on the real kernel: real sockets of processes in a cgroup, pods as namespaces. */
 import assert from "node:assert/strict";
 import type { SocketLb } from "../../src/bpf/hostlb.ts";
-import { AFFINITY_KIND, emptyNodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
+import { zero } from "../../src/bpf/codec.ts";
+import { AFFINITY_KIND, nodeConfig, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import { endStaleInPods } from "../../src/agent/services/pod_sockets.ts";
 import { packMaglev } from "../../src/services/maglev.ts";
 import { writeAttachment } from "../../src/node/attachments_support.ts";
@@ -388,7 +389,7 @@ test("a service that is local only and has no backend here is denied, not refuse
 /** The node's own address is configured, and ranges of clients of every service. */
 function ranges(node: HostNode, ...prefixes: string[]) {
   const { config, source_ranges, services } = node.maps;
-  config.set(0, { ...emptyNodeConfig, node_addr: NODE });
+  config.set(0, { ...zero(nodeConfig), node_addr: NODE });
   const ids = new Set(services.entries().map(([, { id }]) => id));
   assert.ok(ids.size > 0);
   for (const prefix of prefixes) {
@@ -458,7 +459,7 @@ test("session affinity: a network namespace keeps its backend", async (node) => 
 test("Maglev: the table decides", async (node) => {
   const size = 7;
   const { maglev, config } = node.maps;
-  config.set(0, { ...emptyNodeConfig, node_addr: NODE, maglev_size: size });
+  config.set(0, { ...zero(nodeConfig), node_addr: NODE, maglev_size: size });
   [...packMaglev(new Uint16Array(size).fill(1))].forEach((slots, i) => maglev.set(i, slots));
   const process = node.process();
   node.service("tcp", VIP, 80, [ON_A, ON_B], { flags: SERVICE_FLAG.MAGLEV });

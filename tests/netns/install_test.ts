@@ -1,10 +1,9 @@
 /** Installing and upgrading the data plane in place on the real kernel. */
 import assert from "node:assert/strict";
 import { attach, isAttached } from "../../src/bpf/attach.ts";
-import { LayoutError } from "../../src/bpf/btf.ts";
 import { NotInstalledError, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane, type InstallOptions } from "../../src/bpf/install.ts";
-import { type MapName, mapNames } from "../../src/bpf/layout.ts";
+import { type MapName, maps, queues } from "../../src/bpf/layout.ts";
 import { SCHEMA_MAP } from "../../src/bpf/map_versions.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { MigrationError } from "../../src/bpf/migrate.ts";
@@ -43,7 +42,7 @@ interface Scene {
 }
 
 /** Pins of an installed data plane. */
-const PINNED = [...mapNames, SCHEMA_MAP].sort();
+const PINNED = [...Object.keys({ ...maps, ...queues }), SCHEMA_MAP].sort();
 
 function test(name: string, fn: (scene: Scene) => void): void {
   Deno.test({
@@ -273,7 +272,7 @@ test("installDataPlane() of a refused or foreign object leaves the old one at wo
   const broken = twoPrograms(2).replace("skb->mark = mark;", "skb->mark = *(__u32 *)(long)mark;");
   assert.throws(() => installDataPlane({ ...options, object: compile(broken) }), LoadError);
   const other = compile(twoPrograms(2), (types) => types.replace("__u32 first;", "__u64 first;"));
-  assert.throws(() => installDataPlane({ ...options, object: other }), LayoutError);
+  assert.throws(() => installDataPlane({ ...options, object: other }), MapMismatchError);
   using after = openDataPlane(bpffs);
   assert.equal(testRun(after.programFd("lbrp_from_pod"), new Uint8Array(60)).mark >> 8, 1);
   assert.deepEqual(after.maps.endpoints.entries(), [[podKey(1), pod]]);

@@ -1,7 +1,6 @@
 /** Loading objects into the real kernel: good ones, refused ones, others' maps. */
 import assert from "node:assert/strict";
-import { checkLayout, LayoutError, parseBtf } from "../../src/bpf/btf.ts";
-import { maps, structs } from "../../src/bpf/layout.ts";
+import { maps } from "../../src/bpf/layout.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { type LoadedObject, LoadError, loadObject } from "../../src/bpf/object.ts";
 import { RingBuffer } from "../../src/bpf/ringbuf.ts";
@@ -145,39 +144,6 @@ test("loadObject() refuses a pinned map of another capacity or with other values
     (error: Error) =>
       error instanceof MapMismatchError && error.message.includes("size of values: 12, expected"),
   );
-});
-
-test("checkLayout() agrees with the data plane's headers", () => {
-  checkLayout(parseBtf(compile(twoPrograms(1))), structs);
-});
-
-test("checkLayout() names the field that differs", () => {
-  const edits: [from: string | RegExp, to: string, message: RegExp][] = [
-    [
-      "__u32 first;",
-      "__u64 first;",
-      /struct service: field first expected at offset 4, size 4, found at offset 8, size 8/,
-    ],
-    ["__u32 weight_end;", "", /struct backend: field weight_end is missing; expected at offset 8/],
-    ["__be32 gateway;", "__be32 router;", /struct endpoint: field router at offset 12 is not exp/],
-    [
-      "__u64 bytes;",
-      "__u64 bytes; __u64 more;",
-      /struct counter: field more .*\n.*struct counter: expected size 16, found 24/,
-    ],
-  ];
-  for (const [from, to, message] of edits) {
-    const bytes = compile(twoPrograms(1), (types) => {
-      const edited = types.replace(from, to);
-      assert.notEqual(edited, types);
-      return edited;
-    });
-    assert.throws(
-      () => checkLayout(parseBtf(bytes), structs),
-      (error: Error) => error instanceof LayoutError && message.test(error.message),
-      String(from),
-    );
-  }
 });
 
 const RING = `

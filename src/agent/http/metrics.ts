@@ -3,9 +3,9 @@
  * https://prometheus.io/docs/practices/naming/. What the kernel or another part holds is read at the scrape.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { CNI_VERBS, type CniCall } from "../../bpf/cni_calls.ts";
+import type { CniCall } from "../../bpf/cni_calls.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
-import { type MapName, maps as layout } from "../../bpf/layout.ts";
+import { CNI_VERB, type MapName, maps as layout } from "../../bpf/layout.ts";
 import { reasons } from "../../bpf/reasons.ts";
 import { MAP_TYPE } from "../../bpf/syscall.ts";
 import type { WatchState } from "../../model/agent_state.ts";
@@ -61,7 +61,7 @@ export class Metrics {
 
   constructor(options: MetricsOptions) {
     this.#options = options;
-    for (const verb of CNI_VERBS) {
+    for (const verb of Object.keys(CNI_VERB)) {
       this.#cniDurations.zero({ verb });
       this.#cniFailures.inc({ verb }, 0);
     }

@@ -1,5 +1,6 @@
 /** The one entry of the map `config`: what the programs read of settings and of this node. */
-import { emptyNodeConfig, NODE_FLAG, type NodeConfig } from "../../bpf/layout.ts";
+import { zero } from "../../bpf/codec.ts";
+import { NODE_FLAG, type NodeConfig, nodeConfig } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import { formatIpv4 } from "../../net/ipv4.ts";
 import { parseNetwork } from "../../net/prefix.ts";
@@ -24,7 +25,7 @@ export function nodeConfigOf(
   const { timeouts, masquerade, snatPorts } = settings;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
-    ...emptyNodeConfig,
+    ...zero(nodeConfig),
     tcp_new_timeout: nanoseconds(timeouts.tcpNew),
     tcp_established_timeout: nanoseconds(timeouts.tcpEstablished),
     tcp_closing_timeout: nanoseconds(timeouts.tcpClosing),

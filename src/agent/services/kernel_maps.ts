@@ -1,4 +1,5 @@
 /** The kernel's maps as the services layer sees them: writing changes, and reading back what they hold. */
+import { SERVICE_FLAG } from "../../abi/enums.ts";
 import { lookupBatch } from "../../bpf/batch.ts";
 import type { Field } from "../../bpf/codec.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
@@ -11,7 +12,7 @@ import {
 import { mapInfo } from "../../bpf/syscall.ts";
 import { type FrontendKey, frontendKey } from "../../model/frontend.ts";
 import type { MapWriter } from "../../services/apply.ts";
-import { KernelState, SERVICE_FLAG, type ServiceEntry, toEntries } from "../../services/kernel.ts";
+import { KernelState, type ServiceEntry, toEntries } from "../../services/kernel.ts";
 import { MAGLEV_SIZE, maglevElements, packMaglev } from "../../services/maglev.ts";
 import type { RunWrite } from "../../services/changes.ts";
 import type { SourceRange } from "../../services/ranges.ts";
@@ -113,7 +114,7 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
     totalWeight: value.total_weight,
     affinitySeconds: value.affinity_seconds,
     flags: value.flags,
-    table: value.flags & SERVICE_FLAG.maglev ? value.table : undefined,
+    table: value.flags & SERVICE_FLAG.MAGLEV ? value.table : undefined,
   }));
   const used = services.reduce((end, { first, count }) => Math.max(end, first + count), 0);
   readBackends(maps.backends, Math.min(used, capacity.backends), kernel);

@@ -6,7 +6,7 @@ import { CgroupError } from "../../bpf/cgroup.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
 import { installHostlb, removeHostlb } from "../../bpf/hostlb.ts";
 import { endStaleUdpSockets } from "../../bpf/hostlb_sockets.ts";
-import { hostlbMaps } from "../../bpf/layout_hostlb.ts";
+import { hostlbMaps } from "../../bpf/layout.ts";
 import { openMap } from "../../bpf/map.ts";
 import { mapPin } from "../../bpf/pins.ts";
 import { objGet } from "../../bpf/syscall.ts";

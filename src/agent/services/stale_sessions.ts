@@ -1,10 +1,11 @@
 /** Deletes the entries of the `sessions` map whose backend or masquerade address is gone. */
+import { PROTO } from "../../abi/enums.ts";
 import { lookupBatch } from "../../bpf/batch.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
 import { session, type SessionKey, sessionKey } from "../../bpf/layout.ts";
 import { mapInfo } from "../../bpf/syscall.ts";
-import { PROTO } from "../../model/frontend.ts";
+
 import type { KernelState } from "../../services/kernel.ts";
 import type { StaleSessions } from "../../services/changes.ts";
 import { judgeStale, type SessionJudge, type SessionView } from "../../services/sessions.ts";
@@ -52,7 +53,7 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
       if (judge(view)) stale.push(sessionKey.decode(keys, key));
     }
   });
-  const handshakes = stale.filter(({ proto }) => proto === PROTO.tcp);
+  const handshakes = stale.filter(({ proto }) => proto === PROTO.TCP);
   for (const key of handshakes) {
     const replyKey = replyKeyOf(map, key);
     if (replyKey !== undefined) stale.push(replyKey);
@@ -194,5 +195,5 @@ export class SessionCleaner {
 
 /** Connections to backends that only drain go on. */
 function matters({ frontend, backends }: StaleSessions): boolean {
-  return frontend.proto !== PROTO.tcp || backends.some(({ gone }) => gone);
+  return frontend.proto !== PROTO.TCP || backends.some(({ gone }) => gone);
 }

@@ -1,23 +1,11 @@
 /** The transitional programs over a table of sessions of release 0.1.0's layout, in a phase of the conversion. */
 import { readArtifact } from "../../../src/bpf/artifacts.ts";
-import { struct, u32 } from "../../../src/bpf/codec.ts";
-import { map } from "../../../src/bpf/descriptor.ts";
 import { FORMER_LAYOUTS } from "../../../src/bpf/former_layouts.ts";
-import { maps, type Session } from "../../../src/bpf/layout.ts";
+import { conversionMaps, maps, type Session } from "../../../src/bpf/layout.ts";
 import { BpfMap, type MapOf } from "../../../src/bpf/map.ts";
 import { loadObject } from "../../../src/bpf/object.ts";
 import { MAP_TYPE, mapCreate } from "../../../src/bpf/syscall.ts";
 import type { Load } from "./world.ts";
-
-/** enum conversion_phase */
-export const PHASE = { FORMER: 0, MIRRORED: 1, NEW: 2 } as const;
-
-const conversion = map(
-  "conversion",
-  MAP_TYPE.ARRAY,
-  u32,
-  struct("conversion", { phase: u32, map: u32 }),
-);
 
 /** What a test looks into. */
 export interface Tables {
@@ -48,7 +36,7 @@ export function loadConverting(tables: (tables: Tables) => void = () => {}): Loa
       former,
       today: lbrp.map(maps.sessions),
       setPhase(phase) {
-        using state = lbrp.map(conversion);
+        using state = lbrp.map(conversionMaps.conversion);
         state.set(0, { phase, map: 0 });
       },
     });

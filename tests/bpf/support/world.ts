@@ -4,12 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { readArtifact } from "../../../src/bpf/artifacts.ts";
+import { zero } from "../../../src/bpf/codec.ts";
 import {
-  emptyNodeConfig,
   type Endpoint,
   type MapName,
   maps,
   type NodeConfig,
+  nodeConfig,
   type Remote,
   SCOPE,
   SERVICE_FLAG,
@@ -127,7 +128,7 @@ export class World {
     for (const [name, target] of Object.entries(this.#maps)) {
       if (!ARRAYS.has(name)) target.deleteBatch(target.keys() as never);
     }
-    this.#maps.config.set(0, emptyNodeConfig);
+    this.#maps.config.set(0, zero(nodeConfig));
   }
 
   /** Sets members of the node's configuration. */

@@ -9,8 +9,13 @@
  */
 import { installHostlb, removeHostlb, type SocketLb } from "../../../src/bpf/hostlb.ts";
 import { endStaleUdpSockets } from "../../../src/bpf/hostlb_sockets.ts";
-import { type HostlbEvent, hostlbEvents, hostlbMaps } from "../../../src/bpf/layout_hostlb.ts";
-import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
+import {
+  HOSTLB_EVENTS,
+  hostlbMaps,
+  NODE_ADDR_FLAG,
+  SCOPE,
+  type Service,
+} from "../../../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../../../src/bpf/map.ts";
 import { mapPin } from "../../../src/bpf/pins.ts";
 import { objGet } from "../../../src/bpf/syscall.ts";
@@ -212,9 +217,9 @@ export class HostNode {
     return endStaleUdpSockets(diag, { services, backends, connections });
   }
 
-  counter(name: HostlbEvent): number {
+  counter(name: typeof HOSTLB_EVENTS[number]["name"]): number {
     using map = this.map("hostlb_counters");
-    const [cpus = []] = map.range(hostlbEvents.findIndex((event) => event.name === name), 1);
+    const [cpus = []] = map.range(HOSTLB_EVENTS.findIndex((event) => event.name === name), 1);
     return Number(cpus.reduce((sum, value) => sum + value, 0n));
   }
 

@@ -1,0 +1,245 @@
+/** Numbers and flags that programs and user space share: the enums of bpf/lib. */
+// Made out of bpf/lib, comments too: change it there and run `deno task layouts`.
+
+export const MAC_LEN = 6;
+
+export const MAGLEV_SLOTS = 4;
+
+export const NAME_LEN = 256;
+
+export const MONITOR_HEAD = 80;
+
+export const HOSTLB_FLOWS = 8;
+
+/** `enum proto`. IP protocol numbers (IANA). */
+export const PROTO = {
+  /** of an address entry */
+  NONE: 0,
+  ICMP: 1,
+  TCP: 6,
+  UDP: 17,
+} as const;
+
+/** `enum scope`. Where clients of a frontend are. */
+export const SCOPE = {
+  /** from pods and from the node itself */
+  CLUSTER: 0,
+  /** from outside the cluster */
+  EXTERNAL: 1,
+} as const;
+
+/** `enum service_flag`. */
+export const SERVICE_FLAG = {
+  /** the (addr, 0, 0) entry */
+  ADDRESS: 1,
+  /** only for clients that `source_ranges` names */
+  SOURCE_RANGES: 2,
+  /** without a backend: dropped, not refused; others may have one */
+  LOCAL_ONLY: 4,
+  /** the backend follows from the client, by `table` */
+  MAGLEV: 8,
+} as const;
+
+/** `enum backend_flag`. */
+export const BACKEND_FLAG = {
+  TERMINATING: 1,
+} as const;
+
+/** `enum session_zone`. */
+export const SESSION_ZONE = {
+  /** translations to and from backends, and of replies to masqueraded flows */
+  SERVICE: 0,
+  /** from a pod, out of the cluster: looked up where it leaves the node */
+  MASQUERADE: 1,
+  /** no flow: a CPU is taking the same key of ZONE_SERVICE over */
+  CLAIM: 2,
+} as const;
+
+/** `enum session_state`. of TCP; other protocols stay at NEW */
+export const SESSION_STATE = {
+  /** the client has not acknowledged anything yet */
+  NEW: 0,
+  ESTABLISHED: 1,
+  /** a FIN went one way */
+  CLOSING: 2,
+  /** FIN both ways, or RST */
+  CLOSED: 3,
+} as const;
+
+/** `enum session_flag`. */
+export const SESSION_FLAG = {
+  FIN_FORWARD: 1,
+  FIN_REPLY: 2,
+  /** the client is its own backend */
+  HAIRPIN: 4,
+  /** backend -> client; else client -> frontend */
+  REPLY: 8,
+  /** the forward entry is in ZONE_MASQUERADE, the reply's is not */
+  MASQUERADE: 16,
+  /** the backend sees an address of this node */
+  SNAT: 32,
+  /** the client's FIN came before the backend's */
+  CLIENT_FIRST: 64,
+} as const;
+
+/** `enum node_flag`. */
+export const NODE_FLAG = {
+  /** pods' packets leave the cluster with the uplink's address */
+  MASQUERADE: 1,
+  /** the overlay takes packets from `vteps` only */
+  KNOWN_VTEPS: 2,
+} as const;
+
+/** `enum affinity_kind`. */
+export const AFFINITY_KIND = {
+  /** client: an address, addr_t */
+  ADDRESS: 0,
+  /** client: the cookie of a network namespace */
+  NETNS: 1,
+} as const;
+
+/** `enum remote_mode`. */
+export const REMOTE_MODE = {
+  /** as the node's routes say */
+  ROUTED: 0,
+  OVERLAY: 1,
+  DIRECT: 2,
+} as const;
+
+/** `enum node_addr_flag`. */
+export const NODE_ADDR_FLAG = {
+  /** of this node; else of another one */
+  LOCAL: 1,
+} as const;
+
+/** `enum name_kind`. */
+export const NAME_KIND = {
+  /** id: service.id; `default/web:http/TCP` */
+  SERVICE_PORT: 1,
+  /** id: the node's address, in host byte order */
+  NODE: 2,
+} as const;
+
+/**
+ * `enum monitor_end_flag`. Kinds of ends of a packet, bits of the values of `monitor_ends`.
+ */
+export const MONITOR_END_FLAG = {
+  POD: 1,
+  SERVICE: 2,
+} as const;
+
+/** `enum cni_verb`. */
+export const CNI_VERB = {
+  ADD: 1,
+  CHECK: 2,
+  DEL: 3,
+  GC: 4,
+  STATUS: 5,
+} as const;
+
+/** `enum hostlb_flag`. */
+export const HOSTLB_FLAG = {
+  /** sockets of every network namespace; else the node's only */
+  ALL: 1,
+} as const;
+
+/** `enum hostlb_event`. Index into `hostlb_counters`. Append only. */
+export const HOSTLB_EVENTS = [
+  { name: "hostlb_connected", help: "sockets connected to a backend" },
+  { name: "hostlb_flow_created", help: "backends chosen for unconnected UDP sockets" },
+  { name: "hostlb_flow_moved", help: "the same, because the one before was gone" },
+  { name: "hostlb_rejected_no_backend", help: "rejected: the service has no backends" },
+  { name: "hostlb_rejected_no_port", help: "rejected: the service address has no such port" },
+  { name: "hostlb_flow_not_recorded", help: "no memory: the process sees the backend's address" },
+  {
+    name: "hostlb_denied_no_local_backend",
+    help: "denied: traffic policy Local, and no backend on this node",
+  },
+  {
+    name: "hostlb_denied_source_range",
+    help: "denied: client outside the service's loadBalancerSourceRanges",
+  },
+] as const;
+
+/** `enum reason`. */
+export const REASONS = [
+  { name: "reason_none", help: "not counted" },
+  { name: "pass_truncated", help: "shorter than the headers it must have" },
+  { name: "pass_arp", help: "ARP" },
+  { name: "pass_ipv6", help: "IPv6" },
+  { name: "pass_vlan", help: "VLAN tagged" },
+  { name: "pass_ethertype", help: "an unknown ethertype" },
+  { name: "pass_malformed", help: "an IPv4 header that contradicts itself or the frame" },
+  { name: "pass_protocol", help: "neither TCP nor UDP nor ICMP" },
+  { name: "pass_fragment", help: "a fragment of no session, or ahead of the first fragment" },
+  { name: "pass_icmp", help: "ICMP to neither a service nor a local pod" },
+  { name: "pass_icmp_error", help: "an ICMP error about no translated flow" },
+  { name: "pass_no_service", help: "to neither a service nor a local pod" },
+  { name: "pass_no_session", help: "of no session: into a pod, or out of the node from no pod" },
+  { name: "pass_tunnel", help: "the overlay's own packets" },
+  { name: "pass_other_host", help: "a frame for another host" },
+  { name: "pass_local_source", help: "from outside, with the address of a local pod" },
+  { name: "pass_not_masqueraded", help: "from a pod to a masquerade-exempt destination or client" },
+  { name: "pass_ttl_expired", help: "TTL expired: the stack sends ICMP time exceeded" },
+  { name: "pass_too_big", help: "larger than the path's MTU: the stack fragments or rejects it" },
+  { name: "forward_delivered", help: "client to a local backend" },
+  { name: "forward_sent", help: "client to a backend elsewhere, past the stack" },
+  { name: "forward_routed", help: "client to a backend, by the node's stack" },
+  { name: "reply_delivered", help: "backend to a local client, or the world to a masqueraded pod" },
+  { name: "reply_sent", help: "backend to a client elsewhere, past the stack" },
+  { name: "reply_routed", help: "backend to a client, by the node's stack" },
+  { name: "direct_delivered", help: "to a local pod without a service" },
+  { name: "direct_sent", help: "pod to another node's pod without a service" },
+  { name: "masqueraded", help: "pod to the world, with the node's address" },
+  { name: "icmp_error_delivered", help: "an ICMP error translated, to a local pod" },
+  { name: "icmp_error_sent", help: "an ICMP error translated, past the stack" },
+  { name: "icmp_error_routed", help: "an ICMP error translated, by the node's stack" },
+  { name: "echo_replied", help: "a ping of a service address" },
+  { name: "rejected_no_backend", help: "rejected: the service has no backends" },
+  { name: "rejected_no_port", help: "rejected: the service address has no such port" },
+  { name: "replied_ttl_expired", help: "replied with ICMP time exceeded: TTL expired" },
+  {
+    name: "replied_too_big",
+    help: "replied with ICMP fragmentation needed: larger than the path's MTU",
+  },
+  { name: "drop_rst_no_session", help: "a TCP reset of no session" },
+  {
+    name: "drop_invalid_source",
+    help: "no reply may go to its source: no unicast address of a host",
+  },
+  { name: "drop_sessions_full", help: "no room for a session" },
+  { name: "drop_ports_exhausted", help: "every source port tried was in use" },
+  { name: "drop_rewrite_failed", help: "the kernel refused to change the packet" },
+  { name: "drop_no_local_backend", help: "traffic policy Local, and no backend on this node" },
+  { name: "drop_source_range", help: "client outside the service's loadBalancerSourceRanges" },
+  { name: "drop_no_snat_address", help: "the node's own source address is not known" },
+  { name: "drop_ttl_expired", help: "an ICMP error, TTL expired" },
+  { name: "drop_no_route", help: "to a backend that no uplink leads to" },
+  {
+    name: "drop_too_big",
+    help: "larger than the path's MTU, and would have to be fragmented here",
+  },
+  { name: "drop_rate_limited", help: "a rejection or ICMP error above the node's rate limit" },
+  { name: "drop_unknown_vni", help: "out of the overlay, of another VXLAN network identifier" },
+  { name: "event_session_created", help: "sessions created" },
+  { name: "event_session_repaired", help: "session entries lost and created again" },
+  { name: "event_session_without_syn", help: "TCP sessions created in the middle of a connection" },
+  { name: "event_port_changed", help: "flows that got another source port" },
+  { name: "event_backend_missing", help: "services that point behind the backends" },
+  {
+    name: "event_session_replaced",
+    help: "sessions that a direct flow with the same 5-tuple replaced",
+  },
+  { name: "drop_fragment", help: "pod to the world: a fragment ahead of the first" },
+  { name: "drop_icmp", help: "pod to the world: neither an echo nor an error of a known flow" },
+  { name: "drop_protocol", help: "pod to the world: neither TCP nor UDP nor ICMP" },
+  { name: "event_monitor_lost", help: "packets that pcnk monitor lost: too many at once" },
+  { name: "drop_unknown_vtep", help: "out of the overlay, from no node of the cluster" },
+] as const;
+
+/** `enum conversion_phase`. session_converting.h says what holds in each. */
+export const CONVERSION_PHASE = {
+  FORMER: 0,
+  MIRRORED: 1,
+  NEW: 2,
+} as const;
