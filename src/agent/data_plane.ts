@@ -3,7 +3,6 @@
  * the old one serves on; log, /readyz and `pcnk status` say why, and it is tried again.
  */
 import { type Installation, prepareDataPlane } from "../bpf/install.ts";
-import { MigrationError } from "../bpf/migrate.ts";
 import { LoadError } from "../bpf/object.ts";
 import { dataPlaneReady } from "../bpf/pins.ts";
 import { SchemaError } from "../bpf/schema.ts";
@@ -16,7 +15,7 @@ import type { Log } from "./log.ts";
 import { mapCapacities } from "./maps/sizes.ts";
 
 /** Milliseconds until memory may suffice. */
-const retryMs = 10_000;
+const retryMs = 5000;
 
 interface Options {
   config: AgentConfig;
@@ -42,14 +41,14 @@ export async function startDataPlane(options: Options): Promise<Installation | u
         return installation;
       } catch (error) {
         failure = `the former data plane serves on: ${(error as Error).message}`;
-        const serves = dataPlaneReady(bpffs);
-        const upgrade = error instanceof MigrationError || error instanceof SchemaError;
-        if (serves) writeState(stateDir, "upgrade", { error: (error as Error).message });
-        if (!serves || upgrade || !isShortage(error)) throw error;
+        // Of a newer pcnk's state nothing is changed, and nothing serves on a node that never had an agent.
+        if (error instanceof SchemaError || !dataPlaneReady(bpffs)) throw error;
+        writeState(stateDir, "upgrade", { error: (error as Error).message });
+        if (!isShortage(error)) throw error;
+        const checks = () => [{ name: "upgrade", ready: true, failure }];
+        if (health === undefined) (health = new HealthServer({ address, checks, log })).start();
         log.error({ event: "UpgradeFailed", err: error, retryMs }, failure);
       }
-      const checks = () => [{ name: "upgrade", ready: true, failure }];
-      if (health === undefined) (health = new HealthServer({ address, checks, log })).start();
       await pause(retryMs, signal);
     }
     return undefined;
