@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { splitDocuments } from "./documents.ts";
 import { type ManifestFile, readManifest, unreadableManifest } from "./manifest_file.ts";
 import { ManifestIndex } from "./manifest_index.ts";
-import type { Source, SourceProblem, SourceSink } from "./source.ts";
+import type { Source, SourceListener, SourceProblem } from "./source.ts";
 import { identityOf, type Stamp, stampOf } from "./stamp.ts";
 import { DirectoryWatch, type WatchHandler } from "./watch.ts";
 
@@ -36,7 +36,7 @@ interface ManifestOptions {
   /** Milliseconds between scans of the whole directory. */
   rescanMs?: number;
   /** Milliseconds without an event after which a file that is written to in place is read. */
-  settleMs?: number;
+  quietMs?: number;
 }
 
 /** @throws Error from `start()` when the directory is not there or cannot be read. */
@@ -45,19 +45,19 @@ export class ManifestSource implements Source {
   readonly #known = new Map<string, Known>();
   readonly #index = new ManifestIndex();
   readonly #watch: DirectoryWatch;
-  readonly #settleMs: number;
+  readonly #quietMs: number;
   #listing: string | undefined;
 
-  readonly #sink: SourceSink;
+  readonly #listener: SourceListener;
 
-  constructor(directory: string, sink: SourceSink, options: ManifestOptions = {}) {
-    this.#sink = sink;
+  constructor(directory: string, listener: SourceListener, options: ManifestOptions = {}) {
+    this.#listener = listener;
     this.#directory = resolve(directory);
-    this.#settleMs = options.settleMs ?? 250;
+    this.#quietMs = options.quietMs ?? 250;
     this.#watch = new DirectoryWatch(this.#directory, {
       files: (names, how) => this.#readSome(names, how),
       scan: () => this.#scan(),
-    }, { rescanMs: options.rescanMs ?? 30_000, settleMs: this.#settleMs, removeMs });
+    }, { rescanMs: options.rescanMs ?? 30_000, quietMs: this.#quietMs, removeMs });
   }
 
   get complete(): boolean {
@@ -91,13 +91,13 @@ export class ManifestSource implements Source {
   #list(): Set<string> | undefined {
     try {
       const names = [...Deno.readDirSync(this.#directory)].map(({ name }) => name);
-      if (this.#listing !== undefined) this.#sink.recovered(this.#directory);
+      if (this.#listing !== undefined) this.#listener.recovered(this.#directory);
       this.#listing = undefined;
       return new Set(names.filter(isManifest).sort());
     } catch (error) {
       const reason = `${reasonOf(error)}; what was read from it before stays in effect`;
       if (this.#listing === undefined) {
-        this.#sink.problem({ file: this.#directory, line: 0, reason });
+        this.#listener.problem({ file: this.#directory, line: 0, reason });
       }
       this.#listing = reason;
       return undefined;
@@ -122,8 +122,8 @@ export class ManifestSource implements Source {
       if (untouched && how !== "again") return;
       // Of a file from the future the age tells nothing.
       const age = Math.abs(Date.now() - stamp.changedMs);
-      if (!untouched && how !== "whole" && age < this.#settleMs) {
-        return this.#watch.later(name, this.#settleMs);
+      if (!untouched && how !== "whole" && age < this.#quietMs) {
+        return this.#watch.later(name, this.#quietMs);
       }
       if (before !== undefined && stamp.size === 0 && age < removeMs) {
         return this.#watch.later(name, removeMs); // truncated: somebody is about to write
@@ -156,20 +156,24 @@ export class ManifestSource implements Source {
   #report(path: string, file: ManifestFile, before: Known | undefined): string {
     const problems = [...file.problems, ...file.repeated];
     const key = JSON.stringify(problems);
-    if (key !== before?.reported) { for (const problem of problems) this.#sink.problem(problem); }
+    if (key !== before?.reported) {
+      for (const problem of problems) {
+        this.#listener.problem(problem);
+      }
+    }
     if (file.problems.length === 0 && (before?.file.problems.length ?? 0) > 0) {
-      this.#sink.recovered(path);
+      this.#listener.recovered(path);
     }
     for (const type of file.ignored) {
-      if (!before?.file.ignored.has(type)) this.#sink.ignored(path, type);
+      if (!before?.file.ignored.has(type)) this.#listener.ignored(path, type);
     }
     return key;
   }
 
   #publish() {
     const { changes, problems } = this.#index.takeChanges();
-    for (const problem of problems) this.#sink.problem(problem);
-    if (changes.length > 0) this.#sink.changes(changes);
+    for (const problem of problems) this.#listener.problem(problem);
+    if (changes.length > 0) this.#listener.changes(changes);
   }
 }
 

@@ -20,7 +20,7 @@ function withSource(
       await Deno.writeTextFile(join(dir, file), content);
     }
     const sink = new Recorder();
-    const source = new ManifestSource(dir, sink, { settleMs: 150 });
+    const source = new ManifestSource(dir, sink, { quietMs: 150 });
     try {
       await source.start();
       await test({ dir, sink, source });
@@ -210,7 +210,7 @@ Deno.test("ManifestSource follows the symlinks of a Kubernetes volume", async ()
   };
   await version("..1", "10.96.0.1");
   await Deno.symlink("..data/a.yaml", join(root, "a.yaml"));
-  const source = new ManifestSource(root, sink, { settleMs: 60 });
+  const source = new ManifestSource(root, sink, { quietMs: 60 });
   try {
     await source.start();
     assert.equal(ipOf(sink, "Service default/a"), "10.96.0.1");
@@ -231,7 +231,7 @@ Deno.test("ManifestSource follows a symlink that is turned to another directory"
     await Deno.writeTextFile(join(root, name, "a.yaml"), service("a", ip));
   }
   await Deno.symlink("one", join(root, "now"));
-  const source = new ManifestSource(join(root, "now"), sink, { settleMs: 60 });
+  const source = new ManifestSource(join(root, "now"), sink, { quietMs: 60 });
   try {
     await source.start();
     await Deno.symlink("two", join(root, "next"));
@@ -251,7 +251,7 @@ Deno.test("ManifestSource finds in its scans what no event told", async () => {
   Deno.watchFs = () => {
     throw new Error("no inotify watches left");
   };
-  const source = new ManifestSource(root, sink, { rescanMs: 50, settleMs: 20 });
+  const source = new ManifestSource(root, sink, { rescanMs: 50, quietMs: 20 });
   try {
     await source.start();
     await replace(root, "a.yaml", service("a", "10.96.0.2"));

@@ -14,7 +14,7 @@ export interface SourceProblem {
 }
 
 /** What a source reports to. Called synchronously; must not throw. */
-export interface SourceSink {
+export interface SourceListener {
   /** Objects came, changed or went, in this order. Never empty. */
   changes(changes: Change[]): void;
   problem(problem: SourceProblem): void;

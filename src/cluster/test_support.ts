@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { type ClusterObject, objectTitle } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
 import { formatProblem } from "./manifests.ts";
-import type { SourceSink } from "./source.ts";
+import type { SourceListener } from "./source.ts";
 
 /** Collects what a source reports, and lets a test wait for it. */
-export class Recorder implements SourceSink {
+export class Recorder implements SourceListener {
   readonly log: string[] = [];
   readonly objects = new Map<string, ClusterObject>();
   batches = 0;
@@ -21,7 +21,7 @@ export class Recorder implements SourceSink {
     }
     this.wake();
   }
-  problem(problem: Parameters<SourceSink["problem"]>[0]) {
+  problem(problem: Parameters<SourceListener["problem"]>[0]) {
     this.log.push(`problem ${formatProblem(problem)}`);
     this.wake();
   }

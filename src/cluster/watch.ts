@@ -26,7 +26,7 @@ export interface WatchHandler {
 export interface WatchTimes {
   rescanMs: number;
   /** Quiet time after which a file that is written in place, and not closed, is looked at. */
-  settleMs: number;
+  quietMs: number;
   /** Time after which a removed file counts as gone. */
   removeMs: number;
 }
@@ -146,7 +146,7 @@ export class DirectoryWatch {
       } else if (event.kind === "access" || event.kind === "rename") {
         this.#handler.files([name], "whole");
       } else {
-        this.later(name, event.kind === "remove" ? this.#times.removeMs : this.#times.settleMs);
+        this.later(name, event.kind === "remove" ? this.#times.removeMs : this.#times.quietMs);
       }
     }
   }

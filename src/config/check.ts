@@ -34,27 +34,27 @@ export function checkTogether(config: AgentConfig) {
 
 /** Said once at the start: settings that were given and do nothing, or less than one may think. */
 export function warnings(config: AgentConfig): string[] {
-  const said: string[] = [];
+  const found: string[] = [];
   for (const { key, noEffect } of settings) {
     if (
       noEffect === undefined || (config as unknown as Record<string, unknown>)[key] === undefined
     ) {
       continue;
     }
-    said.push(`${key} (${flagName(key)}) has no effect: ${noEffect}; leave it out`);
+    found.push(`${key} (${flagName(key)}) has no effect: ${noEffect}; leave it out`);
   }
   const { serviceNodePortRange: { first, last }, overlay: { port } } = config;
   if (port >= first && port <= last) {
-    said.push(
+    found.push(
       `overlay.port ${port} is in serviceNodePortRange ${first}-${last}: a UDP NodePort of that number would hide the tunnel`,
     );
   }
   if (
     config.etcd?.username !== undefined && config.etcd_url!.some((url) => url.startsWith("http://"))
   ) {
-    said.push(
+    found.push(
       "the password for etcd goes over an unencrypted connection; write https:// in etcd_url",
     );
   }
-  return said;
+  return found;
 }

@@ -17,7 +17,7 @@ import type { PlannedRoute, Problem, Remote, RoutingPlan } from "./types.ts";
 export const ROUTE_PROTOCOL = 112;
 
 /** Metric of the route behind the bridge's own: any other to the same prefix wins. */
-export const GUARD_METRIC = 65535;
+export const UNREACHABLE_METRIC = 65535;
 
 const NEIGHBOUR_PERMANENT = 0x80;
 
@@ -100,7 +100,7 @@ function diffRoutes(
     }
     const taken = foreign.get(key);
     if (taken === undefined) set.push({ do: "add-route", route });
-    else if (route.type !== "guard") problems.push(takenProblem(node, taken));
+    else if (route.type !== "unreachable") problems.push(takenProblem(node, taken));
   }
   for (const route of ours.values()) gone.push({ do: "delete-route", route });
   return { set, gone };
@@ -112,12 +112,12 @@ function routeKey(destination: string, metric: number): string {
 }
 
 function metricOf(route: PlannedRoute): number {
-  return route.type === "guard" ? GUARD_METRIC : 0;
+  return route.type === "unreachable" ? UNREACHABLE_METRIC : 0;
 }
 
 function sameRoute(held: HeldRoute, route: PlannedRoute, overlay: number | undefined): boolean {
   if (held.mtu !== undefined || held.source !== undefined) return false;
-  if (route.type === "guard") return held.type === "unreachable";
+  if (route.type === "unreachable") return held.type === "unreachable";
   if (held.type !== "unicast" || held.gateway !== route.gateway) return false;
   if (route.type === "direct") {
     return held.ifindex === route.ifindex && held.encap === undefined && !held.onlink;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { diffRouting, GUARD_METRIC } from "./diff.ts";
+import { diffRouting, UNREACHABLE_METRIC } from "./diff.ts";
 import type { KernelRouting } from "./kernel.ts";
 import { emptyPlan, planRouting } from "./plan.ts";
 import type { HeldRoute, Step } from "./steps.ts";
@@ -241,7 +241,7 @@ Deno.test("diffRouting() does not mind a foreign route with another metric", () 
     ifindex: 2,
   };
   settled(plan, bareKernel({ routes: [other] }));
-  const guard = { ...other, destination: "10.244.1.0/24", metric: GUARD_METRIC };
+  const guard = { ...other, destination: "10.244.1.0/24", metric: UNREACHABLE_METRIC };
   assert.deepEqual(diffRouting(plan, bareKernel({ routes: [guard] })).problems, []);
 });
 

@@ -102,7 +102,7 @@ export function planRouting(
     address: own.podCIDRs[0]?.address,
   };
   for (const prefix of own.podCIDRs) {
-    plan.routes.push({ type: "guard", destination: prefix.text });
+    plan.routes.push({ type: "unreachable", destination: prefix.text });
   }
   const around = { subnets: uplinks.flatMap(subnetsOf), vpcRoutes };
   for (const peer of peers) {

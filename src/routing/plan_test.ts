@@ -20,7 +20,7 @@ Deno.test("planRouting() plans device, route, neighbour and map entry for a peer
     address: "10.244.1.0",
   });
   assert.deepEqual(plan.routes, [
-    { type: "guard", destination: "10.244.1.0/24" },
+    { type: "unreachable", destination: "10.244.1.0/24" },
     {
       type: "overlay",
       destination: "10.244.2.0/24",

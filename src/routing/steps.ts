@@ -88,7 +88,7 @@ function describeRoute(route: PlannedRoute): string {
       return `${route.destination} through the tunnel to ${route.encap.destination}`;
     case "direct":
       return `${route.destination} via ${route.gateway}`;
-    case "guard":
+    case "unreachable":
       return `${route.destination} unreachable (behind the bridge's)`;
   }
 }

@@ -1,5 +1,5 @@
 /** What the tests of routing share: clusters, and a kernel of values that follows steps. */
-import { GUARD_METRIC, ROUTE_PROTOCOL } from "./diff.ts";
+import { ROUTE_PROTOCOL, UNREACHABLE_METRIC } from "./diff.ts";
 import type { HeldNeighbour, KernelRouting } from "./kernel.ts";
 import type { HeldRoute, Step } from "./steps.ts";
 import type {
@@ -179,7 +179,9 @@ function sameKey(a: HeldRoute, b: HeldRoute): boolean {
 function toHeld(route: PlannedRoute, kernel: KernelRouting): HeldRoute {
   const { destination } = route;
   const common = { destination, protocol: ROUTE_PROTOCOL, scope: 0 };
-  if (route.type === "guard") return { ...common, type: "unreachable", metric: GUARD_METRIC };
+  if (route.type === "unreachable") {
+    return { ...common, type: "unreachable", metric: UNREACHABLE_METRIC };
+  }
   const { gateway } = route;
   const unicast = { ...common, type: "unicast", metric: 0, gateway };
   if (route.type === "direct") return { ...unicast, ifindex: route.ifindex };

@@ -103,7 +103,7 @@ export type PlannedRoute =
     encap: { id: number; destination: string };
   }
   | { type: "direct"; destination: string; gateway: string; ifindex: number }
-  | { type: "guard"; destination: string };
+  | { type: "unreachable"; destination: string };
 
 /** A neighbour of the overlay device, permanent. */
 export interface PlannedNeighbour {

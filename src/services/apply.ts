@@ -1,13 +1,13 @@
 /** Carries planned changes out: into the maps, and step by step into the copy of them. */
 import type { FrontendKey } from "../model/frontend.ts";
-import type { Changes, RunWrite } from "./changes.ts";
+import type { Changes, ExtentWrite } from "./changes.ts";
 import type { KernelState, ServiceEntry } from "./kernel.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 
 /** What writes the maps. Each method writes all it is given, or throws. */
 export interface MapWriter {
-  writeRuns(runs: readonly RunWrite[]): void;
+  writeExtents(extents: readonly ExtentWrite[]): void;
   writeTables(tables: readonly TableWrite[]): void;
   writeServices(services: readonly ServiceEntry[]): void;
   /** One that is not there is no error. */
@@ -29,8 +29,8 @@ export function applyChanges(
   writer: MapWriter,
   now: number,
 ) {
-  if (changes.runs.length > 0) writer.writeRuns(changes.runs);
-  for (const { first, backends } of changes.runs) kernel.backends.setRun(first, backends);
+  if (changes.extents.length > 0) writer.writeExtents(changes.extents);
+  for (const { first, backends } of changes.extents) kernel.backends.setExtent(first, backends);
   const { ranges, tables } = changes;
   if (tables.length > 0) writer.writeTables(tables);
   for (const write of tables) kernel.tables.set(write);
@@ -42,7 +42,7 @@ export function applyChanges(
   if (!changes.deletesFirst) remove(changes, kernel, writer);
   if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
   for (const range of ranges.remove) kernel.ranges.remove(range);
-  for (const run of changes.freed) kernel.runs.release(run, now);
+  for (const extent of changes.freed) kernel.extents.release(extent, now);
   for (const table of changes.freedTables) kernel.tables.release(table, now);
 }
 
@@ -53,7 +53,7 @@ function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
 
 /** Whether there is anything to do. */
 export function isEmpty(changes: Changes): boolean {
-  const { runs, tables, services, ranges, deletes, freed, freedTables } = changes;
-  return [runs, tables, services, ranges.add, ranges.remove, deletes, freed, freedTables]
+  const { extents, tables, services, ranges, deletes, freed, freedTables } = changes;
+  return [extents, tables, services, ranges.add, ranges.remove, deletes, freed, freedTables]
     .every(({ length }) => length === 0);
 }

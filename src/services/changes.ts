@@ -2,10 +2,10 @@
 import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
 import type { ServiceEntry } from "./kernel.ts";
 import type { RangeChanges } from "./ranges.ts";
-import type { Run } from "./runs.ts";
+import type { Extent } from "./extents.ts";
 import type { TableWrite } from "./tables.ts";
 
-export interface RunWrite {
+export interface ExtentWrite {
   first: number;
   backends: readonly Backend[];
 }
@@ -32,7 +32,7 @@ interface Shortage {
 
 /** In the order of application. */
 export interface Changes {
-  runs: RunWrite[];
+  extents: ExtentWrite[];
   tables: TableWrite[];
   services: ServiceEntry[];
   /** Added before `services`, removed after `deletes`. */
@@ -41,7 +41,7 @@ export interface Changes {
   deletesFirst: boolean;
   deletes: FrontendKey[];
   /** No longer pointed to once the above is done. */
-  freed: Run[];
+  freed: Extent[];
   freedTables: number[];
   stale: StaleSessions[];
   /** Services that did not get what they need. They keep what they have; a new one refuses connections. */

@@ -128,14 +128,14 @@ export class ClaimRegister {
       this.#replace(service, past.ports, now.ports, before);
       this.#use(service, past.external, now.external);
     }
-    const touched = new Set<string>();
+    const affected = new Set<string>();
     for (const [claim, owner] of before) {
       const now = this.ownerOf(claim);
       if (owner === now) continue;
-      for (const one of [owner, now]) if (one !== undefined) touched.add(one);
-      for (const user of this.#users.get(claim) ?? none) touched.add(user);
+      for (const one of [owner, now]) if (one !== undefined) affected.add(one);
+      for (const user of this.#users.get(claim) ?? none) affected.add(user);
     }
-    return touched;
+    return affected;
   }
 
   #replace(

@@ -9,11 +9,11 @@ import { ClaimRegister, claimsOf } from "./claims.ts";
 import { endpointGroups } from "./endpoints.ts";
 import { frontendsOf, type ServiceFrontends, type ServiceIssue } from "./frontends.ts";
 import { podWeights, servicesOfPods } from "./pods.ts";
-import type { Place } from "./topology.ts";
+import type { Locality } from "./topology.ts";
 
 /** What a sync found beside the frontends. */
 interface DesiredChanges {
-  /** Keys that have ceased to be desired since `settled()` was last called, by their texts. */
+  /** Keys that have ceased to be desired since `commit()` was last called, by their texts. */
   removed: ReadonlyMap<string, FrontendKey>;
   /** Issues that were not there before the sync. */
   issues: ServiceIssue[];
@@ -45,7 +45,7 @@ export class DesiredState {
   readonly healthChecks = new Map<number, HealthCheck>();
   readonly #records = new Map<string, ServiceRecord>();
   readonly #claims = new ClaimRegister((a, b) => this.#compare(a, b));
-  #dirty = new Set<string>();
+  #invalid = new Set<string>();
   /** Pods whose weight changed, by `namespace/name`; each as it was and as it is. */
   readonly #pods = new Set<ClusterObject & { kind: "Pod" }>();
   readonly #removed = new Map<string, FrontendKey>();
@@ -60,22 +60,22 @@ export class DesiredState {
   ) {
     this.#nodeName = nodeName;
     this.#options = options;
-    for (const service of state.services.keys()) this.#dirty.add(service);
-    this.#settleClaims();
+    for (const service of state.services.keys()) this.#invalid.add(service);
+    this.#updateClaims();
   }
 
   apply(change: Change) {
     const { object } = change;
-    const zone = this.#place.zone;
+    const zone = this.#locality.zone;
     const pod = object.kind === "Pod" ? this.state.pods.get(objectKey(object)) : undefined;
-    for (const service of applyChange(this.state, change)) this.#dirty.add(service);
-    if (object.kind === "Node" && this.#place.zone !== zone) this.#touchAll();
+    for (const service of applyChange(this.state, change)) this.#invalid.add(service);
+    if (object.kind === "Node" && this.#locality.zone !== zone) this.#invalidateAll();
     if (object.kind === "Pod") this.#applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
   /** Has the next sync look at a Service again though nothing about it changed. */
-  touch(service: string) {
-    this.#dirty.add(service);
+  invalidate(service: string) {
+    this.#invalid.add(service);
   }
 
   /**
@@ -83,27 +83,27 @@ export class DesiredState {
    * without frontends, so that those of a large cluster are never held together.
    */
   sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
-    for (const service of servicesOfPods(this.state, this.#pods)) this.#dirty.add(service);
+    for (const service of servicesOfPods(this.state, this.#pods)) this.#invalid.add(service);
     this.#pods.clear();
-    this.#settleClaims();
-    if (all) this.#touchAll();
-    const [dirty, removed] = [this.#dirty, this.#removed];
-    this.#dirty = new Set();
-    return { removed, issues: this.#work(dirty, add) };
+    this.#updateClaims();
+    if (all) this.#invalidateAll();
+    const [invalid, removed] = [this.#invalid, this.#removed];
+    this.#invalid = new Set();
+    return { removed, issues: this.#work(invalid, add) };
   }
 
   /** The maps hold what the syncs so far found. */
-  settled() {
+  commit() {
     this.#removed.clear();
   }
 
-  get #place(): Place {
+  get #locality(): Locality {
     const zone = this.state.nodes.get(this.#nodeName)?.zone;
     return { nodeName: this.#nodeName, ...(zone === undefined ? {} : { zone }) };
   }
 
-  #touchAll() {
-    for (const service of this.state.services.keys()) this.#dirty.add(service);
+  #invalidateAll() {
+    for (const service of this.state.services.keys()) this.#invalid.add(service);
   }
 
   #applyPod(
@@ -120,7 +120,7 @@ export class DesiredState {
     const kept = new Set<string>();
     const freed: [number, string][] = [];
     const context = {
-      place: this.#place,
+      locality: this.#locality,
       ownerOf: (claim: string) => this.#claims.ownerOf(claim),
       podWeights: podWeights(this.state.pods),
     };
@@ -177,12 +177,12 @@ export class DesiredState {
     }
   }
 
-  /** Brings the claims of dirty Services up to date; a Service that wins or loses something becomes dirty too. */
-  #settleClaims() {
+  /** Brings the claims of invalid Services up to date; a Service that wins or loses something becomes invalid too. */
+  #updateClaims() {
     const { state } = this;
-    const dirty = this.#dirty;
-    const changes = [...dirty].map((key) => [key, claimsOf(state.services.get(key))] as const);
-    for (const service of this.#claims.update(changes)) dirty.add(service);
+    const invalid = this.#invalid;
+    const changes = [...invalid].map((key) => [key, claimsOf(state.services.get(key))] as const);
+    for (const service of this.#claims.update(changes)) invalid.add(service);
   }
 
   /** The older Service first (one without a creationTimestamp last), then by name. */

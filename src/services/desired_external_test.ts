@@ -36,7 +36,7 @@ class Rounds {
       }
     }
     for (const key of removed.values()) this.held.delete(place(key));
-    this.desired.settled();
+    this.desired.commit();
     this.worked.sort();
     return issues.map(({ service, reason }) => `${service.replace("default/", "")} ${reason}`);
   }
@@ -162,7 +162,7 @@ Deno.test("DesiredState takes a former type's entries away", () => {
 
 /** Addresses of the backends at a Service's first frontend, with weights. */
 function backendsOf({ desired }: Rounds, key: string): string {
-  desired.touch(key);
+  desired.invalidate(key);
   const group = syncGroups(desired).groups.find((one) => one.service === key);
   return show(group?.frontends[0]?.backends ?? []).map((one) => one.replace(/:8080/, "")).join(" ");
 }

@@ -20,7 +20,7 @@ function round(desired: DesiredState) {
     removed: [...removed.keys()].sort(),
     issues: issues.map((issue) => `${issue.service} ${issue.reason}`),
   };
-  desired.settled();
+  desired.commit();
   return result;
 }
 
@@ -83,7 +83,7 @@ Deno.test("DesiredState tells an issue once, and again when it comes back", () =
   const bare = service("bare", { clusterIPs: [] });
   const desired = loaded(bare);
   assert.deepEqual(round(desired).issues, ["default/bare NoAddress"]);
-  desired.touch("default/bare");
+  desired.invalidate("default/bare");
   assert.deepEqual(round(desired).issues, []);
   desired.apply(upsert({ ...bare, clusterIPs: ["10.96.0.9"] }));
   round(desired);
@@ -103,7 +103,7 @@ Deno.test("DesiredState goes on naming removed keys until they are settled", () 
   assert.deepEqual(removed(), [0, 2]);
   desired.apply(upsert({ ...web, ports: [] }));
   assert.deepEqual(removed(), [1, 1], "the address is desired again");
-  desired.settled();
+  desired.commit();
   assert.deepEqual(removed(), [0, 0]);
 });
 

@@ -3,7 +3,7 @@ import { type Backend, backendsWithout, compareBackends } from "../model/fronten
 import type { Endpoint, EndpointPort, Service, ServicePort } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
 import { addressValue } from "../net/address.ts";
-import { nearness, type Place } from "./topology.ts";
+import { type Locality, nearness } from "./topology.ts";
 
 /** A slice, or a subset of an Endpoints object: every endpoint has every port. */
 export interface EndpointGroup {
@@ -66,7 +66,7 @@ export function selectBackends(
   service: Service,
   port: ServicePort,
   groups: readonly EndpointGroup[],
-  place: Place,
+  locality: Locality,
   wanted: { cluster: boolean; local: boolean } = { cluster: true, local: true },
   podWeight?: PodWeight,
 ): PortBackends {
@@ -94,19 +94,25 @@ export function selectBackends(
   }
   const lists = [ready, fallback, others];
   return {
-    cluster: wanted.cluster ? select([near(service, ready, place), fallback], lists) : nothing,
-    local: wanted.local ? select([here(ready, place), here(fallback, place)], lists) : nothing,
+    cluster: wanted.cluster ? select([near(service, ready, locality), fallback], lists) : nothing,
+    local: wanted.local
+      ? select([here(ready, locality), here(fallback, locality)], lists)
+      : nothing,
     any: ready.length + fallback.length > 0,
     portKnown,
   };
 }
 
-function near(service: Service, ready: readonly Candidate[], place: Place): readonly Candidate[] {
-  const isNear = nearness(service, ready.map(({ endpoint }) => endpoint), place);
+function near(
+  service: Service,
+  ready: readonly Candidate[],
+  locality: Locality,
+): readonly Candidate[] {
+  const isNear = nearness(service, ready.map(({ endpoint }) => endpoint), locality);
   return isNear === undefined ? ready : ready.filter(({ endpoint }) => isNear(endpoint));
 }
 
-function here(list: readonly Candidate[], { nodeName }: Place): readonly Candidate[] {
+function here(list: readonly Candidate[], { nodeName }: Locality): readonly Candidate[] {
   return list.filter(({ endpoint }) => endpoint.nodeName === nodeName);
 }
 

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import type { Service } from "../model/objects.ts";
 import { selectBackends } from "./endpoints.ts";
-import type { Place } from "./topology.ts";
+import type { Locality } from "./topology.ts";
 import { service, show, slice } from "./test_support.ts";
 
 interface Row {
   endpoints: string[];
   service?: Partial<Service>;
-  place?: Place;
+  locality?: Locality;
   /** The last part of each address; `!` is a terminating one. */
   cluster: string;
   /** Undefined: not looked at. */
@@ -65,7 +65,7 @@ const rows: Record<string, Row> = {
   "hints of which one is missing": { endpoints: [`1 zone:a`, `2`], cluster: "1 2" },
   "hints that name no zone of ours": { endpoints: [`1 zone:b`, `2 zone:c`], cluster: "1 2" },
   "hints on a node without a zone": {
-    place: { nodeName: "node1" },
+    locality: { nodeName: "node1" },
     endpoints: [`1 zone:a`, `2 zone:b`],
     cluster: "1 2",
   },
@@ -133,13 +133,13 @@ const rows: Record<string, Row> = {
   },
 };
 
-const place: Place = { nodeName: "node1", zone: "a" };
+const locality: Locality = { nodeName: "node1", zone: "a" };
 
 for (const [name, row] of Object.entries(rows)) {
   Deno.test(`selectBackends() takes ${name}`, () => {
     const object = service("web", row.service);
     const groups = [slice("web", row.endpoints.map((one) => `10.1.0.${one}`))];
-    const got = selectBackends(object, object.ports[0]!, groups, row.place ?? place);
+    const got = selectBackends(object, object.ports[0]!, groups, row.locality ?? locality);
     const short = (list: readonly string[]) =>
       list.map((one) => one.replace(/^10\.1\.0\.(\d+):8080/, "$1")).join(" ");
     assert.equal(short(show(got.cluster.backends)), row.cluster);
@@ -155,7 +155,7 @@ Deno.test("selectBackends() leaves what it does not take to drain, for each poli
     `10.1.0.2 ${there} zone:b`,
     `10.1.0.3 ${here} ${going}`,
   ])];
-  const { cluster, local } = selectBackends(object, object.ports[0]!, groups, place);
+  const { cluster, local } = selectBackends(object, object.ports[0]!, groups, locality);
   const last = (list: readonly { addr: string }[]) => list.map(({ addr }) => addr.slice(-1)).join();
   assert.deepEqual([last(cluster.backends), last(cluster.draining)], ["1", "2,3"]);
   assert.deepEqual([last(local.backends), last(local.draining)], ["1", "2,3"]);
@@ -167,11 +167,11 @@ Deno.test("selectBackends() takes a duplicate across slices once, the better one
     slice("web", [`10.1.0.1 ${here} ${going}`, `10.1.0.2 ${here} notready`]),
     slice("web", [`10.1.0.2 ${here}`, `10.1.0.1 ${here} ${going}`], { name: "b", weight: 3 }),
   ];
-  const first = selectBackends(object, object.ports[0]!, groups, place);
+  const first = selectBackends(object, object.ports[0]!, groups, locality);
   assert.deepEqual(show(first.cluster.backends), ["10.1.0.2:8080*3"]);
   assert.deepEqual(first.cluster.draining.map(({ addr }) => addr), ["10.1.0.1"]);
   groups[1]!.endpoints.shift();
-  const second = selectBackends(object, object.ports[0]!, groups, place);
+  const second = selectBackends(object, object.ports[0]!, groups, locality);
   assert.deepEqual(show(second.local.backends), ["10.1.0.1:8080*3!"]);
 });
 
@@ -183,6 +183,6 @@ Deno.test("selectBackends() weighs by Pod, then slice, then Service", () => {
   ];
   const wanted = { cluster: true, local: false };
   const weight = ({ pod }: { pod?: string }) => pod === "a" ? 9 : undefined;
-  const { cluster } = selectBackends(object, object.ports[0]!, groups, place, wanted, weight);
+  const { cluster } = selectBackends(object, object.ports[0]!, groups, locality, wanted, weight);
   assert.deepEqual(cluster.backends.map(({ weight }) => weight), [9, 2, 9, 5]);
 });

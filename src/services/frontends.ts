@@ -17,7 +17,7 @@ import { ANY_ADDRESS, clusterAddresses, externalAddresses, hasFrontends } from "
 import { hasNodePorts, healthPort, isServable, portClaim, protocolNumber } from "./claims.ts";
 import { type EndpointGroup, isReady, type PodWeight, type PortBackends } from "./endpoints.ts";
 import { selectBackends } from "./endpoints.ts";
-import type { Place } from "./topology.ts";
+import type { Locality } from "./topology.ts";
 
 /** Something that whoever wrote the objects should know. */
 export interface ServiceIssue {
@@ -47,7 +47,7 @@ export interface ServiceFrontends {
 interface ServiceContext {
   groups: readonly EndpointGroup[];
   /** This node. */
-  place: Place;
+  locality: Locality;
   /** The Service that a ClusterIP or a `portClaim()` belongs to; undefined: nobody else wants any. */
   ownerOf?: (claim: string) => string | undefined;
   podWeight?: PodWeight | undefined;
@@ -90,7 +90,7 @@ class Builder {
     return { service, frontends, issues, health: this.#health() };
   }
 
-  #tell(reason: ServiceIssue["reason"], message: string) {
+  #report(reason: ServiceIssue["reason"], message: string) {
     this.#issues.push({ service: this.#key, reason, message });
   }
 
@@ -101,7 +101,7 @@ class Builder {
     const why = this.#service.clusterIPs.includes(address)
       ? `belongs to Service ${owner}, which is older`
       : `is the clusterIP of Service ${owner}`;
-    this.#tell("AddressConflict", `address ${address} ${why}`);
+    this.#report("AddressConflict", `address ${address} ${why}`);
     return false;
   }
 
@@ -109,18 +109,18 @@ class Builder {
   #mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
     const owner = this.#context.ownerOf?.(portClaim(addr, port, proto));
     if (owner === undefined || owner === this.#key) return true;
-    this.#tell("PortConflict", `${what} belongs to Service ${owner}, which is older`);
+    this.#report("PortConflict", `${what} belongs to Service ${owner}, which is older`);
     return false;
   }
 
   #checkAddresses() {
     const { clusterIPs, externalIPs = none, loadBalancerIPs = none } = this.#service;
     if (clusterIPs.length === 0) {
-      this.#tell("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
+      this.#report("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
     }
     for (const address of new Set([...clusterIPs, ...externalIPs, ...loadBalancerIPs])) {
       if (isServable(address)) continue;
-      this.#tell("AddressRefused", `address ${address} is not one that a Service may have`);
+      this.#report("AddressRefused", `address ${address} is not one that a Service may have`);
     }
   }
 
@@ -129,7 +129,7 @@ class Builder {
     const proto = protocolNumber(port.protocol);
     if (proto === undefined) {
       const message = `port ${port.port}/${port.protocol}: pcnk serves TCP and UDP only`;
-      return this.#tell("ProtocolIgnored", message);
+      return this.#report("ProtocolIgnored", message);
     }
     const external = this.#external.filter((addr) =>
       this.#mayHavePort(addr, port.port, proto, `${addr}:${port.port}/${port.protocol}`)
@@ -139,8 +139,8 @@ class Builder {
     const insideLocal = service.internalTrafficPolicy === "Local";
     const outsideLocal = exposed && service.externalTrafficPolicy === "Local";
     const wanted = { cluster: exposed || !insideLocal, local: insideLocal || outsideLocal };
-    const { groups, place, podWeight } = context;
-    const selected = selectBackends(service, port, groups, place, wanted, podWeight);
+    const { groups, locality, podWeight } = context;
+    const selected = selectBackends(service, port, groups, locality, wanted, podWeight);
     this.#checkPort(port, selected);
 
     const common = this.#common(port);
@@ -186,11 +186,11 @@ class Builder {
   #nodePort({ nodePort, protocol, port }: ServicePort, proto: number) {
     if (nodePort === undefined || !hasNodePorts(this.#service)) return undefined;
     const what = `nodePort ${nodePort}/${protocol}`;
-    const twin = this.#service.ports.find((other) =>
-      other.nodePort === nodePort && other.protocol === protocol
+    const other = this.#service.ports.find((one) =>
+      one.nodePort === nodePort && one.protocol === protocol
     );
-    if (twin?.port !== port) {
-      this.#tell("PortConflict", `${what} is there twice; port ${twin?.port} has it`);
+    if (other?.port !== port) {
+      this.#report("PortConflict", `${what} is there twice; port ${other?.port} has it`);
       return undefined;
     }
     return this.#mayHavePort(ANY_ADDRESS, nodePort, proto, what) ? nodePort : undefined;
@@ -208,7 +208,7 @@ class Builder {
     if (portKnown) return;
     // The slice that Kubernetes makes for a Service without pods has no ports, and that is in order.
     const peopled = this.#context.groups.filter(({ endpoints }) => endpoints.length > 0);
-    if (peopled.length > 0) this.#tell("PortUnknown", unknownPort(port, peopled));
+    if (peopled.length > 0) this.#report("PortUnknown", unknownPort(port, peopled));
   }
 
   #health(): ServiceFrontends["health"] {
@@ -217,7 +217,7 @@ class Builder {
     if (port === undefined) return undefined;
     const what = `healthCheckNodePort ${port}`;
     if (service.ports.some(({ nodePort, protocol }) => nodePort === port && protocol === "TCP")) {
-      this.#tell("PortConflict", `${what} is also a nodePort of the Service`);
+      this.#report("PortConflict", `${what} is also a nodePort of the Service`);
       return undefined;
     }
     if (!this.#mayHavePort(ANY_ADDRESS, port, PROTO.TCP, what)) return undefined;
@@ -226,12 +226,12 @@ class Builder {
 }
 
 /** Addresses of ready endpoints of this node. */
-function localEndpoints(service: Service, { groups, place }: ServiceContext): number {
+function localEndpoints(service: Service, { groups, locality }: ServiceContext): number {
   const found = new Set<string>();
   for (const { ports, endpoints } of groups) {
     if (ports.length === 0) continue;
     for (const endpoint of endpoints) {
-      const isHere = endpoint.nodeName === place.nodeName;
+      const isHere = endpoint.nodeName === locality.nodeName;
       if (isHere && isReady(service, endpoint)) found.add(endpoint.address);
     }
   }

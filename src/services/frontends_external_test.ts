@@ -10,7 +10,7 @@ const nodePort = { ...port, nodePort: 30080 } as const;
 
 function build(rest: Partial<Service>, slices: EndpointSlice[]) {
   const object = service("web", { ports: [nodePort], ...rest });
-  return frontendsOf(object, { groups: slices, place: { nodeName: "node1" } });
+  return frontendsOf(object, { groups: slices, locality: { nodeName: "node1" } });
 }
 
 /** `external` after the key of an entry for clients outside. */
@@ -267,7 +267,7 @@ Deno.test("frontendsOf() takes the node's algorithm unless the Service says its 
   const maglev = (rest: Partial<Service>) =>
     frontendsOf(service("web", rest), {
       groups: [],
-      place: { nodeName: "node1" },
+      locality: { nodeName: "node1" },
       lbAlgorithm: "maglev",
     }).frontends[0]?.maglev;
   assert.equal(maglev({}), true);

@@ -5,7 +5,7 @@ import { service, show, slice } from "./test_support.ts";
 
 /** What a Service comes to, as `key -> backends`, and its issues. */
 function frontends(object: Service, slices: EndpointSlice[], nodeName = "node1") {
-  const result = frontendsOf(object, { groups: slices, place: { nodeName } });
+  const result = frontendsOf(object, { groups: slices, locality: { nodeName } });
   return {
     entries: result.frontends.map((one) => [one.key.text, ...show(one.backends)]),
     draining: result.frontends.flatMap(({ draining }) => draining.map(({ addr }) => addr)),

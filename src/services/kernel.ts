@@ -7,7 +7,7 @@ import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
 import { AddressColumn, type AddressValue, addressValue } from "../net/address.ts";
 import type { Family } from "../net/error.ts";
 import { RangeTable } from "./ranges.ts";
-import { type Run, RunAllocator } from "./runs.ts";
+import { type Extent, ExtentAllocator } from "./extents.ts";
 import { TableRegister } from "./tables.ts";
 
 /** An entry of the `services` map. */
@@ -31,7 +31,7 @@ export interface BackendEntry {
   addr: string;
   port: number;
   flags: number;
-  /** Sum of the weights of the run up to this backend; 0 where all weigh the same. */
+  /** Sum of the weights of the extent up to this backend; 0 where all weigh the same. */
   weightEnd: number;
 }
 
@@ -74,7 +74,7 @@ class BackendTable {
   }
 
   /** Writes a list into the elements from `first` on. */
-  setRun(first: number, backends: readonly Backend[]) {
+  setExtent(first: number, backends: readonly Backend[]) {
     let i = first;
     for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
       this.set(i++, addressValue(addr), port, flags, weightEnd);
@@ -100,15 +100,15 @@ class BackendTable {
     });
   }
 
-  /** Address and port of each element of a run. */
-  *keys({ first, count }: Run): Generator<BackendKey> {
+  /** Address and port of each element of an extent. */
+  *keys({ first, count }: Extent): Generator<BackendKey> {
     for (let i = first; i < first + count; i++) {
       yield { value: this.#addresses.get(i), port: this.#ports[i]! };
     }
   }
 
-  /** Whether a run has a backend. */
-  has({ first, count }: Run, { value, port }: BackendKey): boolean {
+  /** Whether an extent has a backend. */
+  has({ first, count }: Extent, { value, port }: BackendKey): boolean {
     for (let i = first; i < first + count; i++) if (this.#isAt(i, value, port)) return true;
     return false;
   }
@@ -123,7 +123,7 @@ export interface Capacity {
   backends: number;
   /** Undefined: no end of them. */
   sourceRanges?: number;
-  /** Maglev tables, and places of each; undefined: none. */
+  /** Maglev tables, and positions of each; undefined: none. */
   maglev?: { tables: number; size: number };
 }
 
@@ -131,25 +131,25 @@ export class KernelState {
   /** By their keys' texts, as all that takes a key here. */
   readonly services = new Map<string, ServiceEntry>();
   readonly backends: BackendTable;
-  readonly runs: RunAllocator;
+  readonly extents: ExtentAllocator;
   readonly ranges: RangeTable;
   readonly tables: TableRegister;
-  /** How many entries use a run, by its first element. */
+  /** How many entries use an extent, by its first element. */
   readonly #uses = new Map<number, number>();
-  /** Entries whose run is not in order: it overlaps another or leaves the array. */
-  readonly #misfits = new Set<string>();
+  /** Entries whose extent is not in order: it overlaps another or leaves the array. */
+  readonly #invalid = new Set<string>();
   /** What misfits occupy; free again once no entry points there. */
-  #debris: Run[] = [];
+  #orphaned: Extent[] = [];
 
-  constructor(readonly capacity: Capacity, restMs?: number) {
+  constructor(readonly capacity: Capacity, quarantineMs?: number) {
     this.backends = new BackendTable(capacity.backends);
-    this.runs = new RunAllocator(capacity.backends, restMs);
+    this.extents = new ExtentAllocator(capacity.backends, quarantineMs);
     this.ranges = new RangeTable(capacity.sourceRanges);
     const { tables, size } = capacity.maglev ?? { tables: 0, size: 0 };
-    this.tables = new TableRegister(tables, size, restMs);
+    this.tables = new TableRegister(tables, size, quarantineMs);
   }
 
-  /** What the maps hold; fill `backends` before. `readTable` gives the places of a Maglev table. */
+  /** What the maps hold; fill `backends` before. `readTable` gives the positions of a Maglev table. */
   load(
     services: Iterable<ServiceEntry>,
     readTable: (table: number) => Uint16Array = () => new Uint16Array(),
@@ -160,7 +160,7 @@ export class KernelState {
       if (table !== undefined) this.tables.load(table, () => readTable(table));
     }
     const inUse = [...this.services].filter(([key, { count }]) =>
-      count > 0 && this.#checkRange(key)
+      count > 0 && this.#checkExtent(key)
     );
     inUse.sort(([, a], [, b]) => a.first - b.first || a.count - b.count);
     for (let i = 0; i < inUse.length;) {
@@ -171,20 +171,20 @@ export class KernelState {
         equal &&= other.first === first && other.count === count;
         end = Math.max(end, other.first + other.count);
       }
-      this.runs.reserve({ first, count: end - first });
+      this.extents.reserve({ first, count: end - first });
       if (equal) this.#uses.set(first, next - i);
       else {
-        for (const [key] of inUse.slice(i, next)) this.#misfits.add(key);
-        this.#debris.push({ first, count: end - first });
+        for (const [key] of inUse.slice(i, next)) this.#invalid.add(key);
+        this.#orphaned.push({ first, count: end - first });
       }
       i = next;
     }
   }
 
-  #checkRange(key: string): boolean {
+  #checkExtent(key: string): boolean {
     const { first, count } = this.services.get(key)!;
     if (first + count <= this.capacity.backends) return true;
-    this.#misfits.add(key);
+    this.#invalid.add(key);
     return false;
   }
 
@@ -194,42 +194,44 @@ export class KernelState {
     return entry !== undefined && entry.flags & SERVICE_FLAG.MAGLEV ? entry.table : undefined;
   }
 
-  /** The run of an entry; undefined when it has none or none in order. */
-  runOf(key: string): Run | undefined {
+  /** The extent of an entry; undefined when it has none or none in order. */
+  extentOf(key: string): Extent | undefined {
     const entry = this.services.get(key);
-    if (entry === undefined || entry.count === 0 || this.#misfits.has(key)) return undefined;
+    if (entry === undefined || entry.count === 0 || this.#invalid.has(key)) return undefined;
     return { first: entry.first, count: entry.count };
   }
 
-  /** Counts one more entry that will use a run. */
-  use({ first }: Run) {
+  /** Counts one more entry that will use an extent. */
+  use({ first }: Extent) {
     this.#uses.set(first, (this.#uses.get(first) ?? 0) + 1);
   }
 
   /** Counts one less. */
-  unuse({ first }: Run) {
+  unuse({ first }: Extent) {
     const left = (this.#uses.get(first) ?? 1) - 1;
     if (left > 0) this.#uses.set(first, left);
     else this.#uses.delete(first);
   }
 
-  /** Those of `runs` that nobody uses, each once. */
-  unused(runs: readonly Run[]): Run[] {
-    const found = new Map<number, Run>();
-    for (const run of runs) if (!this.#uses.has(run.first)) found.set(run.first, run);
+  /** Those of `extents` that nobody uses, each once. */
+  unused(extents: readonly Extent[]): Extent[] {
+    const found = new Map<number, Extent>();
+    for (const extent of extents) {
+      if (!this.#uses.has(extent.first)) found.set(extent.first, extent);
+    }
     return [...found.values()];
   }
 
   /** An entry is about to be replaced or deleted: it is no misfit any more. */
-  forgetMisfit(key: string) {
-    this.#misfits.delete(key);
+  forgetInvalid(key: string) {
+    this.#invalid.delete(key);
   }
 
   /** What misfits occupied, once the last of them is gone. */
-  takeDebris(): Run[] {
-    if (this.#misfits.size > 0) return [];
-    const debris = this.#debris;
-    this.#debris = [];
-    return debris;
+  takeOrphaned(): Extent[] {
+    if (this.#invalid.size > 0) return [];
+    const orphaned = this.#orphaned;
+    this.#orphaned = [];
+    return orphaned;
   }
 }

@@ -14,12 +14,12 @@ export interface MaglevBackend {
   readonly weight: number;
 }
 
-/** Places of a table unless configured; good to a percent for 10 backends, to ten percent for 100. */
+/** Positions of a table unless configured; good to a percent for 10 backends, to ten percent for 100. */
 export const MAGLEV_SIZE = 1021;
 /** The largest prime that fits into the node's configuration. */
 const MAGLEV_MAX_SIZE = 65521;
 
-/** A backend's permutation of the places: where it begins and by how much it goes on. */
+/** A backend's permutation of the positions: where it begins and by how much it goes on. */
 interface Candidate {
   readonly index: number;
   readonly name: string;
@@ -31,18 +31,18 @@ interface Candidate {
 }
 
 /**
- * The table: for each place the index of a backend in `backends`. The same on every node, whatever the order of the list:
+ * The table: for each position the index of a backend in `backends`. The same on every node, whatever the order of the list:
  * backends are told apart by address and port. Empty without backends.
  *
  * @param size a prime; all nodes must have the same
- * @throws {RangeError} when `size` is no prime up to MAGLEV_MAX_SIZE, or there are more backends than places
+ * @throws {RangeError} when `size` is no prime up to MAGLEV_MAX_SIZE, or there are more backends than positions
  */
 export function maglevTable(backends: readonly MaglevBackend[], size = MAGLEV_SIZE): Uint16Array {
   if (!isPrime(size) || size > MAGLEV_MAX_SIZE) {
-    throw new RangeError(`${size} places: must be a prime up to ${MAGLEV_MAX_SIZE}`);
+    throw new RangeError(`${size} positions: must be a prime up to ${MAGLEV_MAX_SIZE}`);
   }
   if (backends.length > size) {
-    throw new RangeError(`${backends.length} backends do not fit into ${size} places`);
+    throw new RangeError(`${backends.length} backends do not fit into ${size} positions`);
   }
   const candidates = candidatesOf(backends, size);
   const table = new Uint16Array(candidates.length === 0 ? 0 : size);

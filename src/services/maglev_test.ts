@@ -55,7 +55,7 @@ Deno.test("maglevTable() moves few clients but to the new backend when one comes
   assert(moved.length < 0.1 * MAGLEV_SIZE, `${moved.length} of ${MAGLEV_SIZE} moved`);
 });
 
-Deno.test("maglevTable() shares places by weight", () => {
+Deno.test("maglevTable() shares positions by weight", () => {
   const weights = [1, 2, 3, 10, 100];
   const list = backends(5).map((one, i) => ({ ...one, weight: weights[i]! }));
   const shares = counts(names(list, 16381));
@@ -93,7 +93,7 @@ Deno.test("maglevTable() stays what it is, as nodes of two versions must agree",
   assert.equal(sum, 2155340831);
 });
 
-Deno.test("packMaglev() puts four places into an element and fills the last one up", () => {
+Deno.test("packMaglev() puts four positions into an element and fills the last one up", () => {
   const packed = [...packMaglev(Uint16Array.of(1, 2, 3, 4, 5))];
   assert.deepEqual(packed, [{ backend: [1, 2, 3, 4] }, { backend: [5, 0, 0, 0] }]);
   assert.equal(maglevElements(5), packed.length);

@@ -16,7 +16,7 @@ interface NaiveMaps {
   health: Map<number, string>;
 }
 
-/** Places of a Maglev table. */
+/** Positions of a Maglev table. */
 export const tableSize = 31;
 
 const proto = { TCP: 6, UDP: 17, SCTP: 132 };

@@ -1,7 +1,7 @@
 /**
  * What has to change in the kernel's maps so that they hold what is desired. Nothing here does it; apply.ts does, in
- * an order in which every entry points, at every moment, to a run that holds exactly its old or exactly its new
- * backends: new runs are written first, then the entries that point to them, and only then is anything taken away.
+ * an order in which every entry points, at every moment, to an extent that holds exactly its old or exactly its new
+ * backends: new extents are written first, then the entries that point to them, and only then is anything taken away.
  */
 import { SERVICE_FLAG } from "../abi/enums.ts";
 import {
@@ -14,20 +14,20 @@ import type { Changes } from "./changes.ts";
 import { KernelState, type ServiceEntry, totalWeight } from "./kernel.ts";
 import { IdRegister } from "./ids.ts";
 import type { ServiceFrontends } from "./frontends.ts";
-import { noRun, type Placed, Placer } from "./place.ts";
+import { type Allocation, BackendAllocator, noExtent } from "./backend_allocation.ts";
 import { planRanges } from "./ranges.ts";
-import type { Run } from "./runs.ts";
+import type { Extent } from "./extents.ts";
 
 /** Keys that go unless a Service has them, by their texts; "others": every key of the kernel that no Service has. */
 export type Removed = ReadonlyMap<string, FrontendKey> | "others";
 
 /**
- * Plans the changes that bring `kernel` to what is desired: `add()` each Service, then `finish()`. Reserves runs and ids
+ * Plans the changes that bring `kernel` to what is desired: `add()` each Service, then `finish()`. Reserves extents and ids
  * in `kernel` and `ids`; if the changes are not applied after all, both must be read from the maps again.
  */
 export class Planner {
   readonly #changes: Changes = {
-    runs: [],
+    extents: [],
     tables: [],
     services: [],
     ranges: { add: [], remove: [] },
@@ -40,8 +40,8 @@ export class Planner {
   };
   readonly #desired = new Set<string>();
   readonly #ports = new Set<string>();
-  /** Runs that lost a user; another frontend may take them up yet. */
-  readonly #left: Run[] = [];
+  /** Extents that lost a user; another frontend may take them up yet. */
+  readonly #left: Extent[] = [];
   readonly #leftTables: number[] = [];
   /** Source ranges by id: of all ids that have or had some. */
   readonly #ranges = new Map<number, readonly string[]>();
@@ -84,7 +84,7 @@ export class Planner {
     // A service is announced when its ports are there, and its ports go when nothing announces it.
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
-    changes.freed = [...kernel.unused(this.#left), ...kernel.takeDebris()];
+    changes.freed = [...kernel.unused(this.#left), ...kernel.takeOrphaned()];
     changes.freedTables = kernel.tables.unused(this.#leftTables);
     this.#planRanges(all);
     if (all) this.#ids.retain(this.#ports);
@@ -92,27 +92,27 @@ export class Planner {
   }
 
   #planGroup({ service, frontends }: ServiceFrontends) {
-    const placer = new Placer(frontends, this.#kernel, this.#changes, this.#now);
+    const allocator = new BackendAllocator(frontends, this.#kernel, this.#changes, this.#now);
     for (const frontend of frontends) {
       const old = this.#kernel.services.get(frontend.key.text);
-      const place = placer.place(frontend);
-      if (place === undefined) this.#noRoom(service, frontend, old);
-      else this.#planEntry(frontend, old, place);
+      const allocation = allocator.allocate(frontend);
+      if (allocation === undefined) this.#noRoom(service, frontend, old);
+      else this.#planEntry(frontend, old, allocation);
     }
   }
 
   #planEntry(
     frontend: Frontend,
     old: ServiceEntry | undefined,
-    { run, table }: Pick<Placed, "run" | "table">,
+    { extent, table }: Pick<Allocation, "extent" | "table">,
   ) {
     const [kernel, changes] = [this.#kernel, this.#changes];
     const { key } = frontend;
     const entry: ServiceEntry = {
       key,
       id: this.#ids.idOf(frontend.portId, old?.id),
-      first: run.first,
-      count: run.count,
+      first: extent.first,
+      count: extent.count,
       totalWeight: totalWeight(frontend.backends),
       affinitySeconds: frontend.affinitySeconds,
       flags: flagsOf(frontend) | (table === undefined ? 0 : SERVICE_FLAG.MAGLEV),
@@ -121,9 +121,9 @@ export class Planner {
     this.#wantRanges(entry.id, frontend.sourceRanges);
     if (old !== undefined && sameEntry(old, entry)) return;
     if (old === undefined) this.#fresh++;
-    const before = kernel.runOf(key.text);
-    // The new run first: it may be the old one.
-    if (run.count > 0) kernel.use(run);
+    const before = kernel.extentOf(key.text);
+    // The new extent first: it may be the old one.
+    if (extent.count > 0) kernel.use(extent);
     if (table !== undefined) kernel.tables.use(table);
     this.#leaveTable(key);
     if (before !== undefined) {
@@ -131,7 +131,7 @@ export class Planner {
       this.#leave(before);
     }
     if (old !== undefined && old.id !== entry.id) this.#wantRanges(old.id, undefined);
-    kernel.forgetMisfit(key.text);
+    kernel.forgetInvalid(key.text);
     changes.services.push(entry);
   }
 
@@ -144,12 +144,12 @@ export class Planner {
 
   #planDelete({ key, id }: ServiceEntry) {
     this.#leaveTable(key);
-    const before = this.#kernel.runOf(key.text);
+    const before = this.#kernel.extentOf(key.text);
     if (before !== undefined) {
       this.#planStale(key, before, undefined);
       this.#leave(before);
     }
-    this.#kernel.forgetMisfit(key.text);
+    this.#kernel.forgetInvalid(key.text);
     this.#changes.deletes.push(key);
     this.#wantRanges(id, undefined);
   }
@@ -174,12 +174,12 @@ export class Planner {
     }
   }
 
-  #leave(run: Run) {
-    this.#kernel.unuse(run);
-    this.#left.push(run);
+  #leave(extent: Extent) {
+    this.#kernel.unuse(extent);
+    this.#left.push(extent);
   }
 
-  #planStale(frontend: FrontendKey, before: Run, after: Frontend | undefined) {
+  #planStale(frontend: FrontendKey, before: Extent, after: Frontend | undefined) {
     const held = this.#kernel.backends.keys(before);
     const lost = backendsWithout(held, after?.backends ?? []);
     if (lost.length === 0) return;
@@ -189,13 +189,14 @@ export class Planner {
   }
 
   #noRoom(service: string, frontend: Frontend, old: ServiceEntry | undefined) {
-    const { free, longest, resting } = this.#kernel.runs.room;
+    const { free, longest, quarantined } = this.#kernel.extents.room;
     const message = `no room for ${frontend.backends.length} backends: of ` +
       `${this.#kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
-      `${resting} soon; raise mapSizes.backends`;
+      `${quarantined} soon; raise mapSizes.backends`;
     this.#changes.shortages.push({ service, map: "backends", message });
-    if (old === undefined) this.#planEntry({ ...frontend, backends: [] }, old, { run: noRun });
-    else this.#wantRanges(old.id, frontend.sourceRanges);
+    if (old === undefined) {
+      this.#planEntry({ ...frontend, backends: [] }, old, { extent: noExtent });
+    } else this.#wantRanges(old.id, frontend.sourceRanges);
   }
 
   /** Sees to it that new entries fit: after the deletes if need be, or the last ones not at all. */

@@ -22,7 +22,7 @@ import {
 } from "./test_support.ts";
 import { keyOf, service, slice, syncGroups, upsert } from "./test_support.ts";
 
-const restMs = 1000;
+const quarantineMs = 1000;
 const node = "node1";
 
 class World {
@@ -38,7 +38,7 @@ class World {
   constructor(seed: number, capacity: { services: number; backends: number }) {
     this.dice = generator(seed);
     this.maps = new SimulatedMaps({ ...capacity, maglev: { tables: 300, size: tableSize } });
-    this.kernel = this.maps.read(restMs);
+    this.kernel = this.maps.read(quarantineMs);
   }
 
   /** One object comes, changes or goes. */
@@ -182,7 +182,7 @@ class World {
     this.#past = this.#past.filter(({ until }) => until > this.now);
     for (const [key, entry] of entries) {
       if (!unwatched.has(key)) {
-        this.#past.push({ entry, contents: before.get(key)!, until: this.now + restMs });
+        this.#past.push({ entry, contents: before.get(key)!, until: this.now + quarantineMs });
       }
     }
     applyChanges(changes, this.kernel, maps, this.now);
@@ -191,14 +191,14 @@ class World {
 
   incremental() {
     const changes = this.apply(syncGroups(this.desired));
-    this.desired.settled();
+    this.desired.commit();
     return changes;
   }
 
   /** As an agent that starts: all from the maps, all desired. */
   restart(unwatched?: ReadonlySet<string>) {
-    this.kernel = this.maps.read(restMs);
-    this.now += restMs; // what rested before the restart is not known to rest
+    this.kernel = this.maps.read(quarantineMs);
+    this.now += quarantineMs; // what rested before the restart is not known to rest
     this.ids = new IdRegister(new Set([...this.maps.services.values()].map(({ id }) => id)));
     this.desired = new DesiredState(node, this.desired.state);
     return this.apply(
@@ -304,7 +304,7 @@ Deno.test("plan() never breaks an entry in maps that are too small, and uses the
     for (let n = below(4); n >= 0; n--) world.change();
     const changes = world.incremental();
     shortages += changes.shortages.length;
-    for (const { service } of changes.shortages) world.desired.touch(service);
+    for (const { service } of changes.shortages) world.desired.invalidate(service);
     world.now += below(2) * below(2500);
   }
   assert.ok(shortages > 100, `only ${shortages} shortages`);
@@ -314,8 +314,8 @@ Deno.test("plan() never breaks an entry in maps that are too small, and uses the
   world.desired.apply(upsert(service("s0", { ports })));
   world.desired.apply(upsert(service("s1", { ports, clusterIPs: ["10.96.0.2"] })));
   for (let i = 0; i < 4; i++) {
-    world.now += 2 * restMs;
-    for (const { service } of world.incremental().shortages) world.desired.touch(service);
+    world.now += 2 * quarantineMs;
+    for (const { service } of world.incremental().shortages) world.desired.invalidate(service);
   }
   world.check();
 });

@@ -50,7 +50,7 @@ function setUp(capacity: Capacity = { services: 100, backends: 20 }) {
   return { maps, kernel, ids, run, put };
 }
 
-Deno.test("plan() writes a run, the port and the address, and then has nothing more to do", () => {
+Deno.test("plan() writes an extent, the port and the address, and then has nothing more to do", () => {
   const { maps, put } = setUp();
   const list = [
     frontend("10.96.0.1:80", backends("10.1.0.1:8080", "10.1.0.2:8080")),
@@ -222,30 +222,30 @@ Deno.test("plan() writes cumulative weights, and none when all are equal", () =>
   assert.equal(maps.services.get("10.96.0.1:80/6/0")?.totalWeight, 0);
 });
 
-Deno.test("plan() lets frontends of a Service with equal lists share a run", () => {
+Deno.test("plan() lets frontends of a Service with equal lists share an extent", () => {
   const { maps, put } = setUp();
   const list = backends("10.1.0.1:80");
   const two = [frontend("10.96.0.1:80", list), frontend("10.96.0.2:80", backends("10.1.0.1:80"))];
-  assert.equal(put(two).runs.length, 1);
+  assert.equal(put(two).extents.length, 1);
   const firsts = () => [...maps.services.values()].map(({ first }) => first);
   assert.deepEqual(firsts(), [0, 0]);
-  // A third one joins without a write; the run stays while one user is left.
-  assert.equal(put([...two, frontend("10.96.0.3:80", list)]).runs.length, 0);
+  // A third one joins without a write; the extent stays while one user is left.
+  assert.equal(put([...two, frontend("10.96.0.3:80", list)]).extents.length, 0);
   const other = backends("10.1.0.9:80");
   assert.deepEqual(put([two[0]!, frontend("10.96.0.2:80", other)]).freed, []);
   assert.deepEqual(firsts(), [0, 1, 0]);
 });
 
-Deno.test("plan() lets two frontends swap their lists without a write to a run", () => {
+Deno.test("plan() lets two frontends swap their lists without a write to an extent", () => {
   const { maps, put } = setUp();
   const [a, b] = [backends("10.1.0.1:80"), backends("10.1.0.2:80")];
   put([frontend("10.96.0.1:80", a), frontend("10.96.0.2:80", b)]);
   const swapped = put([frontend("10.96.0.1:80", b), frontend("10.96.0.2:80", a)]);
-  assert.deepEqual([swapped.runs, swapped.freed], [[], []]);
+  assert.deepEqual([swapped.extents, swapped.freed], [[], []]);
   assert.deepEqual([...maps.services.values()].map(({ first }) => first), [1, 0]);
 });
 
-Deno.test("plan() does not use a freed run before it has rested", () => {
+Deno.test("plan() does not use a freed extent while it is quarantined", () => {
   const { maps, put } = setUp({ services: 10, backends: 3 });
   const first = () => maps.services.get("10.96.0.1:80/6/0")?.first;
   put([frontend("10.96.0.1:80", backends("10.1.0.1:80"))]);
@@ -256,7 +256,7 @@ Deno.test("plan() does not use a freed run before it has rested", () => {
   assert.equal(first(), 0);
 });
 
-Deno.test("plan() keeps what is there when no run is free, and a new Service refuses connections", () => {
+Deno.test("plan() keeps what is there when no extent is free, and a new Service refuses connections", () => {
   const { maps, put, run } = setUp({ services: 10, backends: 3 });
   put([frontend("10.96.0.1:80", backends("10.1.0.1:80", "10.1.0.2:80"))]);
   const before = maps.contents();
@@ -271,7 +271,7 @@ Deno.test("plan() keeps what is there when no run is free, and a new Service ref
   );
   assert.equal(run({ groups: [other], removed: removed() }).shortages[0]?.service, "default/b");
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 0);
-  // With the first one gone there is room, once its run has rested.
+  // With the first one gone there is room, once its extent left quarantine.
   run({ groups: [], removed: removed("10.96.0.1:80/6/0") });
   assert.deepEqual(run({ groups: [other], removed: removed() }).shortages, []);
   assert.equal(maps.services.get("10.96.0.9:80/6/0")?.count, 2);
@@ -341,14 +341,14 @@ Deno.test("plan() says which backends a frontend lost, and which of them are onl
   }]);
 });
 
-Deno.test("plan() repairs runs that overlap, leave the array, or hold something else", () => {
+Deno.test("plan() repairs extents that overlap, leave the array, or hold something else", () => {
   const { maps, put } = setUp();
   const wanted = [1, 2, 3, 4].map((n) =>
     frontend(`10.96.0.${n}:80`, backends(`10.1.0.${n}:80`, `10.1.1.${n}:80`))
   );
   put(wanted);
   const right = maps.contents();
-  maps.services.get("10.96.0.1:80/6/0")!.first = 3; // across the runs of 2 and 3
+  maps.services.get("10.96.0.1:80/6/0")!.first = 3; // across the extents of 2 and 3
   maps.services.get("10.96.0.2:80/6/0")!.first = 19; // half outside
   maps.backends[7] = { addr: "6.6.6.6", port: 6, flags: 0, weightEnd: 0 };
   const foreign = keyOf("6.6.6.6:6/6/0");
@@ -359,7 +359,7 @@ Deno.test("plan() repairs runs that overlap, leave the array, or hold something 
   const changes = plan({ groups: [group(wanted)], removed: "others" }, kernel, ids, 0);
   applyChanges(changes, kernel, maps, 0);
   assert.deepEqual(maps.contents(), right);
-  // All is accounted for: what is not in use is free again once it has rested.
-  kernel.runs.allocate(1, 2000);
-  assert.deepEqual(kernel.runs.room.free, 20 - 8 - 1);
+  // All is accounted for: what is not in use is free again once it left quarantine.
+  kernel.extents.allocate(1, 2000);
+  assert.deepEqual(kernel.extents.room.free, 20 - 8 - 1);
 });

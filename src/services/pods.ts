@@ -24,15 +24,16 @@ export function podWeights(
 /** The Services that have some of these Pods behind them. Looks through all endpoints, once for all Pods. */
 export function servicesOfPods(state: ClusterState, pods: ReadonlySet<Pod>): string[] {
   if (pods.size === 0) return [];
-  const touched = new Set<string>();
+  const affected = new Set<string>();
   for (const { namespace, name, podIPs } of pods) {
-    for (const one of [name, ...podIPs]) touched.add(`${namespace}/${one}`);
+    for (const one of [name, ...podIPs]) affected.add(`${namespace}/${one}`);
   }
   const found: string[] = [];
   for (const [service, { namespace }] of state.services) {
-    const isTouched = ({ pod, address }: Endpoint) => touched.has(`${namespace}/${pod ?? address}`);
+    const isAffected = ({ pod, address }: Endpoint) =>
+      affected.has(`${namespace}/${pod ?? address}`);
     const groups = endpointGroups(state, service);
-    if (groups.some(({ endpoints }) => endpoints.some(isTouched))) found.push(service);
+    if (groups.some(({ endpoints }) => endpoints.some(isAffected))) found.push(service);
   }
   return found;
 }

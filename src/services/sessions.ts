@@ -6,7 +6,7 @@ import { joinHostPort } from "../net/host_port.ts";
 import type { StaleSessions } from "./changes.ts";
 import { ANY_ADDRESS } from "./claims.ts";
 import type { KernelState } from "./kernel.ts";
-import type { Run } from "./runs.ts";
+import type { Extent } from "./extents.ts";
 
 /** One entry of the `sessions` map, of either direction. */
 export interface SessionView {
@@ -39,15 +39,16 @@ export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState)
   const lost = new Map<AddressValue, Map<string, boolean>>();
   const frontends = new Set<string>();
   for (const { frontend, backends } of stale) {
-    const runs = runsOf(frontend, kernel);
+    const extents = extentsOf(frontend, kernel);
     const text = textOf(frontend);
     frontends.add(text);
     for (const { value, port, gone } of backends) {
       const known = lost.get(value) ?? new Map<string, boolean>();
       lost.set(value, known);
       const flow = `${text} ${port}`;
-      if (runs.some((run) => kernel.backends.has(run, { value, port }))) known.delete(flow);
-      else known.set(flow, gone || (known.get(flow) ?? false));
+      if (extents.some((extent) => kernel.backends.has(extent, { value, port }))) {
+        known.delete(flow);
+      } else known.set(flow, gone || (known.get(flow) ?? false));
     }
   }
   if (stale.some(({ frontend }) => frontend.addr === ANY_ADDRESS)) {
@@ -67,23 +68,23 @@ export function judgeStale(stale: readonly StaleSessions[], kernel: KernelState)
  * a former agent may have died between changing a service and cleaning up.
  */
 export function judgeOrphans(kernel: KernelState): SessionJudge {
-  const runs = new Map<string, Run[]>();
+  const extents = new Map<string, Extent[]>();
   for (const { key } of kernel.services.values()) {
-    if (key.proto === PROTO.UDP) runs.set(textOf(key), runsOf(key, kernel));
+    if (key.proto === PROTO.UDP) extents.set(textOf(key), extentsOf(key, kernel));
   }
   return (session) => {
     if (session.proto !== PROTO.UDP) return false;
     const backend = { value: session.backend, port: session.backendPort };
-    const held = runs.get(frontendOf(session, runs)) ?? [];
-    return !held.some((run) => kernel.backends.has(run, backend));
+    const held = extents.get(frontendOf(session, extents)) ?? [];
+    return !held.some((extent) => kernel.backends.has(extent, backend));
   };
 }
 
-/** The runs of a frontend in either scope. */
-function runsOf({ addr, port, proto }: FrontendKey, kernel: KernelState): Run[] {
+/** The extents of a frontend in either scope. */
+function extentsOf({ addr, port, proto }: FrontendKey, kernel: KernelState): Extent[] {
   return Object.values(SCOPE)
-    .map((scope) => kernel.runOf(frontendKey(addr, port, proto, scope).text))
-    .filter((run) => run !== undefined);
+    .map((scope) => kernel.extentOf(frontendKey(addr, port, proto, scope).text))
+    .filter((extent) => extent !== undefined);
 }
 
 /** A frontend without its scope. */

@@ -5,7 +5,7 @@ import { addressValue } from "../net/address.ts";
 import type { MapWriter } from "./apply.ts";
 import type { BackendEntry, Capacity, ServiceEntry } from "./kernel.ts";
 import { KernelState, toEntries } from "./kernel.ts";
-import type { RunWrite } from "./changes.ts";
+import type { ExtentWrite } from "./changes.ts";
 import type { SourceRange } from "./ranges.ts";
 import type { TableWrite } from "./tables.ts";
 
@@ -27,8 +27,8 @@ export class SimulatedMaps implements MapWriter {
     this.backends = Array.from({ length: capacity.backends }, blank);
   }
 
-  writeRuns(runs: readonly RunWrite[]) {
-    for (const { first, backends } of runs) {
+  writeExtents(extents: readonly ExtentWrite[]) {
+    for (const { first, backends } of extents) {
       let i = first;
       for (const entry of toEntries(backends)) {
         if (i >= this.capacity.backends) throw new Error("E2BIG");
@@ -38,9 +38,9 @@ export class SimulatedMaps implements MapWriter {
     }
   }
   writeTables(tables: readonly TableWrite[]) {
-    for (const { table, places } of tables) {
+    for (const { table, positions } of tables) {
       if (table >= (this.capacity.maglev?.tables ?? 0)) throw new Error("E2BIG");
-      this.tables.set(table, places);
+      this.tables.set(table, positions);
       this.#step();
     }
   }
@@ -79,11 +79,11 @@ export class SimulatedMaps implements MapWriter {
 
   /** What a program finds that has read `entry`. */
   contentsOf(entry: ServiceEntry): Contents {
-    const run = Array.from(
+    const extent = Array.from(
       { length: entry.count },
       (_, i) => this.backends[entry.first + i] ?? blank(),
     );
-    const list = run.map(({ addr, port, weightEnd, flags }) =>
+    const list = extent.map(({ addr, port, weightEnd, flags }) =>
       `${addr}:${port} ${weightEnd} ${flags}`
     );
     const table = entry.flags & SERVICE_FLAG.MAGLEV
@@ -109,8 +109,8 @@ export class SimulatedMaps implements MapWriter {
   }
 
   /** A copy as an agent reads it at its start. */
-  read(restMs: number): KernelState {
-    const kernel = new KernelState(this.capacity, restMs);
+  read(quarantineMs: number): KernelState {
+    const kernel = new KernelState(this.capacity, quarantineMs);
     this.backends.forEach(({ addr, port, flags, weightEnd }, i) =>
       kernel.backends.set(i, addressValue(addr), port, flags, weightEnd)
     );

@@ -1,24 +1,24 @@
 /** A copy of the Maglev tables that the `maglev` map holds: which are in use, and what is in them. */
-import { RunAllocator } from "./runs.ts";
+import { ExtentAllocator } from "./extents.ts";
 
 export interface TableWrite {
   table: number;
-  /** Numbers of backends in the run. */
-  places: Uint16Array;
+  /** Numbers of backends in the extent. */
+  positions: Uint16Array;
 }
 
-/** One that was replaced rests like a run of backends: programs may have read the entry that pointed to it. */
+/** One that was replaced rests like an extent of backends: programs may have read the entry that pointed to it. */
 export class TableRegister {
-  readonly allocator: RunAllocator;
+  readonly allocator: ExtentAllocator;
   readonly #contents = new Map<number, Uint16Array>();
   readonly #uses = new Map<number, number>();
 
   /**
    * @param capacity tables that the map has room for
-   * @param size places of each
+   * @param size positions of each
    */
-  constructor(readonly capacity: number, readonly size: number, restMs?: number) {
-    this.allocator = new RunAllocator(capacity, restMs);
+  constructor(readonly capacity: number, readonly size: number, quarantineMs?: number) {
+    this.allocator = new ExtentAllocator(capacity, quarantineMs);
   }
 
   /** An entry of the kernel points to a table. */
@@ -32,13 +32,13 @@ export class TableRegister {
   }
 
   /** Whether a table holds this that is in use, or was until now. */
-  holds(table: number, places: Uint16Array): boolean {
+  holds(table: number, positions: Uint16Array): boolean {
     const held = this.#contents.get(table);
-    return held?.length === places.length && held.every((one, i) => one === places[i]);
+    return held?.length === positions.length && held.every((one, i) => one === positions[i]);
   }
 
-  set({ table, places }: TableWrite) {
-    this.#contents.set(table, places);
+  set({ table, positions }: TableWrite) {
+    this.#contents.set(table, positions);
   }
 
   use(table: number) {

@@ -5,13 +5,13 @@
 import type { Endpoint, Service } from "../model/objects.ts";
 
 /** Where traffic starts. */
-export interface Place {
+export interface Locality {
   nodeName: string;
   /** Undefined: the node has no zone label, or is not known. */
   zone?: string;
 }
 
-/** Tells whether an endpoint may be used from a place. */
+/** Tells whether an endpoint may be used from a locality. */
 type Nearness = (endpoint: Endpoint) => boolean;
 
 type Hints = Pick<Endpoint, "forZones" | "forNodes">;
@@ -28,7 +28,7 @@ const noHints: Hints = {};
 export function nearness(
   service: Service,
   ready: readonly Endpoint[],
-  { nodeName, zone }: Place,
+  { nodeName, zone }: Locality,
 ): Nearness | undefined {
   if (ready.length === 0) return undefined;
   const given = ready.some(({ forZones, forNodes }) => forZones ?? forNodes);

@@ -11,7 +11,7 @@ import {
   deleteRouteRequest,
   replaceRouteRequest,
 } from "../../linux/rtnl_route.ts";
-import { GUARD_METRIC, ROUTE_PROTOCOL } from "../../routing/diff.ts";
+import { ROUTE_PROTOCOL, UNREACHABLE_METRIC } from "../../routing/diff.ts";
 import type { RoutingKernel } from "./read_kernel.ts";
 import { describeStep, type Step } from "../../routing/steps.ts";
 import type { OverlayDevice, PlannedRoute, Remote } from "../../routing/types.ts";
@@ -221,7 +221,9 @@ class Applier {
   #route(route: PlannedRoute): Route {
     const { destination } = route;
     const common = { destination, protocol: ROUTE_PROTOCOL };
-    if (route.type === "guard") return { ...common, type: "unreachable", metric: GUARD_METRIC };
+    if (route.type === "unreachable") {
+      return { ...common, type: "unreachable", metric: UNREACHABLE_METRIC };
+    }
     const { gateway } = route;
     if (route.type === "direct") return { ...common, gateway, ifindex: route.ifindex };
     return { ...common, gateway, ifindex: this.#overlay(), onlink: true, encap: route.encap };

@@ -14,7 +14,7 @@ import { type FrontendKey, frontendKey } from "../../model/frontend.ts";
 import type { MapWriter } from "../../services/apply.ts";
 import { KernelState, type ServiceEntry, toEntries } from "../../services/kernel.ts";
 import { MAGLEV_SIZE, maglevElements, packMaglev } from "../../services/maglev.ts";
-import type { RunWrite } from "../../services/changes.ts";
+import type { ExtentWrite } from "../../services/changes.ts";
 import type { SourceRange } from "../../services/ranges.ts";
 import type { TableWrite } from "../../services/tables.ts";
 import { readValue } from "../../net/address.ts";
@@ -39,14 +39,14 @@ export class KernelWriter implements MapWriter {
     this.#maps = maps;
   }
 
-  writeRuns(runs: readonly RunWrite[]) {
-    this.#maps.backends.setBatch(elements(runs));
+  writeExtents(extents: readonly ExtentWrite[]) {
+    this.#maps.backends.setBatch(elements(extents));
   }
 
   writeTables(tables: readonly TableWrite[]) {
-    this.#maps.maglev.setBatch(tables.flatMap(({ table, places }) => {
+    this.#maps.maglev.setBatch(tables.flatMap(({ table, positions }) => {
       const first = table * maglevElements(MAGLEV_SIZE);
-      return [...packMaglev(places)].map((value, i) => [first + i, value] as const);
+      return [...packMaglev(positions)].map((value, i) => [first + i, value] as const);
     }));
   }
 
@@ -84,8 +84,8 @@ function rangeKey({ id, prefix }: SourceRange): SourceRangeKey {
   return { prefixlen: 32 + length, service_id: id, addr: address };
 }
 
-function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]> {
-  for (const { first, backends } of runs) {
+function* elements(extents: readonly ExtentWrite[]): Generator<[number, BackendValue]> {
+  for (const { first, backends } of extents) {
     let i = first;
     for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
       yield [i++, { addr, port, flags, weight_end: weightEnd }];
@@ -94,7 +94,7 @@ function* elements(runs: readonly RunWrite[]): Generator<[number, BackendValue]>
 }
 
 /** Reads back what the maps hold. */
-export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
+export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelState {
   const capacity = {
     services: maps.services.maxEntries,
     backends: maps.backends.maxEntries,
@@ -105,7 +105,7 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
       size: MAGLEV_SIZE,
     },
   };
-  const kernel = new KernelState(capacity, restMs);
+  const kernel = new KernelState(capacity, quarantineMs);
   const services = maps.services.entries().map(([key, value]): ServiceEntry => ({
     key: frontendKey(key.addr, key.port, key.proto, key.scope),
     id: value.id,
@@ -127,13 +127,13 @@ export function readKernel(maps: ServiceMaps, restMs?: number): KernelState {
 
 function readTable(map: ServiceMaps["maglev"], table: number): Uint16Array {
   const elements = maglevElements(MAGLEV_SIZE);
-  const places: number[] = [];
+  const positions: number[] = [];
   lookupBatch(map, mapInfo(map.fd), table * elements, elements, (_, values, count) => {
     for (let i = 0; i < count; i++) {
-      places.push(...maglevSlots.decode(values, i * maglevSlots.size).backend);
+      positions.push(...maglevSlots.decode(values, i * maglevSlots.size).backend);
     }
   });
-  return Uint16Array.from(places.slice(0, MAGLEV_SIZE));
+  return Uint16Array.from(positions.slice(0, MAGLEV_SIZE));
 }
 
 /** The array's first `count` elements, without an object for each. */

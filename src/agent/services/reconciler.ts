@@ -52,7 +52,7 @@ export interface ServiceSync {
 }
 
 /** How long a run of backends rests before it is used again, in milliseconds. */
-const restMs = 1000;
+const quarantineMs = 1000;
 
 export class Reconciler {
   readonly #desired: DesiredState;
@@ -143,7 +143,7 @@ export class Reconciler {
     applyChanges(changes, kernel, this.#writer, start);
     this.#kernel = kernel;
     this.#nameServices(changes, full);
-    this.#desired.settled();
+    this.#desired.commit();
     for (const issue of issues) this.#report(issue);
     this.#cleaner.add(changes.stale, kernel);
     this.#reportShortages(changes);
@@ -158,10 +158,10 @@ export class Reconciler {
   }
 
   #read(): KernelState {
-    const kernel = readKernel(this.#options.maps, restMs);
+    const kernel = readKernel(this.#options.maps, quarantineMs);
     if (this.#kernel !== undefined) {
-      kernel.runs.adoptResting(this.#kernel.runs, this.#clock.now());
-      kernel.tables.allocator.adoptResting(this.#kernel.tables.allocator, this.#clock.now());
+      kernel.extents.adoptQuarantined(this.#kernel.extents, this.#clock.now());
+      kernel.tables.allocator.adoptQuarantined(this.#kernel.tables.allocator, this.#clock.now());
     }
     return kernel;
   }
@@ -180,8 +180,8 @@ export class Reconciler {
     }
     this.#short = short;
     // Worked out again in every sync until there is room.
-    for (const service of short) this.#desired.touch(service);
-    if (short.size > 0) this.#runner.requestIn(restMs + 100);
+    for (const service of short) this.#desired.invalidate(service);
+    if (short.size > 0) this.#runner.requestIn(quarantineMs + 100);
   }
 
   #report({ service, reason, message }: ServiceIssue) {
@@ -205,7 +205,7 @@ export class Reconciler {
     this.#log.debug({
       full,
       services: changes.services.length,
-      backends: changes.runs.reduce((sum, { backends }) => sum + backends.length, 0),
+      backends: changes.extents.reduce((sum, { backends }) => sum + backends.length, 0),
       deleted: changes.deletes.length,
       tookMs: rounded(now - start),
       sinceChangeMs: since === undefined ? undefined : rounded(now - since),

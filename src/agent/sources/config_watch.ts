@@ -38,7 +38,7 @@ export class ConfigWatch {
     this.#watch = new DirectoryWatch(dirname(file), {
       files: (names) => names.includes(name) && this.#read(),
       scan: () => this.#read(),
-    }, { rescanMs: 60_000, settleMs: 500, removeMs: 500, ...times });
+    }, { rescanMs: 60_000, quietMs: 500, removeMs: 500, ...times });
   }
 
   start() {

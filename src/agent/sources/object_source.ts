@@ -3,7 +3,7 @@ import { type Access, AccessError } from "../../cluster/kube/access.ts";
 import { inCluster, loadKubeconfig } from "../../cluster/kube/kubeconfig.ts";
 import { KubeSource } from "../../cluster/kube/source.ts";
 import { formatProblem, ManifestSource } from "../../cluster/manifests.ts";
-import type { Source, SourceSink } from "../../cluster/source.ts";
+import type { Source, SourceListener } from "../../cluster/source.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { Change } from "../../model/state.ts";
 import type { Log } from "../log.ts";
@@ -39,17 +39,17 @@ export function openSource(
   changes: (changes: readonly Change[]) => void,
   log: Log,
 ): Source {
-  const sink: SourceSink = {
+  const listener: SourceListener = {
     changes,
     problem: ({ reason, ...where }) =>
       log.warn({ event: "SourceProblem", ...where }, formatProblem({ reason, ...where })),
     recovered: (file) => log.info({ event: "SourceRecovered", file }, `${file}: in order again`),
     ignored: (file, type) => log.debug({ file, type }, "object ignored"),
   };
-  if ("manifests" in choice) return new ManifestSource(choice.manifests, sink);
+  if ("manifests" in choice) return new ManifestSource(choice.manifests, listener);
   const { server, from } = choice.access;
   log.info({ server, credentials: from }, "following the Kubernetes API");
-  return new KubeSource(choice.access, sink);
+  return new KubeSource(choice.access, listener);
 }
 
 function checkManifests(manifests: string) {

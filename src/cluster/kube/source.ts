@@ -5,7 +5,7 @@
  * read from it before stays in effect; the source goes on trying, and says since when it has not been heard.
  */
 import type { WatchState } from "../../model/agent_state.ts";
-import type { Source, SourceSink } from "../source.ts";
+import type { Source, SourceListener } from "../source.ts";
 import { type Access, AccessError } from "./access.ts";
 import { ApiClient, ApiError } from "./client.ts";
 import { Reflector, type ReflectorTiming } from "./reflector.ts";
@@ -31,7 +31,7 @@ interface Follower {
 
 export class KubeSource implements Source {
   readonly #access: Access;
-  readonly #sink: SourceSink;
+  readonly #sink: SourceListener;
   readonly #client: ApiClient;
   readonly #followers: Follower[];
   readonly #running: Promise<void>[] = [];
@@ -41,7 +41,7 @@ export class KubeSource implements Source {
 
   constructor(
     access: Access,
-    sink: SourceSink,
+    sink: SourceListener,
     timing: Partial<ReflectorTiming> = {},
   ) {
     this.#access = access;

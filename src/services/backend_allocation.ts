@@ -1,37 +1,37 @@
 /**
- * Where the backends of a Service's frontends are in the kernel's arrays, or will be: a run of the backends map, and a
+ * Where the backends of a Service's frontends are in the kernel's arrays, or will be: an extent of the backends map, and a
  * Maglev table where one is asked for. What is there already is taken up; frontends with the same list share it.
  */
 import type { Backend, Frontend } from "../model/frontend.ts";
 import type { Changes } from "./changes.ts";
 import type { KernelState } from "./kernel.ts";
 import { maglevTable } from "./maglev.ts";
-import type { Run } from "./runs.ts";
+import type { Extent } from "./extents.ts";
 
-/** One list of backends of a Service, and the run that holds it. */
-export interface Placed {
+/** One list of backends of a Service, and the extent that holds it. */
+export interface Allocation {
   backends: readonly Backend[];
-  run: Run;
+  extent: Extent;
   /** The Maglev table, where one is asked for and there is room. */
   table?: number;
 }
 
-export const noRun: Run = { first: 0, count: 0 };
+export const noExtent: Extent = { first: 0, count: 0 };
 
-/** Places the frontends of one Service. What has to be written for it goes into `changes`. */
-export class Placer {
-  readonly #placed: Placed[] = [];
+/** Positions the frontends of one Service. What has to be written for it goes into `changes`. */
+export class BackendAllocator {
+  readonly #allocations: Allocation[] = [];
 
   readonly #all: readonly Frontend[];
   readonly #kernel: KernelState;
-  readonly #changes: Pick<Changes, "runs" | "tables" | "shortages">;
+  readonly #changes: Pick<Changes, "extents" | "tables" | "shortages">;
   readonly #now: number;
 
   /** @param now milliseconds of any clock that does not go back */
   constructor(
     all: readonly Frontend[],
     kernel: KernelState,
-    changes: Pick<Changes, "runs" | "tables" | "shortages">,
+    changes: Pick<Changes, "extents" | "tables" | "shortages">,
     now: number,
   ) {
     this.#all = all;
@@ -41,55 +41,55 @@ export class Placer {
   }
 
   /** Where the frontend's backends are or will be; undefined when there is no room for them. */
-  place(frontend: Frontend): Placed | undefined {
+  allocate(frontend: Frontend): Allocation | undefined {
     const { backends } = frontend;
-    if (backends.length === 0) return { backends, run: noRun };
-    const same = this.#placed.find((other) => sameBackends(other.backends, backends));
+    if (backends.length === 0) return { backends, extent: noExtent };
+    const same = this.#allocations.find((other) => sameBackends(other.backends, backends));
     if (same !== undefined) return same;
-    const run = this.#existingRun(frontend) ?? this.#newRun(backends);
-    if (run === undefined) return undefined;
-    const place: Placed = { backends, run };
-    if (frontend.maglev) this.#placeTable(place, frontend);
-    this.#placed.push(place);
-    return place;
+    const extent = this.#existingExtent(frontend) ?? this.#newExtent(backends);
+    if (extent === undefined) return undefined;
+    const allocation: Allocation = { backends, extent };
+    if (frontend.maglev) this.#allocateTable(allocation, frontend);
+    this.#allocations.push(allocation);
+    return allocation;
   }
 
   /** A table for the list: one that is there already, or a new one. Without room clients are spread at random. */
-  #placeTable(place: Placed, frontend: Frontend) {
+  #allocateTable(allocation: Allocation, frontend: Frontend) {
     const { tables, capacity } = this.#kernel;
-    const { backends } = place;
+    const { backends } = allocation;
     const short = (message: string) =>
       this.#changes.shortages.push({ service: frontend.portId.service, map: "maglev", message });
     if (capacity.maglev === undefined) return;
     if (backends.length > tables.size) {
       return short(`${backends.length} backends are too many for a Maglev table of ${tables.size}`);
     }
-    const places = maglevTable(backends, tables.size);
+    const positions = maglevTable(backends, tables.size);
     // Its own table before that of another frontend: lists that differ may come to the same table.
     const known = [frontend, ...this.#all].map((one) => this.#kernel.tableOf(one.key.text))
-      .find((table) => table !== undefined && tables.holds(table, places));
+      .find((table) => table !== undefined && tables.holds(table, positions));
     const table = known ?? tables.allocator.allocate(1, this.#now);
     if (table === undefined) return short(`all ${tables.capacity} Maglev tables are taken`);
-    place.table = table;
-    if (known === undefined) this.#changes.tables.push({ table, places });
+    allocation.table = table;
+    if (known === undefined) this.#changes.tables.push({ table, positions });
   }
 
-  /** A run of the Service that already holds the list: the frontend's own, or that of another frontend. */
-  #existingRun(frontend: Frontend): Run | undefined {
+  /** An extent of the Service that already holds the list: the frontend's own, or that of another frontend. */
+  #existingExtent(frontend: Frontend): Extent | undefined {
     const { backends } = frontend;
     for (const { key } of [frontend, ...this.#all]) {
-      const run = this.#kernel.runOf(key.text);
-      if (run?.count !== backends.length) continue;
-      if (this.#kernel.backends.holds(run.first, backends)) return run;
+      const extent = this.#kernel.extentOf(key.text);
+      if (extent?.count !== backends.length) continue;
+      if (this.#kernel.backends.holds(extent.first, backends)) return extent;
     }
     return undefined;
   }
 
-  #newRun(backends: readonly Backend[]): Run | undefined {
+  #newExtent(backends: readonly Backend[]): Extent | undefined {
     const { length: count } = backends;
-    const first = this.#kernel.runs.allocate(count, this.#now);
+    const first = this.#kernel.extents.allocate(count, this.#now);
     if (first === undefined) return undefined;
-    this.#changes.runs.push({ first, backends });
+    this.#changes.extents.push({ first, backends });
     return { first, count };
   }
 }

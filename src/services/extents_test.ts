@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { RunAllocator } from "./runs.ts";
+import { ExtentAllocator } from "./extents.ts";
 import { generator } from "./test_support.ts";
 
-Deno.test("RunAllocator gives the first run that fits and lets a freed one rest", () => {
-  const runs = new RunAllocator(10, 1000);
+Deno.test("ExtentAllocator gives the first run that fits and lets a freed one rest", () => {
+  const runs = new ExtentAllocator(10, 1000);
   assert.equal(runs.allocate(4, 0), 0);
   assert.equal(runs.allocate(4, 0), 4);
   runs.release({ first: 0, count: 4 }, 0);
@@ -12,8 +12,8 @@ Deno.test("RunAllocator gives the first run that fits and lets a freed one rest"
   assert.equal(runs.allocate(4, 1000), 0);
 });
 
-Deno.test("RunAllocator joins neighbours that are free", () => {
-  const runs = new RunAllocator(9, 0);
+Deno.test("ExtentAllocator joins neighbours that are free", () => {
+  const runs = new ExtentAllocator(9, 0);
   for (let i = 0; i < 3; i++) runs.allocate(3, 0);
   runs.release({ first: 0, count: 3 }, 0);
   runs.release({ first: 6, count: 3 }, 0);
@@ -21,33 +21,33 @@ Deno.test("RunAllocator joins neighbours that are free", () => {
   assert.equal(runs.allocate(9, 0), 0);
 });
 
-Deno.test("RunAllocator.reserve() takes a run out of the middle and refuses what is taken", () => {
-  const runs = new RunAllocator(10);
+Deno.test("ExtentAllocator.reserve() takes a run out of the middle and refuses what is taken", () => {
+  const runs = new ExtentAllocator(10);
   runs.reserve({ first: 3, count: 4 });
   assert.throws(() => runs.reserve({ first: 6, count: 2 }), RangeError);
   assert.throws(() => runs.reserve({ first: 9, count: 2 }), RangeError);
-  assert.deepEqual(runs.room, { free: 6, longest: 3, resting: 0 });
+  assert.deepEqual(runs.room, { free: 6, longest: 3, quarantined: 0 });
   assert.equal(runs.allocate(3, 0), 0);
   assert.equal(runs.allocate(3, 0), 7);
   assert.equal(runs.allocate(1, 0), undefined);
 });
 
-Deno.test("RunAllocator.adoptResting() keeps what rests from being given out, unless it is in use", () => {
-  const before = new RunAllocator(10, 1000);
+Deno.test("ExtentAllocator.adoptQuarantined() keeps what rests from being given out, unless it is in use", () => {
+  const before = new ExtentAllocator(10, 1000);
   before.release({ first: before.allocate(4, 0)!, count: 4 }, 0);
   before.release({ first: before.allocate(2, 500)!, count: 2 }, 500);
-  const runs = new RunAllocator(10, 1000);
+  const runs = new ExtentAllocator(10, 1000);
   runs.reserve({ first: 5, count: 1 });
-  runs.adoptResting(before, 600);
-  assert.deepEqual(runs.room, { free: 5, longest: 4, resting: 4 });
+  runs.adoptQuarantined(before, 600);
+  assert.deepEqual(runs.room, { free: 5, longest: 4, quarantined: 4 });
   assert.equal(runs.allocate(4, 600), 6);
   assert.equal(runs.allocate(4, 1000), 0);
 });
 
-Deno.test("RunAllocator agrees with a plain table of elements over ten thousand random steps", () => {
+Deno.test("ExtentAllocator agrees with a plain table of elements over ten thousand random steps", () => {
   const { below, pick } = generator(3);
-  const capacity = 200, restMs = 7;
-  const runs = new RunAllocator(capacity, restMs);
+  const capacity = 200, quarantineMs = 7;
+  const runs = new ExtentAllocator(capacity, quarantineMs);
   /** The time from which an element is free; Infinity: in use. */
   const free = new Array<number>(capacity).fill(0);
   const held: { first: number; count: number }[] = [];
@@ -56,13 +56,13 @@ Deno.test("RunAllocator agrees with a plain table of elements over ten thousand 
       const run = pick(held);
       held.splice(held.indexOf(run), 1);
       runs.release(run, now);
-      free.fill(now + restMs, run.first, run.first + run.count);
+      free.fill(now + quarantineMs, run.first, run.first + run.count);
       if (below(20) > 0) continue;
       for (const other of held.splice(0)) { // all at once now and then
         runs.release(other, now);
-        free.fill(now + restMs, other.first, other.first + other.count);
+        free.fill(now + quarantineMs, other.first, other.first + other.count);
       }
-      now += below(2) * restMs;
+      now += below(2) * quarantineMs;
       continue;
     }
     const count = 1 + below(12);
