@@ -19,7 +19,7 @@ const CHUNK = 8192;
 const MAX_BYTES = 4 << 20;
 
 /** The part of a map that batches need. */
-export interface BatchTarget<K, V> {
+interface BatchTarget<K, V> {
   readonly fd: number;
   readonly name: string;
   readonly key: Codec<K>;

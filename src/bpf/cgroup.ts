@@ -19,7 +19,7 @@ import {
 } from "./syscall.ts";
 
 /** Attach types (enum bpf_attach_type) by the names that sections have after `cgroup/`. */
-export const CGROUP_HOOK = {
+const CGROUP_HOOK = {
   connect4: 10,
   connect6: 11,
   sendmsg4: 14,
@@ -35,7 +35,7 @@ export const CGROUP_HOOK = {
 export type CgroupHook = keyof typeof CGROUP_HOOK;
 
 /** A program on a hook. */
-export interface CgroupAttachment {
+interface CgroupAttachment {
   readonly hook: CgroupHook;
   /** The kernel's id of the cgroup: the inode of its directory. */
   readonly cgroupId: bigint;

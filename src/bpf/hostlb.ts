@@ -15,7 +15,7 @@ import { makePinDirectories, mapPin, removePin } from "./pins.ts";
 export type SocketLb = "host" | "all";
 
 /** How to install. */
-export interface HostlbOptions {
+interface HostlbOptions {
   /** The node's directory, on a bpffs. */
   bpffs: string;
   /** Directory of the cgroup (v2) whose processes are served, those below it included. */

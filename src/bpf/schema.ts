@@ -9,10 +9,10 @@
  * - `converted`: the entries are carried over by the codec of their layout (former_layouts.ts)
  * - `dropped`: a new map starts empty
  */
-export type Change = "rebuilt" | "converted" | "dropped";
+type Change = "rebuilt" | "converted" | "dropped";
 
 /** Of one map. */
-export interface Schema {
+interface Schema {
   /** From 1, which release 0.1.0 wrote everywhere. Another layout, or another meaning of the same, adds one. */
   readonly version: number;
   readonly change: Change;

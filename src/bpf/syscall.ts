@@ -11,12 +11,10 @@ export const CMD = {
   MAP_UPDATE_ELEM: 2,
   MAP_DELETE_ELEM: 3,
   MAP_GET_NEXT_KEY: 4,
-  PROG_LOAD: 5,
   OBJ_PIN: 6,
   OBJ_GET: 7,
   PROG_TEST_RUN: 10,
   PROG_GET_FD_BY_ID: 13,
-  MAP_GET_FD_BY_ID: 14,
   OBJ_GET_INFO_BY_FD: 15,
   MAP_LOOKUP_AND_DELETE_ELEM: 21,
   MAP_LOOKUP_BATCH: 24,
@@ -92,7 +90,7 @@ function check(result: number, command: keyof typeof CMD, detail?: string): numb
 }
 
 /** A map to make. Sizes in bytes. */
-export interface MapSpec {
+interface MapSpec {
   type: number;
   keySize: number;
   valueSize: number;
@@ -158,12 +156,6 @@ export function progById(id: number): number | undefined {
   return fd === -2 ? undefined : check(fd, "PROG_GET_FD_BY_ID", `id ${id}`);
 }
 
-/** Opens a map by its id; undefined when it is gone. */
-export function mapById(id: number): number | undefined {
-  const fd = tryBpf(CMD.MAP_GET_FD_BY_ID, 12, [0, 4, id]);
-  return fd === -2 ? undefined : check(fd, "MAP_GET_FD_BY_ID", `id ${id}`);
-}
-
 function info(fd: number, size: number): DataView {
   const buffer = new Uint8Array(size);
   const fields: Field[] = [[0, 4, fd], [4, 4, size], [8, 8, buffer]];
@@ -198,7 +190,7 @@ export function mapInfo(fd: number): MapInfo {
 }
 
 /** What the kernel says of a program. */
-export interface ProgInfo {
+interface ProgInfo {
   type: number;
   id: number;
   /** At most 15 characters. */
@@ -213,7 +205,7 @@ export function progInfo(fd: number): ProgInfo {
 }
 
 /** What the kernel says of a TCX link. */
-export interface LinkInfo {
+interface LinkInfo {
   id: number;
   progId: number;
   /** 0 when the device is gone. */
@@ -245,25 +237,8 @@ export function linkDetach(linkFd: number): void {
   check(tryBpf(CMD.LINK_DETACH, 4, [0, 4, linkFd]), "LINK_DETACH");
 }
 
-/** Loads a program given as instructions, for probes and tests; real programs come out of objects. */
-export function progLoad(type: number, instructions: Uint8Array<ArrayBuffer>, name = ""): number {
-  const license = cstring("GPL");
-  write([
-    [0, 4, type],
-    [4, 4, instructions.length / 8],
-    [8, 8, instructions],
-    [16, 8, license],
-  ]);
-  attr.set(objectName(name), 48);
-  attrAddress ||= address(attr);
-  _held = [[0, 8, instructions], [0, 8, license]];
-  const result = rawSyscall(SYS.bpf, CMD.PROG_LOAD, attrAddress, 72);
-  _held = [];
-  return check(result, "PROG_LOAD", name);
-}
-
 /** Arguments of a test run; buffers may be empty. */
-export interface TestRunArgs {
+interface TestRunArgs {
   dataIn: Uint8Array<ArrayBuffer>;
   dataOut: Uint8Array<ArrayBuffer>;
   ctxIn: Uint8Array<ArrayBuffer>;

@@ -13,7 +13,7 @@ const SKB = { mark: 8, priority: 32, ingressIfindex: 36, ifindex: 40, cb: 48, si
 const HEADROOM = 512;
 
 /** How to run. */
-export interface TestRunOptions {
+interface TestRunOptions {
   /** The device the packet is on, in the caller's network namespace; the loopback device by default. */
   ifindex?: number;
   /** How often, for measuring; the packet goes on changing from run to run. */
@@ -23,7 +23,7 @@ export interface TestRunOptions {
 }
 
 /** What came of it. */
-export interface TestRunResult {
+interface TestRunResult {
   /** TC_ACT, signed. After bpf_redirect and bpf_redirect_peer it is REDIRECT; the device is not told. */
   verdict: number;
   packet: Uint8Array<ArrayBuffer>;
