@@ -24,7 +24,7 @@ interface Kill {
 
 export class FolderMachine implements Machine, Disposable {
   readonly root = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-  private readonly disk = realMachine(this.root);
+  readonly #disk = realMachine(this.root);
   live = true;
   systemd = true;
   sysctls: Record<string, string> = { "net/ipv4/ip_forward": "0" };
@@ -33,10 +33,10 @@ export class FolderMachine implements Machine, Disposable {
   /** Commands that were run. */
   ran: string[] = [];
 
-  find = (path: string) => this.disk.find(path);
-  list = (path: string) => this.disk.list(path);
-  text = (path: string) => this.disk.text(path);
-  hash = (path: string) => this.disk.hash(path);
+  find = (path: string) => this.#disk.find(path);
+  list = (path: string) => this.#disk.list(path);
+  text = (path: string) => this.#disk.text(path);
+  hash = (path: string) => this.#disk.hash(path);
   sysctl = (name: string) => this.live ? this.sysctls[name] : undefined;
   rules = () => [];
   nftTables = () => [];
@@ -96,12 +96,12 @@ export class FolderMachine implements Machine, Disposable {
 
   act(step: RemovalStep): void {
     if (step.do === "set-sysctl") this.sysctls[step.name] = step.value;
-    else if (step.do === "run") this.run(step.command);
+    else if (step.do === "run") this.#run(step.command);
     else if (step.do === "remove-tree") rmSync(this.at(step.path), { recursive: true });
     else carryOut(step as Step, this.root);
   }
 
-  private run(command: string[]): void {
+  #run(command: string[]): void {
     const [program, verb] = command;
     this.ran.push(command.slice(0, 2).join(" "));
     if (program !== "systemctl") throw new Error(`no such command here: ${command.join(" ")}`);
