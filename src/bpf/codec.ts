@@ -31,7 +31,7 @@ export interface Field {
 }
 
 /** Padding: bytes that are zero and not seen in TypeScript. */
-export interface Pad extends Codec<never> {
+interface Pad extends Codec<never> {
   readonly pad: true;
 }
 
@@ -210,12 +210,12 @@ export function array<T>(codec: Codec<T>, length: number): Codec<T[]> {
 type Members = Record<string, Codec<any>>;
 
 /** The TypeScript type of a struct: its members without the padding. */
-export type StructValue<M extends Members> = {
+type StructValue<M extends Members> = {
   [K in keyof M as M[K] extends Pad ? never : K]: ValueOf<M[K]>;
 };
 
 /** A codec that knows its members. */
-export interface StructCodec<T> extends Codec<T> {
+interface StructCodec<T> extends Codec<T> {
   readonly fields: readonly Field[];
 }
 

@@ -11,6 +11,7 @@ export const CMD = {
   MAP_UPDATE_ELEM: 2,
   MAP_DELETE_ELEM: 3,
   MAP_GET_NEXT_KEY: 4,
+  PROG_LOAD: 5,
   OBJ_PIN: 6,
   OBJ_GET: 7,
   PROG_TEST_RUN: 10,
@@ -235,6 +236,23 @@ export function linkUpdate(linkFd: number, progFd: number): void {
 /** Detaches a link from its device, whoever else holds it. */
 export function linkDetach(linkFd: number): void {
   check(tryBpf(CMD.LINK_DETACH, 4, [0, 4, linkFd]), "LINK_DETACH");
+}
+
+/** Loads a program given as instructions, for probes and tests; real programs come out of objects. */
+export function progLoad(type: number, instructions: Uint8Array<ArrayBuffer>, name = ""): number {
+  const license = cstring("GPL");
+  write([
+    [0, 4, type],
+    [4, 4, instructions.length / 8],
+    [8, 8, instructions],
+    [16, 8, license],
+  ]);
+  attr.set(objectName(name), 48);
+  attrAddress ||= address(attr);
+  _held = [[0, 8, instructions], [0, 8, license]];
+  const result = rawSyscall(SYS.bpf, CMD.PROG_LOAD, attrAddress, 72);
+  _held = [];
+  return check(result, "PROG_LOAD", name);
 }
 
 /** Arguments of a test run; buffers may be empty. */

@@ -119,5 +119,6 @@ Deno.test("unusedExports() counts tests as users only of what the file itself us
 });
 
 Deno.test("every export has a user beside its file and its tests", () => {
-  deepEqual(unusedExports(sources), []);
+  const generated = "src/bpf/layout.ts"; // every struct of bpf/lib, whether something reads it or not
+  deepEqual(unusedExports(sources).filter((one) => !one.startsWith(generated)), []);
 });
