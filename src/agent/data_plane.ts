@@ -6,6 +6,7 @@ import { type Installation, prepareDataPlane } from "../bpf/install.ts";
 import { LoadError } from "../bpf/object.ts";
 import { dataPlaneReady } from "../bpf/pins.ts";
 import { SchemaError } from "../bpf/schema.ts";
+import { pause } from "../cluster/kube/backoff.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { SyscallError } from "../linux/libc.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
@@ -78,16 +79,4 @@ function install({ config, nl, log }: Options): Installation {
 function isShortage(error: unknown): boolean {
   const failed = error instanceof LoadError || error instanceof SyscallError;
   return failed && ["ENOMEM", "ENOSPC"].includes(error.code);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-    function end() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      done();
-    }
-  });
 }

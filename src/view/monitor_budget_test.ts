@@ -26,7 +26,7 @@ Deno.test("Budget has nothing new to say while nothing is spent", () => {
   assert.equal(budget.spend(0, 1000), false);
   assert.equal(budget.left, 10);
   assert.equal(budget.spend(1, 1000), true);
-  assert.equal(budget.spend(0, 2000), true, "full again: the kernel is told once");
+  assert.equal(budget.spend(0, 2000), true, "full again: written to the kernel once");
   assert.equal(budget.spend(0, 3000), false);
 });
 

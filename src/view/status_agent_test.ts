@@ -50,7 +50,7 @@ Deno.test("sourceFindings() names what is not followed, since when, why, and a n
   deepEqual([fresh!.health, /services being read/.test(fresh!.text)], ["note", true]);
 });
 
-Deno.test("healthFindings() leaves out what is told of the source itself", () => {
+Deno.test("healthFindings() leaves out what a finding of the source covers", () => {
   const answer = "[+]maps ok\n[-]source failed: for 11 s: away\n[-]cni failed: no podCIDR\n";
   const bad = sourceFindings(state(watch("nodes", { reason: "away" })));
   deepEqual(healthFindings(answer, bad).map(({ text }) => text), ["cni: no podCIDR"]);

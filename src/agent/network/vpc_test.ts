@@ -26,6 +26,8 @@ class World implements AsyncDisposable {
   readonly stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-vpc-" });
   readonly told: (string[] | undefined)[] = [];
   readonly said: string[] = [];
+  /** Milliseconds between two syncs. */
+  everyMs = 50;
   #waiting: () => void = () => {};
   #running: Vpc[] = [];
 
@@ -63,7 +65,7 @@ class World implements AsyncDisposable {
         this.told.push(routes && [...routes]);
         this.#waiting();
       },
-      everyMs: 50,
+      everyMs: this.everyMs,
       aws: this.aws,
     });
     this.#running.push(vpc);
@@ -116,6 +118,15 @@ Deno.test("Vpc sets the cloud up while vpcMode says so, tells its ways, and take
   equal(world.told.at(-1), undefined);
   deepEqual(world.routes(), ["10.244.2.0/24 eni-2", "10.244.3.0/24 eni-2"]);
   equal(world.ec2.enis[0]!.check, true);
+});
+
+Deno.test("Vpc sets the cloud up at once when its setting changes, without waiting for the next sync", async () => {
+  await using world = new World();
+  world.everyMs = 3_600_000;
+  const vpc = world.start(node("n1", undefined));
+  modes.set("n1", "aws");
+  vpc.settingsChanged(["n1"]);
+  await world.until("set up", () => world.told.length === 1);
 });
 
 Deno.test("Vpc begins with what was known before, while the cloud does not answer, and says what is wrong", async () => {

@@ -7,7 +7,7 @@ import { NodeEvents, type Notice } from "./node_events.ts";
 
 type Body = Record<string, unknown> & { metadata: { name: string } };
 
-/** An API that notes what it is told; `fail` decides what it refuses. */
+/** An API that records requests; `fail` decides what it refuses. */
 class Api {
   readonly told: string[] = [];
   readonly bodies: Body[] = [];

@@ -118,7 +118,7 @@ Deno.test("PodReadiness tells a Node that is not there from one without a podCID
   assert.deepEqual(place.events, ["NoPodCIDR"]);
 });
 
-Deno.test("PodReadiness follows podCIDR and MTU, and mends what somebody did to the file", () => {
+Deno.test("PodReadiness follows podCIDR and MTU, and repairs the file when another program changed it", () => {
   using place = new Place();
   place.upsert({ podCIDRs: ["10.244.1.0/24"] });
   place.node.start();
@@ -138,7 +138,7 @@ Deno.test("PodReadiness follows podCIDR and MTU, and mends what somebody did to 
   assert.equal(place.read().subnet, "10.244.9.0/24");
 });
 
-Deno.test("PodReadiness takes NetworkUnavailable back when somebody sets it", () => {
+Deno.test("PodReadiness sets NetworkUnavailable to False again when a controller sets it to True", () => {
   using place = new Place();
   place.upsert({ podCIDRs: ["10.244.1.0/24"] });
   place.node.start();

@@ -4,7 +4,7 @@ import { HealthCheckPorts } from "./health_check_ports.ts";
 import { createLog, type Log } from "../log.ts";
 import type { Clock } from "../runner.ts";
 
-/** A server on loopback, what it told, and a clock whose timers run when they are told to. */
+/** A server on loopback, what it logged, and a clock whose timers run on demand. */
 class Place implements Disposable {
   readonly told: string[] = [];
   healthy = true;

@@ -27,7 +27,7 @@ class Mounted implements Disposable {
   }
 }
 
-Deno.test("ConfigWatch follows a mounted ConfigMap: live settings at once, others are told, mistakes change nothing", async () => {
+Deno.test("ConfigWatch follows a mounted ConfigMap: live settings at once, others are logged, mistakes change nothing", async () => {
   using mounted = new Mounted("timeouts: {udp: 60}\n");
   const load = () =>
     loadConfig(
