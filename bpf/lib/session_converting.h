@@ -30,8 +30,8 @@ struct {
 /* As many entries as a program uses at the same time, and then some. */
 #define SCRATCH_SESSIONS 4
 
-/* Entries of the former table as they look in the new layout. A program is not
- * interrupted by another one on its CPU. */
+/* Copies of entries, in today's layout. A program is not interrupted by another one on
+ * its CPU. */
 struct session_scratch {
 	struct session sessions[SCRATCH_SESSIONS];
 	__u64 next;
@@ -52,21 +52,27 @@ static __always_inline __u32 conversion_phase(void)
 	return found ? found->phase : CONVERSION_FORMER;
 }
 
+/* A copy of the entry in the table that is the truth. */
 static __noinline struct session *session_read(const struct session_key *key)
 {
 	__u32 zero = 0;
-	struct session_scratch *scratch;
+	struct session_scratch *scratch = bpf_map_lookup_elem(&session_scratch, &zero);
 	union session_former *former;
-	struct session *session;
+	struct session *session, *found;
 
-	if (conversion_phase() == CONVERSION_NEW)
-		return bpf_map_lookup_elem(&sessions, key);
-	former = bpf_map_lookup_elem(&sessions_former, key);
-	scratch = bpf_map_lookup_elem(&session_scratch, &zero);
-	if (!former || !scratch)
+	if (!scratch)
 		return NULL;
 	session = &scratch->sessions[scratch->next++ % SCRATCH_SESSIONS];
-	*session = (struct session){};
+	if (conversion_phase() == CONVERSION_NEW) {
+		found = bpf_map_lookup_elem(&sessions, key);
+		if (!found)
+			return NULL;
+		*session = *found;
+		return session;
+	}
+	former = bpf_map_lookup_elem(&sessions_former, key);
+	if (!former)
+		return NULL;
 	session_from_former(former, session);
 	return session;
 }
@@ -101,19 +107,21 @@ static __noinline void session_save(const struct session_key *key, const struct 
 {
 	__u32 phase = conversion_phase();
 	union session_former *former;
-	struct session *mirror;
+	struct session *found;
 
-	if (phase == CONVERSION_NEW)
-		return;
-	former = bpf_map_lookup_elem(&sessions_former, key);
-	if (!former)
-		return;
-	session_to_former(session, former);
-	if (phase == CONVERSION_FORMER)
-		return;
-	mirror = bpf_map_lookup_elem(&sessions, key);
-	if (mirror)
-		session_from_former(former, mirror);
-	else
+	if (phase != CONVERSION_NEW) {
+		former = bpf_map_lookup_elem(&sessions_former, key);
+		if (former)
+			session_save_former(session, former);
+		if (!former || phase == CONVERSION_FORMER)
+			return;
+	}
+	found = bpf_map_lookup_elem(&sessions, key);
+	if (found) {
+		found->last_seen = session->last_seen;
+		found->state = session->state;
+		found->flags = session->flags;
+	} else if (phase == CONVERSION_MIRRORED) {
 		bpf_map_update_elem(&sessions, key, session, BPF_NOEXIST);
+	}
 }

@@ -52,7 +52,6 @@ struct {
  * a constant, leaves out the branches of the others. */
 const volatile __u32 former_version SEC(".rodata.former") = SESSION_VERSION;
 
-/* Members that `former` does not have stay as they are. */
 static __always_inline void session_from_former(const union session_former *former,
 						struct session *session)
 {
@@ -60,6 +59,7 @@ static __always_inline void session_from_former(const union session_former *form
 		*session = former->current;
 		return;
 	}
+	*session = (struct session){};
 	session->last_seen = former->v1.last_seen;
 	session->src = former->v1.src;
 	session->dst = former->v1.dst;
@@ -88,4 +88,19 @@ static __always_inline void session_to_former(const struct session *session,
 	former->v1.flags = session->flags;
 	former->v1.reserved = 0;
 	former->v1.ifindex = session->ifindex;
+}
+
+/* What changes in an entry while its flow lives: last_seen, state and flags. */
+static __always_inline void session_save_former(const struct session *session,
+						union session_former *former)
+{
+	if (former_version == SESSION_VERSION) {
+		former->current.last_seen = session->last_seen;
+		former->current.state = session->state;
+		former->current.flags = session->flags;
+		return;
+	}
+	former->v1.last_seen = session->last_seen;
+	former->v1.state = session->state;
+	former->v1.flags = session->flags;
 }

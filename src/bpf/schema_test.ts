@@ -50,6 +50,12 @@ Deno.test("a session of release 0.1.0 keeps all that it has, and its age is not 
   assert.equal(key.size, maps.sessions.key.size);
 });
 
+Deno.test("transitional programs know which version today's sessions are of", () => {
+  const header = Deno.readTextFileSync(new URL("../../bpf/lib/session_former.h", import.meta.url));
+  const [, version] = /^#define SESSION_VERSION (\d+)/m.exec(header) ?? [];
+  assert.equal(Number(version), SCHEMAS.sessions.version);
+});
+
 Deno.test("SchemaError says what to do, by which side is newer", () => {
   assert.match(
     new SchemaError("/x/map/sessions", 3, 2).message,

@@ -124,11 +124,14 @@ Deno.test({
       install: installFormer,
     });
     const node = loaded.cluster.node(1);
-    for (const step of STEPS) {
+    const deaths = STEPS.flatMap((step) =>
+      step.startsWith("attach") ? [[step], [step, "2"]] : [[step]] // "2": with the third filter
+    );
+    for (const death of deaths) {
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", "--no-check", "--quiet", KILLED, node.bpffs, node.self.path, step],
+        args: ["run", "-A", "--no-check", "--quiet", KILLED, node.bpffs, node.self.path, ...death],
       }).output();
-      assert.equal(code, 128 + 9, `${step}: ${new TextDecoder().decode(stderr)}`);
+      assert.equal(code, 128 + 9, `${death}: ${new TextDecoder().decode(stderr)}`);
     }
     installDataPlane(optionsOf(node)).close();
     assertSteady(node);
