@@ -2,6 +2,7 @@ import { deepEqual, equal, throws } from "node:assert/strict";
 import "../tests/support/libraries.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import { State } from "./state.ts";
+import { TempFolder } from "../tests/support/folder.ts";
 
 const attachment: Attachment = {
   containerID: "c1",
@@ -16,12 +17,9 @@ const attachment: Attachment = {
 
 /** Runs with a directory that does not exist yet. */
 function withDir(fn: (stateDir: string) => void): void {
-  const root = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-  try {
-    fn(`${root}/run/pcnk`);
-  } finally {
-    Deno.removeSync(root, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const root = folder.path;
+  fn(`${root}/run/pcnk`);
 }
 
 const mode = (path: string) => (Deno.statSync(path).mode ?? 0) & 0o777;
@@ -129,29 +127,26 @@ Deno.test("State.open() refuses a directory that others may write to, and what i
 });
 
 Deno.test("State.open() keeps others out until it is closed or its process is gone", async () => {
-  const root = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-  try {
-    const module = new URL("./state.ts", import.meta.url).href;
-    const script = `
+  using folder = new TempFolder();
+  const root = folder.path;
+  const module = new URL("./state.ts", import.meta.url).href;
+  const script = `
       import { State } from ${JSON.stringify(module)};
       console.log("trying");
       const state = State.open(${JSON.stringify(root)});
       console.log("locked");
       await new Promise(() => setTimeout(() => {}, 1e6));`;
-    const state = State.open(root);
-    using child = new Holder(script);
-    equal(await child.line(), "trying");
-    let locked = false;
-    const next = child.line().then((line) => (locked = true, line));
-    await child.waitsForLock();
-    equal(locked, false);
-    state.close();
-    equal(await next, "locked");
-    await child.kill();
-    State.open(root).close(); // the dead process holds nothing
-  } finally {
-    Deno.removeSync(root, { recursive: true });
-  }
+  const state = State.open(root);
+  using child = new Holder(script);
+  equal(await child.line(), "trying");
+  let locked = false;
+  const next = child.line().then((line) => (locked = true, line));
+  await child.waitsForLock();
+  equal(locked, false);
+  state.close();
+  equal(await next, "locked");
+  await child.kill();
+  State.open(root).close(); // the dead process holds nothing
 });
 
 /** A Deno process that prints lines. */

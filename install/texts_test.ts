@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { deviceFiles, UNIT, unitText } from "./texts.ts";
+import { TempFolder } from "../tests/support/folder.ts";
 
 const analyze = "/usr/bin/systemd-analyze";
 
@@ -19,26 +20,23 @@ Deno.test({
   name: "systemd finds nothing to complain of in the unit",
   ignore: !existsFile(analyze),
   fn() {
-    const folder = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-    try {
-      const verify = (text: string) => {
-        Deno.writeTextFileSync(`${folder}/${UNIT}`, text);
-        const { code, stderr } = new Deno.Command(analyze, {
-          args: ["verify", "--man=no", `${folder}/${UNIT}`],
-          env: { LC_ALL: "C" },
-        }).outputSync();
-        // It tells of other units of the machine as well.
-        const said = new TextDecoder().decode(stderr).split("\n").filter((line) =>
-          line.includes(UNIT)
-        );
-        return { code, said: said.join("\n") };
-      };
-      const text = unitText("/bin/true");
-      assert.deepEqual(verify(text), { code: 0, said: "" });
-      assert.match(verify(text.replace("Restart=", "Restrat=")).said, /Unknown key.* 'Restrat'/);
-    } finally {
-      Deno.removeSync(folder, { recursive: true });
-    }
+    using temporary = new TempFolder();
+    const folder = temporary.path;
+    const verify = (text: string) => {
+      Deno.writeTextFileSync(`${folder}/${UNIT}`, text);
+      const { code, stderr } = new Deno.Command(analyze, {
+        args: ["verify", "--man=no", `${folder}/${UNIT}`],
+        env: { LC_ALL: "C" },
+      }).outputSync();
+      // It tells of other units of the machine as well.
+      const said = new TextDecoder().decode(stderr).split("\n").filter((line) =>
+        line.includes(UNIT)
+      );
+      return { code, said: said.join("\n") };
+    };
+    const text = unitText("/bin/true");
+    assert.deepEqual(verify(text), { code: 0, said: "" });
+    assert.match(verify(text.replace("Restart=", "Restrat=")).said, /Unknown key.* 'Restrat'/);
   },
 });
 

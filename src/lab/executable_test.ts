@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { installSelf, selfCommand, spokenCommand } from "./executable.ts";
+import { TempFolder } from "../../tests/support/folder.ts";
 
 Deno.test("selfCommand() runs main.ts when pcnk is not compiled", async () => {
   const [program, ...args] = selfCommand();
@@ -10,25 +11,19 @@ Deno.test("selfCommand() runs main.ts when pcnk is not compiled", async () => {
 });
 
 Deno.test("installSelf() makes a pcnk that passes arguments on as they are", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    installSelf(folder, ["printf", "<%s>", "it's"]);
-    const { stdout } = await new Deno.Command(`${folder}/pcnk`, { args: ["a b", "$HOME"] })
-      .output();
-    assert.equal(new TextDecoder().decode(stdout), "<it's><a b><$HOME>");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  installSelf(folder, ["printf", "<%s>", "it's"]);
+  const { stdout } = await new Deno.Command(`${folder}/pcnk`, { args: ["a b", "$HOME"] })
+    .output();
+  assert.equal(new TextDecoder().decode(stdout), "<it's><a b><$HOME>");
 });
 
 Deno.test("installSelf() links to an executable", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    installSelf(folder, ["/x/dist/pcnk"]);
-    assert.equal(await Deno.readLink(`${folder}/pcnk`), "/x/dist/pcnk");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  installSelf(folder, ["/x/dist/pcnk"]);
+  assert.equal(await Deno.readLink(`${folder}/pcnk`), "/x/dist/pcnk");
 });
 
 Deno.test("spokenCommand() is what a person would type", () => {

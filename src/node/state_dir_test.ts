@@ -13,17 +13,15 @@ import {
   removeState,
   writeState,
 } from "./state_files.ts";
+import { TempFolder } from "../../tests/support/folder.ts";
 
 closeFd(-1); // loads libc, which stays for all tests
 
 function inDirectory(name: string, fn: (dir: string) => void) {
   Deno.test(name, () => {
-    const dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-    try {
-      fn(dir);
-    } finally {
-      Deno.removeSync(dir, { recursive: true });
-    }
+    using folder = new TempFolder();
+    const dir = folder.path;
+    fn(dir);
   });
 }
 

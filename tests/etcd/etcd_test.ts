@@ -3,6 +3,7 @@ import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { Etcd, freePort, haveEtcd, makePki } from "../support/etcd.ts";
 import { Recorder } from "./recorder.ts";
 import { Relay } from "./relay.ts";
+import { TempFolder } from "../support/folder.ts";
 
 const ignore = !haveEtcd();
 
@@ -162,62 +163,59 @@ Deno.test({
   name: "EtcdSettings speaks TLS with a client certificate, as a user who may only read /nodes/",
   ignore,
   async fn() {
-    const folder = Deno.makeTempDirSync({ prefix: "pcnk-t-pki-" });
-    try {
-      const pki = await makePki(folder);
-      await using etcd = await Etcd.start({ pki, flags: ["--auth-token", "simple"] });
-      for (
-        const words of [
-          ["user", "add", "root:rootpw"],
-          ["user", "grant-role", "root", "root"],
-          ["role", "add", "pcnk"],
-          ["role", "grant-permission", "pcnk", "read", "--prefix=true", "/nodes/"],
-          ["user", "add", "agent:secret"],
-          ["user", "grant-role", "agent", "pcnk"],
-          ["put", "/nodes/a/directRouting", "true"],
-          ["auth", "enable"],
-        ]
-      ) await etcd.ctl(...words);
-      const passwordFile = `${folder}/password`;
-      Deno.writeTextFileSync(passwordFile, "secret\n");
-      const access = {
-        endpoints: [etcd.url],
-        ca: `${pki}/ca.crt`,
-        cert: `${pki}/anonymous.crt`,
-        key: `${pki}/anonymous.key`,
-        username: "agent",
-        passwordFile,
-      };
-      await using seen = new Recorder(access, { watchMs: 300 });
-      await seen.settings.start(5000);
-      equal(seen.get("a", "directRouting"), "true", seen.settings.trouble?.reason);
-      await etcd.ctl("--user", "root:rootpw", "put", "/nodes/a/directRouting", "false");
-      await seen.until("the put", () => seen.get("a", "directRouting") === "false");
-      const signal = AbortSignal.timeout(5000);
-      await rejects(seen.client.put("/nodes/a/vpcMode", "aws", signal), /permission denied; grant/);
-      // Simple tokens live in the server's memory: a restart forgets them, and the client logs in again.
-      await etcd.kill();
-      await etcd.run();
-      await etcd.ctl("--user", "root:rootpw", "put", "/nodes/a/publicIP", "192.0.2.1");
-      await seen.until("a put after the restart", () => seen.get("a", "publicIP") === "192.0.2.1");
+    using temporary = new TempFolder();
+    const folder = temporary.path;
+    const pki = await makePki(folder);
+    await using etcd = await Etcd.start({ pki, flags: ["--auth-token", "simple"] });
+    for (
+      const words of [
+        ["user", "add", "root:rootpw"],
+        ["user", "grant-role", "root", "root"],
+        ["role", "add", "pcnk"],
+        ["role", "grant-permission", "pcnk", "read", "--prefix=true", "/nodes/"],
+        ["user", "add", "agent:secret"],
+        ["user", "grant-role", "agent", "pcnk"],
+        ["put", "/nodes/a/directRouting", "true"],
+        ["auth", "enable"],
+      ]
+    ) await etcd.ctl(...words);
+    const passwordFile = `${folder}/password`;
+    Deno.writeTextFileSync(passwordFile, "secret\n");
+    const access = {
+      endpoints: [etcd.url],
+      ca: `${pki}/ca.crt`,
+      cert: `${pki}/anonymous.crt`,
+      key: `${pki}/anonymous.key`,
+      username: "agent",
+      passwordFile,
+    };
+    await using seen = new Recorder(access, { watchMs: 300 });
+    await seen.settings.start(5000);
+    equal(seen.get("a", "directRouting"), "true", seen.settings.trouble?.reason);
+    await etcd.ctl("--user", "root:rootpw", "put", "/nodes/a/directRouting", "false");
+    await seen.until("the put", () => seen.get("a", "directRouting") === "false");
+    const signal = AbortSignal.timeout(5000);
+    await rejects(seen.client.put("/nodes/a/vpcMode", "aws", signal), /permission denied; grant/);
+    // Simple tokens live in the server's memory: a restart forgets them, and the client logs in again.
+    await etcd.kill();
+    await etcd.run();
+    await etcd.ctl("--user", "root:rootpw", "put", "/nodes/a/publicIP", "192.0.2.1");
+    await seen.until("a put after the restart", () => seen.get("a", "publicIP") === "192.0.2.1");
 
-      const failing = async (change: Partial<typeof access>, message: RegExp) => {
-        await using other = new Recorder({ ...access, ...change });
-        await rejects(other.client.range("/nodes/", signal), message);
-      };
-      Deno.writeTextFileSync(`${folder}/wrong`, "guess");
-      await failing(
-        { passwordFile: `${folder}/wrong` },
-        /invalid user ID or password; look at etcd\.username \(agent\)/,
-      );
-      await failing(
-        { cert: `${pki}/client.crt`, key: `${pki}/client.key` },
-        /without a common name/,
-      );
-      await failing({ passwordFile: `${folder}/none` }, /none: is not there/);
-    } finally {
-      Deno.removeSync(folder, { recursive: true });
-    }
+    const failing = async (change: Partial<typeof access>, message: RegExp) => {
+      await using other = new Recorder({ ...access, ...change });
+      await rejects(other.client.range("/nodes/", signal), message);
+    };
+    Deno.writeTextFileSync(`${folder}/wrong`, "guess");
+    await failing(
+      { passwordFile: `${folder}/wrong` },
+      /invalid user ID or password; look at etcd\.username \(agent\)/,
+    );
+    await failing(
+      { cert: `${pki}/client.crt`, key: `${pki}/client.key` },
+      /without a common name/,
+    );
+    await failing({ passwordFile: `${folder}/none` }, /none: is not there/);
   },
 });
 
@@ -225,41 +223,38 @@ Deno.test({
   name: "EtcdClient's errors say what to do: no user, no certificate, a wrong CA, no etcd",
   ignore,
   async fn() {
-    const folder = Deno.makeTempDirSync({ prefix: "pcnk-t-pki-" });
+    using temporary = new TempFolder();
+    const folder = temporary.path;
     await using web = new Web();
-    try {
-      const pki = await makePki(folder);
-      await using etcd = await Etcd.start({ pki });
-      const signal = AbortSignal.timeout(10_000);
-      const failing = async (
-        access: ConstructorParameters<typeof Recorder>[0],
-        message: RegExp,
-      ) => {
-        await using other = new Recorder(access);
-        await rejects(other.client.range("/nodes/", signal), message);
-      };
-      const [ca, cert, key] = ["ca.crt", "anonymous.crt", "anonymous.key"].map((name) =>
-        `${pki}/${name}`
-      );
-      await failing({ endpoints: [etcd.url], ca: ca! }, /give etcd\.cert and etcd\.key/);
-      await failing({ endpoints: [etcd.url] }, /UnknownIssuer.*look at etcd\.ca/);
-      await failing({ endpoints: [etcd.url], ca: `${pki}/nothing` }, /nothing: is not there/);
-      await failing({ endpoints: [web.url] }, /404.*is it an etcd server/);
-      for (
-        const words of [["user", "add", "root:pw"], ["user", "grant-role", "root", "root"], [
-          "auth",
-          "enable",
-        ]]
-      ) {
-        await etcd.ctl(...words);
-      }
-      await failing(
-        { endpoints: [etcd.url], ca: ca!, cert: cert!, key: key! },
-        /give etcd\.username and etcd\.passwordFile/,
-      );
-    } finally {
-      Deno.removeSync(folder, { recursive: true });
+    const pki = await makePki(folder);
+    await using etcd = await Etcd.start({ pki });
+    const signal = AbortSignal.timeout(10_000);
+    const failing = async (
+      access: ConstructorParameters<typeof Recorder>[0],
+      message: RegExp,
+    ) => {
+      await using other = new Recorder(access);
+      await rejects(other.client.range("/nodes/", signal), message);
+    };
+    const [ca, cert, key] = ["ca.crt", "anonymous.crt", "anonymous.key"].map((name) =>
+      `${pki}/${name}`
+    );
+    await failing({ endpoints: [etcd.url], ca: ca! }, /give etcd\.cert and etcd\.key/);
+    await failing({ endpoints: [etcd.url] }, /UnknownIssuer.*look at etcd\.ca/);
+    await failing({ endpoints: [etcd.url], ca: `${pki}/nothing` }, /nothing: is not there/);
+    await failing({ endpoints: [web.url] }, /404.*is it an etcd server/);
+    for (
+      const words of [["user", "add", "root:pw"], ["user", "grant-role", "root", "root"], [
+        "auth",
+        "enable",
+      ]]
+    ) {
+      await etcd.ctl(...words);
     }
+    await failing(
+      { endpoints: [etcd.url], ca: ca!, cert: cert!, key: key! },
+      /give etcd\.username and etcd\.passwordFile/,
+    );
   },
 });
 

@@ -19,6 +19,7 @@ import {
   PYTHON,
   type Reply,
 } from "./hostlb/node.ts";
+import { TempFolder } from "../support/folder.ts";
 
 const available = needs.root() && needs.file(PYTHON);
 const VIP = "10.96.0.10";
@@ -485,27 +486,24 @@ test("Maglev: the table decides", async (node) => {
 });
 
 test("socketLb all: endStaleInPods() ends sockets in pods' namespaces", async (node) => {
-  const stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-  try {
-    const paths = ["/run/netns/pcnk-t-gone", node.pods.b.path];
-    paths.forEach((netns, i) => writeAttachment(stateDir, { containerID: `c${i}`, netns }));
-    node.service("udp", VIP, 53, [ON_A]);
-    const process = node.process({ netns: node.pods.b });
-    const { socket } = await talk(process, "udp4", VIP, 53);
-    using connections = node.map("hostlb_connections");
-    const { services, backends } = node.maps;
-    const end = () => endStaleInPods(stateDir, { services, backends, connections });
-    assert.deepEqual(end(), { ended: 0, left: 0 });
-    node.service("udp", VIP, 53, [ON_B]);
-    assert.deepEqual(end(), { ended: 1, left: 0 });
-    assert.deepEqual(await process.try("recv", socket), { error: "ECONNABORTED" });
-    assert.deepEqual(end(), { ended: 0, left: 0 });
-    assert.equal((await talk(process, "udp4", VIP, 53)).server, "b");
-    // One that is nowhere to be found stays.
-    Deno.removeSync(`${stateDir}/attachments/c1@eth0.json`);
-    node.service("udp", VIP, 53, [ON_A]);
-    assert.deepEqual(end(), { ended: 0, left: 1 });
-  } finally {
-    Deno.removeSync(stateDir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const stateDir = folder.path;
+  const paths = ["/run/netns/pcnk-t-gone", node.pods.b.path];
+  paths.forEach((netns, i) => writeAttachment(stateDir, { containerID: `c${i}`, netns }));
+  node.service("udp", VIP, 53, [ON_A]);
+  const process = node.process({ netns: node.pods.b });
+  const { socket } = await talk(process, "udp4", VIP, 53);
+  using connections = node.map("hostlb_connections");
+  const { services, backends } = node.maps;
+  const end = () => endStaleInPods(stateDir, { services, backends, connections });
+  assert.deepEqual(end(), { ended: 0, left: 0 });
+  node.service("udp", VIP, 53, [ON_B]);
+  assert.deepEqual(end(), { ended: 1, left: 0 });
+  assert.deepEqual(await process.try("recv", socket), { error: "ECONNABORTED" });
+  assert.deepEqual(end(), { ended: 0, left: 0 });
+  assert.equal((await talk(process, "udp4", VIP, 53)).server, "b");
+  // One that is nowhere to be found stays.
+  Deno.removeSync(`${stateDir}/attachments/c1@eth0.json`);
+  node.service("udp", VIP, 53, [ON_A]);
+  assert.deepEqual(end(), { ended: 0, left: 1 });
 }, "all");

@@ -7,16 +7,14 @@ import { serviceSpec, title } from "./place_support.ts";
 import { Place } from "./place_support.ts";
 import { ApiServer, status } from "./server_support.ts";
 import { ApiClient } from "./client.ts";
+import { TempFolder } from "../../../tests/support/folder.ts";
 
 const signal = new AbortController().signal;
 
 async function withFolder(test: (folder: string) => Promise<void>) {
-  const folder = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
-  try {
-    await test(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  await test(folder);
 }
 
 const access = (identity: Identity, rest: Partial<Access> = {}): Access => ({
