@@ -1,6 +1,6 @@
 /** Runs loads at a testbed, contenders in turns, and collects what comes out: the report. */
 import { loadavg } from "node:os";
-import { congestion, type Figure, type Load, pinned, serverCommand } from "./loads.ts";
+import { type Figure, type Load, pinned, serverCommand } from "./loads.ts";
 import { describeMachine } from "./machine.ts";
 import type { Line, Measure, Report } from "./report.ts";
 import { serveAt } from "./placement.ts";
@@ -12,7 +12,7 @@ import {
   type Target,
   type Testbed,
 } from "./testbed.ts";
-import { findTools, missingTools, type Tool } from "./tools.ts";
+import { congestion, findTools, missingTools, type Tool } from "./tools.ts";
 
 interface RunOptions {
   loads: readonly Load[];

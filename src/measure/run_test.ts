@@ -1,9 +1,10 @@
 import { deepEqual, equal, match } from "node:assert/strict";
-import { congestion, type Load } from "./loads.ts";
+import type { Load } from "./loads.ts";
 import type { Measure } from "./report.ts";
 import { makeReport, measureTestbed, turned } from "./run.ts";
 import type { Contender, Path, Testbed } from "./testbed.ts";
 import { reportRows } from "./text.ts";
+import { congestion } from "./tools.ts";
 
 const PATHS: Path[] = ["pod→service, one node", "pod→pod, one node"];
 const where = { netnsPath: "/run/netns/nowhere", cgroup: null };
