@@ -22,7 +22,7 @@
 #include "lib/inbound.h"
 #include "lib/outbound.h"
 
-/* The overlay's own packets. What is inside comes by again at the overlay's device. */
+/* Outer packets of the overlay. The inner ones arrive at the overlay's device. */
 static __always_inline bool is_tunnel(const struct node_config *config, const struct packet *pkt)
 {
 	return pkt->key.proto == IPPROTO_UDP && config->overlay_port &&

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which of a service's backends a new flow gets: the one that its client had before
- * (sessionAffinity ClientIP), the one that follows from the client (Maglev), or any, by
- * weight.
+/* Picks the backend of a new flow: the one that its client had before (sessionAffinity
+ * ClientIP), the one that the client's hash selects (Maglev), or any, by weight.
  */
 #pragma once
 
@@ -12,9 +11,9 @@
 #include "maps.h"
 #include "service.h"
 
-/* Who has the same hash goes to the same backend, from any node: hence neither the
- * address that the client sent to, which may be that of a node, nor the service's id.
- * With affinity all flows of a client are alike. */
+/* Every node maps the same hash to the same backend: it includes neither the frontend's
+ * address, which may be a node's, nor the service's id. With affinity all flows of a
+ * client have one hash. */
 static __always_inline __u32 client_hash(const struct service *service,
 					 const struct session_key *key)
 {
@@ -25,28 +24,28 @@ static __always_inline __u32 client_hash(const struct service *service,
 	return hash_word(hash, ((__u32)key->sport << 16 | key->dport) ^ key->proto << 8);
 }
 
-/* Maglev (Eisenbud et al., NSDI 2016, 3.4): a place in the service's table names the
- * backend. NOT_FOUND where there is no such table. */
+/* Maglev (Eisenbud et al., NSDI 2016, 3.4): index of the backend in the hash's slot of the
+ * service's table. NOT_FOUND where there is no such table. */
 static __noinline __u32 maglev_index(const struct service *service, __u32 hash)
 {
 	struct node_config *config = node_config();
 	struct maglev_slots *slots;
-	__u32 size, place, element, number;
+	__u32 size, slot, element, number;
 
 	if (!config || !config->maglev_size)
 		return NOT_FOUND;
 	size = config->maglev_size;
-	place = hash % size;
-	element = service->table * ((size + MAGLEV_SLOTS - 1) / MAGLEV_SLOTS) + place / MAGLEV_SLOTS;
+	slot = hash % size;
+	element = service->table * ((size + MAGLEV_SLOTS - 1) / MAGLEV_SLOTS) + slot / MAGLEV_SLOTS;
 	slots = bpf_map_lookup_elem(&maglev, &element);
 	if (!slots)
 		return NOT_FOUND;
-	number = slots->backend[bounded(place, MAGLEV_SLOTS - 1)];
+	number = slots->backend[bounded(slot, MAGLEV_SLOTS - 1)];
 	return number < service->count ? service->first + number : NOT_FOUND;
 }
 
-/* The backend that the client had, if that is not too long ago and it is still there.
- * Each new flow prolongs it. */
+/* Index of the backend that the client had, if the affinity is not expired and the
+ * backend still exists. Each new flow renews it. */
 static __noinline __u32 affinity_index(const struct service *service, __u64 client, __u32 kind)
 {
 	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
@@ -67,8 +66,8 @@ static __noinline __u32 affinity_index(const struct service *service, __u64 clie
 	return index;
 }
 
-static __noinline void affinity_remember(const struct service *service, __u64 client, __u32 kind,
-					 const struct backend *backend, __u32 index)
+static __noinline void affinity_store(const struct service *service, __u64 client, __u32 kind,
+				      const struct backend *backend, __u32 index)
 {
 	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
 	struct affinity value = {
@@ -81,10 +80,10 @@ static __noinline void affinity_remember(const struct service *service, __u64 cl
 	bpf_map_update_elem(&affinity, &key, &value, BPF_ANY);
 }
 
-/* A backend for a new flow, and its place; NULL: the service has none. `client` and `kind`
- * are who has affinity, `hash` is looked at with Maglev only. */
+/* A backend for a new flow, and its index; NULL: the service has none. `client` and `kind`
+ * are the key of affinity, `hash` that of Maglev. */
 static __noinline struct backend *backend_for(const struct service *service, __u64 client,
-					      __u32 kind, __u32 hash, __u32 *place)
+					      __u32 kind, __u32 hash, __u32 *found)
 {
 	struct backend *backend;
 	__u32 index = NOT_FOUND;
@@ -103,8 +102,8 @@ static __noinline struct backend *backend_for(const struct service *service, __u
 	if (!backend)
 		event(EVENT_BACKEND_MISSING);
 	else if (fresh && service->affinity_seconds)
-		affinity_remember(service, client, kind, backend, index);
-	*place = index;
+		affinity_store(service, client, kind, backend, index);
+	*found = index;
 	return backend;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Configuration that programs read live, with the defaults that hold for a field
- * that is zero: no agent need ever have run.
+/* Configuration that programs read live, with the defaults for fields that are zero:
+ * programs work before the first agent runs.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #define DEFAULT_TCP_CLOSING (3600 * SECOND)
 /* 2 MSL: stragglers still find their backend. */
 #define DEFAULT_TCP_CLOSED (120 * SECOND)
-/* After a reset; what the kernel's connection tracking has (nf_conntrack_tcp_timeout_close). */
+/* After a reset: nf_conntrack_tcp_timeout_close. */
 #define RESET_WAIT (10 * SECOND)
 /* A SYN is repeated for about two minutes, each time refreshing the session. */
 #define DEFAULT_TCP_NEW (60 * SECOND)
@@ -26,12 +26,12 @@
 /* RFC 5508, REQ-1: not less than one minute. */
 #define DEFAULT_ICMP (120 * SECOND)
 
-/* How many source ports are tried for a flow whose own is taken. */
+/* How many source ports are tried for a flow whose own is in use. */
 #define PORT_TRIES 32
 #define PORT_FIRST 1024
 
-/* Source ports of flows that get an address of this node: below those that its own
- * processes get without asking (ip_local_port_range) and below NodePorts. */
+/* Source ports for SNAT and masquerade: below those of the node's own processes
+ * (ip_local_port_range), and below NodePorts. */
 #define SNAT_FIRST 1024
 #define SNAT_LAST 29999
 

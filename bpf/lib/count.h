@@ -24,7 +24,7 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum reason reas
 {
 	count_bytes(reason, bytes);
 #ifndef PCNK_NO_MONITOR /* the benchmark of what a silent monitor costs */
-	if (__builtin_expect(monitor_asked(reason), 0) && monitor_emit(skb, reason))
+	if (__builtin_expect(monitor_filter(reason), 0) && monitor_emit(skb, reason))
 		count_bytes(EVENT_MONITOR_LOST, 0);
 #endif
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Internet checksums, incrementally (RFC 1624). A "difference" is the one's
  * complement sum of ~old + new of the 16-bit words that changed, unfolded in 32
- * bits, as bpf_l4_csum_replace() takes it with size 0. Words may be summed in
+ * bits, the form of bpf_l4_csum_replace() with size 0. Words may be summed in
  * pairs: a 32-bit sum modulo 2^16 - 1 is the same.
  */
 #pragma once

@@ -8,7 +8,7 @@
 
 #include "eth.h"
 #include "maps.h"
-#include "packet.h"
+#include "nat.h"
 #include "verdict.h"
 
 static __always_inline struct endpoint *endpoint_find(addr_t addr)
@@ -39,5 +39,24 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint 
 		return drop(skb, DROP_REWRITE_FAILED);
 	eth_rewrite(eth, endpoint->mac);
 	count(skb, reason);
+	return redirect_into_pod(skb, endpoint->ifindex);
+}
+
+/* Translates a packet by its session: into the pod it is then for, counted under
+ * `delivered`, else to the stack, counted under `routed`. */
+static __always_inline int deliver_translated(struct __sk_buff *skb, const struct packet *pkt,
+					      const struct session *session, enum reason delivered,
+					      enum reason routed)
+{
+	struct endpoint *endpoint = endpoint_find(session->dst);
+
+	if (!endpoint) {
+		if (nat_rewrite(skb, pkt, session, NULL, false))
+			return drop(skb, DROP_REWRITE_FAILED);
+		return pass(skb, routed);
+	}
+	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
+		return drop(skb, DROP_REWRITE_FAILED);
+	count(skb, delivered);
 	return redirect_into_pod(skb, endpoint->ifindex);
 }

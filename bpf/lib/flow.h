@@ -33,7 +33,7 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 		return PASS_TRUNCATED;
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return ethertype_reason(eth->h_proto);
-	if (unlikely(skb->vlan_present)) /* the tag was taken out of the frame */
+	if (unlikely(skb->vlan_present)) /* the tag is in the skb, not the frame */
 		return PASS_VLAN;
 	reason = ip_parse(skb, pkt);
 	if (reason || pkt->fragment == FRAGMENT_LATER)

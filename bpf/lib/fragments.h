@@ -34,7 +34,7 @@ static __always_inline void fragment_note(const struct packet *pkt)
 		fragment_store(pkt);
 }
 
-/* Gives a later fragment its ports; false when they are not known. */
+/* Looks up the ports of a later fragment; false: its first was not seen. */
 static __noinline bool fragment_recall(struct packet *pkt)
 {
 	struct fragment_key key;

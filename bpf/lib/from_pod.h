@@ -23,8 +23,8 @@ static __noinline int reject_from_pod(struct __sk_buff *skb, const struct packet
 }
 
 /* A flow whose other end is no pod of this node: one of another node's or of the
- * node's own network, or a client outside. What the stack has to reject goes there:
- * translated where its ICMP error will be translated back on the way to the pod. */
+ * node's own network, or a client outside. What the stack has to reject goes there
+ * translated, if the ICMP error is translated back on its way to the pod. */
 static __noinline int translate_away(struct __sk_buff *skb, const struct packet *pkt,
 				     const struct session *session)
 {

@@ -17,35 +17,34 @@ struct hostlb_config {
 	__u32 reserved;
 };
 
-/* What a socket calls a service, and which backend it got. */
+/* The service address that a socket connected or sent to, and its backend. */
 struct hostlb_flow {
-	addr_t addr; /* as the process asked for it; 0: the place is free */
+	addr_t addr; /* original destination; 0: the slot is free */
 	addr_t backend_addr; /* REFUSED_ADDR with port 0: there was no backend */
 	port_be port;
 	port_be backend_port;
 	__u32 index; /* in `backends`, when the choice was made */
 };
 
-/* More services than this on one unconnected UDP socket, and the answers of the
- * oldest show the backend's address again. */
+/* Services on one unconnected UDP socket. With more, replies of the oldest show the
+ * backend's address. */
 #define HOSTLB_FLOWS 8
 
 /* Kept with the socket, and freed with it. A TCP or connected UDP socket uses one flow. */
 struct hostlb_socket {
 	struct hostlb_flow flows[HOSTLB_FLOWS];
 	__u32 last; /* the flow used last: it owns the replies when two share a backend */
-	__u32 next; /* counts flows made; modulo HOSTLB_FLOWS the place of the next one */
+	__u32 next; /* counts flows created; modulo HOSTLB_FLOWS the slot of the next one */
 };
 
-/* A connected UDP socket, by its cookie: user space finds those whose backend went,
- * and nothing else tells it what they are connected to, as sock_diag shows the
- * storage of TCP sockets only. */
+/* A connected UDP socket, by its cookie. User space ends those whose backend was
+ * removed; sock_diag shows the storage of TCP sockets only. */
 struct hostlb_connection_key {
 	cookie_t cookie;
 };
 
 struct hostlb_connection {
-	addr_t addr; /* as the process asked for it */
+	addr_t addr; /* original destination */
 	addr_t backend_addr;
 	port_be port;
 	port_be backend_port;

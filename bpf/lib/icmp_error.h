@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ICMP errors: translated with their flow, and forwarded to whom it then concerns. */
+/* Handles ICMP errors: translates them with their flow, and forwards them. */
 #pragma once
 
 #include "deliver.h"

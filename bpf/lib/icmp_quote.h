@@ -48,7 +48,7 @@ static __always_inline bool quote_ports(struct __sk_buff *skb, struct quote *quo
 }
 
 /* False when the quotation is not, or not enough of, a TCP or UDP packet or an echo.
- * Its session is looked up in the packet's zone. */
+ * The key is of the packet's zone. */
 static __always_inline bool quote_parse(struct __sk_buff *skb, const struct packet *pkt,
 					struct quote *quote)
 {

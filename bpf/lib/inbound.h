@@ -7,7 +7,6 @@
 #include "deliver.h"
 #include "icmp_error.h"
 #include "masquerade.h"
-#include "nat.h"
 #include "node_addrs.h"
 #include "nodeport.h"
 #include "path_error.h"
@@ -32,7 +31,6 @@ static __noinline int reply_to_world(struct __sk_buff *skb, const struct packet 
 static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 				    const struct session *session)
 {
-	struct endpoint *endpoint;
 	struct session *first;
 
 	if (session->ifindex)
@@ -46,16 +44,7 @@ static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 		if (first && first->flags & SESSION_REPLY)
 			session = first;
 	}
-	endpoint = endpoint_find(session->dst);
-	if (!endpoint) {
-		if (nat_rewrite(skb, pkt, session, NULL, false))
-			return drop(skb, DROP_REWRITE_FAILED);
-		return pass(skb, REPLY_ROUTED);
-	}
-	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
-		return drop(skb, DROP_REWRITE_FAILED);
-	count(skb, REPLY_DELIVERED);
-	return redirect_into_pod(skb, endpoint->ifindex);
+	return deliver_translated(skb, pkt, session, REPLY_DELIVERED, REPLY_ROUTED);
 }
 
 /* To a pod of this node by its own address. */
@@ -83,7 +72,7 @@ static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *p
 /* To an address of no local pod, by no session. `local`: it is the node's, where
  * NodePorts are open and the stack rejects what no socket takes. */
 static __always_inline int address_inbound(struct __sk_buff *skb, const struct packet *pkt,
-				      const struct node_config *config, bool local)
+					   const struct node_config *config, bool local)
 {
 	struct service *service;
 
@@ -103,7 +92,7 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 
 /* Packet from outside, of no session. */
 static __always_inline int new_flow_inbound(struct __sk_buff *skb, const struct packet *pkt,
-				    const struct node_config *config)
+					    const struct node_config *config)
 {
 	bool local = node_addr_is_local(pkt->key.dst);
 	struct endpoint *endpoint;

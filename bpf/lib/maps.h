@@ -50,8 +50,8 @@ struct {
 	__type(value, struct uplink);
 } uplinks SEC(".maps");
 
-/* Loopback addresses are not in the map: they mean a node only to its own processes,
- * and from a wire they are a forgery. */
+/* Without loopback addresses: these are a node's only for its own processes, and martians
+ * on the wire. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -59,7 +59,7 @@ struct {
 	__type(value, struct node_addr);
 } node_addrs SEC(".maps");
 
-/* The value means nothing. */
+/* A set: values are not used. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -68,7 +68,7 @@ struct {
 	__type(value, __u32);
 } vteps SEC(".maps");
 
-/* Where pods' packets go with the pod's own address. The value means nothing. */
+/* Masquerade-exempt destinations. A set: values are not used. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -77,7 +77,7 @@ struct {
 	__type(value, __u32);
 } no_masquerade SEC(".maps");
 
-/* The value means nothing. */
+/* A set: values are not used. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -114,8 +114,7 @@ struct {
 	__type(value, struct node_config);
 } config SEC(".maps");
 
-/* For people only: no program reads it. It lies here so that whoever looks into the
- * maps finds names in them, also when no agent runs. */
+/* No program reads it: it is for the inspecting commands, also when no agent runs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -146,9 +145,8 @@ struct {
 	__type(value, struct monitor_budget);
 } monitor_budget SEC(".maps");
 
-/* No program uses it: the plugin pushes, the agent pops when it is asked for metrics.
- * A queue, because a process that lives for milliseconds adds to it in one atomic step,
- * and because the oldest calls go when no agent runs to read them. */
+/* No program uses it: the plugin pushes, the agent pops on a scrape of its metrics. A
+ * queue: a push is one atomic step, and drops the oldest call when no agent reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__uint(max_entries, 4096);

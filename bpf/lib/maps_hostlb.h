@@ -22,7 +22,8 @@ struct {
 	__type(value, struct hostlb_socket);
 } hostlb_sockets SEC(".maps");
 
-/* Sockets leave it when they are closed; an LRU for those that close unseen. */
+/* Entries are deleted when their socket closes; an LRU for sockets whose release no hook
+ * saw. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);

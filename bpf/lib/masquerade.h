@@ -88,20 +88,13 @@ static __noinline bool exempt_entry(const struct session_key *key, const struct 
  * datagram. */
 static __noinline void exempt_inbound(const struct packet *pkt, const struct node_config *config)
 {
+	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
 	struct session value = {
-		.src = pkt->key.dst,
-		.dst = pkt->key.src,
-		.sport = pkt->key.dport,
-		.dport = pkt->key.sport,
+		.src = forward.src,
+		.dst = forward.dst,
+		.sport = forward.sport,
+		.dport = forward.dport,
 		.flags = SESSION_MASQUERADE,
-	};
-	struct session_key forward = {
-		.src = pkt->key.dst,
-		.dst = pkt->key.src,
-		.sport = pkt->key.dport,
-		.dport = pkt->key.sport,
-		.proto = pkt->key.proto,
-		.zone = ZONE_MASQUERADE,
 	};
 	struct session reply;
 

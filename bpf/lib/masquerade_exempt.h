@@ -26,9 +26,9 @@ static __always_inline bool session_is_exempt(const struct packet *pkt,
 	return session->flags & SESSION_MASQUERADE && session->dst == pkt->key.dst;
 }
 
-/* A packet that cannot be translated, and why it passes where it need not be. A pod's
- * address does not leave for where it means nothing: no reply could come back, and it
- * would disclose the pods' network. */
+/* A packet that cannot be masqueraded: passes under `reason` where it need not be, else it
+ * is dropped. No reply would reach a pod's address from there, and it would disclose the
+ * pods' network. */
 static __noinline int pass_unmasqueraded(struct __sk_buff *skb, const struct packet *pkt,
 					 const struct node_config *config, enum reason reason)
 {

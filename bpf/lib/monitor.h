@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What becomes of packets, told to whoever listens (`pcnk monitor`): packets of the
- * reasons that the listener asks for, filtered and sampled here, through a ring buffer.
+/* Reports packets and their verdicts to a listener (`pcnk monitor`) through a ring buffer,
+ * filtered by reason and address, and sampled.
  *
- * While nobody listens a packet pays for one look at an array. A listener says until when
- * it will be there and renews that; one that was killed is forgotten by itself. It also
- * says of how many packets it can be told (monitor_budget): in a flood all others cost no
- * clock, no lock and no copy, but are counted (EVENT_MONITOR_LOST).
+ * Without a listener a packet costs one array look-up. A listener holds a lease that it
+ * renews, so that a killed one ends by itself. It also grants a budget of packets
+ * (monitor_budget): in a flood the packets above it cost no clock, no lock and no copy,
+ * and are counted (EVENT_MONITOR_LOST).
  */
 #pragma once
 
 #include "ip4.h"
 #include "maps.h"
 
-/* Reasons that two words of bits can name. */
+/* Reasons that fit in monitor.reasons. */
 #define MONITOR_REASONS 128
-/* A power of two: every so many packets that there is no budget for, is the listener there? */
-#define MONITOR_LOOK_EVERY 1024
+/* Packets above the budget between two checks of the lease. A power of two. */
+#define MONITOR_CHECK_EVERY 1024
 
-static __always_inline __u32 monitor_end_bits(__be32 addr, __be16 port)
+static __always_inline __u32 monitor_end_bits(addr_t addr, port_be port)
 {
 	struct monitor_end key = { .addr = addr, .port = port };
 	__u32 *bits = bpf_map_lookup_elem(&monitor_ends, &key);
@@ -44,7 +44,7 @@ static __always_inline bool monitor_wants(struct __sk_buff *skb, __u32 wanted)
 		wanted) == wanted;
 }
 
-/* As much of the frame as there is, in steps: the length of a load must be known. */
+/* Copies the head of the frame, in one of four lengths: they must be constants. */
 static __always_inline __u16 monitor_capture(struct __sk_buff *skb, __u8 *head)
 {
 	if (!bpf_skb_load_bytes(skb, 0, head, MONITOR_HEAD))
@@ -58,20 +58,20 @@ static __always_inline __u16 monitor_capture(struct __sk_buff *skb, __u8 *head)
 	return 0;
 }
 
-/* Is the listener still there? Else nothing is asked for any more, and packets pay for
- * one look again. One that was only late says anew what it asks for. */
-static __always_inline bool monitor_listens(struct monitor *asked, __u64 now)
+/* Is the lease valid? Else the filter is cleared, and packets cost one look-up again. A
+ * listener that was only late writes its filter anew. */
+static __always_inline bool monitor_leased(struct monitor *filter, __u64 now)
 {
-	if (now <= asked->until)
+	if (now <= filter->until)
 		return true;
-	asked->reasons[0] = 0;
-	asked->reasons[1] = 0;
+	filter->reasons[0] = 0;
+	filter->reasons[1] = 0;
 	return false;
 }
 
-/* Takes one packet off what the listener may be told of. To look for the listener costs
- * the clock, so those for which nothing is left do it now and then. */
-static __always_inline bool monitor_afford(struct monitor *asked)
+/* Takes one packet off the budget. Above it, the lease is checked now and then only, as
+ * that reads the clock. */
+static __always_inline bool monitor_afford(struct monitor *filter)
 {
 	__u32 zero = 0;
 	struct monitor_budget *budget = bpf_map_lookup_elem(&monitor_budget, &zero);
@@ -81,50 +81,50 @@ static __always_inline bool monitor_afford(struct monitor *asked)
 	budget->left--;
 	if ((__s64)budget->left >= 0)
 		return true;
-	if (!(budget->left & (MONITOR_LOOK_EVERY - 1)))
-		monitor_listens(asked, bpf_ktime_get_ns());
+	if (!(budget->left & (MONITOR_CHECK_EVERY - 1)))
+		monitor_leased(filter, bpf_ktime_get_ns());
 	return false;
 }
 
-/* Not static: the verifier looks at it once. Returns 1 when the packet should have been
- * told of and there was no room. */
+/* Reports a packet. Returns 1 when it is lost: no budget, or no room. Not static: the
+ * verifier checks it once. */
 __noinline int monitor_emit(struct __sk_buff *skb, __u32 reason)
 {
 	__u32 zero = 0;
-	struct monitor *asked = bpf_map_lookup_elem(&monitor, &zero);
-	struct monitor_event *told;
+	struct monitor *filter = bpf_map_lookup_elem(&monitor, &zero);
+	struct monitor_event *report;
 	__u64 now;
 
-	if (!asked)
+	if (!filter)
 		return 0;
-	if (asked->sample != 0xffffffff && bpf_get_prandom_u32() > asked->sample)
+	if (filter->sample != 0xffffffff && bpf_get_prandom_u32() > filter->sample)
 		return 0;
-	if (!monitor_wants(skb, asked->ends))
+	if (!monitor_wants(skb, filter->ends))
 		return 0;
-	if (!monitor_afford(asked))
+	if (!monitor_afford(filter))
 		return 1;
 	now = bpf_ktime_get_ns();
-	if (!monitor_listens(asked, now))
+	if (!monitor_leased(filter, now))
 		return 0;
-	told = bpf_ringbuf_reserve(&monitor_events, sizeof(*told), 0);
-	if (!told)
+	report = bpf_ringbuf_reserve(&monitor_events, sizeof(*report), 0);
+	if (!report)
 		return 1;
-	told->time = now;
-	told->ifindex = skb->ifindex;
-	told->len = skb->len;
-	told->reason = reason;
-	__builtin_memset(told->head, 0, sizeof(told->head));
-	told->captured = monitor_capture(skb, told->head);
-	told->reserved = 0;
-	bpf_ringbuf_submit(told, BPF_RB_NO_WAKEUP); /* the listener looks by itself */
+	report->time = now;
+	report->ifindex = skb->ifindex;
+	report->len = skb->len;
+	report->reason = reason;
+	__builtin_memset(report->head, 0, sizeof(report->head));
+	report->captured = monitor_capture(skb, report->head);
+	report->reserved = 0;
+	bpf_ringbuf_submit(report, BPF_RB_NO_WAKEUP); /* the listener polls */
 	return 0;
 }
 
-/* Does anybody ask for this reason? */
-static __always_inline bool monitor_asked(__u32 reason)
+/* Does the filter have this reason? */
+static __always_inline bool monitor_filter(__u32 reason)
 {
 	__u32 zero = 0;
-	struct monitor *asked = bpf_map_lookup_elem(&monitor, &zero);
+	struct monitor *filter = bpf_map_lookup_elem(&monitor, &zero);
 
-	return asked && (asked->reasons[(reason / 64) & 1] & (1ULL << (reason % 64)));
+	return filter && (filter->reasons[(reason / 64) & 1] & (1ULL << (reason % 64)));
 }

@@ -12,7 +12,6 @@
 #include "backend.h"
 #include "config.h"
 #include "deliver.h"
-#include "nat.h"
 #include "path_error.h"
 #include "reject.h"
 #include "remotes.h"
@@ -41,7 +40,7 @@ static __noinline int reject_inbound(struct __sk_buff *skb, const struct packet 
 
 /* To a backend that sees this node as its client, by the node's routes. */
 static __always_inline int forward_routed(struct __sk_buff *skb, const struct packet *pkt,
-				     const struct session *session)
+					  const struct session *session)
 {
 	__u32 ifindex = route_uplink(skb, session->dst);
 	struct uplink *uplink = uplink_find(ifindex);
@@ -82,26 +81,15 @@ static __noinline int forward_snat(struct __sk_buff *skb, const struct packet *p
 static __always_inline int forward_inbound(struct __sk_buff *skb, const struct packet *pkt,
 					   const struct session *session)
 {
-	struct endpoint *endpoint;
-
 	if (session->flags & SESSION_SNAT)
 		return forward_snat(skb, pkt, session);
-	endpoint = endpoint_find(session->dst);
-	if (!endpoint) {
-		if (nat_rewrite(skb, pkt, session, NULL, false))
-			return drop(skb, DROP_REWRITE_FAILED);
-		return pass(skb, FORWARD_ROUTED);
-	}
-	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
-		return drop(skb, DROP_REWRITE_FAILED);
-	count(skb, FORWARD_DELIVERED);
-	return redirect_into_pod(skb, endpoint->ifindex);
+	return deliver_translated(skb, pkt, session, FORWARD_DELIVERED, FORWARD_ROUTED);
 }
 
-/* The source that a backend sees instead of its client's address; 0: the client's, or
- * with `needed` not known. */
+/* The source address that a backend sees. `needed`: one of this node's, 0 if unknown; else
+ * the client's own. */
 static __noinline addr_t snat_source(struct __sk_buff *skb, const struct node_config *config,
-				  addr_t backend, bool *needed)
+				     addr_t backend, bool *needed)
 {
 	struct uplink *uplink;
 	__u32 ifindex;
@@ -137,8 +125,9 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 		return drop(skb, DROP_SOURCE_RANGE);
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
-		return service->flags & SERVICE_LOCAL_ONLY ? drop(skb, DROP_NO_LOCAL_BACKEND) :
-							     reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
+		return service->flags & SERVICE_LOCAL_ONLY ?
+			       drop(skb, DROP_NO_LOCAL_BACKEND) :
+			       reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
 	session.service_id = service->id;
 	session.ifindex = skb->ifindex;
 	session.sport = pkt->key.sport;

@@ -5,9 +5,9 @@
 #include "reject.h"
 #include "remotes.h"
 
-/* Reports to its sender that a packet cannot be forwarded: `refused` is what path_check()
- * found. What may be fragmented is dropped without a reply: only the stack can fragment,
- * and this packet is none that it would take. */
+/* Sends the ICMP error about a packet that cannot be forwarded; `refused` is from
+ * path_check(). One that may be fragmented is dropped without an error: only the stack
+ * can fragment, and the stack would not forward this packet. */
 static __noinline int reject_path(struct __sk_buff *skb, const struct packet *pkt,
 				  enum reason refused, __u32 mtu)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes a packet into the node's own reply to it: a TCP reset, an ICMP error, an echo
+/* Rewrites a packet to the node's own reply to it: a TCP reset, an ICMP error, an echo
  * reply. reject.h decides when, and sends it.
  *
- * reply_reset() and reply_icmp() are not static, and so take nothing but the packet: see
+ * reply_reset() and reply_icmp() are not static, and so take nothing but the context: see
  * timed_out().
  */
 #pragma once
@@ -42,7 +42,6 @@ static __always_inline long reply_store(struct __sk_buff *skb, const struct ethh
 static __always_inline void reset_header(const struct packet *pkt, const struct tcphdr *segment,
 					 struct tcphdr *reset)
 {
-	/* As much as its header says, or nothing. */
 	__u32 headers = pkt->l4 - ETH_HLEN + segment->doff * 4;
 	__u32 len = pkt->ip_len > headers ? pkt->ip_len - headers : 0;
 
@@ -61,8 +60,8 @@ static __always_inline void reset_header(const struct packet *pkt, const struct 
 	reset->ack = 1;
 }
 
-/* A size between 1 and CHUNK as the verifier of 5.10 understands it: clang makes one
- * comparison of the two that would say so. */
+/* A size between 1 and CHUNK, with bounds that the verifier of 5.10 accepts: clang merges
+ * the two comparisons that would prove them. */
 #define chunk_size(size) (bounded((size) - 1, CHUNK - 1) + 1)
 
 /* The IP header keeps its length, options become "end of list": cutting them out
@@ -77,7 +76,7 @@ static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
 	return bpf_skb_store_bytes(skb, ETH_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
 }
 
-/* Makes a TCP reset of a segment. 0, or an error: the packet is broken. */
+/* Rewrites a segment to the TCP reset for it. 0, or an error: the packet is broken. */
 __noinline int reply_reset(struct __sk_buff *skb)
 {
 	struct tcphdr segment, reset;
@@ -150,7 +149,7 @@ static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packe
 	return 0;
 }
 
-/* Makes an ICMP error about the packet; `rest` is the second word of its header. 0, or
+/* Rewrites a packet to an ICMP error about it; `rest` is the second word of its header. 0, or
  * an error: the packet is broken. */
 __noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 rest)
 {
@@ -165,7 +164,7 @@ __noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 
 	if (ip_reply_parse(skb, &pkt) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
 		return -1;
 	quoted = pkt.ip_len < ICMP_MAX - headers ? pkt.ip_len : ICMP_MAX - headers;
-	/* First shorter, which also makes one datagram of a GSO packet, then longer. */
+	/* First shorter, which also resets GSO, then longer. */
 	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
 	    quoted_sum(skb, &pkt, quoted, &sum) ||
 	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
@@ -179,7 +178,7 @@ __noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 
 	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
 }
 
-/* Makes an echo reply of an echo request. Later fragments have no ICMP header: only
+/* Rewrites an echo request to its reply. Later fragments have no ICMP header: only
  * their addresses are swapped. 0, or an error. */
 static __always_inline long reply_echo(struct __sk_buff *skb, const struct packet *pkt)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which service a packet is for, and where its backends are. */
+/* Looks up services, and the indices of their backends. */
 #pragma once
 
 #include "ip4.h"
 #include "maps.h"
 
-/* Runs are at most 2^20 backends long; a binary search takes as many steps. */
-#define RUN_BITS 20
+/* Extents are at most 2^20 backends long: 20 steps of a binary search. */
+#define EXTENT_BITS 20
 
 static __always_inline struct service *service_find(addr_t addr, __be16 port, __u8 proto,
 						    __u8 scope)
@@ -33,15 +33,15 @@ static __always_inline __u32 random_below(__u32 limit)
 	return ((__u64)bpf_get_prandom_u32() * limit) >> 32;
 }
 
-/* By weight: the first backend of the run whose cumulative weight is above the
- * ticket that was drawn. */
+/* By weight: the first backend of the extent whose cumulative weight is above a random
+ * ticket. */
 static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
 {
 	__u32 ticket = random_below(total);
 	__u32 low = first, high = first + count - 1;
 	int i;
 
-	for (i = 0; i < RUN_BITS && low < high; i++) {
+	for (i = 0; i < EXTENT_BITS && low < high; i++) {
 		__u32 middle = low + (high - low) / 2;
 		struct backend *backend = bpf_map_lookup_elem(&backends, &middle);
 
@@ -55,7 +55,7 @@ static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
 	return low;
 }
 
-/* Where in `backends` the backend of a new flow is. The service must have one. */
+/* Index of a backend for a new flow. The service must have one. */
 static __always_inline __u32 backend_index(const struct service *service)
 {
 	__u32 first = service->first, count = service->count, total = service->total_weight;
@@ -63,8 +63,8 @@ static __always_inline __u32 backend_index(const struct service *service)
 	return total ? index_by_weight(first, count, total) : first + random_below(count);
 }
 
-/* How many backends of a run are looked through for one that moved. A flow whose
- * service has more may get another backend when the service changes. */
+/* How many backends of an extent are searched for one that moved. A flow whose service
+ * has more may get another backend when the service changes. */
 #define SCAN_LIMIT 1024
 
 #define NOT_FOUND (~0U)
@@ -76,9 +76,9 @@ static __always_inline bool backend_is(__u32 index, addr_t addr, __u32 port)
 	return backend && backend->addr == addr && backend->port == port;
 }
 
-/* Where in a run a backend is. A change of the service puts its backends elsewhere,
- * so where it was is only a first guess. Not static: the verifier looks at such a
- * function once, with any arguments, and not once for each way to get here. */
+/* Index of a backend in an extent; NOT_FOUND: it is not there. A change of the service
+ * moves its backends, so the former index is only a first guess. Not static: see
+ * timed_out(). */
 __noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, addr_t addr, __u32 port)
 {
 	__u32 i;

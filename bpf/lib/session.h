@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sessions pin a flow to its backend, whatever becomes of the service meanwhile.
+/* Sessions keep a flow at its backend while its service changes.
  *
- * Two entries a flow, mirror images (types.h). Either may be evicted by the LRU
- * on its own; the one that is left brings the other back when it is refreshed.
- * Of an established connection whose entries are both gone, the next packet from
- * the client gets a backend anew: with one backend nothing is lost, with more the
- * wrong one resets it, which is what dropping the packet would come to, but sooner.
+ * A flow has two entries, original and reply direction (types.h). The LRU may evict
+ * either; a refresh of the other creates it again. If both are evicted, the next packet
+ * of the client picks a backend anew: with one backend nothing is lost, with more the
+ * wrong one resets the connection, which dropping the packet would only delay.
  *
  * Fields are written without locks: two CPUs may see one flow at a time, and the
- * worst a lost update does is a timeout of another state.
+ * worst effect of a lost update is the timeout of another state.
  */
 #pragma once
 
@@ -24,9 +23,22 @@ static __always_inline __u8 reverse_zone(const struct session *session)
 	return (session->flags & reply) == reply ? ZONE_MASQUERADE : ZONE_SERVICE;
 }
 
-/* The key of the other direction: what packets become, reversed. */
+/* The reverse of a 5-tuple. */
+static __always_inline struct session_key reverse_tuple(const struct session_key *key, __u8 zone)
+{
+	return (struct session_key){
+		.src = key->dst,
+		.dst = key->src,
+		.sport = key->dport,
+		.dport = key->sport,
+		.proto = key->proto,
+		.zone = zone,
+	};
+}
+
+/* The key of the other direction: the reverse of the translation. */
 static __always_inline void reverse_key(const struct session *session, __u8 proto,
-				     struct session_key *key)
+					struct session_key *key)
 {
 	key->src = session->dst;
 	key->dst = session->src;
@@ -39,7 +51,7 @@ static __always_inline void reverse_key(const struct session *session, __u8 prot
 
 /* The value of the other direction's entry. */
 static __always_inline void reverse_entry(const struct session_key *key,
-				       const struct session *session, struct session *reverse)
+					  const struct session *session, struct session *reverse)
 {
 	*reverse = (struct session){
 		.last_seen = session->last_seen,
@@ -58,14 +70,14 @@ static __always_inline void reverse_entry(const struct session_key *key,
 
 /* Is `session` the other direction of the entry under `key`? */
 static __always_inline bool is_reverse_of(const struct session *session,
-				       const struct session_key *key)
+					  const struct session_key *key)
 {
 	return session->src == key->dst && session->dst == key->src &&
 	       session->sport == key->dport && session->dport == key->sport;
 }
 
-/* Not static: the verifier looks at such a function once, with any arguments, and not
- * once for each way to get here. */
+/* Not static: the verifier checks a global function once, for any arguments, instead of
+ * once for each call. Hence it takes scalars and the context only. */
 __noinline __u32 timed_out(__u64 last_seen, __u64 now, __u32 proto, __u32 state)
 {
 	__s64 idle = now - last_seen; /* negative: another CPU was here later */
@@ -78,16 +90,16 @@ static __always_inline bool session_expired(const struct session *session, __u8 
 	return timed_out(session->last_seen, now, proto, session->state);
 }
 
-/* A SYN on a connection that is over is a new connection from the same port (RFC
- * 6191). On any other it is a repetition, or the backend will answer it itself
- * (RFC 9293, 3.10.7.4). */
-static __always_inline bool opens_anew(const struct packet *pkt, const struct session *session)
+/* A SYN of a closing or closed connection opens a new one from the same port (RFC 6191).
+ * Of any other it is a retransmission, or the backend itself handles it (RFC 9293,
+ * 3.10.7.4). */
+static __always_inline bool reopens(const struct packet *pkt, const struct session *session)
 {
 	return is_syn(pkt) && session->state >= STATE_CLOSING &&
 	       !(session->flags & SESSION_REPLY);
 }
 
-/* Once a second: is it still alive, and is its reverse still there? */
+/* Once a second: false if the session is expired, else repairs the other direction. */
 static __noinline bool session_refresh(const struct packet *pkt, struct session *session,
 				       __u64 now)
 {
@@ -103,7 +115,7 @@ static __noinline bool session_refresh(const struct packet *pkt, struct session 
 	reverse_key(session, pkt->key.proto, &key);
 	reverse = session_read(&key);
 	if (reverse) {
-		/* It may have gone to another flow since. */
+		/* Unless another flow has that key by now. */
 		if (is_reverse_of(reverse, &pkt->key)) {
 			reverse->last_seen = now;
 			session_save(&key, reverse);
@@ -116,14 +128,14 @@ static __noinline bool session_refresh(const struct packet *pkt, struct session 
 	return true;
 }
 
-/* `fin`: the flags of a FIN that comes from this side. */
+/* Follows FIN and RST. `fin`: the session's flags for a FIN of this direction. */
 static __always_inline void tcp_note_close(struct session *session, __u8 tcp_flags, __u8 fin)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
 	if (!(tcp_flags & (TCP_FIN | TCP_RST)))
 		return;
-	/* Of ports, it counts how long they have been at rest. */
+	/* Starts the port's TIME-WAIT: see port_time_wait(). */
 	session->last_seen = bpf_ktime_get_ns();
 	if (tcp_flags & TCP_FIN)
 		session->flags |= fin;
@@ -133,9 +145,9 @@ static __always_inline void tcp_note_close(struct session *session, __u8 tcp_fla
 		session->state = STATE_CLOSING;
 }
 
-/* Follows a connection by its flags, in the forward entry. The client's first ACK
- * is what establishes it; the backend's packets change it only when they end it,
- * which spares a second look-up for all others. */
+/* Follows the state of a TCP connection, in the forward entry. The client's first ACK
+ * establishes it; the backend's packets change it only when they close it, which saves
+ * a second look-up for all others. */
 static __noinline void tcp_track(const struct packet *pkt, struct session *session)
 {
 	struct session_key key;
@@ -160,7 +172,8 @@ static __noinline void tcp_track(const struct packet *pkt, struct session *sessi
 	session_save(&key, session);
 }
 
-/* The live session of a packet, or NULL. */
+/* The live session of a packet, or NULL: refreshes it once a second, repairs the other
+ * direction's entry, and follows the TCP state. */
 static __always_inline struct session *session_track(const struct packet *pkt)
 {
 	struct session *session = session_read(&pkt->key);
@@ -174,7 +187,7 @@ static __always_inline struct session *session_track(const struct packet *pkt)
 		return NULL;
 	if (pkt->key.proto == IPPROTO_TCP &&
 	    (pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || session->state == STATE_NEW)) {
-		if (opens_anew(pkt, session))
+		if (reopens(pkt, session))
 			return NULL;
 		tcp_track(pkt, session);
 	}

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The session table while it is converted: the same programs, compiled with CONVERTING,
- * take the place of those that know the former table only, and give it up to those that
- * know the new one only (src/bpf/conversion.ts, docs/upgrade.md).
+/* The session table while it is converted. The same programs, compiled with CONVERTING,
+ * replace those that use the former table, and are replaced by those that use the new one
+ * (src/bpf/conversion.ts, docs/upgrade.md).
  *
- * One table is the truth at any time, and programs of both kinds agree on which:
+ * One table is authoritative at any time, and all attached programs agree on which:
  *
  *   FORMER    the former one. Old programs may still be attached beside these.
- *   MIRRORED  the former one, and what is written goes to the new one as well, while
- *             user space copies the rest. Only these programs are attached.
- *   NEW       the new one; the former is forgotten. Programs that have never known it may be
- *             attached beside these.
+ *   MIRRORED  the former one; writes go to the new one too, while user space copies the
+ *             rest. Only these programs are attached.
+ *   NEW       the new one. Programs without CONVERTING may be attached beside these.
  *
- * So a process that converts may be killed at any moment: the table that is pinned under
- * the name `sessions` has everything.
+ * So a conversion may be killed at any step: the table that is pinned as `sessions` is
+ * complete.
  */
 #pragma once
 
 #include "maps.h"
 #include "session_former.h"
 
-/* The loader puts the pinned table here, whose values may be smaller or larger. */
+/* The loader replaces it by the pinned table, whose values may be smaller or larger. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1);
@@ -27,7 +26,7 @@ struct {
 	__type(value, union session_former);
 } sessions_former SEC(".maps");
 
-/* As many entries as a program uses at the same time, and then some. */
+/* More entries than a program uses at one time. */
 #define SCRATCH_SESSIONS 4
 
 /* Copies of entries, in today's layout. A program is not interrupted by another one on

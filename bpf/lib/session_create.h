@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes sessions: both entries of a new flow, of which the key of the replies may be
- * another flow's already.
+/* Creates sessions: both entries of a new flow. The key of its replies may already be
+ * another flow's.
  */
 #pragma once
 
@@ -8,13 +8,13 @@
 #include "fragments.h"
 #include "session.h"
 
-/* How long the port of a closed connection rests, in nanoseconds, before another flow
- * may have it. Who closes first holds the connection in TIME-WAIT. If that is the
- * backend, a new one of the same 5-tuple must continue the old one's sequence numbers
- * and timestamps (RFC 6191), and a client that talks to another address does not know
- * them: it would be a second late. If it is the client, the backend knows nothing any
- * more when the last ACK has come. A reset may be a forgery (RFC 5382, 5.), and the
- * connection go on. `scarce`: there is hardly another port; late is better than never. */
+/* How long the port of a closed connection is quarantined, in nanoseconds, before another
+ * flow may get it. The side that closes first is in TIME-WAIT. If that is the backend, a
+ * new connection of the same 5-tuple must continue the old one's sequence numbers and
+ * timestamps (RFC 6191), which a client of another address does not know: its SYN would
+ * be lost. If it is the client, the backend's state ends with the last ACK. A reset may
+ * be forged (RFC 5382, 5.), and the connection continue. `scarce`: hardly any other port
+ * is free; a lost SYN is better than no connection. */
 static __always_inline __u64 port_time_wait(const struct session *owner, bool scarce)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
@@ -28,8 +28,8 @@ static __always_inline __u64 port_time_wait(const struct session *owner, bool sc
 		       session_timeout(IPPROTO_TCP, STATE_CLOSED);
 }
 
-/* Does the flow that the reply's entry belongs to go on? One that another CPU is just
- * making has no forward entry yet, or still its last one. */
+/* Is the flow that a reply entry belongs to alive? One that another CPU is just creating
+ * has no forward entry yet, or still its former one. */
 static __noinline bool reply_alive(const struct session_key *key, const struct session *reply,
 				   __u64 now, bool scarce)
 {
@@ -41,7 +41,7 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	owner = session_read(&owner_key);
 	if (!owner)
 		return !session_expired(reply, key->proto, now);
-	/* A flow that went on to another backend has left this entry behind. */
+	/* Orphaned: the flow has another backend by now. */
 	if (!is_reverse_of(owner, key))
 		return false;
 	if (fresh)
@@ -51,10 +51,10 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	return !session_expired(owner, key->proto, now);
 }
 
-/* Takes the place of a flow that is over. Another CPU may be about to do the same for
- * another flow, and each would find the entry free. To look and to write is no single
- * step, and a table of this type can hold no lock (5.10); but only one of them makes
- * the claim. To the other the key is taken. */
+/* Replaces the entry of a flow that is over. Another CPU may try the same for another
+ * flow. Reading and writing are not atomic together, and an LRU hash can hold no spin
+ * lock (5.10); so the CPU that creates the entry of ZONE_CLAIM holds the lock, and for
+ * the other one the key is in use. */
 static __noinline enum reason reply_key_take(const struct session_key *key,
 					     const struct session *value,
 					     const struct session_key *forward_key, bool scarce)
@@ -96,12 +96,12 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 	return session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
 }
 
-/* Claims the reply key of `forward`. Two service addresses may lead a client to
- * one backend from one source port, where the flows could not be told apart: then
- * the later one gets another source port. Another backend would break affinity.
- * 0, DROP_SESSIONS_FULL or DROP_PORTS_EXHAUSTED. */
+/* Claims the reply key of `forward`. From one source port a client may reach one backend
+ * through two service addresses, with the same 5-tuple at the backend: then the later
+ * flow gets another source port. Another backend would break affinity. REASON_NONE,
+ * DROP_SESSIONS_FULL or DROP_PORTS_EXHAUSTED. */
 static __noinline __loop enum reason reply_claim(const struct session_key *forward_key,
-					  struct session *forward)
+						 struct session *forward)
 {
 	struct session_key key;
 	struct session value;
@@ -127,8 +127,8 @@ static __noinline __loop enum reason reply_claim(const struct session_key *forwa
 	return DROP_PORTS_EXHAUSTED;
 }
 
-/* Making a session has three steps, of which the second, claiming the key of the
- * replies, is not the same for all. First: its time and state. */
+/* A session is created in three steps, of which the second, claiming the key of the
+ * replies, depends on SNAT. First: its time and state. */
 static __always_inline void session_begin(const struct packet *pkt, struct session *session)
 {
 	session->created = bpf_ktime_get_ns();
@@ -140,9 +140,9 @@ static __always_inline void session_begin(const struct packet *pkt, struct sessi
 	}
 }
 
-/* Last: the forward entry. `session` leaves with what holds: another CPU may have been
- * faster with a packet of the same flow, then its choice holds. */
-static __noinline enum reason session_finish(const struct packet *pkt, struct session *session)
+/* Last: the forward entry. Returns in `session` the one that holds: another CPU's, if
+ * that was faster with a packet of the same flow. */
+static __noinline enum reason session_commit(const struct packet *pkt, struct session *session)
 {
 	struct session_key reply_key;
 	struct session *winner;
@@ -153,7 +153,7 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 		return REASON_NONE;
 	}
 	winner = session_read(&pkt->key);
-	if (winner && !opens_anew(pkt, winner) &&
+	if (winner && !reopens(pkt, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
 		reverse_key(session, pkt->key.proto, &reply_key);
 		if (!is_reverse_of(winner, &reply_key))
@@ -161,20 +161,20 @@ static __noinline enum reason session_finish(const struct packet *pkt, struct se
 		*session = *winner;
 		return REASON_NONE;
 	}
-	/* What was there is over. */
+	/* A flow that is over. */
 	if (session_write(&pkt->key, session, BPF_ANY))
 		return DROP_SESSIONS_FULL;
 	event(EVENT_SESSION_CREATED);
 	return REASON_NONE;
 }
 
-/* Makes both entries of a new flow. `session` comes with the translated addresses,
- * ports and service, and leaves with what holds. */
+/* Creates both entries of a new flow. `session` has the translated addresses, ports and
+ * service, and returns the session that holds. */
 static __noinline enum reason session_create(const struct packet *pkt, struct session *session)
 {
 	enum reason failed;
 
 	session_begin(pkt, session);
 	failed = reply_claim(&pkt->key, session);
-	return failed ? failed : session_finish(pkt, session);
+	return failed ? failed : session_commit(pkt, session);
 }

@@ -1,29 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A client may use a port first for a service and then for one of its backends, as the
- * client's kernel sees no reason why not: the destinations differ. To the backend both
- * are one 5-tuple.
+/* A client may use a port first for a service and then for one of its backends: the
+ * destinations differ. At the backend both flows have one 5-tuple.
  */
 #pragma once
 
 #include "session.h"
 
-/* A packet that is not translated opens a flow: a SYN, or any datagram. If a session
- * would take its replies for its own, because from the same port the client had this
- * backend through a service before, the session goes: who spoke last gets the replies.
+/* Called for packets that are not translated. A SYN, or any datagram, opens a direct
+ * flow. If a session would translate its replies, because the client had this backend
+ * through a service before, from the same port, the session is evicted: the flow that
+ * was opened last gets the replies.
  *
- * Not so a connection that is running: its backend would not take the SYN for a new one
- * either (RFC 9293, 3.10.7.4), so that both would come to nothing. The SYN is repeated,
- * and if the client knows of no such connection, its reset ends the session. */
+ * An established connection is not evicted: its backend would not accept the SYN either
+ * (RFC 9293, 3.10.7.4), and both connections would fail. The SYN is retransmitted, and
+ * the reset of a client that has no such connection closes the session. */
 static __noinline void session_evict(const struct packet *pkt)
 {
-	struct session_key reply_key = {
-		.src = pkt->key.dst,
-		.dst = pkt->key.src,
-		.sport = pkt->key.dport,
-		.dport = pkt->key.sport,
-		.proto = pkt->key.proto,
-		.zone = pkt->key.zone,
-	};
+	struct session_key reply_key = reverse_tuple(&pkt->key, pkt->key.zone);
 	struct session_key forward_key;
 	struct session *reply, *forward;
 

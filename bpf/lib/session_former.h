@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Layouts that struct session had in former releases, and how each becomes today's and
- * back. A layout that a release has written stays as it is; the version numbers are
- * those of src/bpf/schema.ts.
+/* Layouts of struct session in former releases, and their conversion to today's and back.
+ * A released layout never changes; the version numbers are those of src/bpf/schema.ts.
  */
 #pragma once
 
@@ -28,7 +27,7 @@ union session_former {
 	struct session current;
 };
 
-/* session_converting.h says what holds in each. */
+/* Which table is authoritative: see session_converting.h. */
 enum conversion_phase : __u32 {
 	CONVERSION_FORMER = 0,
 	CONVERSION_MIRRORED = 1,
@@ -48,8 +47,8 @@ struct {
 	__type(value, struct conversion);
 } conversion SEC(".maps");
 
-/* The version in `sessions_former`. The loader sets it, and the verifier, to which it is
- * a constant, leaves out the branches of the others. */
+/* The version in `sessions_former`. The loader sets it; for the verifier it is a constant,
+ * which removes the branches of the others. */
 const volatile __u32 former_version SEC(".rodata.former") = SESSION_VERSION;
 
 static __always_inline void session_from_former(const union session_former *former,

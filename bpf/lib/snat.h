@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Source ports of flows that get an address of this node. One is free when nobody else
- * can mean it: no session with the same other end, no NodePort or other service at this
- * node, no socket of the node's own processes.
+/* Source ports of flows that get an address of this node. A port is free if no session
+ * with the same other end has it, no NodePort or other service of this node, and no
+ * socket of the node's own processes.
  *
- * The first port tried follows from the flow, so that a flow whose session was pushed
- * out of the table mostly gets the port back that it had. RFC 6056, 3.3.3, without its
- * secret: ports cannot be guessed as long as the pods' own cannot.
+ * The first port tried is a hash of the flow, so that a flow whose session was evicted
+ * mostly gets its port back. RFC 6056, 3.3.3, without its secret: ports are as hard to
+ * guess as the pods' own.
  */
 #pragma once
 
@@ -31,9 +31,9 @@ static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_
 	return true;
 }
 
-/* Do packets from `remote` to this address and port mean somebody else of this node?
- * `ports` are the remote one and, in the lower half, the local one. An echo's
- * identifier is nobody's. Not static: see timed_out(). */
+/* Do packets from `remote` to this address and port belong to the node itself: its tunnel,
+ * a service, a socket? `ports` are the remote one and, in the lower half, the local one.
+ * Echo identifiers are never reserved. Not static: see timed_out(). */
 __noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t local, __u32 ports,
 			       __u32 proto)
 {
@@ -52,8 +52,8 @@ __noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t loca
 /* Primes, of which no number of 16 bits is a multiple of two. */
 static const volatile __u16 port_primes[] = { 257, 577, 1153, 2311, 4621, 9241, 18481, 36979 };
 
-/* How far it is from one port to the next that is tried, in a range of so many. It must
- * have no factor in common with that, or the same few would be tried again and again. */
+/* Distance from one port to the next one tried, in a range of `count`. It has no factor in
+ * common with `count`, so that no port is tried twice. */
 static __always_inline __u32 port_stride(__u32 hash, __u32 count)
 {
 	__u32 prime = port_primes[hash & 7];
@@ -82,7 +82,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	reverse_entry(forward_key, forward, &value);
 	for (i = 0; i < PORT_TRIES; i++) {
 		forward->sport = bpf_htons(first + at);
-		/* A small range is tried from end to end, a large one here and there. */
+		/* A small range is tried port by port, a large one is sampled. */
 		at = (at + stride) % count;
 		if (port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
@@ -95,8 +95,8 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	return DROP_PORTS_EXHAUSTED;
 }
 
-/* Makes both entries of a new flow whose source becomes `session->src`, an address of
- * this node. `session` leaves with what holds. */
+/* Creates both entries of a new flow whose source becomes `session->src`, an address of
+ * this node. Returns in `session` the one that holds. */
 static __noinline enum reason snat_create(struct __sk_buff *skb, const struct packet *pkt,
 					  const struct node_config *config,
 					  struct session *session)
@@ -105,5 +105,5 @@ static __noinline enum reason snat_create(struct __sk_buff *skb, const struct pa
 
 	session_begin(pkt, session);
 	failed = snat_claim(skb, config, &pkt->key, session);
-	return failed ? failed : session_finish(pkt, session);
+	return failed ? failed : session_commit(pkt, session);
 }

@@ -36,7 +36,7 @@ enum scope : __u8 {
 
 /* A frontend: what a client sends to. Two entries describe one ClusterIP port:
  * (addr, port, proto) itself, and (addr, 0, 0), which says that the address is a
- * service address at all: it answers pings and refuses unknown ports. */
+ * service address at all: pings get a reply, packets to other ports are rejected. */
 struct service_key {
 	addr_t addr;
 	port_be port;
@@ -46,18 +46,18 @@ struct service_key {
 
 enum service_flag : __u16 {
 	SERVICE_ADDRESS = 1 << 0, /* the (addr, 0, 0) entry */
-	SERVICE_SOURCE_RANGES = 1 << 1, /* only for clients that `source_ranges` names */
-	SERVICE_LOCAL_ONLY = 1 << 2, /* without a backend: dropped, not refused; others may have one */
-	SERVICE_MAGLEV = 1 << 3, /* the backend follows from the client, by `table` */
+	SERVICE_SOURCE_RANGES = 1 << 1, /* only for clients in `source_ranges` */
+	SERVICE_LOCAL_ONLY = 1 << 2, /* without a backend: dropped, not rejected; other nodes may have one */
+	SERVICE_MAGLEV = 1 << 3, /* the backend is a hash of the client, by `table` */
 };
 
-/* The backends of a frontend are a run of the `backends` array. A run is written
- * before the service that points to it and is not reused until every program
- * that could have read the old value has ended (the agent waits). */
+/* The backends of a frontend are an extent of the `backends` array. An extent is written
+ * before the service that points to it, and is not reused until every program that
+ * could have read the old value has ended (the agent waits). */
 struct service {
 	__u32 id; /* identifies the Service port; never 0; stable across agent restarts */
-	__u32 first; /* index of the first backend of the run */
-	__u32 count; /* backends in the run; 0: connections are refused */
+	__u32 first; /* index of the first backend of the extent */
+	__u32 count; /* backends in the extent; 0: packets are rejected */
 	__u32 total_weight; /* sum of weights; 0: all weigh the same */
 	__u32 affinity_seconds; /* sessionAffinity ClientIP timeout; 0: none */
 	enum service_flag flags;
@@ -73,20 +73,20 @@ struct backend {
 	port_be port;
 	enum backend_flag flags;
 	__u8 reserved;
-	__u32 weight_end; /* cumulative weight of the run up to and including this backend */
+	__u32 weight_end; /* cumulative weight of the extent up to and including this backend */
 };
 
 enum session_zone : __u8 {
 	ZONE_SERVICE = 0, /* translations to and from backends, and of replies to masqueraded flows */
 	ZONE_MASQUERADE = 1, /* from a pod, out of the cluster: looked up where it leaves the node */
-	ZONE_CLAIM = 2, /* no flow: a CPU is taking the same key of ZONE_SERVICE over */
+	ZONE_CLAIM = 2, /* no flow: a CPU's lock on the same key of ZONE_SERVICE */
 };
 
 /* Sessions are keyed by the whole 5-tuple as the packet carries it when it meets
- * the program. A flow has two entries, each other's mirror image: what one turns a
- * packet into is, reversed, the other's key. One look-up serves both directions
- * (SESSION_REPLY tells which one was found): their keys cannot meet, because the
- * forward one's destination is a service address, the reply's that of a client. */
+ * the program. A flow has two entries, original and reply direction: the translation of
+ * one is, reversed, the key of the other. One look-up serves both directions
+ * (SESSION_REPLY says which one was found): their keys never collide, because the
+ * destination is a service address in one, and that of a client in the other. */
 struct session_key {
 	addr_t src;
 	addr_t dst;
@@ -108,7 +108,7 @@ enum session_flag : __u8 {
 	SESSION_FIN_FORWARD = 1 << 0,
 	SESSION_FIN_REPLY = 1 << 1,
 	SESSION_HAIRPIN = 1 << 2, /* the client is its own backend */
-	SESSION_REPLY = 1 << 3, /* backend -> client; else client -> frontend */
+	SESSION_REPLY = 1 << 3, /* reply direction, backend -> client; else client -> frontend */
 	SESSION_MASQUERADE = 1 << 4, /* the forward entry is in ZONE_MASQUERADE, the reply's is not */
 	SESSION_SNAT = 1 << 5, /* the backend sees an address of this node */
 	SESSION_CLIENT_FIRST = 1 << 6, /* the client's FIN came before the backend's */
@@ -125,8 +125,8 @@ struct session {
 	enum session_state state; /* kept in the forward entry, a reply is ESTABLISHED */
 	enum session_flag flags;
 	__u16 reserved;
-	__u32 ifindex; /* the uplink that replies leave by, as the client came in by it; 0: none */
-	__u64 created; /* bpf_ktime_get_ns() of the flow's first packet; 0: not known */
+	__u32 ifindex; /* the uplink that the client came in by, and replies leave by; 0: none */
+	ns_t created; /* time of the flow's first packet; 0: unknown */
 };
 
 /* The address of a pod of this node. */
@@ -158,10 +158,10 @@ struct fragment {
 
 enum node_flag : __u32 {
 	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
-	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay takes packets from `vteps` only */
+	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay accepts packets from `vteps` only */
 };
 
-/* One element, index 0. Timeouts in nanoseconds, looked at once a second; 0: the
+/* One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the
  * default of lib/config.h. */
 struct node_config {
 	ns_t tcp_new_timeout; /* no handshake yet */
@@ -174,10 +174,10 @@ struct node_config {
 	addr_t node_addr; /* the node's own address; 0: unknown */
 	addr_t pod_cidr; /* addresses of this node's pods: addr & pod_mask == pod_cidr */
 	addr_t pod_mask; /* 0: unknown */
-	addr_t snat_addr; /* this node's on the pod network, for clients that it stands in for */
-	__u16 snat_first; /* source ports for them and for masquerade; 0: the default range */
+	addr_t snat_addr; /* this node's on the pod network, source of flows from clients outside */
+	__u16 snat_first; /* source ports for SNAT and masquerade; 0: the default range */
 	__u16 snat_last;
-	__u32 overlay_vni; /* the only one that is taken in; 0: any */
+	__u32 overlay_vni; /* the only one accepted; 0: any */
 	port_be overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
 	__u16 maglev_size; /* of every Maglev table, a prime; 0: no tables */
 };
@@ -187,7 +187,7 @@ enum affinity_kind : __u32 {
 	AFFINITY_NETNS = 1, /* client: the cookie of a network namespace */
 };
 
-/* Which backend a client of a service with affinity was given. */
+/* Which backend a client of a service with affinity got. */
 struct affinity_key {
 	__u64 client; /* by kind */
 	__u32 service_id;
@@ -203,8 +203,9 @@ struct affinity {
 	__u32 reserved2;
 };
 
-/* Four neighbouring places of a Maglev table: numbers of backends in the run. Table n
- * is as many elements as node_config.maglev_size needs, from n times as many on. */
+/* Four neighbouring slots of a Maglev table: indices of backends in the extent. A table
+ * takes as many elements as node_config.maglev_size needs; table n begins at n times as
+ * many. */
 #define MAGLEV_SLOTS 4
 
 struct maglev_slots {
@@ -228,7 +229,7 @@ struct remote {
 	addr_t via; /* overlay: the node at the tunnel's far end; direct: the next hop */
 	__u32 ifindex; /* the overlay's device, the uplink; 0: as the node's routes say */
 	__u32 vni; /* overlay */
-	__u16 mtu; /* of packets that go this way; 0: any */
+	__u16 mtu; /* of packets on this path; 0: any */
 	enum remote_mode mode;
 	__u8 reserved;
 	mac_t mac; /* overlay: of the far end's device */
@@ -241,11 +242,11 @@ struct uplink_key {
 };
 
 struct uplink {
-	addr_t addr; /* what pods are masqueraded as; 0: unknown */
+	addr_t addr; /* source of masqueraded packets; 0: unknown */
 	__u32 mtu;
 };
 
-/* An address of a node: NodePorts answer there. */
+/* An address of a node: NodePorts are open there. */
 struct node_addr_key {
 	addr_t addr;
 };
@@ -258,12 +259,12 @@ struct node_addr {
 	enum node_addr_flag flags;
 };
 
-/* An address that the tunnels of another node come from. */
+/* An outer source address of another node's tunnel packets. */
 struct vtep_key {
 	addr_t addr;
 };
 
-/* A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */
+/* One of a service's loadBalancerSourceRanges. */
 struct source_range_key {
 	__u32 prefixlen; /* 32 (the service's id) and the length of the prefix */
 	__u32 service_id;
@@ -281,7 +282,7 @@ enum name_kind : __u32 {
 	NAME_NODE = 2, /* id: the node's address, in host byte order */
 };
 
-/* What has a name in the cluster and only a number in the other maps. */
+/* Names of the cluster's objects, for ids in other maps. */
 struct name_key {
 	enum name_kind kind;
 	__u32 id;
@@ -302,21 +303,21 @@ enum monitor_end_flag : __u32 {
 	MONITOR_END_SERVICE = 1 << 1,
 };
 
-/* What a listener asks for. */
+/* A listener's filter. */
 struct monitor {
 	__u64 reasons[2]; /* a bit for each enum reason */
-	ns_t until; /* it is gone if it did not say otherwise by then */
+	ns_t until; /* when the listener's lease ends, unless renewed */
 	__u32 sample; /* 0xffffffff: every packet; half of that: every other, at random */
-	enum monitor_end_flag ends; /* that a packet's two ends must have together */
+	enum monitor_end_flag ends; /* all of them must be at an end of the packet */
 };
 
-/* How many packets a listener may still be told of, per CPU. The listener fills it up again
- * and again, by as much as it has time for: a flood is counted, not told of. */
+/* How many packets may still be reported to a listener, per CPU. The listener refills it
+ * at the rate that it can read: the rest of a flood is only counted. */
 struct monitor_budget {
-	__u64 left; /* as of a signed number: below 0 it counts those that were not told of */
+	__u64 left; /* as of a signed number: below 0 it counts those not reported */
 };
 
-/* An address that packets are asked for by; port 0: any. The value has a bit for each
+/* An address that a listener filters packets by; port 0: any. The value has a bit for each
  * kind of end: the pod, the service. */
 struct monitor_end {
 	addr_t addr;
@@ -324,13 +325,13 @@ struct monitor_end {
 	__u16 reserved;
 };
 
-/* What a listener is told of a packet. */
+/* A packet reported to a listener. */
 struct monitor_event {
 	ns_t time;
 	__u32 ifindex; /* the device that the program is on */
 	__u32 len; /* bytes of the frame */
 	__u16 reason; /* enum reason */
-	__u16 captured; /* bytes of head that are the frame's */
+	__u16 captured; /* bytes of `head` that the frame fills */
 	__u32 reserved;
 	__u8 head[MONITOR_HEAD]; /* as it left the program: translated, if it was */
 };
@@ -343,7 +344,7 @@ enum cni_verb : __u16 {
 	CNI_STATUS = 5,
 };
 
-/* A call of the CNI plugin that is over. */
+/* A finished call of the CNI plugin. */
 struct cni_call {
 	__u32 microseconds;
 	enum cni_verb verb;

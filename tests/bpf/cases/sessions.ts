@@ -114,7 +114,7 @@ test("tcp_track() keeps the backend of a SYN that is repeated", (w) => {
   assert.equal(send(w, "S"), A);
 });
 
-test("opens_anew() takes a SYN on an established connection for a repetition", (w) => {
+test("reopens() takes a SYN on an established connection for a retransmission", (w) => {
   moved(w, "S", "A");
   assert.equal(send(w, "S"), A);
   assert.equal(state(w), ESTABLISHED);
@@ -126,7 +126,7 @@ const endings: Record<string, (w: World) => void> = {
   "a reset": (w) => answer(w, "R"),
 };
 for (const [ending, end] of Object.entries(endings)) {
-  test(`opens_anew() gives a SYN after ${ending} a new backend`, (w) => {
+  test(`reopens() gives a SYN after ${ending} a new backend`, (w) => {
     moved(w, "S", "A");
     end(w);
     assert.equal(send(w, "A"), A, "a straggler");
