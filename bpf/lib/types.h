@@ -126,7 +126,7 @@ struct session {
 	enum session_flag flags;
 	__u16 reserved;
 	__u32 ifindex; /* the uplink that the client came in by, and replies leave by; 0: none */
-	ns_t created; /* time of the flow's first packet; 0: unknown */
+	__u64 created; /* bpf_ktime_get_ns() of the flow's first packet; 0: unknown */
 };
 
 /* The address of a pod of this node. */

@@ -32,11 +32,11 @@ export const SCOPE = {
 export const SERVICE_FLAG = {
   /** the (addr, 0, 0) entry */
   ADDRESS: 1,
-  /** only for clients that `source_ranges` names */
+  /** only for clients in `source_ranges` */
   SOURCE_RANGES: 2,
-  /** without a backend: dropped, not refused; others may have one */
+  /** without a backend: dropped, not rejected; other nodes may have one */
   LOCAL_ONLY: 4,
-  /** the backend follows from the client, by `table` */
+  /** the backend is a hash of the client, by `table` */
   MAGLEV: 8,
 } as const;
 
@@ -51,7 +51,7 @@ export const SESSION_ZONE = {
   SERVICE: 0,
   /** from a pod, out of the cluster: looked up where it leaves the node */
   MASQUERADE: 1,
-  /** no flow: a CPU is taking the same key of ZONE_SERVICE over */
+  /** no flow: a CPU's lock on the same key of ZONE_SERVICE */
   CLAIM: 2,
 } as const;
 
@@ -72,7 +72,7 @@ export const SESSION_FLAG = {
   FIN_REPLY: 2,
   /** the client is its own backend */
   HAIRPIN: 4,
-  /** backend -> client; else client -> frontend */
+  /** reply direction, backend -> client; else client -> frontend */
   REPLY: 8,
   /** the forward entry is in ZONE_MASQUERADE, the reply's is not */
   MASQUERADE: 16,
@@ -86,7 +86,7 @@ export const SESSION_FLAG = {
 export const NODE_FLAG = {
   /** pods' packets leave the cluster with the uplink's address */
   MASQUERADE: 1,
-  /** the overlay takes packets from `vteps` only */
+  /** the overlay accepts packets from `vteps` only */
   KNOWN_VTEPS: 2,
 } as const;
 
@@ -237,7 +237,7 @@ export const REASONS = [
   { name: "drop_unknown_vtep", help: "out of the overlay, from no node of the cluster" },
 ] as const;
 
-/** `enum conversion_phase`. session_converting.h says what holds in each. */
+/** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */
 export const CONVERSION_PHASE = {
   FORMER: 0,
   MIRRORED: 1,

@@ -31,7 +31,7 @@ export * from "../abi/enums.ts";
 /**
  * A frontend: what a client sends to. Two entries describe one ClusterIP port: (addr, port,
  * proto) itself, and (addr, 0, 0), which says that the address is a service address at all:
- * it answers pings and refuses unknown ports.
+ * pings get a reply, packets to other ports are rejected.
  */
 export const serviceKey = struct("service_key", {
   addr: ipv4,
@@ -44,16 +44,16 @@ export const serviceKey = struct("service_key", {
 export type ServiceKey = ValueOf<typeof serviceKey>;
 
 /**
- * The backends of a frontend are a run of the `backends` array. A run is written before the
- * service that points to it and is not reused until every program that could have read the
- * old value has ended (the agent waits).
+ * The backends of a frontend are an extent of the `backends` array. An extent is written
+ * before the service that points to it, and is not reused until every program that could
+ * have read the old value has ended (the agent waits).
  */
 export const service = struct("service", {
   /** identifies the Service port; never 0; stable across agent restarts */
   id: u32,
-  /** index of the first backend of the run */
+  /** index of the first backend of the extent */
   first: u32,
-  /** backends in the run; 0: connections are refused */
+  /** backends in the extent; 0: packets are rejected */
   count: u32,
   /** sum of weights; 0: all weigh the same */
   total_weight: u32,
@@ -72,17 +72,17 @@ export const backend = struct("backend", {
   /** BACKEND_FLAG */
   flags: u8,
   reserved: pad(u8),
-  /** cumulative weight of the run up to and including this backend */
+  /** cumulative weight of the extent up to and including this backend */
   weight_end: u32,
 });
 export type Backend = ValueOf<typeof backend>;
 
 /**
  * Sessions are keyed by the whole 5-tuple as the packet carries it when it meets the
- * program. A flow has two entries, each other's mirror image: what one turns a packet into
- * is, reversed, the other's key. One look-up serves both directions (SESSION_REPLY tells
- * which one was found): their keys cannot meet, because the forward one's destination is a
- * service address, the reply's that of a client.
+ * program. A flow has two entries, original and reply direction: the translation of one is,
+ * reversed, the key of the other. One look-up serves both directions (SESSION_REPLY says
+ * which one was found): their keys never collide, because the destination is a service
+ * address in one, and that of a client in the other.
  */
 export const sessionKey = struct("session_key", {
   src: ipv4,
@@ -111,9 +111,9 @@ export const session = struct("session", {
   /** SESSION_FLAG */
   flags: u8,
   reserved: pad(u16),
-  /** the uplink that replies leave by, as the client came in by it; 0: none */
+  /** the uplink that the client came in by, and replies leave by; 0: none */
   ifindex: u32,
-  /** bpf_ktime_get_ns() of the flow's first packet; 0: not known */
+  /** bpf_ktime_get_ns() of the flow's first packet; 0: unknown */
   created: u64,
 });
 export type Session = ValueOf<typeof session>;
@@ -154,7 +154,7 @@ export const fragment = struct("fragment", {
 export type Fragment = ValueOf<typeof fragment>;
 
 /**
- * One element, index 0. Timeouts in nanoseconds, looked at once a second; 0: the default of
+ * One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the default of
  * lib/config.h.
  */
 export const nodeConfig = struct("node_config", {
@@ -175,12 +175,12 @@ export const nodeConfig = struct("node_config", {
   pod_cidr: ipv4,
   /** 0: unknown */
   pod_mask: ipv4,
-  /** this node's on the pod network, for clients that it stands in for */
+  /** this node's on the pod network, source of flows from clients outside */
   snat_addr: ipv4,
-  /** source ports for them and for masquerade; 0: the default range */
+  /** source ports for SNAT and masquerade; 0: the default range */
   snat_first: u16,
   snat_last: u16,
-  /** the only one that is taken in; 0: any */
+  /** the only one accepted; 0: any */
   overlay_vni: u32,
   /** UDP, of the tunnel itself; 0: no overlay */
   overlay_port: port,
@@ -189,7 +189,7 @@ export const nodeConfig = struct("node_config", {
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
 
-/** Which backend a client of a service with affinity was given. */
+/** Which backend a client of a service with affinity got. */
 export const affinityKey = struct("affinity_key", {
   /** by kind */
   client: u64,
@@ -231,7 +231,7 @@ export const remote = struct("remote", {
   ifindex: u32,
   /** overlay */
   vni: u32,
-  /** of packets that go this way; 0: any */
+  /** of packets on this path; 0: any */
   mtu: u16,
   /** REMOTE_MODE */
   mode: u8,
@@ -249,13 +249,13 @@ export const uplinkKey = struct("uplink_key", {
 export type UplinkKey = ValueOf<typeof uplinkKey>;
 
 export const uplink = struct("uplink", {
-  /** what pods are masqueraded as; 0: unknown */
+  /** source of masqueraded packets; 0: unknown */
   addr: ipv4,
   mtu: u32,
 });
 export type Uplink = ValueOf<typeof uplink>;
 
-/** An address of a node: NodePorts answer there. */
+/** An address of a node: NodePorts are open there. */
 export const nodeAddrKey = struct("node_addr_key", {
   addr: ipv4,
 });
@@ -267,13 +267,13 @@ export const nodeAddr = struct("node_addr", {
 });
 export type NodeAddr = ValueOf<typeof nodeAddr>;
 
-/** An address that the tunnels of another node come from. */
+/** An outer source address of another node's tunnel packets. */
 export const vtepKey = struct("vtep_key", {
   addr: ipv4,
 });
 export type VtepKey = ValueOf<typeof vtepKey>;
 
-/** A part of the clients that a service with SERVICE_SOURCE_RANGES is for. */
+/** One of a service's loadBalancerSourceRanges. */
 export const sourceRangeKey = struct("source_range_key", {
   /** 32 (the service's id) and the length of the prefix */
   prefixlen: u32,
@@ -289,7 +289,7 @@ export const counter = struct("counter", {
 });
 export type Counter = ValueOf<typeof counter>;
 
-/** What has a name in the cluster and only a number in the other maps. */
+/** Names of the cluster's objects, for ids in other maps. */
 export const nameKey = struct("name_key", {
   /** NAME_KIND */
   kind: u32,
@@ -303,32 +303,32 @@ export const name = struct("name", {
 });
 export type Name = ValueOf<typeof name>;
 
-/** What a listener asks for. */
+/** A listener's filter. */
 export const monitor = struct("monitor", {
   /** a bit for each enum reason */
   reasons: array(u64, 2),
-  /** it is gone if it did not say otherwise by then */
+  /** when the listener's lease ends, unless renewed */
   until: ns,
   /** 0xffffffff: every packet; half of that: every other, at random */
   sample: u32,
-  /** MONITOR_END_FLAG; that a packet's two ends must have together */
+  /** MONITOR_END_FLAG; all of them must be at an end of the packet */
   ends: u32,
 });
 export type Monitor = ValueOf<typeof monitor>;
 
 /**
- * How many packets a listener may still be told of, per CPU. The listener fills it up again
- * and again, by as much as it has time for: a flood is counted, not told of.
+ * How many packets may still be reported to a listener, per CPU. The listener refills it at
+ * the rate that it can read: the rest of a flood is only counted.
  */
 export const monitorBudget = struct("monitor_budget", {
-  /** as of a signed number: below 0 it counts those that were not told of */
+  /** as of a signed number: below 0 it counts those not reported */
   left: u64,
 });
 export type MonitorBudget = ValueOf<typeof monitorBudget>;
 
 /**
- * An address that packets are asked for by; port 0: any. The value has a bit for each kind
- * of end: the pod, the service.
+ * An address that a listener filters packets by; port 0: any. The value has a bit for each
+ * kind of end: the pod, the service.
  */
 export const monitorEnd = struct("monitor_end", {
   addr: ipv4,
@@ -337,7 +337,7 @@ export const monitorEnd = struct("monitor_end", {
 });
 export type MonitorEnd = ValueOf<typeof monitorEnd>;
 
-/** What a listener is told of a packet. */
+/** A packet reported to a listener. */
 export const monitorEvent = struct("monitor_event", {
   time: ns,
   /** the device that the program is on */
@@ -346,7 +346,7 @@ export const monitorEvent = struct("monitor_event", {
   len: u32,
   /** enum reason */
   reason: u16,
-  /** bytes of head that are the frame's */
+  /** bytes of `head` that the frame fills */
   captured: u16,
   reserved: pad(u32),
   /** as it left the program: translated, if it was */
@@ -354,7 +354,7 @@ export const monitorEvent = struct("monitor_event", {
 });
 export type MonitorEvent = ValueOf<typeof monitorEvent>;
 
-/** A call of the CNI plugin that is over. */
+/** A finished call of the CNI plugin. */
 export const cniCall = struct("cni_call", {
   microseconds: u32,
   /** CNI_VERB */
@@ -373,9 +373,9 @@ export const hostlbConfig = struct("hostlb_config", {
 });
 export type HostlbConfig = ValueOf<typeof hostlbConfig>;
 
-/** What a socket calls a service, and which backend it got. */
+/** The service address that a socket connected or sent to, and its backend. */
 export const hostlbFlow = struct("hostlb_flow", {
-  /** as the process asked for it; 0: the place is free */
+  /** original destination; 0: the slot is free */
   addr: ipv4,
   /** REFUSED_ADDR with port 0: there was no backend */
   backend_addr: ipv4,
@@ -391,15 +391,14 @@ export const hostlbSocket = struct("hostlb_socket", {
   flows: array(hostlbFlow, 8),
   /** the flow used last: it owns the replies when two share a backend */
   last: u32,
-  /** counts flows made; modulo HOSTLB_FLOWS the place of the next one */
+  /** counts flows created; modulo HOSTLB_FLOWS the slot of the next one */
   next: u32,
 });
 export type HostlbSocket = ValueOf<typeof hostlbSocket>;
 
 /**
- * A connected UDP socket, by its cookie: user space finds those whose backend went, and
- * nothing else tells it what they are connected to, as sock_diag shows the storage of TCP
- * sockets only.
+ * A connected UDP socket, by its cookie. User space ends those whose backend was removed;
+ * sock_diag shows the storage of TCP sockets only.
  */
 export const hostlbConnectionKey = struct("hostlb_connection_key", {
   cookie,
@@ -407,7 +406,7 @@ export const hostlbConnectionKey = struct("hostlb_connection_key", {
 export type HostlbConnectionKey = ValueOf<typeof hostlbConnectionKey>;
 
 export const hostlbConnection = struct("hostlb_connection", {
-  /** as the process asked for it */
+  /** original destination */
   addr: ipv4,
   backend_addr: ipv4,
   port,
@@ -447,24 +446,21 @@ export const maps = {
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),
   uplinks: map("uplinks", MAP_TYPE.HASH, uplinkKey, uplink, "c8c23514"),
   /**
-   * Loopback addresses are not in the map: they mean a node only to its own processes, and
-   * from a wire they are a forgery.
+   * Without loopback addresses: these are a node's only for its own processes, and martians on
+   * the wire.
    */
   node_addrs: map("node_addrs", MAP_TYPE.HASH, nodeAddrKey, nodeAddr, "abe0754a"),
-  /** The value means nothing. */
+  /** A set: values are not used. */
   vteps: map("vteps", MAP_TYPE.HASH, vtepKey, u32, "8cf17379"),
-  /** Where pods' packets go with the pod's own address. The value means nothing. */
+  /** Masquerade-exempt destinations. A set: values are not used. */
   no_masquerade: map("no_masquerade", MAP_TYPE.LPM_TRIE, cidrKey, u32, "309b5f6a"),
-  /** The value means nothing. */
+  /** A set: values are not used. */
   source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
   fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment, "7e322962"),
   config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "f7ccc80e"),
-  /**
-   * For people only: no program reads it. It lies here so that whoever looks into the maps
-   * finds names in them, also when no agent runs.
-   */
+  /** No program reads it: it is for the inspecting commands, also when no agent runs. */
   names: map("names", MAP_TYPE.HASH, nameKey, name, "0ca28384"),
   monitor: map("monitor", MAP_TYPE.ARRAY, u32, monitor, "5f6ce26a"),
   monitor_ends: map("monitor_ends", MAP_TYPE.HASH, monitorEnd, u32, "6d339ce7"),
@@ -488,7 +484,10 @@ export const hostlbMaps = {
    * has to be aged, and a closed socket leaves nothing behind.
    */
   hostlb_sockets: map("hostlb_sockets", MAP_TYPE.SK_STORAGE, u32, hostlbSocket, "e5137128"),
-  /** Sockets leave it when they are closed; an LRU for those that close unseen. */
+  /**
+   * Entries are deleted when their socket closes; an LRU for sockets whose release no hook
+   * saw.
+   */
   hostlb_connections: map(
     "hostlb_connections",
     MAP_TYPE.LRU_HASH,
@@ -507,9 +506,8 @@ export const conversionMaps = {
 /** What is pinned as a map and has no keys: ring buffers and queues. */
 export const queues = {
   /**
-   * No program uses it: the plugin pushes, the agent pops when it is asked for metrics. A
-   * queue, because a process that lives for milliseconds adds to it in one atomic step, and
-   * because the oldest calls go when no agent runs to read them.
+   * No program uses it: the plugin pushes, the agent pops on a scrape of its metrics. A queue:
+   * a push is one atomic step, and drops the oldest call when no agent reads.
    */
   cni_calls: { name: "cni_calls", fingerprint: "f7a028f6" },
   monitor_events: { name: "monitor_events", fingerprint: "a2aa9e63" },
