@@ -1,6 +1,6 @@
 /**
- * Kubernetes objects into the model: Service, EndpointSlice, Endpoints, Node, Pod and lists of them. Everything else is
- * somebody else's and comes back as ignored.
+ * Kubernetes objects into the model: Service, EndpointSlice, Endpoints, Node, Pod and lists of them. All other
+ * kinds come back as ignored.
  */
 import type { ClusterObject } from "../model/objects.ts";
 import { decodeNode } from "./decode_node.ts";

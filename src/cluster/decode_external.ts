@@ -41,14 +41,14 @@ export function decodeExternal(object: Fields, path: Path): External {
   return external;
 }
 
-/** status.loadBalancer.ingress. An address with ipMode Proxy is the load balancer's own business (KEP-1860). */
+/** status.loadBalancer.ingress. Packets to an address with ipMode Proxy must go through the load balancer (KEP-1860). */
 function ingressIPs(value: unknown, path: Path): string[] {
   const at = [...path, "loadBalancer"];
   const balancer = fields(fields(value, path).loadBalancer, at);
-  const places = list(balancer.ingress, [...at, "ingress"]).map((item, i) =>
+  const points = list(balancer.ingress, [...at, "ingress"]).map((item, i) =>
     fields(item, [...at, "ingress", i])
   );
-  const ips = places.map(({ ip, ipMode }, i) => {
+  const ips = points.map(({ ip, ipMode }, i) => {
     const here = [...at, "ingress", i, "ipMode"];
     return oneOf(ipMode, here, ["VIP", "Proxy"], "VIP") === "VIP" ? ip : undefined;
   });

@@ -51,7 +51,7 @@ function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
     const here = [...at, i];
     const given = fields(item, here);
     const common = sliceEndpoint(given, here);
-    // The API calls the addresses of one endpoint fungible; whoever writes several by hand means them all.
+    // The API calls the addresses of one endpoint fungible; a manifest that lists several means them all.
     const addresses = list(given.addresses, [...here, "addresses"]);
     if (addresses.length === 0) throw new DecodeError([...here, "addresses"], "is missing");
     addresses.forEach((address, j) => {

@@ -1,6 +1,6 @@
 /**
- * A manifest file taken apart into documents, as bytes and piece by piece: what has not changed is told by its hash and
- * never decoded, and a file of any size needs memory for one document. That is what makes one change in a file of ten
+ * A manifest file taken apart into documents, as bytes and piece by piece: an unchanged document is recognized by its hash
+ * and never decoded, and a file of any size needs memory for one document. That is what makes one change in a file of ten
  * thousand Services cheap.
  */
 

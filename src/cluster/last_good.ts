@@ -9,7 +9,7 @@ import {
 /** By node. */
 export type SettingsByNode = Map<string, NodeSettings>;
 
-/** A value that cannot be used, told once; `reason` undefined: it is in order again. */
+/** Called once for a value that cannot be used; `reason` undefined: it is good again. */
 type ValueListener = (
   node: string,
   name: NodeSettingName,

@@ -21,7 +21,7 @@ export interface ManifestFile {
   problems: SourceProblem[];
   /** Objects that are in the file twice: the first one counts. These do not break the file. */
   repeated: SourceProblem[];
-  /** `apiVersion/kind` of documents that are somebody else's. */
+  /** `apiVersion/kind` of documents that pcnk does not read. */
   ignored: Set<string>;
   /** It has been good at least once. */
   everGood: boolean;
@@ -58,7 +58,7 @@ export function readManifest(
     for (const type of parsed.ignored) result.ignored.add(type);
     for (const object of parsed.objects) add(result, { object, line }, file, previous);
   }
-  return settle(result, previous);
+  return withLastGood(result, previous);
 }
 
 /** A file that could not be read at all: its last good state, and why. */
@@ -99,7 +99,8 @@ function add(into: ManifestFile, entry: ManifestEntry, file: string, previous?: 
   into.entries.set(title, unchanged ? old : entry);
 }
 
-function settle(result: ManifestFile, previous: ManifestFile | undefined): ManifestFile {
+/** A broken file keeps the entries of its last good state. */
+function withLastGood(result: ManifestFile, previous: ManifestFile | undefined): ManifestFile {
   if (result.problems.length === 0) return { ...result, everGood: true };
   if (previous === undefined) return result;
   if (previous.everGood) return { ...result, everGood: true, entries: previous.entries };

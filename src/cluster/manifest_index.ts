@@ -1,4 +1,4 @@
-/** Which file speaks for which object, when several files hold it: the first by name. */
+/** Which file defines an object that several files hold: the first by name. */
 import type { Change } from "../model/state.ts";
 import type { ManifestEntry } from "./manifest_file.ts";
 import { same } from "./same.ts";
@@ -9,13 +9,13 @@ interface Holder {
   entry: ManifestEntry;
 }
 
-/** Collects updates of files and tells, when asked, what changed since it was last asked. */
+/** Collects updates of files; `takeChanges()` gives the difference since its last call. */
 export class ManifestIndex {
   readonly #files = new Map<string, Map<string, ManifestEntry>>();
   readonly #speakers = new Map<string, Holder>();
   /** All files that hold an object, for those objects that more than one file holds. */
   readonly #contested = new Map<string, Set<string>>();
-  /** The speakers of touched objects as of the last `takeChanges()`. */
+  /** The holders of changed objects as of the last `takeChanges()`. */
   readonly #before = new Map<string, Holder | undefined>();
   #problems: SourceProblem[] = [];
 

@@ -118,15 +118,15 @@ export class ManifestSource implements Source {
     try {
       stamp = stampOf(path);
       if (stamp === undefined) return this.#vanished(name);
-      const untouched = before?.stamp === stamp.key;
-      if (untouched && how !== "again") return;
-      // Of a file from the future the age tells nothing.
+      const unchanged = before?.stamp === stamp.key;
+      if (unchanged && how !== "again") return;
+      // A file from the future is as old as it is far ahead.
       const age = Math.abs(Date.now() - stamp.changedMs);
-      if (!untouched && how !== "whole" && age < this.#quietMs) {
+      if (!unchanged && how !== "whole" && age < this.#quietMs) {
         return this.#watch.later(name, this.#quietMs);
       }
       if (before !== undefined && stamp.size === 0 && age < removeMs) {
-        return this.#watch.later(name, removeMs); // truncated: somebody is about to write
+        return this.#watch.later(name, removeMs); // truncated: its writer is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
       file = readFile(path, before?.file);
@@ -152,7 +152,7 @@ export class ManifestSource implements Source {
     this.#index.update(join(this.#directory, name), new Map());
   }
 
-  /** Tells what is new about a file's health; returns what to compare with next time. */
+  /** Reports new problems of a file; returns what to compare with next time. */
   #report(path: string, file: ManifestFile, before: Known | undefined): string {
     const problems = [...file.problems, ...file.repeated];
     const key = JSON.stringify(problems);

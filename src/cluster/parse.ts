@@ -32,7 +32,7 @@ export interface PieceResult {
   problems: readonly PieceProblem[];
 }
 
-/** One for all: most documents have nothing to tell. */
+/** Shared: most documents have no problems. */
 const none: readonly never[] = [];
 
 /** Aliases share what they stand for; a hundred in a document are more than a person writes. */

@@ -1,8 +1,8 @@
-/** Where cluster objects come from: what a source of them tells the agent. */
+/** A source of cluster objects, and what it reports to the agent. */
 import type { WatchState } from "../model/agent_state.ts";
 import type { Change } from "../model/state.ts";
 
-/** Something wrong with what a source reads, told once. */
+/** Something wrong with what a source reads, reported once. */
 export interface SourceProblem {
   /** A file, or where else it was read. */
   file: string;
@@ -20,7 +20,7 @@ export interface SourceListener {
   problem(problem: SourceProblem): void;
   /** All of a file's problems are gone. */
   recovered(file: string): void;
-  /** An object that is not pcnk's business. */
+  /** An object of a kind that pcnk does not read. */
   ignored(file: string, type: string): void;
 }
 
@@ -33,9 +33,9 @@ export interface Source {
    * for may belong to what was not read, and must stay.
    */
   readonly complete: boolean;
-  /** What keeps it from hearing of changes now, and for how long it has; undefined: nothing. */
+  /** Why it receives no changes now, and since when; undefined: it does. */
   readonly trouble?: { reason: string; sinceMs: number } | undefined;
-  /** How its watches go; undefined: it has none. */
+  /** The state of its watches; undefined: it has none. */
   readonly watches?: readonly WatchState[];
   close(): void;
 }

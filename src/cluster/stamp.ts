@@ -1,8 +1,8 @@
-/** How a file looks from outside: what tells whether it has to be read again. */
+/** The metadata of a file by which a changed one is recognized. */
 import { statSync } from "node:fs";
 
 export interface Stamp {
-  /** Equal for two looks at an untouched file. */
+  /** Equal while the file is unchanged. */
   key: string;
   /** In bytes. */
   size: number;
@@ -14,7 +14,7 @@ export interface Stamp {
 export function stampOf(path: string): Stamp | undefined {
   const stat = statSync(path);
   if (!stat.isFile()) return undefined;
-  // Deno tells mtime in milliseconds and ctime in seconds only.
+  // Deno.stat has mtime in milliseconds and ctime in seconds only.
   const { dev, ino, size, mtimeMs, ctimeMs } = stat;
   return { key: [dev, ino, size, mtimeMs, ctimeMs].join(":"), size, changedMs: mtimeMs };
 }

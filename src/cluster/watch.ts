@@ -1,14 +1,14 @@
 /**
  * Watches one directory and says which of its files to look at, and when.
  *
- * Design notes. inotify (through Deno.watchFs) tells of a file being closed after writing ("access") and of renames:
- * then the content is whole and is looked at at once. "modify" and "create" come while a writer is still at work, and
+ * Design notes. inotify (through Deno.watchFs) reports a file that is closed after writing ("access") and renames:
+ * then the content is whole and is read at once. "modify" and "create" come while a writer is still at work, and
  * "remove" is half of many an editor's way to save: those wait until the file is quiet. inotify watches an inode, so a
  * directory that is replaced by another takes its watch away with it; hence the second watch on its parent, where the
  * replacing shows, and hence the scan now and then, which also mends lost events (overflows, network file systems).
  *
- * Deno.watchFs itself keeps 16 events that were not taken yet and drops the rest without a word. Whoever loses one has
- * others to take, so a scan after each burst of events finds what was dropped in it.
+ * Deno.watchFs itself keeps 16 events that were not taken yet and drops the rest silently. When it drops one, others
+ * are in its queue, so a scan after each burst of events finds what was dropped in it.
  */
 import { basename, dirname } from "node:path";
 import { identityOf } from "./stamp.ts";
@@ -16,7 +16,7 @@ import { identityOf } from "./stamp.ts";
 export interface WatchHandler {
   /**
    * Look at these files of the directory: `whole` ones now, whatever their age; of others some may still be written to.
-   * `again`: even at those that look untouched.
+   * `again`: even at those that look unchanged.
    */
   files(names: string[], how: "whole" | "quiet" | "again"): void;
   /** Look at all of them. */
@@ -79,7 +79,7 @@ export class DirectoryWatch {
     this.#due.clear();
   }
 
-  /** Looks at a file in `ms` milliseconds, or later if it is touched meanwhile. */
+  /** Looks at a file in `ms` milliseconds, or later if it changes meanwhile. */
   later(name: string, ms: number, again = false) {
     const before = this.#due.get(name);
     const at = performance.now() + ms;

@@ -1,4 +1,4 @@
-/** What is wrong with settings that are right one by one, and what the user should know of them. */
+/** Checks settings against each other. */
 import type { AgentConfig } from "./schema.ts";
 import { settings } from "./schema.ts";
 import { flagName } from "./setting.ts";
@@ -32,7 +32,7 @@ export function checkTogether(config: AgentConfig) {
   }
 }
 
-/** Said once at the start: settings that were given and do nothing, or less than one may think. */
+/** Logged once at the start: settings that are given without effect, or with less effect than expected. */
 export function warnings(config: AgentConfig): string[] {
   const found: string[] = [];
   for (const { key, noEffect } of settings) {

@@ -2,13 +2,12 @@
 import { AddressError } from "../net/error.ts";
 import { joinHostPort, splitHostPort } from "../net/host_port.ts";
 import { parsePrefix } from "../net/prefix.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
 
 /** How a setting is written and checked. */
 export interface Kind<T> {
   /** Stands for the value in help texts. */
   placeholder: string;
-  /** The checked value. @throws Error telling what is expected */
+  /** The checked value. @throws Error whose message says what is expected: "must be …" */
   parse(value: unknown): T;
   /** For help texts. */
   format(value: T): string;
@@ -185,4 +184,28 @@ function isServer(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, pathname, search, hash, username } = new URL(text);
   return /^https?:$/.test(protocol) && pathname === "/" && search + hash + username === "";
+}
+
+/** Lengths of time are written as a number of seconds, or as "90s", "5m", "1h30m", "250ms". */
+const units: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 };
+
+/** Seconds, not rounded; undefined when `value` is no length of time. */
+export function parseDuration(value: unknown): number | undefined {
+  if (typeof value === "number") return Number.isFinite(value) && value >= 0 ? value : undefined;
+  if (typeof value !== "string") return undefined;
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value);
+  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(value)) return undefined;
+  let seconds = 0;
+  for (const [, number, unit] of value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
+    seconds += Number(number) * units[unit!]!;
+  }
+  return seconds;
+}
+
+/** The shortest way to write whole seconds: 7200 is "2h", 90 is "90s". */
+export function formatDuration(seconds: number): string {
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["m", 60]] as const) {
+    if (seconds >= length && seconds % length === 0) return `${seconds / length}${unit}`;
+  }
+  return `${seconds}s`;
 }

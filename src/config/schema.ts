@@ -43,7 +43,7 @@ export interface AgentConfig {
   stateDir: string;
   /** Undefined: /etc/cni/net.d when objects come from the Kubernetes API, else no file is written. */
   cniConfDir?: string;
-  /** `off`, or where health is told. */
+  /** `off`, or where health is served. */
   healthAddress: string;
   /** The page is served there too. */
   ui: boolean;

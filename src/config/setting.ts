@@ -7,7 +7,7 @@ export interface Setting<T = unknown> {
   kind: Kind<T>;
   /** A value, or what finds it at the start; undefined: unset unless given. */
   fallback?: T | (() => T);
-  /** What `--help` says as default when the value itself would not tell. */
+  /** The default in `--help` where the value would not explain itself. */
   fallbackText?: string;
   /** One line. */
   help: string;

@@ -1,4 +1,4 @@
-/** What a running agent tells of itself, beside its health. */
+/** What a running agent reports about itself at /debug/state. */
 
 /** How following one kind of objects goes. Times are milliseconds before now; undefined: never yet. */
 export interface WatchState {

@@ -1,4 +1,4 @@
-/** The one of `known` that was probably meant by `given`; undefined when none is near. */
+/** The word of `known` that differs from `given` by a slip or two; undefined when none does. */
 export function nearest(given: string, known: readonly string[]): string | undefined {
   const wanted = given.toLowerCase();
   const scored = known.map((word) => ({ word, distance: distance(wanted, word.toLowerCase()) }));

@@ -1,6 +1,5 @@
 /**
- * The cluster's objects as far as pcnk looks at them. Plain data without I/O; what Kubernetes leaves out is filled in
- * with the API's defaults, so that nobody downstream needs to know them.
+ * The fields of Kubernetes objects that pcnk reads. Plain data without I/O; absent fields hold the API's defaults.
  */
 
 /** As in the API: upper case. */
@@ -53,7 +52,7 @@ export interface Service {
   healthCheckNodePort?: number;
   /**
    * loadBalancerSourceRanges: IPv4 prefixes without host bits; undefined: all clients. Empty when only IPv6 ones are given:
-   * then nobody comes in by IPv4.
+   * then no IPv4 client may connect.
    */
   sourceRanges?: string[];
   /** Undefined: none. PreferClose is the old name of PreferSameZone (KEP-3015). */

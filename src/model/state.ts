@@ -1,4 +1,4 @@
-/** All objects of the cluster, held so that one change finds what it touches. */
+/** All objects of the cluster, indexed so that one change finds the Services it affects. */
 import { type ClusterObject, objectKey } from "./objects.ts";
 import type { Endpoints, EndpointSlice, Node, Pod, Service } from "./objects.ts";
 

@@ -1,8 +1,8 @@
 /**
- * Nodes, checked: of a cluster's Node objects those that packets can be sent to, and for the rest the reason why not. One
- * broken Node never keeps the others from being reached.
+ * Checks the cluster's Node objects: those that packets can be sent to, and for the others the reason why not. One broken
+ * Node never keeps the others from being reached.
  *
- * Who wins a dispute: this node's own podCIDR is never given away; of two others the older Node keeps what it has, so that
+ * Who keeps a disputed podCIDR: this node's own podCIDR is never given away; of two others the older Node keeps what it has, so that
  * a newcomer's mistake (or ill will) cannot draw a running node's traffic to itself.
  */
 import { addressValue } from "../net/address.ts";

@@ -68,7 +68,7 @@ Deno.test("checkNodes() cuts hostile texts in its messages", () => {
   }
 });
 
-Deno.test("checkNodes() never gives the own podCIDR away, whoever is older", () => {
+Deno.test("checkNodes() never gives the own podCIDR away, however old the other Node is", () => {
   const { peers, problems, messages } = check([
     node(1, { createdAt: 9 }),
     node(2, { podCIDRs: ["10.244.1.128/25", "10.244.2.0/24"], createdAt: 1 }),

@@ -5,18 +5,18 @@
  * Design notes and history
  *
  * VXLAN carries Ethernet frames, but nothing here switches them: each node has its own podCIDR, and the overlay only
- * ever routes. So the one thing a sender has to know is which node has the podCIDR, and the cluster tells.
+ * ever routes. So a sender has to know only which node has the podCIDR, and Node objects say so.
  *
  * 1. Asking (flannel's first version, and VXLAN as RFC 7348 has it): the device floods or asks user space for each
  *    unknown MAC and address. A daemon that is slow or restarts is an outage.
  * 2. Three tables a node (flannel since 2017, Calico): route to the podCIDR via the peer, neighbour with the peer's MAC,
- *    FDB entry from that MAC to the peer's address. No questions any more, but the MAC addresses have to be told around
- *    (annotations), and what is told goes stale when systemd-udev, NetworkManager or a reboot gives the device another
+ *    FDB entry from that MAC to the peer's address. No questions any more, but the MAC addresses have to be published
+ *    (annotations), and go stale when systemd-udev, NetworkManager or a reboot gives the device another
  *    one (flannel #1155, #1330, #1788, #1795).
  * 3. Here: the device is in external ("metadata") mode and knows no peer at all. Who sends says where to: eBPF
  *    for pods (map `remotes`, one look-up), and for the node itself the route, which carries identifier and far end
- *    (`encap ip id VNI dst NODE`). No FDB. MAC addresses follow from InternalIPs (02:70 and its four bytes), so nobody
- *    has to tell them, and one given at creation is not rewritten by systemd-udev (MACAddressPolicy leaves an address
+ *    (`encap ip id VNI dst NODE`). No FDB. MAC addresses follow from InternalIPs (02:70 and its four bytes), so no node
+ *    publishes them, and one given at creation is not rewritten by systemd-udev (MACAddressPolicy leaves an address
  *    that was set alone). They differ from node to node because a VXLAN device drops frames from its own address.
  *    Size: per peer one route, one neighbour, one map entry.
  *
@@ -34,7 +34,7 @@
  * - Strict reverse path filtering drops what a node sends from its InternalIP to pods behind the overlay, and
  *   what comes while the two ends of a pair disagree on direct routing for a moment. Loose (2) is enough, and on the
  *   device it also wins over a strict `conf/all`: the kernel takes the greater. systemd sets it again
- *   whenever a device appears (cilium #10645), so watch.ts tells when it changes.
+ *   whenever a device appears (cilium #10645), so src/agent/routing watches it.
  * - The device's own address is the podCIDR's base, a /32: source of what this node sends to remote pods, since the
  *   reply has to find its way back through the tunnel. Kernels before 5.14 make that same address a broadcast address of
  *   the bridge, which wins when the bridge is older than the device: diff.ts removes it.
@@ -234,7 +234,7 @@ function planSysctls(overlay: string, uplinks: readonly Uplink[]): SysctlWish[] 
         name: conf(device, "rp_filter"),
         value: "2",
         when: "strict",
-        why: `what comes in by ${device} may be answered by another way`,
+        why: `what comes in by ${device} may be answered on another path`,
       },
     ]),
     {

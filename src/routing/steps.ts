@@ -75,11 +75,11 @@ export function describeStep(step: Step): string {
 }
 
 function describeChange({ mac, mtu, up }: { mac?: string; mtu?: number; up?: boolean }): string {
-  return [
-    ...(mac === undefined ? [] : [`MAC ${mac}`]),
-    ...(mtu === undefined ? [] : [`MTU ${mtu}`]),
-    ...(up === undefined ? [] : [up ? "up" : "down"]),
-  ].join(", ");
+  const words: string[] = [];
+  if (mac !== undefined) words.push(`MAC ${mac}`);
+  if (mtu !== undefined) words.push(`MTU ${mtu}`);
+  if (up !== undefined) words.push(up ? "up" : "down");
+  return words.join(", ");
 }
 
 function describeRoute(route: PlannedRoute): string {

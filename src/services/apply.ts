@@ -1,4 +1,4 @@
-/** Carries planned changes out: into the maps, and step by step into the copy of them. */
+/** Applies planned changes to the maps and, step by step, to the copy of them. */
 import type { FrontendKey } from "../model/frontend.ts";
 import type { Changes, ExtentWrite } from "./changes.ts";
 import type { KernelState, ServiceEntry } from "./kernel.ts";
@@ -21,7 +21,7 @@ export interface MapWriter {
  * Applies changes of a `Planner`.
  *
  * @param now milliseconds of the clock that the `Planner` has
- * @throws what the writer throws; then the copy no longer tells what the maps hold and must be read again
+ * @throws what the writer throws; then the copy may differ from the maps and must be read again
  */
 export function applyChanges(
   changes: Changes,

@@ -1,6 +1,6 @@
 /**
  * Where the backends of a Service's frontends are in the kernel's arrays, or will be: an extent of the backends map, and a
- * Maglev table where one is asked for. What is there already is taken up; frontends with the same list share it.
+ * Maglev table where one is asked for. An extent or table that holds the list already is used again; frontends with equal lists share it.
  */
 import type { Backend, Frontend } from "../model/frontend.ts";
 import type { Changes } from "./changes.ts";
@@ -18,7 +18,7 @@ export interface Allocation {
 
 export const noExtent: Extent = { first: 0, count: 0 };
 
-/** Positions the frontends of one Service. What has to be written for it goes into `changes`. */
+/** Finds or allocates extents and tables for the frontends of one Service; adds the writes to `changes`. */
 export class BackendAllocator {
   readonly #allocations: Allocation[] = [];
 

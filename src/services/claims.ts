@@ -1,10 +1,10 @@
 /**
- * Who may have an address or a port that several Services ask for.
+ * Which Service owns an address or a port that several ask for.
  *
  * A ClusterIP belongs to one Service as a whole, the oldest that names it. An external address may be shared, port by
- * port; each port belongs to the oldest Service that asks for it. Nobody gets ports of an address that is the ClusterIP
- * of another Service, however old it is: ClusterIPs are assigned by the API server, while externalIPs may be written by
- * whoever may write a Service (CVE-2020-8554).
+ * port; each port belongs to the oldest Service that asks for it. No Service gets ports of an address that is the
+ * ClusterIP of another, however old it is: the API server assigns ClusterIPs, but every user who may write a Service may
+ * write externalIPs (CVE-2020-8554).
  */
 
 import { PROTO } from "../abi/enums.ts";

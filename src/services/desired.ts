@@ -1,6 +1,6 @@
 /**
- * What the data plane shall hold for all Services, kept up as objects change: only the Services that a change touches
- * are worked out anew.
+ * What the data plane shall hold for all Services, kept up as objects change: a change recomputes only the Services
+ * that it affects.
  */
 import type { FrontendKey } from "../model/frontend.ts";
 import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
@@ -19,7 +19,7 @@ interface DesiredChanges {
   issues: ServiceIssue[];
 }
 
-/** What load balancers are told that ask at a healthCheckNodePort. */
+/** The response to load balancers at a healthCheckNodePort. */
 export interface HealthCheck {
   namespace: string;
   name: string;
@@ -28,7 +28,7 @@ export interface HealthCheck {
 }
 
 interface DesiredOptions {
-  /** Of Services that do not say; undefined: random. */
+  /** Of Services without one of their own; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
 }
 
@@ -45,6 +45,7 @@ export class DesiredState {
   readonly healthChecks = new Map<number, HealthCheck>();
   readonly #records = new Map<string, ServiceRecord>();
   readonly #claims = new ClaimRegister((a, b) => this.#compare(a, b));
+  /** Services to recompute. */
   #invalid = new Set<string>();
   /** Pods whose weight changed, by `namespace/name`; each as it was and as it is. */
   readonly #pods = new Set<ClusterObject & { kind: "Pod" }>();
@@ -73,14 +74,14 @@ export class DesiredState {
     if (object.kind === "Pod") this.#applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
-  /** Has the next sync look at a Service again though nothing about it changed. */
+  /** Makes the next sync recompute a Service although it did not change. */
   invalidate(service: string) {
     this.#invalid.add(service);
   }
 
   /**
-   * Works out the Services that changed since the last sync, or with `all` every one. Hands each to `add` at once, also one
-   * without frontends, so that those of a large cluster are never held together.
+   * Recomputes the Services that changed since the last sync, or with `all` every one. Passes each to `add` at once, also
+   * one without frontends, so that the frontends of a large cluster are never in memory together.
    */
   sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
     for (const service of servicesOfPods(this.state, this.#pods)) this.#invalid.add(service);
@@ -99,7 +100,7 @@ export class DesiredState {
 
   get #locality(): Locality {
     const zone = this.state.nodes.get(this.#nodeName)?.zone;
-    return { nodeName: this.#nodeName, ...(zone === undefined ? {} : { zone }) };
+    return { nodeName: this.#nodeName, zone };
   }
 
   #invalidateAll() {
@@ -168,7 +169,7 @@ export class DesiredState {
     this.#records.set(key, record);
   }
 
-  /** Unless the Service, or another one by now, has it. */
+  /** Unless the Service still has it, or another one has it by now. */
   #dropHealthCheck(port: number, key: string) {
     if (this.#records.get(key)?.healthPort === port) return;
     const holder = this.healthChecks.get(port);

@@ -90,7 +90,7 @@ Deno.test("DesiredState shares an external address port by port, the older Servi
   assert.deepEqual([rounds.at("192.0.2.1:80"), rounds.at("192.0.2.1:81")], ["c", "b"]);
 });
 
-Deno.test("DesiredState gives nobody ports of another Service's ClusterIP, however young that is", () => {
+Deno.test("DesiredState gives no Service ports of another Service's ClusterIP, however young that is", () => {
   const rounds = new Rounds();
   const thief = external("thief", "10.96.0.10", { createdAt: 1 });
   const thief2 = external("thief2", "10.96.0.10", { createdAt: 1, ports: [{ ...port, port: 81 }] });

@@ -60,7 +60,7 @@ interface Candidate {
  * Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669), for each policy on its
  * own. Topology hints count for ready endpoints and the policy Cluster only.
  *
- * @param wanted selections nobody asks for are empty
+ * @param wanted the other selections are empty
  */
 export function selectBackends(
   service: Service,

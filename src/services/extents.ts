@@ -1,7 +1,7 @@
 /**
  * Allocates extents of neighbouring elements of the `backends` array: first fit, neighbours that are free merge. A freed
- * extent rests before it is given out again, because a program may have read the service that pointed to it and not yet the
- * backend.
+ * extent is quarantined before it is allocated again, because a program may have read the service that pointed to it and
+ * not yet the backend.
  */
 
 /** Elements `first` to `first + count - 1`. */
@@ -19,18 +19,18 @@ export class ExtentAllocator {
   #free: Extent[];
   /** In order of `until`. */
   #quarantined: Quarantined[] = [];
-  /** No free extent before this place in `free` is as long as the key; forgotten when something is freed. */
+  /** No free extent before this index of `free` is as long as the key; cleared when an extent is freed. */
   #hints = new Map<number, number>();
 
   /**
    * @param capacity elements of the array
-   * @param quarantineMs how long a freed extent rests, in the milliseconds of the clock that callers give
+   * @param quarantineMs how long a freed extent is quarantined, by the clock whose milliseconds callers pass as `now`
    */
   constructor(readonly capacity: number, readonly quarantineMs = 1000) {
     this.#free = capacity > 0 ? [{ first: 0, count: capacity }] : [];
   }
 
-  /** Elements that could be given out now, the longest extent of them, and those that rest. */
+  /** Elements: free ones, those of the longest free extent, and quarantined ones. */
   get room(): { free: number; longest: number; quarantined: number } {
     const sum = (extents: Extent[]) => extents.reduce((total, { count }) => total + count, 0);
     const longest = this.#free.reduce((most, { count }) => Math.max(most, count), 0);
@@ -39,7 +39,7 @@ export class ExtentAllocator {
 
   /** First element of `count` neighbours, or undefined when there is no such extent (yet). */
   allocate(count: number, now: number): number | undefined {
-    this.#wake(now);
+    this.#expire(now);
     const start = this.#hints.get(count) ?? 0;
     for (let i = start; i < this.#free.length; i++) {
       const extent = this.#free[i]!;
@@ -73,7 +73,7 @@ export class ExtentAllocator {
     this.#hints.clear();
   }
 
-  /** Lets extents rest that rest in `other`, the allocator of the same array before it was read again. */
+  /** Goes on with the quarantines of `other`, the allocator of the same array before it was read again. */
   adoptQuarantined(other: ExtentAllocator, now: number) {
     for (const extent of other.#quarantined) {
       if (extent.until <= now) continue;
@@ -86,13 +86,13 @@ export class ExtentAllocator {
     }
   }
 
-  /** Gives an extent back; it may be allocated again once it has rested. */
+  /** Frees an extent; it may be allocated again after its quarantine. */
   release({ first, count }: Extent, now: number) {
     if (count > 0) this.#quarantined.push({ first, count, until: now + this.quarantineMs });
   }
 
-  /** Ends the rest of extents whose time has come. */
-  #wake(now: number) {
+  /** Frees the extents whose quarantine has expired. */
+  #expire(now: number) {
     const ready = this.#quarantined.findIndex(({ until }) => until > now);
     const extents = this.#quarantined.splice(0, ready < 0 ? this.#quarantined.length : ready);
     if (extents.length === 0) return;

@@ -19,7 +19,7 @@ import { type EndpointGroup, isReady, type PodWeight, type PortBackends } from "
 import { selectBackends } from "./endpoints.ts";
 import type { Locality } from "./topology.ts";
 
-/** Something that whoever wrote the objects should know. */
+/** Something that is wrong with the objects of a Service. */
 export interface ServiceIssue {
   /** `namespace/name`. */
   service: string;
@@ -48,10 +48,10 @@ interface ServiceContext {
   groups: readonly EndpointGroup[];
   /** This node. */
   locality: Locality;
-  /** The Service that a ClusterIP or a `portClaim()` belongs to; undefined: nobody else wants any. */
+  /** The Service that a ClusterIP or a `portClaim()` belongs to; undefined: none is contested. */
   ownerOf?: (claim: string) => string | undefined;
   podWeight?: PodWeight | undefined;
-  /** Of Services that do not say; undefined: random. */
+  /** Of Services without one of their own; undefined: random. */
   lbAlgorithm?: LbAlgorithm | undefined;
 }
 
@@ -94,7 +94,7 @@ class Builder {
     this.#issues.push({ service: this.#key, reason, message });
   }
 
-  /** False, and told, when the address is the ClusterIP of another Service. */
+  /** False, with an issue, when the address is the ClusterIP of another Service. */
   #mayHave(address: string): boolean {
     const owner = this.#context.ownerOf?.(address);
     if (owner === undefined || owner === this.#key) return true;
@@ -105,7 +105,7 @@ class Builder {
     return false;
   }
 
-  /** False, and told, when the port is another Service's. */
+  /** False, with an issue, when the port is another Service's. */
   #mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
     const owner = this.#context.ownerOf?.(portClaim(addr, port, proto));
     if (owner === undefined || owner === this.#key) return true;
@@ -116,7 +116,10 @@ class Builder {
   #checkAddresses() {
     const { clusterIPs, externalIPs = none, loadBalancerIPs = none } = this.#service;
     if (clusterIPs.length === 0) {
-      this.#report("NoAddress", "has no clusterIP; without a Kubernetes API nobody assigns one");
+      this.#report(
+        "NoAddress",
+        "has no clusterIP: manifests must set spec.clusterIP, as no API server assigns one",
+      );
     }
     for (const address of new Set([...clusterIPs, ...externalIPs, ...loadBalancerIPs])) {
       if (isServable(address)) continue;
@@ -206,9 +209,9 @@ class Builder {
 
   #checkPort(port: ServicePort, { portKnown }: PortBackends) {
     if (portKnown) return;
-    // The slice that Kubernetes makes for a Service without pods has no ports, and that is in order.
-    const peopled = this.#context.groups.filter(({ endpoints }) => endpoints.length > 0);
-    if (peopled.length > 0) this.#report("PortUnknown", unknownPort(port, peopled));
+    // The slice that Kubernetes makes for a Service without pods has no ports; that is no issue.
+    const populated = this.#context.groups.filter(({ endpoints }) => endpoints.length > 0);
+    if (populated.length > 0) this.#report("PortUnknown", unknownPort(port, populated));
   }
 
   #health(): ServiceFrontends["health"] {

@@ -147,7 +147,7 @@ const rows: Record<string, Row> = {
     },
     entries: around(...bothScopes("198.51.100.1:80/6 10.1.0.1 10.1.0.2")),
   },
-  "loadBalancerSourceRanges that name nobody of IPv4": {
+  "loadBalancerSourceRanges without any of IPv4": {
     service: {
       type: "LoadBalancer",
       sourceRanges: [],
@@ -225,7 +225,9 @@ const rows: Record<string, Row> = {
   "no ClusterIP: node ports serve without": {
     service: { type: "NodePort", clusterIPs: [] },
     entries: [...bothScopes("0.0.0.0:30080/6 10.1.0.1 10.1.0.2")],
-    issues: ["NoAddress has no clusterIP; without a Kubernetes API nobody assigns one"],
+    issues: [
+      "NoAddress has no clusterIP: manifests must set spec.clusterIP, as no API server assigns one",
+    ],
   },
   "addresses that no Service may have": {
     service: {

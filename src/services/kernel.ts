@@ -136,7 +136,7 @@ export class KernelState {
   readonly tables: TableRegister;
   /** How many entries use an extent, by its first element. */
   readonly #uses = new Map<number, number>();
-  /** Entries whose extent is not in order: it overlaps another or leaves the array. */
+  /** Entries with an invalid extent: it overlaps another or leaves the array. */
   readonly #invalid = new Set<string>();
   /** What misfits occupy; free again once no entry points there. */
   #orphaned: Extent[] = [];
@@ -194,7 +194,7 @@ export class KernelState {
     return entry !== undefined && entry.flags & SERVICE_FLAG.MAGLEV ? entry.table : undefined;
   }
 
-  /** The extent of an entry; undefined when it has none or none in order. */
+  /** The extent of an entry; undefined when it has none or an invalid one. */
   extentOf(key: string): Extent | undefined {
     const entry = this.services.get(key);
     if (entry === undefined || entry.count === 0 || this.#invalid.has(key)) return undefined;
@@ -213,7 +213,7 @@ export class KernelState {
     else this.#uses.delete(first);
   }
 
-  /** Those of `extents` that nobody uses, each once. */
+  /** Those of `extents` that no entry uses, each once. */
   unused(extents: readonly Extent[]): Extent[] {
     const found = new Map<number, Extent>();
     for (const extent of extents) {

@@ -32,7 +32,7 @@ interface Candidate {
 
 /**
  * The table: for each position the index of a backend in `backends`. The same on every node, whatever the order of the list:
- * backends are told apart by address and port. Empty without backends.
+ * backends differ by address and port. Empty without backends.
  *
  * @param size a prime; all nodes must have the same
  * @throws {RangeError} when `size` is no prime up to MAGLEV_MAX_SIZE, or there are more backends than positions

@@ -192,14 +192,14 @@ export class Planner {
     const { free, longest, quarantined } = this.#kernel.extents.room;
     const message = `no room for ${frontend.backends.length} backends: of ` +
       `${this.#kernel.capacity.backends}, ${free} are free (at most ${longest} in a row), ` +
-      `${quarantined} soon; raise mapSizes.backends`;
+      `${quarantined} quarantined; raise mapSizes.backends`;
     this.#changes.shortages.push({ service, map: "backends", message });
     if (old === undefined) {
       this.#planEntry({ ...frontend, backends: [] }, old, { extent: noExtent });
     } else this.#wantRanges(old.id, frontend.sourceRanges);
   }
 
-  /** Sees to it that new entries fit: after the deletes if need be, or the last ones not at all. */
+  /** Makes room for new entries: deletes first if need be, and leaves out the last ones if that is not enough. */
   #fitServices() {
     const [changes, kernel] = [this.#changes, this.#kernel];
     const room = kernel.capacity.services - kernel.services.size;

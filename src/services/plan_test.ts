@@ -181,7 +181,7 @@ Deno.test("plan() adds source ranges before an entry asks for them, and removes 
   assert.deepEqual(to({}), ["0 1 192.0.2.0/24", "0 "]);
 });
 
-Deno.test("plan() takes the source ranges of a deleted Service away, and at a full round those of nobody", () => {
+Deno.test("plan() takes the source ranges of a deleted Service away, and at a full sync those that no Service has", () => {
   const { maps, put, run } = setUp();
   put([frontend("10.96.0.1:80", [], { sourceRanges: ["10.0.0.0/8"] })]);
   run({ groups: [], removed: removed("10.96.0.1:80/6/0") });
@@ -198,7 +198,7 @@ Deno.test("plan() takes the source ranges of a deleted Service away, and at a fu
   assert.equal(kernel.ranges.size, 0);
 });
 
-Deno.test("plan() lets nobody more in when there is no room for source ranges", () => {
+Deno.test("plan() lets no more clients in when there is no room for source ranges", () => {
   const { maps, put } = setUp({ services: 10, backends: 10, sourceRanges: 2 });
   const ranges = (n: number) => Array.from({ length: n }, (_, i) => `10.${i}.0.0/16`);
   put([frontend("10.96.0.1:80", [], { sourceRanges: ranges(2) })]);

@@ -4,8 +4,8 @@ import type { ClusterState } from "../model/state.ts";
 import { endpointGroups, type PodWeight } from "./endpoints.ts";
 
 /**
- * Weights by endpoint, for the Services of a namespace. An endpoint tells its Pod (targetRef); one that does not has the
- * Pod of its address. Undefined when no Pod has a weight, which is the rule.
+ * Weights by endpoint, for the Services of a namespace. An endpoint names its Pod (targetRef); one that does not
+ * belongs to the Pod with its address. Undefined when no Pod has a weight, which is the rule.
  */
 export function podWeights(
   pods: ReadonlyMap<string, Pod>,

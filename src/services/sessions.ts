@@ -22,15 +22,15 @@ export interface SessionView {
   readonly unestablished: boolean;
 }
 
-/** Tells whether a session must go. */
+/** True for a session that must go. */
 export type SessionJudge = (session: SessionView) => boolean;
 
 /**
- * The judge after some frontends lost backends. Datagrams to a lost backend get another one at once; a connection goes
- * on to its end, except one whose handshake nobody will answer.
+ * The judge after some frontends lost backends. Datagrams to a lost backend get another one at once; a connection
+ * goes on, except one in handshake with a backend that is gone.
  *
- * A session does not tell its scope: it stays while the frontend has the backend in one of them. It does not tell
- * either whether it came by a node port: that it did when nothing else is at its address and port.
+ * A session does not record its scope: it stays while the frontend has the backend in either scope. Nor does it record
+ * whether it came by a node port: it did when no other frontend has its address and port.
  *
  * @param kernel what the maps hold now
  */

@@ -7,7 +7,7 @@ export interface TableWrite {
   positions: Uint16Array;
 }
 
-/** One that was replaced rests like an extent of backends: programs may have read the entry that pointed to it. */
+/** A replaced table is quarantined like an extent of backends: programs may have read the entry that pointed to it. */
 export class TableRegister {
   readonly allocator: ExtentAllocator;
   readonly #contents = new Map<number, Uint16Array>();

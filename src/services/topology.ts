@@ -4,14 +4,14 @@
  */
 import type { Endpoint, Service } from "../model/objects.ts";
 
-/** Where traffic starts. */
+/** The node where traffic starts. */
 export interface Locality {
   nodeName: string;
   /** Undefined: the node has no zone label, or is not known. */
-  zone?: string;
+  zone?: string | undefined;
 }
 
-/** Tells whether an endpoint may be used from a locality. */
+/** True for an endpoint that may be used from the locality. */
 type Nearness = (endpoint: Endpoint) => boolean;
 
 type Hints = Pick<Endpoint, "forZones" | "forNodes">;
@@ -22,7 +22,7 @@ const noHints: Hints = {};
  * The choice that the hints of ready endpoints make; undefined: all may be used. Hints for nodes count if every endpoint
  * has some and one names this node, otherwise hints for zones if every endpoint has some and one names this zone.
  *
- * Where nobody writes hints (manifests, controllers before Kubernetes 1.30), a trafficDistribution has the ones that the
+ * Without any hints (manifests, controllers before Kubernetes 1.30) a trafficDistribution implies those that the
  * controller would write: zone and node of the endpoint itself.
  */
 export function nearness(
@@ -52,10 +52,8 @@ function impliedHints(
   distribution: Service["trafficDistribution"],
 ): Hints {
   if (distribution === undefined) return noHints;
-  return {
-    ...(zone === undefined ? {} : { forZones: [zone] }),
-    ...(nodeName === undefined || distribution !== "PreferSameNode"
-      ? {}
-      : { forNodes: [nodeName] }),
-  };
+  const hints: Hints = {};
+  if (zone !== undefined) hints.forZones = [zone];
+  if (nodeName !== undefined && distribution === "PreferSameNode") hints.forNodes = [nodeName];
+  return hints;
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatDuration, parseDuration } from "./duration.ts";
+import { formatDuration, parseDuration } from "./kinds.ts";
 import { nearest } from "../model/nearest.ts";
 
 Deno.test("parseDuration() reads seconds and times with units", () => {
