@@ -200,7 +200,7 @@ class Drawing {
 }
 
 function deviceText({ device, label, service }: TopologyRow): string {
-  return [device, service, label].filter((part) => part !== "").join("  ");
+  return [device, service, label].filter((part) => part !== "").join(" ");
 }
 
 function shortened(text: string, longest: number): string {

@@ -91,7 +91,7 @@ Deno.test({
     assert.equal(code, 0, await words);
     const told = (await lines).trim().split("\n").map((line) => JSON.parse(line));
     assert.ok(told.every(({ reason }) => reason === REASON));
-    const [, shown, more] = /(\d+) packets were told of, (\d+) more were not/.exec(await words) ??
+    const [, shown, more] = /(\d+) packets shown, (\d+) more were not/.exec(await words) ??
       [];
     assert.equal(Number(shown), told.length);
     // Every packet is an event or counted as lost.

@@ -55,7 +55,10 @@ Deno.test({
     assert.doesNotMatch(await shown(place, 200, "status", { TERM: "dumb" }), ESCAPES);
     const piped = await run(place, [...pcnk, "status"]);
     assert.doesNotMatch(piped, ESCAPES);
-    assert.match(piped, /^uplink .* bad .*: no NodePorts, no other nodes, no way out for pods$/m);
+    assert.match(
+      piped,
+      /^uplink .* bad .*: no NodePorts, no other nodes, nothing outside for pods$/m,
+    );
     const table = await run(place, [...pcnk, "get", "services"]);
     assert.doesNotMatch(table, ESCAPES);
     const narrow = await shown(place, 40, "get services");

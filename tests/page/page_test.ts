@@ -27,7 +27,7 @@ const row = (text: string) =>
 /** What has the focus, as the user sees it. */
 const focused =
   `(document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText)`;
-const PICTURE = "The node's chain of services";
+const PICTURE = "The topology of this node";
 
 /** The page at one of its views. */
 async function at({ chrome, ui }: Stage, view: string): Promise<void> {
@@ -59,7 +59,7 @@ async function topology(stage: Stage) {
     const part of [
       "pcnk0 [lbrp]",
       "pcnk_vxlan [k8sdispatcher]",
-      "eth0 192.168.50.11",
+      "eth0 [k8sdispatcher] 192.168.50.11",
       "node2 10.244.2.0/24",
       "[hostlb]",
     ]
