@@ -1,7 +1,7 @@
 /**
- * Installs lbrp and k8sdispatcher on a node, or upgrades them in place. Maps and attachments survive: new programs take the pinned maps over
- * and atomically take the place of the old ones in every link and filter, so that no packet goes untreated. A map whose
- * layout or capacity changed is made anew and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
+ * Installs lbrp and k8sdispatcher on a node, or upgrades them in place. Maps and attachments survive: new programs use the
+ * pinned maps and replace the old programs atomically in every link and filter, so that every packet meets one of them. A map
+ * whose layout or capacity changed is made anew and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
  */
 import { isBpffs, mountBpffs } from "../linux/mount.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
@@ -55,7 +55,7 @@ export interface InstallOptions {
   nl?: RtNetlink;
   /** An object instead of lbrp.bpf.o and k8sdispatcher.bpf.o. */
   object?: Uint8Array<ArrayBuffer>;
-  /** Gets what is worth a line: a map that changed its capacity or schema, programs replaced. */
+  /** Gets a line for each map that changed its capacity or schema, and one for programs that were replaced. */
   log?: (text: string) => void;
   /** Called before each step; tests end the process there. */
   before?: (step: InstallStep) => void;
@@ -221,7 +221,7 @@ function prepareDirectory(bpffs: string): void {
   if (bpffs.startsWith(`${system}/`) && !isBpffs(system)) mountBpffs(system);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
   if (!isBpffs(bpffs)) {
-    // A mount hides what is there: a slip of the pen must not take /etc away.
+    // A mount hides the directory's files: a typo must not hide /etc.
     if (listPins(bpffs).length > 0) {
       throw new Error(`bpffs ${bpffs}: is a directory with files in it`);
     }
@@ -233,7 +233,7 @@ function prepareDirectory(bpffs: string): void {
   }
   refuseNewer(bpffs);
   makePinDirectories(bpffs);
-  for (const part of ["map", "prog"]) { // of an install that was killed halfway
+  for (const part of ["map", "prog"]) { // left by an install that was killed
     for (const name of listPins(`${bpffs}/${part}`)) {
       if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);
     }
@@ -241,21 +241,22 @@ function prepareDirectory(bpffs: string): void {
 }
 
 /**
- * Who may write to a directory can put programs and maps of his own in the place of pcnk's, for root to load. In one that
- * is sticky he can only add to it.
+ * A user with write access to a directory can replace pcnk's programs and maps by others, for root to load; in a sticky one
+ * he can only add some.
+ * @throws {Error} when the directory is not root's, or other users may replace files in it
  */
 function checkOwner(path: string): void {
   const { uid, mode } = Deno.statSync(path);
   if (uid !== 0) {
     throw new Error(
-      `bpffs ${path}: belongs to user ${uid}; look at what is in it, then: chown root:root ${path}`,
+      `bpffs ${path}: belongs to user ${uid}; check its content, then: chown root:root ${path}`,
     );
   }
   const sticky = (mode! & 0o1000) !== 0;
   if (mode! & 0o022 && !sticky) {
     const shown = (mode! & 0o777).toString(8);
     throw new Error(
-      `bpffs ${path}: others than root may write to it (mode ${shown}); look at what is in it, then: chmod 700 ${path}`,
+      `bpffs ${path}: other users may write to it (mode ${shown}); check its content, then: chmod 700 ${path}`,
     );
   }
 }

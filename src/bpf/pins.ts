@@ -53,8 +53,8 @@ export function makePinDirectories(bpffs: string): void {
 }
 
 /**
- * Pins a map, program or link at `path` whatever is pinned there: who opens the path meanwhile gets the old or the new
- * one, never nothing. bpffs renames over an existing pin.
+ * Pins a map, program or link at `path`, in the place of what is pinned there: a process that opens the path meanwhile gets
+ * the old or the new one, never ENOENT. bpffs renames over an existing pin.
  */
 export function replacePin(path: string, fd: number): void {
   const fresh = `${path}${NEW_SUFFIX}`; // no dot: bpffs refuses names with one
@@ -78,8 +78,8 @@ export function removePin(path: string): boolean {
 }
 
 /**
- * Whether a data plane is installed below `bpffs`: lbrp's programs are pinned, which happens last, so all they work on is
- * there. Maps that a newer version adds for others do not count: pods need none of them.
+ * Whether a data plane is installed below `bpffs`: lbrp's programs are pinned, which happens last, so their maps are, too.
+ * Maps that a newer version adds for other programs do not count: pods need none of them.
  */
 export function dataPlaneReady(bpffs: string): boolean {
   return [mapPin(bpffs, "endpoints"), ...PROGRAMS.map((name) => programPin(bpffs, name))]
