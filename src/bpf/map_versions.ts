@@ -49,11 +49,6 @@ export class MapVersions {
     this.#map.set(id, version);
   }
 
-  /** How many maps it knows. */
-  get count(): number {
-    return this.#map.count();
-  }
-
   /** Forgets the maps that are not among these: the kernel may give their ids to others. */
   retain(ids: ReadonlySet<number>): void {
     this.#map.deleteBatch(this.#map.keys().filter((id) => !ids.has(id)));

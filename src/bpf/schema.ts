@@ -76,9 +76,4 @@ export class SchemaError extends Error {
           "start its agent on this node, which converts the map",
     );
   }
-
-  /** Whether only a newer pcnk can use the map. */
-  get newer(): boolean {
-    return this.found > this.known;
-  }
 }
