@@ -5,7 +5,7 @@
  */
 import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/attach.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
-import { type PlacedProgram, placePrograms } from "../src/bpf/places.ts";
+import { type AttachPoint, podAttachPoints } from "../src/bpf/attach_points.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
@@ -79,7 +79,7 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
     wiring.before("record");
     undo.push(record(wiring, attachment));
     const mode = attachMode(state.stateDir);
-    for (const placed of placePrograms(bpffs, nl, host)) {
+    for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
       undo.push(attach(wiring.dataPlane, placed, mode));
     }
@@ -124,7 +124,7 @@ function record(wiring: Wiring, attachment: Attachment): () => void {
  */
 function attach(
   dataPlane: DataPlane,
-  { name, hook }: PlacedProgram,
+  { name, hook }: AttachPoint,
   wanted: AttachMode,
 ): () => void {
   const present = isAttached(hook);

@@ -1,5 +1,5 @@
 /** CHECK: compares record, programs and endpoints with what ADD set up; the error names every difference. */
-import { isInPlace, placePrograms } from "../src/bpf/places.ts";
+import { isAttachedAt, podAttachPoints } from "../src/bpf/attach_points.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
@@ -19,8 +19,8 @@ export function check(config: Config, container: Container): void {
   const veth = findVeth(nl, container);
   using state = State.openIfThere(stateDir);
   const faults = recordFaults(state?.read(container), veth, addresses);
-  for (const placed of placePrograms(bpffs, nl, veth.host)) {
-    if (isInPlace(dataPlane, placed)) continue;
+  for (const placed of podAttachPoints(bpffs, nl, veth.host)) {
+    if (isAttachedAt(dataPlane, placed)) continue;
     faults.push(`${placed.name} is not attached to ${placed.hook.direction} of ${placed.device}`);
   }
   for (const { address, gateway } of addresses) {

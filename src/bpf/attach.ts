@@ -1,13 +1,13 @@
 /**
- * Programs on the tc hooks of a device, in one of two ways:
+ * Programs on the tc hooks of a device, in one of two modes:
  *
- * - `tcx`: a link (Linux 6.6), pinned at `<bpffs>/link/<ifindex>-<direction>`. Nobody can remove it by accident, but the
- *   kernel waits for RCU when it is made: 8 to 30 ms.
- * - `clsact`: a tc filter, 0.2 ms. It lives and dies with the device and needs no pin, but whoever deletes the qdisc
- *   deletes it.
+ * - `tcx`: a link (Linux 6.6), pinned at `<bpffs>/link/<ifindex>-<direction>`. tc cannot remove it, but to create it the
+ *   kernel waits for RCU: 8 to 30 ms.
+ * - `clsact`: a tc filter, 0.2 ms. It goes with its device and needs no pin, but also with its qdisc, which any tool may
+ *   delete.
  *
- * Either way a program is replaced atomically: every packet meets the old one or the new one. Filters and links of
- * other tools on the same device are left alone, and the clsact qdisc stays after a detach.
+ * In both modes a program is replaced atomically: each packet runs the former or the new one. Filters and links of
+ * other tools on the same device stay, and so does the clsact qdisc after a detach.
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
@@ -25,10 +25,10 @@ import {
   tryObjGet,
 } from "./syscall.ts";
 
-/** How to attach; `auto` keeps the way that is in use, else takes TCX where the kernel has it. */
+/** How to attach; `auto` keeps the mode in use, else takes TCX where the kernel has it. */
 export type AttachMode = "auto" | "tcx" | "clsact";
 
-/** Place of pcnk's filter on a hook, and what its name begins with. One pcnk program a hook. */
+/** Priority and handle of pcnk's filter on a hook, and the prefix of its name. One pcnk program a hook. */
 export const FILTER = { priority: 1, handle: 0x7063, prefix: "pcnk_" } as const;
 
 /** One of the two tc hooks of a device. */
@@ -63,10 +63,10 @@ export function tcxSupported(release: string = Deno.osRelease()): boolean {
 }
 
 /**
- * Attaches a program to a hook, or puts it into the place of the pcnk program that is there. An attachment of the other
- * mode is removed afterwards, so the hook is never bare.
+ * Attaches a program to a hook, or replaces pcnk's program there. An attachment of the other
+ * mode is removed afterwards: the hook is never without a program.
  * @param options.name the program's name in C, e.g. `lbrp_from_pod`
- * @throws {AttachError} when another tool's filter is in pcnk's place, or the kernel has no TCX and it is asked for
+ * @throws {AttachError} when another tool's filter has pcnk's priority and handle, or TCX is asked for before Linux 6.6
  * @throws {SyscallError} ENODEV
  */
 export function attach(
@@ -240,7 +240,7 @@ function detachTcx(hook: Hook): boolean {
   if (fd === undefined) return false;
   try {
     const own = linkInfo(fd).ifindex === hook.ifindex; // else of a former device with the same index
-    if (own) linkDetach(fd); // at once, even when somebody else holds the link
+    if (own) linkDetach(fd); // at once, although other processes may hold the link
     return own;
   } finally {
     closeFd(fd);

@@ -3,10 +3,8 @@
  * operations (LPM tries before 5.12 or so, per-CPU arrays before 5.13).
  */
 import { address, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
-import type { Codec } from "./codec.ts";
+import { type Codec, LITTLE } from "./codec.ts";
 import { CMD, type MapInfo, setU64, UPDATE } from "./syscall.ts";
-
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const ENOENT = 2;
 const EEXIST = 17;
 const EINVAL = 22;
@@ -95,11 +93,11 @@ function callElement(command: number, fd: number, key: number, value: number, fl
   return bpf(command, 32);
 }
 
-/** Shows `count` entries that lie in the buffers one after another. */
+/** Gets `count` entries, one after another in the buffers. */
 type Visit = (keys: DataView<ArrayBuffer>, values: DataView<ArrayBuffer>, count: number) => void;
 
 /**
- * Reads the entries of a map, a bunch at a time.
+ * Reads the entries of a map in batches.
  * @param first of an array: where to start
  * @param limit how many at most
  */
@@ -255,9 +253,9 @@ function modifyChunk<K, V>(
 }
 
 /**
- * Copies entries from one map to another of the same layout, without looking at them.
+ * Copies entries from one map to another of the same layout, undecoded.
  * @param options.limit how many at most
- * @param options.onlyNew leaves alone what the other map has already
+ * @param options.onlyNew keeps what the other map has already
  * @throws {SyscallError} E2BIG when the other map is full
  */
 export function copyEntries<K, V>(

@@ -1,11 +1,12 @@
 /**
  * Programs on the socket hooks of a cgroup (v2), by bpf links (Linux 5.7) that are pinned at `<bpffs>/link/cgroup-<hook>`:
- * they outlive the agent, and a program is replaced atomically: every call meets the old one or the new one. Programs of
- * other tools on the same hook are left alone; all of them run.
+ * they outlive the agent, and a program is replaced atomically: each call runs the former or the new one. Programs of
+ * other tools on the same hook stay, and run too.
  */
 import { statSync } from "node:fs";
 import { address, closeFd, O, openFile, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 import { isCgroup2 } from "../linux/mount.ts";
+import { LITTLE } from "./codec.ts";
 import { listPins, removePin, replacePin } from "./pins.ts";
 import {
   CMD,
@@ -54,10 +55,10 @@ export function cgroupLinkPin(bpffs: string, hook: CgroupHook): string {
 }
 
 /**
- * Attaches a program to a hook of a cgroup, or puts it in the place of the one that is there. When the pinned link is on
+ * Attaches a program to a hook of a cgroup, or replaces the one there. When the pinned link is on
  * another cgroup, the new one comes first and that one goes afterwards.
  * @param options.cgroup its directory
- * @returns what is attached now, and how it came there
+ * @returns what is attached now, and what this call changed
  * @throws {CgroupError} when it is no cgroup v2, or another tool holds the hook for itself alone
  * @throws {SyscallError} ENOENT
  */
@@ -97,7 +98,7 @@ export function cgroupAttachment(bpffs: string, hook: CgroupHook): CgroupAttachm
   return withLink(bpffs, hook, (_, info) => info.cgroupId === 0n ? undefined : { hook, ...info });
 }
 
-/** Detaches from a hook at once, whoever else holds the link; false when there was none. */
+/** Detaches from a hook at once, although other processes may hold the link; false when none was pinned. */
 export function detachCgroup(bpffs: string, hook: CgroupHook): boolean {
   const found = withLink(bpffs, hook, (link) => {
     linkDetach(link);
@@ -165,5 +166,3 @@ function cgroupLinkInfo(fd: number): { cgroupId: bigint; progId: number } {
     cgroupId: view.getBigUint64(ATTR + 16, LITTLE),
   };
 }
-
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;

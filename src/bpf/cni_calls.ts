@@ -1,14 +1,13 @@
 /**
- * How long calls of the CNI plugin took: the plugin pushes each into a pinned queue when it is done, the agent takes them out.
- * Two system calls for a plugin that lives for milliseconds, atomic although many run at once, and no agent is needed: the
- * queue keeps the last 4096.
+ * Durations of CNI calls: the plugin pushes each into a pinned queue, the agent pops them. A push is two system calls, atomic
+ * among concurrent plugins, and needs no agent: the queue keeps the last 4096.
  */
 import { closeFd } from "../linux/libc.ts";
 import { CNI_VERB, cniCall, queues } from "./layout.ts";
 import { mapPin } from "./pins.ts";
 import { queuePop, queuePush, tryObjGet } from "./syscall.ts";
 
-/** A call that is over. */
+/** A completed call. */
 export interface CniCall {
   verb: keyof typeof CNI_VERB;
   /** From the start of the plugin's runtime; the kernel's start of the process, some 10 to 20 ms, is not in it. */
@@ -16,7 +15,7 @@ export interface CniCall {
   failed: boolean;
 }
 
-/** Tells of a call, where a data plane is installed. @throws {SyscallError} */
+/** Pushes a call, where a data plane is installed. @throws {SyscallError} */
 export function pushCall(bpffs: string, { verb, seconds, failed }: CniCall): void {
   const fd = tryObjGet(mapPin(bpffs, queues.cni_calls.name));
   if (fd === undefined) return;
@@ -31,7 +30,7 @@ export function pushCall(bpffs: string, { verb, seconds, failed }: CniCall): voi
   }
 }
 
-/** Takes all calls out of the queue, the oldest first. @throws {SyscallError} */
+/** Pops all calls, the oldest first. @throws {SyscallError} */
 export function takeCalls(bpffs: string): CniCall[] {
   const fd = tryObjGet(mapPin(bpffs, queues.cni_calls.name));
   if (fd === undefined) return [];

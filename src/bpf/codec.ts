@@ -39,7 +39,8 @@ interface Pad extends Codec<never> {
 // deno-lint-ignore no-explicit-any
 export type ValueOf<C> = C extends Codec<infer T> ? T : any;
 
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+/** Whether the host is little endian, as the kernel's structs are then. */
+export const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 function integer(
   name: string,

@@ -9,7 +9,7 @@ import { tryOpenVersion } from "./map_versions.ts";
 import { dataPlaneReady, mapPin, programPin } from "./pins.ts";
 import { objGet } from "./syscall.ts";
 
-/** Every map, typed. Each is opened when it is first asked for. */
+/** Every map, typed. Each is opened at its first use. */
 export type DataPlaneMaps = { readonly [N in MapName]: MapOf<typeof maps[N]> };
 
 /** An installed data plane. `close()` closes its descriptors; the data plane goes on working. */

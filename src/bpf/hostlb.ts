@@ -1,6 +1,6 @@
 /**
  * Installs hostlb: loads its programs with the node's pinned maps and attaches them to a cgroup, or replaces those that are
- * there. install.ts comes first: the maps of services are its business.
+ * there. install.ts runs first: it makes the maps of services.
  */
 import { netnsCookie, NetnsCookieError } from "../linux/netns_cookie.ts";
 import { readArtifact } from "./artifacts.ts";

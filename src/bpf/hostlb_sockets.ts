@@ -1,6 +1,6 @@
 /**
- * Ends UDP sockets whose backend is gone. hostlb looks at an unconnected socket's backend with every datagram, but a
- * connected one has no more to do with it: it would send into the void for ever. Its process gets an error instead and
+ * Ends UDP sockets whose backend is gone. hostlb checks an unconnected socket's backend with every datagram; a connected one
+ * calls no hook after connect(), and would send to the former backend for ever. Its process gets an error (ECONNABORTED) and
  * connects again.
  *
  * Which ones are stale follows from the maps alone, and not from a list of what was removed: nothing is missed when the
@@ -57,7 +57,7 @@ function isStale({ cookie, remote }: DiagSocket, search: StaleSearch, known: Kno
   const connection = search.connections.get({ cookie });
   if (!connection) return false;
   const { backend_addr, backend_port } = connection;
-  // It was connected to somebody else meanwhile, in a cgroup or by a kernel that did not tell us.
+  // Connected to another address since, in a cgroup without hostlb.
   if (remote.addr !== backend_addr || remote.port !== backend_port) return false;
   return isOver(connection, search, known);
 }

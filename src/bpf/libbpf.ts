@@ -1,6 +1,6 @@
 /**
- * libbpf by FFI, for loading objects only: ELF, relocations and BTF are its trade, everything else is plain bpf(2). The
- * library comes out of the executable by way of a memory file, so no disk has to allow execution.
+ * libbpf by FFI, for loading objects only (ELF, relocations, BTF); all else is bpf(2). The library is opened from a memory
+ * file, so no file system has to allow execution.
  */
 import { closeFd, cstring, lastErrno, SyscallError, trySyscall } from "../linux/libc.ts";
 import { readArtifact } from "./artifacts.ts";
@@ -60,7 +60,7 @@ function memoryFile(name: string): number {
   return fd;
 }
 
-/** What libbpf said since the last time, the verifier's log included. */
+/** libbpf's messages since the last call, the verifier's log included. */
 export function takeLog(): string {
   const chunk = new Uint8Array(1 << 16);
   const decoder = new TextDecoder();

@@ -4,10 +4,8 @@
  */
 import { address, closeFd, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 import { lookupBatch, modifyBatch } from "./batch.ts";
-import { type Codec, type MapDescriptor, perCpu } from "./codec.ts";
+import { type Codec, LITTLE, type MapDescriptor, perCpu } from "./codec.ts";
 import { CMD, MAP_TYPE, type MapInfo, mapInfo, objGet, setU64, UPDATE } from "./syscall.ts";
-
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const ENOENT = 2;
 const EEXIST = 17;
 /** struct bpf_attr for single elements: { u32 map_fd; u64 key, value, flags; } */
@@ -132,7 +130,7 @@ export class BpfMap<K, V> {
     return result === 0;
   }
 
-  /** Every entry; of an array every element. What changes meanwhile may or may not be seen. */
+  /** Every entry; of an array every element. A concurrent change may or may not be seen. */
   entries(): [K, V][] {
     const found: [K, V][] = [];
     lookupBatch(this, this.#info, 0, Infinity, (keys, values, count) => {
@@ -186,7 +184,7 @@ export class BpfMap<K, V> {
     modifyBatch(this, CMD.MAP_UPDATE_BATCH, entries, UPDATE.NOEXIST, EEXIST);
   }
 
-  /** Removes many keys; those that are not there are passed over. Returns how many were. */
+  /** Removes many keys; missing ones are skipped. Returns how many were removed. */
   deleteBatch(keys: Iterable<K>): number {
     const entries = (function* (): Generator<readonly [K]> {
       for (const key of keys) yield [key];

@@ -1,6 +1,6 @@
 /**
- * Reads a BPF ring buffer (Documentation/bpf/ringbuf.rst) straight out of its memory. No callback goes through C, so none
- * can leak, and a record costs no call at all.
+ * Reads a BPF ring buffer (Documentation/bpf/ringbuf.rst) in its mapped memory: no callback from C, and no system call a
+ * record.
  *
  * The memory has a page with the consumer's position, a page with the producer's, and the data twice in a row, so that
  * a record that wraps around can be read in one piece.
@@ -55,8 +55,8 @@ export class RingBuffer {
   }
 
   /**
-   * Delivers what is there, at most as much as was there at the start, and returns how many records. A record is taken
-   * before its callback runs, so one that throws is not delivered again.
+   * Delivers the records that the buffer has at the call; returns how many. A record is consumed before its callback runs, so
+   * one whose callback throws is not delivered again.
    */
   consume(): number {
     if (this.#closed) return 0;
@@ -81,12 +81,12 @@ export class RingBuffer {
     return delivered;
   }
 
-  /** Takes away what is there without looking at it. */
+  /** Discards all records. */
   forget(): void {
     if (!this.#closed) Atomics.store(this.#consumer, 0, Atomics.load(this.#producer, 0));
   }
 
-  /** Waits up to `timeoutMs` for records and delivers them; returns how many, 0 also when closed meanwhile. */
+  /** Waits up to `timeoutMs` for records and delivers them; returns how many, 0 also after `close()`. */
   async poll(timeoutMs?: number): Promise<number> {
     const now = this.consume();
     if (now > 0) return now;

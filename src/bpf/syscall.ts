@@ -1,7 +1,8 @@
 /**
  * bpf(2), command by command (Documentation/userspace-api/ebpf/syscall.rst; struct bpf_attr in include/uapi/linux/bpf.h).
- * Everything but loading an object goes this way, so a CNI call never opens libbpf.
+ * All but the loading of objects: a CNI call never opens libbpf.
  */
+import { LITTLE } from "./codec.ts";
 import { address, cstring, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 
 /** Commands of bpf(2) (enum bpf_cmd). */
@@ -45,8 +46,6 @@ export const UPDATE = { ANY: 0, NOEXIST: 1, EXIST: 2 } as const;
 
 /** Attach types (enum bpf_attach_type) that pcnk knows. */
 export const ATTACH_TYPE = { TCX_INGRESS: 46, TCX_EGRESS: 47 } as const;
-
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /** struct bpf_attr, used again for every call that is not a hot path. */
 const attr = new Uint8Array(144);
@@ -170,7 +169,7 @@ function text(bytes: DataView, offset: number): string {
   return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
 }
 
-/** What the kernel says of a map. */
+/** struct bpf_map_info, the part that pcnk reads. */
 export interface MapInfo extends Required<MapSpec> {
   id: number;
 }
@@ -190,7 +189,7 @@ export function mapInfo(fd: number): MapInfo {
   };
 }
 
-/** What the kernel says of a program. */
+/** struct bpf_prog_info, the part that pcnk reads. */
 interface ProgInfo {
   type: number;
   id: number;
@@ -205,7 +204,7 @@ export function progInfo(fd: number): ProgInfo {
   return { type: u32(0), id: u32(4), name: text(found, 64) };
 }
 
-/** What the kernel says of a TCX link. */
+/** struct bpf_link_info of a TCX link. */
 interface LinkInfo {
   id: number;
   progId: number;
@@ -228,12 +227,12 @@ export function linkCreate(progFd: number, ifindex: number, attachType: number):
   return check(tryBpf(CMD.LINK_CREATE, 64, ...fields), "LINK_CREATE", `ifindex ${ifindex}`);
 }
 
-/** Puts another program into a link, atomically: every packet meets the old one or the new one. */
+/** Puts another program into a link, atomically: each packet runs the former or the new one. */
 export function linkUpdate(linkFd: number, progFd: number): void {
   check(tryBpf(CMD.LINK_UPDATE, 16, [0, 4, linkFd], [4, 4, progFd]), "LINK_UPDATE");
 }
 
-/** Detaches a link from its device, whoever else holds it. */
+/** Detaches a link from its device, although other processes may hold it. */
 export function linkDetach(linkFd: number): void {
   check(tryBpf(CMD.LINK_DETACH, 4, [0, 4, linkFd]), "LINK_DETACH");
 }

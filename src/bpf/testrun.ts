@@ -1,7 +1,6 @@
 /** Runs a tc program over one packet, without a network (BPF_PROG_TEST_RUN; Documentation/bpf/bpf_prog_run.rst). */
+import { LITTLE } from "./codec.ts";
 import { progTestRun } from "./syscall.ts";
-
-const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /** What tc programs return (include/uapi/linux/pkt_cls.h). */
 export const TC_ACT = { UNSPEC: -1, OK: 0, SHOT: 2, REDIRECT: 7 } as const;
@@ -22,9 +21,9 @@ interface TestRunOptions {
   mark?: number;
 }
 
-/** What came of it. */
+/** The result of a run. */
 interface TestRunResult {
-  /** TC_ACT, signed. After bpf_redirect and bpf_redirect_peer it is REDIRECT; the device is not told. */
+  /** TC_ACT, signed. After bpf_redirect and bpf_redirect_peer it is REDIRECT, without the device. */
   verdict: number;
   packet: Uint8Array<ArrayBuffer>;
   /** Of one run, averaged, nanoseconds. */

@@ -7,12 +7,12 @@ import { isConverting } from "../bpf/conversion.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
 import { pinnedVersions } from "../bpf/map_versions.ts";
 import {
-  isInPlace,
-  overlayProgram,
-  type PlacedProgram,
-  placePrograms,
-  uplinkPrograms,
-} from "../bpf/places.ts";
+  type AttachPoint,
+  isAttachedAt,
+  overlayAttachPoint,
+  podAttachPoints,
+  uplinkAttachPoints,
+} from "../bpf/attach_points.ts";
 import { REMOTE_MODE } from "../bpf/layout.ts";
 import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
@@ -104,8 +104,8 @@ function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
 const RESTORE = "the agent puts them back within half a minute; if it does not, see its log";
 
 /** Programs that are not where they belong, as `lbrp_from_pod on veth1`. */
-function missing(node: NodeReader, placed: readonly PlacedProgram[]): string[] {
-  return placed.filter((one) => !isInPlace(node.dataPlane, one))
+function missing(node: NodeReader, placed: readonly AttachPoint[]): string[] {
+  return placed.filter((one) => !isAttachedAt(node.dataPlane, one))
     .map(({ name, device }) => `${name} on ${device}`);
 }
 
@@ -115,7 +115,7 @@ function podFindings(node: NodeReader): Finding[] {
   for (const [{ addr }, { ifindex }] of entries) {
     const host = node.links.get(ifindex);
     if (host === undefined) faults.add(`the device of ${addr} is gone`);
-    else {missing(node, placePrograms(node.place.bpffs, node.nl, host)).forEach((one) =>
+    else {missing(node, podAttachPoints(node.place.bpffs, node.nl, host)).forEach((one) =>
         faults.add(one)
       );}
   }
@@ -151,7 +151,7 @@ function uplinkFindings(node: NodeReader): Finding[] {
         next: "ip link; the agent takes the device of the default route",
       };
     }
-    const absent = missing(node, uplinkPrograms(node.place.bpffs, node.nl, link));
+    const absent = missing(node, uplinkAttachPoints(node.place.bpffs, node.nl, link));
     if (absent.length > 0) {
       return {
         part,
@@ -175,7 +175,7 @@ function overlayFindings(node: NodeReader): Finding[] {
   const faults = [...devices].flatMap((ifindex) => {
     const link = node.links.get(ifindex);
     if (link === undefined) return [`the overlay's device (index ${ifindex}) is gone`];
-    return missing(node, [overlayProgram(node.place.bpffs, node.nl, link)]);
+    return missing(node, [overlayAttachPoint(node.place.bpffs, node.nl, link)]);
   });
   if (faults.length === 0) return [];
   return [{ part: "uplink", health: "bad", text: `overlay: ${faults.join(", ")}`, next: RESTORE }];

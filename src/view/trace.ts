@@ -2,7 +2,7 @@
  * What would happen to the first packet of a flow: it runs through copies of the node's programs (replica.ts), hop by hop,
  * until it leaves the node or ends.
  */
-import { placePrograms } from "../bpf/places.ts";
+import { podAttachPoints } from "../bpf/attach_points.ts";
 import { SCOPE } from "../bpf/layout.ts";
 import { TC_ACT } from "../bpf/testrun.ts";
 import type { ReasonInfo } from "../bpf/reasons.ts";
@@ -64,7 +64,7 @@ class Tracer {
     const host = this.#node.links.get(ifindex);
     if (host === undefined) return this.#end("dropped", `the device of ${this.#flow.src} is gone`);
     const gateway = host.master === undefined ? host : this.#node.links.get(host.master) ?? host;
-    const [, from] = placePrograms(this.#node.place.bpffs, this.#node.nl, host);
+    const [, from] = podAttachPoints(this.#node.place.bpffs, this.#node.nl, host);
     const packet = buildPacket(this.#flow, { src: mac, dst: gateway.mac || LOCAL_MAC });
     const passage = this.#pass(from!.name, host.name, ifindex, packet);
     return this.#judge(passage) ?? this.#stack(passage);

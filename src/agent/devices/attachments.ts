@@ -4,7 +4,7 @@
  */
 import { type AttachMode, attachPinned, removeStaleLinks } from "../../bpf/attach.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
-import { isInPlace, type PlacedProgram, placePrograms } from "../../bpf/places.ts";
+import { type AttachPoint, isAttachedAt, podAttachPoints } from "../../bpf/attach_points.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import { openLock, readAttachments } from "../../node/attachments.ts";
 import type { Log } from "../log.ts";
@@ -23,7 +23,7 @@ export function restorePrograms(context: AttachmentContext) {
   for (const record of readAttachments(stateDir)) {
     const host = nl.link(record.hostIfindex);
     if (host?.name !== record.hostIfname) continue; // gone; its index may be another's by now
-    for (const placed of placePrograms(context.dataPlane.bpffs, nl, host)) {
+    for (const placed of podAttachPoints(context.dataPlane.bpffs, nl, host)) {
       if (!ensureProgram(context, placed)) continue;
       const fields = { container: record.containerID, device: placed.device };
       log.warn(fields, `${placed.name} was missing and is attached again`);
@@ -34,10 +34,10 @@ export function restorePrograms(context: AttachmentContext) {
 /** Attaches the pinned version of a program unless it is attached; returns whether it did. Logs errors. */
 export function ensureProgram(
   { dataPlane, attach, log }: Pick<AttachmentContext, "dataPlane" | "attach" | "log">,
-  placed: PlacedProgram,
+  placed: AttachPoint,
 ): boolean {
   try {
-    if (isInPlace(dataPlane, placed)) return false;
+    if (isAttachedAt(dataPlane, placed)) return false;
     attachPinned({ ...placed.hook, name: placed.name, mode: attach });
     return true;
   } catch (error) {

@@ -2,7 +2,7 @@
  * Keeps the programs on the node's devices: attaches `lbrp_to_pod` to the pods' bridge when it appears, restores the
  * programs of pods, and drops the endpoints of devices that are gone.
  */
-import { outletProgram } from "../../bpf/places.ts";
+import { outletAttachPoint } from "../../bpf/attach_points.ts";
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { Route } from "../../linux/rtnetlink.ts";
 import {
@@ -113,7 +113,7 @@ export class Devices {
   #checkBridge() {
     const { nl, bridge, log, dataPlane: { bpffs } } = this.#options;
     const link = nl.link(bridge);
-    if (link !== undefined && ensureProgram(this.#options, outletProgram(bpffs, nl, link))) {
+    if (link !== undefined && ensureProgram(this.#options, outletAttachPoint(bpffs, nl, link))) {
       log.info({ device: bridge }, "lbrp_to_pod attached to the pods' bridge");
       // A CNI call may have done the same in another mode at the same moment, each removing the other's.
       this.#again ??= setTimeout(() => this.#check(), againMs);

@@ -1,6 +1,6 @@
 /** k8sdispatcher on the uplinks and on the overlay device. */
 import { detach, listAttachments } from "../../bpf/attach.ts";
-import { overlayProgram, uplinkPrograms } from "../../bpf/places.ts";
+import { overlayAttachPoint, uplinkAttachPoints } from "../../bpf/attach_points.ts";
 import type { Uplink } from "../../routing/types.ts";
 import { type AttachmentContext, ensureProgram } from "../devices/attachments.ts";
 
@@ -12,10 +12,10 @@ export function dispatch(
 ) {
   const { dataPlane: { bpffs }, nl, log } = context;
   const wanted = uplinks.flatMap(({ ifindex, name }) =>
-    uplinkPrograms(bpffs, nl, { index: ifindex, name })
+    uplinkAttachPoints(bpffs, nl, { index: ifindex, name })
   );
   if (overlay.ifindex !== undefined) {
-    wanted.push(overlayProgram(bpffs, nl, { index: overlay.ifindex, name: overlay.name }));
+    wanted.push(overlayAttachPoint(bpffs, nl, { index: overlay.ifindex, name: overlay.name }));
   }
   for (const placed of wanted) {
     if (!ensureProgram(context, placed)) continue;

@@ -1,7 +1,7 @@
 /**
- * Which program belongs where. Of a pod's two, `lbrp_from_pod` is on what it sends, `lbrp_to_pod` on what the node's stack
- * sends to it: on the bridge, where one serves all pods, or on the veth where there is no bridge. k8sdispatcher's are on the
- * uplink and on the overlay's device.
+ * The attach point of each program. For a pod, `lbrp_from_pod` runs on the ingress of its veth's host end, `lbrp_to_pod` on
+ * the egress of the bridge, where one serves all pods, or of the veth where there is no bridge. k8sdispatcher's run on uplinks
+ * and on the overlay's device.
  */
 import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import { type Hook, isAttached } from "./attach.ts";
@@ -11,23 +11,23 @@ import type { DISPATCHER_PROGRAMS, PROGRAMS } from "./pins.ts";
 type LbrpProgram = typeof PROGRAMS[number];
 type DispatcherProgram = typeof DISPATCHER_PROGRAMS[number];
 
-/** A program and the hook it belongs on. */
-export interface PlacedProgram<N = LbrpProgram | DispatcherProgram> {
+/** A hook, and the program that belongs there. */
+export interface AttachPoint<N = LbrpProgram | DispatcherProgram> {
   name: N;
   hook: Hook;
   device: string;
 }
 
-/** Where the programs of the pod behind `host` belong, in the order in which they are put there. */
-export function placePrograms(
+/** Those of the pod behind `host`, in the order of attaching. */
+export function podAttachPoints(
   bpffs: string,
   nl: RtNetlink,
   host: Link,
-): PlacedProgram<LbrpProgram>[] {
+): AttachPoint<LbrpProgram>[] {
   const master = host.master === undefined ? undefined : nl.link(host.master);
   const outlet = master?.kind === "bridge" ? master : host;
   return [
-    outletProgram(bpffs, nl, outlet),
+    outletAttachPoint(bpffs, nl, outlet),
     {
       name: "lbrp_from_pod",
       hook: { bpffs, nl, ifindex: host.index, direction: "ingress" },
@@ -36,23 +36,23 @@ export function placePrograms(
   ];
 }
 
-/** The program of the device through which the node's stack reaches pods. */
-export function outletProgram(
+/** That of the device through which the node's stack reaches pods. */
+export function outletAttachPoint(
   bpffs: string,
   nl: RtNetlink,
   device: Link,
-): PlacedProgram<LbrpProgram> {
+): AttachPoint<LbrpProgram> {
   const hook: Hook = { bpffs, nl, ifindex: device.index, direction: "egress" };
   return { name: "lbrp_to_pod", hook, device: device.name };
 }
 
-/** k8sdispatcher's programs of a device to the other nodes and the world. */
-export function uplinkPrograms(
+/** k8sdispatcher's on an uplink. */
+export function uplinkAttachPoints(
   bpffs: string,
   nl: RtNetlink,
   device: Pick<Link, "index" | "name">,
-): PlacedProgram<DispatcherProgram>[] {
-  const at = (direction: Hook["direction"]): Pick<PlacedProgram, "hook" | "device"> => ({
+): AttachPoint<DispatcherProgram>[] {
+  const at = (direction: Hook["direction"]): Pick<AttachPoint, "hook" | "device"> => ({
     hook: { bpffs, nl, ifindex: device.index, direction },
     device: device.name,
   });
@@ -62,17 +62,17 @@ export function uplinkPrograms(
   ];
 }
 
-/** k8sdispatcher's program of the overlay's device. */
-export function overlayProgram(
+/** k8sdispatcher's on the overlay's device. */
+export function overlayAttachPoint(
   bpffs: string,
   nl: RtNetlink,
   device: Pick<Link, "index" | "name">,
-): PlacedProgram<DispatcherProgram> {
+): AttachPoint<DispatcherProgram> {
   const hook: Hook = { bpffs, nl, ifindex: device.index, direction: "ingress" };
   return { name: "k8sd_from_overlay", hook, device: device.name };
 }
 
-/** Whether the pinned version of the program is on its hook. */
-export function isInPlace(dataPlane: DataPlane, { name, hook }: PlacedProgram): boolean {
+/** Whether the pinned version of the program is attached. */
+export function isAttachedAt(dataPlane: DataPlane, { name, hook }: AttachPoint): boolean {
   return isAttached({ ...hook, programFd: dataPlane.programFd(name) }) !== undefined;
 }
