@@ -5,6 +5,7 @@ import * as needs from "../../tests/support/needs.ts";
 import { parseBtf } from "./btf.ts";
 import { checkLayouts, enumsSource, fingerprint, layoutSource, type Source } from "./layout.ts";
 import { artifacts } from "./objects.ts";
+import { root } from "./steps.ts";
 
 const HEADER = `
 /* What a flow
@@ -117,11 +118,11 @@ Deno.test({ name: "fingerprint() tells names, types and places apart", ignore },
   assert.equal(fingerprint(source("COLOR_BLUE", "COLOR_GREEN").types, "flows"), prints[0]);
 });
 
-Deno.test("struct session_v1 is what release 0.1.0 has", () => {
+Deno.test({ name: "struct session_v1 is what release 0.1.0 has", ignore }, () => {
   const places = (object: Uint8Array<ArrayBuffer>, struct: string) =>
     parseBtf(object).structs.get(struct)!.fields
       .map(({ name, offset, type }) => [name, offset, type.size]);
-  const today = new Uint8Array(Deno.readFileSync(`${artifacts}/lbrp_converting.bpf.o`));
+  const today = new Uint8Array(Deno.readFileSync(`${root}/${artifacts}/layout.o`));
   assert.deepEqual(places(today, "session_v1"), places(formerObject("lbrp.bpf.o"), "session"));
 });
 
