@@ -114,7 +114,7 @@ export class AddressColumn {
 
   /** @param value of the column's family */
   set(index: number, value: AddressValue): void {
-    if (this.#ipv4 !== undefined) this.#ipv4[index] = Number(value);
+    if (this.#ipv4 !== undefined) this.#ipv4[index] = value as number;
     else {
       this.#ipv6![2 * index] = BigInt(value) >> 64n;
       this.#ipv6![2 * index + 1] = BigInt(value); // its low 64 bits

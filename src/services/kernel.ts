@@ -4,7 +4,7 @@
  */
 import { BACKEND_FLAG, SERVICE_FLAG } from "../abi/enums.ts";
 import type { Backend, BackendKey, FrontendKey } from "../model/frontend.ts";
-import { AddressColumn, type AddressValue, addressValue } from "../net/address.ts";
+import { AddressColumn, type AddressValue } from "../net/address.ts";
 import type { Family } from "../net/error.ts";
 import { RangeTable } from "./ranges.ts";
 import { type Extent, ExtentAllocator } from "./extents.ts";
@@ -36,11 +36,14 @@ export interface BackendEntry {
 }
 
 /** A list of backends as the array holds it. One object is used for all elements. */
-export function* toEntries(backends: readonly Backend[]): Generator<BackendEntry> {
+export function* toEntries(
+  backends: readonly Backend[],
+): Generator<BackendEntry & Pick<BackendKey, "value">> {
   const weighted = totalWeight(backends) > 0;
-  const entry = { addr: "", port: 0, flags: 0, weightEnd: 0 };
-  for (const { addr, port, weight, terminating } of backends) {
+  const entry = { addr: "", value: 0 as AddressValue, port: 0, flags: 0, weightEnd: 0 };
+  for (const { addr, value, port, weight, terminating } of backends) {
     entry.addr = addr;
+    entry.value = value;
     entry.port = port;
     entry.flags = flagsOf(terminating);
     if (weighted) entry.weightEnd += weight;
@@ -76,8 +79,8 @@ class BackendTable {
   /** Writes a list into the elements from `first` on. */
   setExtent(first: number, backends: readonly Backend[]) {
     let i = first;
-    for (const { addr, port, flags, weightEnd } of toEntries(backends)) {
-      this.set(i++, addressValue(addr), port, flags, weightEnd);
+    for (const { value, port, flags, weightEnd } of toEntries(backends)) {
+      this.set(i++, value, port, flags, weightEnd);
     }
   }
 

@@ -32,7 +32,8 @@ export class SimulatedMaps implements MapWriter {
       let i = first;
       for (const entry of toEntries(backends)) {
         if (i >= this.capacity.backends) throw new Error("E2BIG");
-        this.backends[i++] = { ...entry };
+        const { addr, port, flags, weightEnd } = entry;
+        this.backends[i++] = { addr, port, flags, weightEnd };
         this.#step();
       }
     }
