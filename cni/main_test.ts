@@ -101,7 +101,7 @@ Deno.test("runCni() logs an error once, to standard error, with its call", () =>
   ]);
 });
 
-Deno.test("runCni() ends with an error when nobody takes its answer", () => {
+Deno.test("runCni() exits with an error when standard output is closed", () => {
   const broken = () => {
     throw new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
   };

@@ -80,7 +80,7 @@ Deno.test("findFiles() without a record goes by its mark; a changed file and an 
   assert.ok(look(machine, { all: true }).words.includes("remove /etc/pcnk with its content"));
 });
 
-Deno.test("findFiles() takes the executable that runtimes find, not the one that somebody tries out", () => {
+Deno.test("findFiles() takes the executable that runtimes find, not one in a build tree", () => {
   using machine = debianMachine();
   machine.put("/opt/cni/bin/pcnk", "", 0o755);
   machine.put("/home/me/dist/pcnk", "", 0o755);
@@ -117,7 +117,7 @@ Deno.test("findFiles() has the service ended before anything else, and the recor
   ]);
 });
 
-Deno.test("findSysctls() gives parameters their first value back, unless somebody has set them since", () => {
+Deno.test("findSysctls() gives parameters their first value back, unless they were set since", () => {
   using machine = debianMachine();
   machine.sysctls = { a: "1", b: "1", c: "7", d: "1" };
   const change = { before: "0", after: "1" };

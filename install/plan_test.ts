@@ -175,7 +175,7 @@ Deno.test("planInstall() asks whether a newer pcnk made the state, where the con
 
 Deno.test("planInstall() leaves files of others where its links belong, and plugins that are there", () => {
   using machine = debianMachine();
-  machine.put("/usr/local/bin/pcnk", "somebody's script");
+  machine.put("/usr/local/bin/pcnk", "another tool's script");
   machine.put("/opt/cni/bin/bridge", "another bridge", 0o755);
   const { steps, notes } = machine.plan(options(machine));
   const paths = steps.map((step) => "path" in step ? step.path : "");
@@ -195,7 +195,7 @@ Deno.test("planInstall() for a DaemonSet copies plugins, and renews only its own
   for (const name of ["bridge", "portmap", "loopback"]) {
     machine.put(`/usr/lib/cni/${name}`, `a newer ${name}`, 0o755);
   }
-  machine.put("/opt/cni/bin/loopback", "somebody's", 0o755);
+  machine.put("/opt/cni/bin/loopback", "another tool's", 0o755);
   assert.deepEqual(words(machine, given), [
     "copy /usr/lib/cni/bridge to /opt/cni/bin/bridge: a newer reference plugin",
   ]);
