@@ -12,18 +12,18 @@ import type { WatchState } from "../../model/agent_state.ts";
 import type { EtcdClient } from "./client.ts";
 import { CompactedError, type KeyValue } from "./messages.ts";
 
-/** Whoever wants the settings. */
+/** Receives the settings. */
 interface SettingsSink {
   /** All that is there now. */
   replace(all: SettingsByNode): void;
   /** One changed; undefined: deleted. */
   set(node: string, name: NodeSettingName, value: string | undefined): void;
-  /** etcd does not answer, told once; undefined: it does again. */
+  /** etcd does not respond, reported once; undefined: it does again. */
   trouble(reason: string | undefined): void;
 }
 
-/** A failure that the next attempt mends is not worth a word. */
-const tellAfter = 2;
+/** Failures in a row before one is reported. */
+const reportAfter = 2;
 
 export class EtcdSettings {
   readonly #client: EtcdClient;
@@ -86,7 +86,7 @@ export class EtcdSettings {
     while (!signal.aborted) {
       try {
         revision ??= await this.#list();
-        revision = await this.#follow(revision);
+        revision = await this.#watchResource(revision);
       } catch (error) {
         if (signal.aborted) return;
         revision = undefined;
@@ -106,8 +106,8 @@ export class EtcdSettings {
     return revision;
   }
 
-  /** Until the watch is old; returns the revision up to which everything was told. */
-  async #follow(after: bigint): Promise<bigint> {
+  /** Until the watch is old; returns the revision up to which events were passed on. */
+  async #watchResource(after: bigint): Promise<bigint> {
     let seen = after;
     this.#progress.connected = true;
     try {
@@ -132,7 +132,7 @@ export class EtcdSettings {
 
   #working() {
     this.#backoff.reset();
-    const wasTold = this.#failure !== undefined && this.#failure.count >= tellAfter;
+    const wasTold = this.#failure !== undefined && this.#failure.count >= reportAfter;
     this.#failure = undefined;
     if (wasTold) this.#sink.trouble(undefined);
   }
@@ -141,7 +141,7 @@ export class EtcdSettings {
     const { since = performance.now(), count = 0 } = this.#failure ?? {};
     this.#progress.errors++;
     this.#failure = { reason: message, since, count: count + 1 };
-    if (count + 1 === tellAfter) this.#sink.trouble(message);
+    if (count + 1 === reportAfter) this.#sink.trouble(message);
   }
 }
 

@@ -22,9 +22,9 @@ export interface World {
   cut(): void;
   /** Connections stay, and nothing comes through them any more; new ones work. */
   halfOpen(): void;
-  /** While nobody can connect, does `act`, and has the server forget what it knew before. */
+  /** Runs `act` while connections are refused; the server forgets its history. */
   gap(act: () => Promise<void>): Promise<void>;
-  /** Lists of services that were asked for, pages counted; undefined: nobody knows. */
+  /** Lists of services that were asked for, pages counted; undefined: not counted. */
   lists(): number | undefined;
 }
 

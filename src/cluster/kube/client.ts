@@ -10,7 +10,7 @@ import { type Access, AccessError } from "./access.ts";
 import { CredentialSource } from "./credentials.ts";
 import { Transport } from "./transport.ts";
 
-/** The server said no, or what it said is not what it should be. */
+/** The server refused a request, or its response is malformed. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
 
@@ -38,13 +38,13 @@ export interface RequestOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer whose body comes in pieces. `end()` must be called. */
+/** A response whose body is streamed. `end()` must be called. */
 export interface Answer {
   body: AsyncIterable<Uint8Array>;
   end(): void;
 }
 
-/** Answers larger than this are rubbish. */
+/** A larger response is an error. */
 const maxBodyBytes = 128 * 1024 * 1024;
 const maxErrorBytes = 64 * 1024;
 const silenceMs = 30_000;
@@ -101,11 +101,11 @@ export class ApiClient {
     }
   }
 
-  /** Errors in our own words; a connection that is in doubt is not used again. */
+  /** Reworded for the log; a connection that is in doubt is not used again. */
   #failure(error: unknown, watchdog: Watchdog): Error {
     if (error instanceof ApiError || error instanceof AccessError) return error;
     this.#transport.renew();
-    if (watchdog.expired) return new ApiError(0, `has said nothing for ${watchdog.ms / 1000} s`);
+    if (watchdog.expired) return new ApiError(0, `sent nothing for ${watchdog.ms / 1000} s`);
     return new ApiError(0, connectionReason(error) + this.#transport.through);
   }
 }
@@ -117,7 +117,7 @@ function requestInit(
 ): RequestInit {
   const headers = new Headers({ accept: "application/json", "user-agent": "pcnk", ...more });
   if (authorization !== undefined) headers.set("authorization", authorization);
-  // A redirect would carry the credentials to somebody else.
+  // A redirect would send the credentials to another server.
   const init: RequestInit = { method, headers, redirect: "manual", signal };
   if (body === undefined) return init;
   headers.set("content-type", contentType);
@@ -159,7 +159,7 @@ class Watchdog {
     return this.#control.signal;
   }
 
-  /** Something came. */
+  /** Bytes arrived. */
   heard() {
     clearTimeout(this.#timer);
     if (!this.#control.signal.aborted) this.#timer = this.#start();
@@ -220,7 +220,7 @@ async function readText(body: AsyncIterable<Uint8Array>, limit: number): Promise
   return text + decoder.decode();
 }
 
-/** A Status object tells more than its number. */
+/** A Status object says more than its HTTP status. */
 async function refusal(
   path: string,
   response: Response,

@@ -58,7 +58,7 @@ Deno.test("CredentialSource reads files anew each time", () =>
     await assert.rejects(source.current(signal), /token: is not there/);
   }));
 
-/** A plugin that counts its runs and prints what it is told. */
+/** A plugin that counts its runs and prints KUBERNETES_EXEC_INFO. */
 function plugin(folder: string, credential: object, tail = "") {
   const command = join(folder, "plugin");
   const body = JSON.stringify({

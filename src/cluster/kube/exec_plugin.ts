@@ -1,6 +1,6 @@
 /**
- * Credential plugins: a command that prints an ExecCredential (client.authentication.k8s.io). Run without a terminal: an
- * agent has nobody to ask.
+ * Credential plugins: a command that prints an ExecCredential (client.authentication.k8s.io). Run without a terminal:
+ * an agent has no user to prompt.
  */
 import { type Access, AccessError, type ExecPlugin, readPem } from "./access.ts";
 import { isFields } from "../reader.ts";
@@ -56,7 +56,7 @@ export async function runExecPlugin(
   }
 }
 
-/** What the plugin is told (KEP-541). */
+/** KUBERNETES_EXEC_INFO (KEP-541). */
 function execInfo(plugin: ExecPlugin, access: Access) {
   const cluster = () => ({
     server: access.server,

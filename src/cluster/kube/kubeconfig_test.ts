@@ -72,7 +72,7 @@ const wrong: Record<string, [string, RegExp]> = {
   ],
   "a certificate without its key": [config({}, { "client-certificate": "c" }), /belong together/],
   "an auth-provider": [config({}, { "auth-provider": { name: "gcp" } }), /use exec/],
-  "a plugin of a version that nobody knows": [
+  "a plugin of an unknown version": [
     config({}, { exec: { command: "x", apiVersion: "v9" } }),
     /exec\.apiVersion: must be/,
   ],

@@ -5,7 +5,7 @@ import { ApiClient } from "./client.ts";
 import { parseKubeconfig } from "./kubeconfig.ts";
 
 const signal = new AbortController().signal;
-const NAME = "api.cluster.invalid"; // nobody but the proxy knows it
+const NAME = "api.cluster.invalid"; // only the proxy resolves it
 const VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /** A CA and a certificate of it, in a folder. */

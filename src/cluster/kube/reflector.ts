@@ -1,7 +1,7 @@
 /**
  * Follows one kind of objects: a list, page by page, then a watch from the list's version on; when the watch ends, the
- * next one goes on from where it was. When that is too long ago for the server (410 Gone), or something came that does
- * not make sense, it lists again, and whatever was missed is found by comparing.
+ * next one goes on from where it was. When that is too long ago for the server (410 Gone), or a response is
+ * malformed, it lists again, and whatever was missed is found by comparing.
  *
  * After client-go's reflector, with two differences: pages go to the store as they come, so a large cluster is never in
  * memory as JSON; and a watch that is silent for too long is given up, which is how a connection is noticed whose other
@@ -20,7 +20,7 @@ interface ReflectorOptions {
   /** Which list to follow; asked each time before the server is. */
   resource: (signal: AbortSignal) => Promise<Resource>;
   store: ObjectStore;
-  /** Told after each page and each piece of a watch: the store may have changed. */
+  /** Called after each page and each chunk of a watch: the store may have changed. */
   arrived: () => void;
   /** The first list, or one after a gap, is complete. */
   listed: () => void;
@@ -64,9 +64,9 @@ interface Progress {
   errors: number;
 }
 
-/** What was received makes no sense. */
-class RubbishError extends Error {
-  override readonly name = "RubbishError";
+/** The response is malformed. */
+class MalformedError extends Error {
+  override readonly name = "MalformedError";
 }
 
 export class Reflector {
@@ -100,7 +100,7 @@ export class Reflector {
         const { status, retryAfterMs } = error instanceof ApiError ? error : unanswered;
         this.#progress.errors++;
         const retryMs = Math.max(this.#backoff.next(), retryAfterMs);
-        // A gap is everyday; one after the other are not.
+        // One 410 Gone is normal; several in a row are not.
         if (status !== 410 || ++this.#gaps > 2) this.#options.failed(error as Error, retryMs);
         await pause(retryMs, signal);
       }
@@ -175,7 +175,7 @@ export class Reflector {
       signal,
       silenceMs,
     });
-    // That it was accepted tells little: there are servers that end each watch at once.
+    // An accepted watch proves little: some servers end each at once.
     let good = false;
     const isGood = () => {
       if (good) return;
@@ -214,15 +214,15 @@ export class Reflector {
     if (type === "ERROR") throw watchError(object);
     const { kind } = object;
     if (kind !== resource.kind) {
-      throw new RubbishError(
+      throw new MalformedError(
         `sent a ${String(kind).slice(0, 40)} in the watch of ${resource.name}`,
       );
     }
     const version = text(fields(object.metadata, []).resourceVersion, []);
-    if (!version) throw new RubbishError("sent an object without a resourceVersion");
+    if (!version) throw new MalformedError("sent an object without a resourceVersion");
     if (type === "DELETED") store.remove(resource, object);
     else if (type === "ADDED" || type === "MODIFIED") store.put(resource, object);
-    else if (type !== "BOOKMARK") throw new RubbishError(`sent an event of type ${type}`);
+    else if (type !== "BOOKMARK") throw new MalformedError(`sent an event of type ${type}`);
     if (type !== "BOOKMARK") this.#progress.events++;
     this.#heard(version);
     this.#version = version;
@@ -239,7 +239,7 @@ const unanswered = { status: 0, retryAfterMs: 0 };
 
 /** 410: what the client knows, or where its list stopped, is too old; a version from the future is no better. */
 function needsList(error: unknown): boolean {
-  if (error instanceof RubbishError || error instanceof DecodeError) return true;
+  if (error instanceof MalformedError || error instanceof DecodeError) return true;
   return error instanceof ApiError && [400, 404, 410, 504].includes(error.status);
 }
 
@@ -248,9 +248,9 @@ function readPage(resource: Resource, page: Fields) {
   const version = text(metadata.resourceVersion, ["metadata", "resourceVersion"]);
   const items = page.items ?? [];
   if (page.kind !== `${resource.kind}List` || !version || !Array.isArray(items)) {
-    throw new RubbishError(`answered ${resource.path} with something that is no list`);
+    throw new MalformedError(`answered ${resource.path} with something that is no list`);
   }
-  if (!items.every(isFields)) throw new RubbishError(`listed something that is no object`);
+  if (!items.every(isFields)) throw new MalformedError(`listed something that is no object`);
   const more = text(metadata.continue, ["metadata", "continue"]);
   return { items: items as Fields[], version, more: more === "" ? undefined : more };
 }
@@ -262,7 +262,7 @@ function readEvent(line: string): { type: string; object: Fields } {
   } catch {
     // as below
   }
-  throw new RubbishError("sent something that is no event");
+  throw new MalformedError("sent something that is no event");
 }
 
 /** A Status object as an error. */

@@ -57,7 +57,7 @@ export class ApiServer implements AsyncDisposable {
   intercept: Intercept = () => undefined;
   /** Whether discovery.k8s.io/v1 is served. */
   slices = true;
-  /** Events are not sent to watches that are open: the other end is gone, and nobody knows. */
+  /** Events are not sent to open watches: half-open connections. */
   mute = false;
   #version = 10;
   #oldest = 0;
@@ -129,7 +129,7 @@ export class ApiServer implements AsyncDisposable {
     for (const watch of [...this.watches]) watch.end();
   }
 
-  /** Nobody listens any more. */
+  /** Stops listening. */
   async down() {
     const server = this.#server;
     this.#isDown = true;

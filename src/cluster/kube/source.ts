@@ -1,8 +1,8 @@
 /**
  * Cluster objects from a Kubernetes API server.
  *
- * Services, Nodes, endpoints and weighted Pods are each followed by a reflector. Whatever happens to the server, what was
- * read from it before stays in effect; the source goes on trying, and says since when it has not been heard.
+ * Services, Nodes, endpoints and weighted Pods are each followed by a reflector. While the server is away, what was
+ * read from it before stays in effect; the source retries, and reports since when it has had no response.
  */
 import type { WatchState } from "../../model/agent_state.ts";
 import type { Source, SourceListener } from "../source.ts";
@@ -13,11 +13,11 @@ import { endpoints, endpointSlices, nodes, pods, type Resource } from "./resourc
 import { services, sliceGroup } from "./resources.ts";
 import { ObjectStore } from "./store.ts";
 
-/** A failure that the next attempt mends is not worth a word. */
-const tellAfter = 2;
+/** Failures in a row before one is reported. */
+const reportAfter = 2;
 
 /** One kind of objects. */
-interface Follower {
+interface WatchedResource {
   name: string;
   reflector: Reflector;
   store: ObjectStore;
@@ -33,10 +33,10 @@ export class KubeSource implements Source {
   readonly #access: Access;
   readonly #sink: SourceListener;
   readonly #client: ApiClient;
-  readonly #followers: Follower[];
+  readonly #watched: WatchedResource[];
   readonly #running: Promise<void>[] = [];
   readonly #first = Promise.withResolvers<void>();
-  #told = false;
+  #reported = false;
   #closed = false;
 
   constructor(
@@ -48,26 +48,26 @@ export class KubeSource implements Source {
     this.#sink = sink;
     this.#client = new ApiClient(access);
     const fixed = (resource: Resource) => () => Promise.resolve(resource);
-    this.#followers = [
-      this.#follow("services", fixed(services), timing),
-      this.#follow("endpoints", (signal) => this.#endpointsResource(signal), timing),
-      this.#follow("nodes", fixed(nodes), timing),
-      this.#follow("pods", fixed(pods), timing),
+    this.#watched = [
+      this.#watchResource("services", fixed(services), timing),
+      this.#watchResource("endpoints", (signal) => this.#endpointsResource(signal), timing),
+      this.#watchResource("nodes", fixed(nodes), timing),
+      this.#watchResource("pods", fixed(pods), timing),
     ];
   }
 
   /** Resolves when everything was read once, however long the server takes; also when it is closed before. */
   async start(): Promise<void> {
-    for (const { reflector } of this.#followers) this.#running.push(reflector.run());
+    for (const { reflector } of this.#watched) this.#running.push(reflector.run());
     await this.#first.promise;
   }
 
   get complete(): boolean {
-    return this.#followers.every(({ synced, store }) => synced && store.complete);
+    return this.#watched.every(({ synced, store }) => synced && store.complete);
   }
 
   get trouble(): { reason: string; sinceMs: number } | undefined {
-    const [worst] = this.#followers.filter(({ failures }) => failures >= tellAfter)
+    const [worst] = this.#watched.filter(({ failures }) => failures >= reportAfter)
       .sort((a, b) => a.failingSince! - b.failingSince!);
     if (worst === undefined) return undefined;
     return {
@@ -77,7 +77,7 @@ export class KubeSource implements Source {
   }
 
   get watches(): WatchState[] {
-    return this.#followers.map(({ name, synced, reflector, failures, reason }) => ({
+    return this.#watched.map(({ name, synced, reflector, failures, reason }) => ({
       resource: name,
       synced,
       ...reflector.state,
@@ -87,7 +87,7 @@ export class KubeSource implements Source {
 
   close() {
     this.#closed = true;
-    for (const { reflector } of this.#followers) reflector.stop();
+    for (const { reflector } of this.#watched) reflector.stop();
     this.#client.close();
     this.#first.resolve();
   }
@@ -98,13 +98,13 @@ export class KubeSource implements Source {
     await Promise.all(this.#running);
   }
 
-  #follow(
+  #watchResource(
     name: string,
     resource: (signal: AbortSignal) => Promise<Resource>,
     timing: Partial<ReflectorTiming>,
-  ): Follower {
+  ): WatchedResource {
     const store = new ObjectStore();
-    const follower: Follower = {
+    const watched: WatchedResource = {
       name,
       store,
       synced: false,
@@ -115,13 +115,13 @@ export class KubeSource implements Source {
         resource,
         store,
         timing,
-        arrived: () => this.#publish(follower),
-        listed: () => this.#listed(follower),
-        working: () => this.#working(follower),
-        failed: (error) => this.#failed(follower, error),
+        arrived: () => this.#publish(watched),
+        listed: () => this.#listed(watched),
+        working: () => this.#working(watched),
+        failed: (error) => this.#failed(watched, error),
       }),
     };
-    return follower;
+    return watched;
   }
 
   /** Slices where the server has them in v1, else Endpoints. Asked before each watch: a cluster may be upgraded. */
@@ -139,37 +139,37 @@ export class KubeSource implements Source {
     }
   }
 
-  #publish(follower: Follower) {
+  #publish(watched: WatchedResource) {
     if (this.#closed) return;
-    const { store, name } = follower;
+    const { store, name } = watched;
     const { changes, problems } = store.take();
     const file = `${this.#access.server} ${name}`;
     for (const problem of problems) this.#sink.problem({ file, line: 0, ...problem });
     if (changes.length > 0) this.#sink.changes(changes);
-    if (follower.troubled && store.inOrder) this.#sink.recovered(file);
-    follower.troubled = !store.inOrder;
+    if (watched.troubled && store.inOrder) this.#sink.recovered(file);
+    watched.troubled = !store.inOrder;
   }
 
-  #listed(follower: Follower) {
-    follower.synced = true;
-    if (this.#followers.every(({ synced }) => synced)) this.#first.resolve();
+  #listed(watched: WatchedResource) {
+    watched.synced = true;
+    if (this.#watched.every(({ synced }) => synced)) this.#first.resolve();
   }
 
-  #working(follower: Follower) {
-    follower.failures = 0;
-    delete follower.failingSince;
-    if (!this.#told || this.#followers.some(({ failures }) => failures > 0)) return;
-    this.#told = false;
+  #working(watched: WatchedResource) {
+    watched.failures = 0;
+    delete watched.failingSince;
+    if (!this.#reported || this.#watched.some(({ failures }) => failures > 0)) return;
+    this.#reported = false;
     this.#sink.recovered(this.#access.server);
   }
 
-  #failed(follower: Follower, error: Error) {
-    follower.failures++;
-    follower.failingSince ??= performance.now();
-    follower.reason = error.message;
-    if (this.#told || follower.failures < tellAfter || this.#closed) return;
-    this.#told = true;
-    const before = follower.synced ? "; what was read from it before stays in effect" : "";
+  #failed(watched: WatchedResource, error: Error) {
+    watched.failures++;
+    watched.failingSince ??= performance.now();
+    watched.reason = error.message;
+    if (this.#reported || watched.failures < reportAfter || this.#closed) return;
+    this.#reported = true;
+    const before = watched.synced ? "; what was read from it before stays in effect" : "";
     const file = error instanceof AccessError ? this.#access.from : this.#access.server;
     this.#sink.problem({ file, line: 0, reason: `${error.message}${before}` });
   }

@@ -1,4 +1,4 @@
-/** A server that is down, slow, or answers rubbish: everything stays as it was, and recovery needs nobody. */
+/** A server that is down, slow, or sends malformed responses: what was read stays in effect, and the source recovers by itself. */
 import assert from "node:assert/strict";
 import { Place, serviceSpec, title, withPlace } from "./place_support.ts";
 import { type Intercept, status } from "./server_support.ts";
@@ -93,7 +93,7 @@ for (const [what, [answer, message]] of Object.entries(rubbish)) {
 
 withPlace("KubeSource gives up a list that says nothing", async (place) => {
   await badLists(place, (url, request) => lists(url) ? silence(request) : undefined);
-  assert.match(await recovers(place), /has said nothing for 0\.1 s; what was read .* stays/);
+  assert.match(await recovers(place), /sent nothing for 0\.1 s; what was read .* stays/);
 }, { listSilenceMs: 100 });
 
 withPlace(

@@ -140,7 +140,7 @@ withPlace(
     api.put("Service", "a", serviceSpec("10.96.0.1"));
     api.put("Service", "never", serviceSpec("10.96.0.300"));
     await place.started();
-    assert.equal(place.source.complete, false, "what it is nobody knows");
+    assert.equal(place.source.complete, false, "it may account for anything");
     const problems = () => sink.log.filter((line) => line.startsWith("problem"));
     assert.match(problems()[0]!, /services: Service default\/never: spec\.clusterIP: /);
     api.put("Service", "a", serviceSpec("10.96.0.400"));
