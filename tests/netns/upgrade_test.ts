@@ -146,7 +146,7 @@ Deno.test({
   async fn() {
     await using loaded = await LoadedCluster.start({ mode: "clsact", routing: "direct" });
     const node = loaded.cluster.node(1);
-    for (const sessions of [8192, 2048]) {
+    for (const sessions of [131072, 32768]) {
       using plane = installDataPlane({ ...optionsOf(node), mapSizes: { sessions } });
       assert.equal(plane.maps.sessions.maxEntries, sessions);
     }

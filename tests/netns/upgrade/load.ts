@@ -1,5 +1,6 @@
 /** Traffic of which an upgrade may lose nothing: from a pod to a ClusterIP, and from outside to a NodePort. */
 import assert from "node:assert/strict";
+import { installDataPlane } from "../../../src/bpf/install.ts";
 import type { TestNetns } from "../../support/sandbox.ts";
 import { Cluster, type ClusterOptions } from "../dispatcher/cluster.ts";
 
@@ -65,8 +66,13 @@ export class LoadedCluster implements AsyncDisposable {
   readonly #servers: Steady[] = [];
   readonly #clients: Steady[] = [];
 
-  private constructor(options: ClusterOptions) {
-    this.cluster = new Cluster(options);
+  private constructor({ install = installDataPlane, ...options }: ClusterOptions) {
+    this.cluster = new Cluster({
+      ...options,
+      // Room for every connection of the test: what the table would evict is not lost by an upgrade.
+      install: ({ mapSizes, ...rest }) =>
+        install({ ...rest, mapSizes: { ...mapSizes, sessions: 65536 } }),
+    });
   }
 
   static async start(options: ClusterOptions): Promise<LoadedCluster> {
