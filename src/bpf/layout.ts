@@ -97,7 +97,7 @@ export const sessionKey = struct("session_key", {
 });
 export type SessionKey = ValueOf<typeof sessionKey>;
 
-/** release 0.1.0 */
+/** What the matched packet becomes. */
 export const session = struct("session", {
   /** refreshed at most once a second */
   last_seen: ns,
@@ -414,6 +414,7 @@ export const hostlbConnection = struct("hostlb_connection", {
 });
 export type HostlbConnection = ValueOf<typeof hostlbConnection>;
 
+/** release 0.1.0 */
 export const sessionV1 = struct("session_v1", {
   last_seen: ns,
   src: ipv4,

@@ -51,7 +51,7 @@ function parseComments(header: string): Map<string, string> {
   const comment = String.raw`\/\*((?:(?!\*\/)[^])*)\*\/`;
   const blocks = new RegExp(
     String
-      .raw`(?:${comment}\n)?(?:struct|enum) ?(\w*)[^;{}()]*\{(?: *${comment})?\n([^{}]*)\}([^;{}]*);`,
+      .raw`(?:${comment}\n)?(?:struct|enum) ?(\w*)[^;{}()\n]*\{(?: *${comment})?\n([^{}]*)\}([^;{}]*);`,
     "g",
   );
   const member = new RegExp(String.raw`(\w+)(?:\[\w+\])?(?: = [^,;]+)?[;,][ \t]*${comment}`, "g");

@@ -31,6 +31,8 @@ struct flow {
 		    * packet */
 };
 
+#define FLOW_VERSION 2 /* of struct flow */
+
 /* By number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
