@@ -1,109 +1,87 @@
 /** `pcnk describe service` in a lab: right, altered behind the agent's back, and Services without backends. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
-import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
-import { upLab } from "../../src/lab/up.ts";
 import type { Description } from "../../src/view/describe.ts";
-import { file, root } from "../support/needs.ts";
-import { pcnk } from "../support/pcnk.ts";
+import { labTest, pcnkOn } from "./support/lab.ts";
 
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
-
-async function run(lab: LabHandle, ...args: string[]) {
-  const { bpffs, dir } = lab.store.plan.nodes[0]!;
-  const argv = [...pcnk, "describe", "service", ...args, "--bpffs", bpffs, "--state-dir", dir];
-  const io = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
-  const { code, stdout, stderr } = await lab.command("node1", argv, io).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
-}
+const run = (lab: LabHandle, ...args: string[]) => pcnkOn(lab, "describe", "service", ...args);
 
 async function describe(lab: LabHandle, name: string, ...args: string[]) {
-  const { code, out, err } = await run(lab, name, "-o", "json", ...args);
-  assert.equal(err, "");
-  return { code, ...JSON.parse(out) as Description };
+  const { code, stdout, stderr } = await run(lab, name, "-o", "json", ...args);
+  assert.equal(stderr, "");
+  return { code, ...JSON.parse(stdout) as Description };
 }
 
-Deno.test({
-  name:
-    "pcnk describe service tells where cluster and kernel differ, and why clients are not served",
-  ignore,
-  sanitizeResources: false, // processes of a lab outlive the test's handles to them
-  sanitizeOps: false,
-  async fn() {
-    const name = "tdescribe";
-    await downLab(name);
-    const lab = await upLab({ name, nodes: 1, pods: 2, attach: "clsact", command: pcnk });
-    try {
-      const good = await describe(lab, "echo");
-      assert.deepEqual([good.code, good.findings.map(({ good }) => good)], [0, [true]]);
-      assert.deepEqual(good.endpoints.map(({ state }) => state), ["ready", "ready"]);
+labTest(
+  "pcnk describe service tells where cluster and kernel differ, and why clients are not served",
+  { name: "tdescribe", nodes: 1, pods: 2 },
+  async (lab) => {
+    const good = await describe(lab, "echo");
+    assert.deepEqual([
+      good.code,
+      good.findings.map(({ good }) => good),
+    ], [0, [true]]);
+    assert.deepEqual(good.endpoints.map(({ state }) => state), ["ready", "ready"]);
 
-      const empty = await run(lab, "default/empty");
-      assert.equal(empty.code, 1);
-      assert.match(
-        empty.out,
-        /refused: there are no endpoints; no EndpointSlice in .* \(its selector is app=empty\)/,
-      );
+    const empty = await run(lab, "default/empty");
+    assert.equal(empty.code, 1);
+    assert.match(
+      empty.stdout,
+      /refused: there are no endpoints; no EndpointSlice in .* \(its selector is app=empty\)/,
+    );
 
-      const unready = {
-        apiVersion: "discovery.k8s.io/v1",
-        kind: "EndpointSlice",
-        metadata: {
-          name: "empty-2",
-          namespace: "default",
-          labels: { "kubernetes.io/service-name": "empty" },
-        },
-        addressType: "IPv4",
-        ports: [{ name: "tcp", protocol: "TCP", port: 8080 }],
-        endpoints: [{ addresses: ["10.244.1.2"], conditions: { ready: false } }],
-      };
-      lab.writeManifest("unready", [unready]);
-      const none = await describe(lab, "empty");
-      assert.match(none.findings[0]!.text, /none of its 1 endpoints is ready/);
+    const unready = {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: {
+        name: "empty-2",
+        namespace: "default",
+        labels: { "kubernetes.io/service-name": "empty" },
+      },
+      addressType: "IPv4",
+      ports: [{ name: "tcp", protocol: "TCP", port: 8080 }],
+      endpoints: [{ addresses: ["10.244.1.2"], conditions: { ready: false } }],
+    };
+    lab.writeManifest("unready", [unready]);
+    const none = await describe(lab, "empty");
+    assert.match(none.findings[0]!.text, /none of its 1 endpoints is ready/);
 
-      // Without an agent the entry stays broken; where the objects are must be said then.
-      await lab.stopAgent("node1", true);
-      using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
-      const [key, entry] = plane.maps.services.entries()
-        .find(([{ addr, proto }]) => addr === "10.96.0.10" && proto === 6)!;
-      plane.maps.services.set(key, { ...entry, count: 1 });
-      const where = ["--manifests", lab.store.plan.manifests, "--node-name", "node1"];
-      const altered = await describe(lab, "echo", ...where);
-      assert.equal(altered.code, 1);
-      assert.match(
-        altered.findings[0]!.text,
-        /1 of 2 entries of the maps are not in sync/,
-      );
-      const row = altered.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
-      assert.deepEqual([row.wanted!.length, row.held!.length], [2, 1]);
+    // Without an agent the entry stays broken; where the objects are must be said then.
+    await lab.stopAgent("node1", true);
+    using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
+    const [key, entry] = plane.maps.services.entries()
+      .find(([{ addr, proto }]) => addr === "10.96.0.10" && proto === 6)!;
+    plane.maps.services.set(key, { ...entry, count: 1 });
+    const where = ["--manifests", lab.store.plan.manifests, "--node-name", "node1"];
+    const altered = await describe(lab, "echo", ...where);
+    assert.equal(altered.code, 1);
+    assert.match(
+      altered.findings[0]!.text,
+      /1 of 2 entries of the maps are not in sync/,
+    );
+    const row = altered.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
+    assert.deepEqual([row.wanted!.length, row.held!.length], [2, 1]);
 
-      // An entry that belongs to no port, under the Service's own name.
-      const foreign = { ...key, addr: "10.99.9.9" };
-      plane.maps.services.set(foreign, entry);
-      const more = await describe(lab, "echo", ...where);
-      assert.match(more.findings[0]!.text, /^2 of 3 entries of the maps are not in sync/);
-      const extra = more.frontends.find(({ frontend }) => frontend === "10.99.9.9:80/TCP")!;
-      assert.deepEqual([extra.wanted, extra.held?.length], [null, entry.count]);
-      // And one that is gone.
-      plane.maps.services.delete(key);
-      const gone = await describe(lab, "echo", ...where);
-      const lost = gone.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
-      assert.deepEqual([lost.wanted!.length, lost.held], [2, null]);
-      assert.match((await run(lab, "ehco", ...where)).err, /did you mean default\/echo\?/);
+    // An entry that belongs to no port, under the Service's own name.
+    const foreign = { ...key, addr: "10.99.9.9" };
+    plane.maps.services.set(foreign, entry);
+    const more = await describe(lab, "echo", ...where);
+    assert.match(more.findings[0]!.text, /^2 of 3 entries of the maps are not in sync/);
+    const extra = more.frontends.find(({ frontend }) => frontend === "10.99.9.9:80/TCP")!;
+    assert.deepEqual([extra.wanted, extra.held?.length], [null, entry.count]);
+    // And one that is gone.
+    plane.maps.services.delete(key);
+    const gone = await describe(lab, "echo", ...where);
+    const lost = gone.frontends.find(({ frontend }) => frontend === "10.96.0.10:80/TCP")!;
+    assert.deepEqual([lost.wanted!.length, lost.held], [2, null]);
+    assert.match((await run(lab, "ehco", ...where)).stderr, /did you mean default\/echo\?/);
 
-      const nothing = await run(lab, "nosuch", ...where);
-      assert.deepEqual([nothing.code, nothing.out], [1, ""]);
-      assert.match(
-        nothing.err,
-        /no Service default\/nosuch, neither in the cluster nor in the kernel/,
-      );
-    } finally {
-      await downLab(name);
-    }
+    const nothing = await run(lab, "nosuch", ...where);
+    assert.deepEqual([nothing.code, nothing.stdout], [1, ""]);
+    assert.match(
+      nothing.stderr,
+      /no Service default\/nosuch, neither in the cluster nor in the kernel/,
+    );
   },
-});
+);

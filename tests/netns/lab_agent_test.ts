@@ -1,34 +1,12 @@
 /** The agent dies and comes back while traffic flows through a service: the data plane does not notice. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
-import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
 import { endpointSliceManifests, serviceManifests } from "../../src/lab/manifests.ts";
 import { settle } from "../../src/lab/services.ts";
-import { upLab, type UpOptions } from "../../src/lab/up.ts";
-import { file, root } from "../support/needs.ts";
-import { Listener, pcnk } from "../support/pcnk.ts";
+import { Listener } from "../support/pcnk.ts";
+import { LAB_TEST, withLab } from "./support/lab.ts";
 import type { TrafficReport } from "./support/traffic.ts";
-
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const options = {
-  ignore: !root() || !file(plugins ?? "/opt/cni/bin/bridge"),
-  // Processes of a lab outlive the test's handles to them.
-  sanitizeResources: false,
-  sanitizeOps: false,
-};
-
-async function withLab(up: UpOptions & { name: string }, test: (lab: LabHandle) => Promise<void>) {
-  await downLab(up.name);
-  const lab = await upLab({ ...up, command: pcnk });
-  try {
-    await test(lab);
-  } finally {
-    await downLab(up.name);
-  }
-}
 
 /** Traffic from a pod to a service; `stop` ends it and tells what came of it. */
 async function startTraffic(lab: LabHandle, pod: string, address: string) {
@@ -52,7 +30,7 @@ function pause(ms: number): Promise<void> {
 for (const attach of ["tcx", "clsact"] as const) {
   Deno.test(
     `kill -9 of the agent loses no packet of a service's traffic (${attach})`,
-    options,
+    LAB_TEST,
     () =>
       withLab({ name: "tkill", nodes: 1, pods: 2, attach }, async (lab) => {
         const [service] = lab.services().filter(({ name }) => name === "echo-node1");
@@ -85,7 +63,7 @@ for (const attach of ["tcx", "clsact"] as const) {
 
 Deno.test(
   "addPod() and deletePod() change a service's backends",
-  options,
+  LAB_TEST,
   () =>
     withLab({ name: "tpods", nodes: 1, pods: 1 }, async (lab) => {
       const client = await lab.addPod("node1", "extra");

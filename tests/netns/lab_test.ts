@@ -6,14 +6,8 @@ import { LabHandle } from "../../src/lab/lab.ts";
 import type { TestReport } from "../../src/lab/report.ts";
 import type { LabStatus } from "../../src/lab/status.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
-import { file, root } from "../support/needs.ts";
 import { Listener, runPcnk, startPcnk } from "../support/pcnk.ts";
-
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
-// libc's symbols stay open once they are used.
-const options = { ignore, sanitizeResources: false, sanitizeOps: false };
+import { LAB_TEST } from "./support/lab.ts";
 
 /** Runs a test around a lab's name; whatever the test does, the lab is gone in the end, and nothing of it is left. */
 async function around(name: string, test: () => Promise<void>): Promise<void> {
@@ -40,7 +34,7 @@ function assertGone(name: string, before: Set<string>): void {
   assert.equal(isThere(`/run/pcnk-lab/${name}`), false);
 }
 
-Deno.test("pcnk lab up, test, exec, status, down", options, async (t) => {
+Deno.test("pcnk lab up, test, exec, status, down", LAB_TEST, async (t) => {
   const name = "tlab";
   const of = ["--name", name];
   await around(name, async () => {
@@ -137,29 +131,29 @@ async function crash(name: string, line: RegExp, after: () => void = () => {}): 
 
 Deno.test(
   "pcnk lab down cleans up after a crash of up: while agents start",
-  options,
+  LAB_TEST,
   () => crash("tcrasha", /^✓ network/),
 );
 
 Deno.test(
   "pcnk lab down cleans up after a crash of up: while pods are wired",
-  options,
+  LAB_TEST,
   () => crash("tcrashb", /^✓ agents/),
 );
 
 Deno.test(
   "pcnk lab down cleans up after a crash of up: with all pods there",
-  options,
+  LAB_TEST,
   () => crash("tcrashc", /^✓ pods/),
 );
 
 Deno.test(
   "pcnk lab down needs no state file",
-  options,
+  LAB_TEST,
   () => crash("tcrashd", /^✓ pods/, () => Deno.removeSync("/run/pcnk-lab/tcrashd/lab.json")),
 );
 
-Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", options, async () => {
+Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", LAB_TEST, async () => {
   const name = "tsigint";
   await around(name, async () => {
     const before = snapshot();
@@ -176,7 +170,7 @@ Deno.test("pcnk lab up, stopped by SIGINT, takes everything down", options, asyn
 
 for (const routing of ["overlay", "direct"] as const) {
   for (const attach of ["tcx", "clsact"] as const) {
-    Deno.test(`pcnk lab test is all green: 3 nodes, ${routing}, ${attach}`, options, async () => {
+    Deno.test(`pcnk lab test is all green: 3 nodes, ${routing}, ${attach}`, LAB_TEST, async () => {
       const name = "tmatrix";
       await around(name, async () => {
         const modes = ["--routing", routing, "--attach", attach];
@@ -202,7 +196,7 @@ async function mtuOf(lab: LabHandle, pod: string): Promise<number> {
   return Number(/ mtu (\d+) /.exec(stdout)?.[1]);
 }
 
-Deno.test("pcnk lab demo makes the round trip and leaves nothing", options, async () => {
+Deno.test("pcnk lab demo makes the round trip and leaves nothing", LAB_TEST, async () => {
   const name = "tdemo";
   await around(name, async () => {
     const before = snapshot();
@@ -213,7 +207,7 @@ Deno.test("pcnk lab demo makes the round trip and leaves nothing", options, asyn
   });
 });
 
-Deno.test("pcnk lab demo, stopped by SIGTERM, leaves nothing", options, async () => {
+Deno.test("pcnk lab demo, stopped by SIGTERM, leaves nothing", LAB_TEST, async () => {
   const name = "tdemostop";
   await around(name, async () => {
     const before = snapshot();
@@ -227,7 +221,7 @@ Deno.test("pcnk lab demo, stopped by SIGTERM, leaves nothing", options, async ()
   });
 });
 
-Deno.test("pcnk lab demo does not touch a lab that is up", options, async () => {
+Deno.test("pcnk lab demo does not touch a lab that is up", LAB_TEST, async () => {
   const name = "tdemoup";
   await around(name, async () => {
     const up = await runPcnk("lab", "up", "--name", name, "--nodes", "1", "--pods", "0");
@@ -240,7 +234,7 @@ Deno.test("pcnk lab demo does not touch a lab that is up", options, async () => 
   });
 });
 
-Deno.test("pcnk lab test turns red, with a reason, when a server has died", options, async () => {
+Deno.test("pcnk lab test turns red, with a reason, when a server has died", LAB_TEST, async () => {
   const name = "tred";
   const of = ["--name", name];
   await around(name, async () => {

@@ -1,15 +1,8 @@
 /** What the agent tells Prometheus, on a node of a lab: figures follow the traffic, and the format is one that can be read. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
-import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
-import { upLab } from "../../src/lab/up.ts";
-import { file, root } from "../support/needs.ts";
-import { pcnk } from "../support/pcnk.ts";
-
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
+import { labTest } from "./support/lab.ts";
 
 async function curl(lab: LabHandle, where: string, ...args: string[]): Promise<string> {
   const io = { stdin: "null", stdout: "piped", stderr: "null" } as const;
@@ -67,58 +60,49 @@ async function lint(text: string): Promise<void> {
   assert.equal(code, 0, new TextDecoder().decode(stderr));
 }
 
-Deno.test({
-  name: "the agent's metrics follow the traffic, the maps and its own work",
-  ignore,
-  sanitizeResources: false, // processes of a lab outlive the test's handles to them
-  sanitizeOps: false,
-  async fn() {
-    const name = "tmetrics";
-    await downLab(name);
-    const lab = await upLab({ name, nodes: 1, pods: 2, attach: "clsact", command: pcnk });
-    try {
-      const url = "http://127.0.0.1:9879/metrics";
-      const scrape = async () => parse(await curl(lab, "node1", url));
-      const before = await scrape();
-      for (let i = 0; i < 5; i++) await curl(lab, "pod1-1", "http://10.96.0.11/");
-      await curl(lab, "pod1-1", "http://10.96.1.1/");
-      const answer = await curl(lab, "node1", url);
-      await lint(answer);
-      const after = parse(answer);
-      const grown = (sample: string) => after.get(sample)! - before.get(sample)!;
-      assert.equal(grown('pcnk_packets_total{reason="rejected_no_backend",result="handled"}'), 5);
-      assert.equal(grown('pcnk_events_total{event="session_created"}'), 1);
-      assert.equal(grown('pcnk_map_entries{map="sessions"}'), 2);
-      assert.equal(after.get('pcnk_map_entries{map="endpoints"}'), 2);
-      assert.equal(after.get('pcnk_map_capacity{map="services"}'), 65536);
-      assert.equal(after.get('pcnk_reconcile_duration_seconds_count{kind="full"}'), 1);
-      assert.ok(after.get("pcnk_change_latency_seconds_count")! >= 1);
-      assert.equal(after.get('pcnk_cni_duration_seconds_count{verb="ADD"}'), 2);
-      const added = after.get('pcnk_cni_duration_seconds_sum{verb="ADD"}')!;
-      assert.ok(added > 0.001 && added < 10, `two ADDs took ${added} s`);
-      assert.equal(after.get('pcnk_cni_failures_total{verb="ADD"}'), 0);
-      assert.equal(after.get('pcnk_health{check="maps"}'), 1);
-      assert.ok(after.get("process_resident_memory_bytes")! > 20e6);
-      assert.ok(after.get("process_cpu_seconds_total")! > 0);
-      assert.ok(
-        [...after.keys()].some((one) =>
-          /^pcnk_build_info\{version="[^"]+",commit="[0-9a-f]+/.test(one)
-        ),
-      );
-      const post = await curl(
-        lab,
-        "node1",
-        "-X",
-        "POST",
-        "-w",
-        "%{http_code}",
-        "-o",
-        "/dev/null",
-        url,
-      );
-      assert.equal(post, "405");
-    } finally {
-      await downLab(name);
-    }
-  },
+labTest("the agent's metrics follow the traffic, the maps and its own work", {
+  name: "tmetrics",
+  nodes: 1,
+  pods: 2,
+}, async (lab) => {
+  const url = "http://127.0.0.1:9879/metrics";
+  const scrape = async () => parse(await curl(lab, "node1", url));
+  const before = await scrape();
+  for (let i = 0; i < 5; i++) await curl(lab, "pod1-1", "http://10.96.0.11/");
+  await curl(lab, "pod1-1", "http://10.96.1.1/");
+  const answer = await curl(lab, "node1", url);
+  await lint(answer);
+  const after = parse(answer);
+  const grown = (sample: string) => after.get(sample)! - before.get(sample)!;
+  assert.equal(grown('pcnk_packets_total{reason="rejected_no_backend",result="handled"}'), 5);
+  assert.equal(grown('pcnk_events_total{event="session_created"}'), 1);
+  assert.equal(grown('pcnk_map_entries{map="sessions"}'), 2);
+  assert.equal(after.get('pcnk_map_entries{map="endpoints"}'), 2);
+  assert.equal(after.get('pcnk_map_capacity{map="services"}'), 65536);
+  assert.equal(after.get('pcnk_reconcile_duration_seconds_count{kind="full"}'), 1);
+  assert.ok(after.get("pcnk_change_latency_seconds_count")! >= 1);
+  assert.equal(after.get('pcnk_cni_duration_seconds_count{verb="ADD"}'), 2);
+  const added = after.get('pcnk_cni_duration_seconds_sum{verb="ADD"}')!;
+  assert.ok(added > 0.001 && added < 10, `two ADDs took ${added} s`);
+  assert.equal(after.get('pcnk_cni_failures_total{verb="ADD"}'), 0);
+  assert.equal(after.get('pcnk_health{check="maps"}'), 1);
+  assert.ok(after.get("process_resident_memory_bytes")! > 20e6);
+  assert.ok(after.get("process_cpu_seconds_total")! > 0);
+  assert.ok(
+    [...after.keys()].some((one) =>
+      /^pcnk_build_info\{version="[^"]+",commit="[0-9a-f]+/.test(one)
+    ),
+  );
+  const post = await curl(
+    lab,
+    "node1",
+    "-X",
+    "POST",
+    "-w",
+    "%{http_code}",
+    "-o",
+    "/dev/null",
+    url,
+  );
+  assert.equal(post, "405");
 });

@@ -1,18 +1,10 @@
 /** `pcnk monitor` in a lab: what it tells, what the kernel filters for it, and that nothing stays when it is killed. */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
-import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
-import { upLab } from "../../src/lab/up.ts";
 import { monotonicNow } from "../../src/linux/clock.ts";
-import { file, root } from "../support/needs.ts";
-import { pcnk } from "../support/pcnk.ts";
 import { listening, startMonitor } from "./support/monitor.ts";
-
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
+import { labTest } from "./support/lab.ts";
 
 interface Told {
   reason: string;
@@ -47,66 +39,57 @@ async function connect(lab: LabHandle, pod: string, address: string, port: numbe
   await lab.command(pod, ["curl", "-s", "-m", "2", url], io).output();
 }
 
-Deno.test({
-  name: "pcnk monitor tells of refusals and flows, filtered in the kernel, one listener at a time",
-  ignore,
-  sanitizeResources: false, // processes of a lab outlive the test's handles to them
-  sanitizeOps: false,
-  async fn() {
-    const name = "tmonitor";
-    await downLab(name);
-    const lab = await upLab({ name, nodes: 1, pods: 2, attach: "clsact", command: pcnk });
-    try {
-      const [own, other] = ["10.244.1.2", "10.244.1.3"];
-      // By itself only what is dropped or refused; the flow that works is not told of.
-      const [refused] = await told(lab, ["-c", "1"], async () => {
-        await connect(lab, "pod1-1", other, 8080);
-        await connect(lab, "pod1-1", "10.96.0.11", 80);
-      });
-      assert.deepEqual([refused!.reason, refused!.kind], ["rejected_no_backend", "handled"]);
-      assert.deepEqual([refused!.flow.src, refused!.to], ["10.96.0.11", "default/pod1-1"]);
+labTest(
+  "pcnk monitor tells of refusals and flows, filtered in the kernel, one listener at a time",
+  { name: "tmonitor", nodes: 1, pods: 2 },
+  async (lab) => {
+    const [own, other] = ["10.244.1.2", "10.244.1.3"];
+    // By itself only what is dropped or refused; the flow that works is not told of.
+    const [refused] = await told(lab, ["-c", "1"], async () => {
+      await connect(lab, "pod1-1", other, 8080);
+      await connect(lab, "pod1-1", "10.96.0.11", 80);
+    });
+    assert.deepEqual([refused!.reason, refused!.kind], ["rejected_no_backend", "handled"]);
+    assert.deepEqual([refused!.flow.src, refused!.to], ["10.96.0.11", "default/pod1-1"]);
 
-      // A pod's and a Service's packets together: others' go by unseen.
-      const both = [
-        "--flows",
-        "--service",
-        "default/echo-node1",
-        "--pod",
-        "default/pod1-1",
-        "-c",
-        "2",
-      ];
-      const flows = await told(lab, both, async () => {
-        await connect(lab, "pod1-2", "10.96.1.1", 80);
-        await connect(lab, "pod1-1", "10.96.0.11", 80);
-        await connect(lab, "pod1-1", "10.96.1.1", 80);
-      });
-      for (const { from, to } of flows) {
-        assert.ok(from === "default/pod1-1" || to === "default/pod1-1");
-      }
-      assert.equal(flows[0]!.reason, "forward_delivered");
-      assert.equal(flows[0]!.service, "10.96.1.1:80");
-
-      const masked = await told(lab, ["--reason", "direct_delivered", "-c", "1"], async () => {
-        await connect(lab, "pod1-1", "10.96.0.11", 80);
-        await connect(lab, "pod1-1", other, 8080);
-      });
-      assert.deepEqual([masked[0]!.flow.src, masked[0]!.flow.dst].sort(), [own, other]);
-
-      const first = startMonitor(lab, []);
-      await listening(lab);
-      const second = await startMonitor(lab, []).output();
-      assert.equal(second.code, 1);
-      assert.match(text(second.stderr), /another pcnk monitor runs on this node/);
-
-      // Killed, it cannot take back what it asked for; the kernel forgets it by its lease.
-      first.kill("SIGKILL");
-      await first.output();
-      using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
-      const { until } = plane.maps.monitor.get(0)!;
-      assert.ok(until < monotonicNow() + 3_000_000_000n, "asked for longer than its lease");
-    } finally {
-      await downLab(name);
+    // A pod's and a Service's packets together: others' go by unseen.
+    const both = [
+      "--flows",
+      "--service",
+      "default/echo-node1",
+      "--pod",
+      "default/pod1-1",
+      "-c",
+      "2",
+    ];
+    const flows = await told(lab, both, async () => {
+      await connect(lab, "pod1-2", "10.96.1.1", 80);
+      await connect(lab, "pod1-1", "10.96.0.11", 80);
+      await connect(lab, "pod1-1", "10.96.1.1", 80);
+    });
+    for (const { from, to } of flows) {
+      assert.ok(from === "default/pod1-1" || to === "default/pod1-1");
     }
+    assert.equal(flows[0]!.reason, "forward_delivered");
+    assert.equal(flows[0]!.service, "10.96.1.1:80");
+
+    const masked = await told(lab, ["--reason", "direct_delivered", "-c", "1"], async () => {
+      await connect(lab, "pod1-1", "10.96.0.11", 80);
+      await connect(lab, "pod1-1", other, 8080);
+    });
+    assert.deepEqual([masked[0]!.flow.src, masked[0]!.flow.dst].sort(), [own, other]);
+
+    const first = startMonitor(lab, []);
+    await listening(lab);
+    const second = await startMonitor(lab, []).output();
+    assert.equal(second.code, 1);
+    assert.match(text(second.stderr), /another pcnk monitor runs on this node/);
+
+    // Killed, it cannot take back what it asked for; the kernel forgets it by its lease.
+    first.kill("SIGKILL");
+    await first.output();
+    using plane = openDataPlane(lab.store.plan.nodes[0]!.bpffs);
+    const { until } = plane.maps.monitor.get(0)!;
+    assert.ok(until < monotonicNow() + 3_000_000_000n, "asked for longer than its lease");
   },
-});
+);

@@ -3,21 +3,13 @@
  * thing the node's programs do with each, as `pcnk monitor` tells it, must be what the trace said.
  */
 import assert from "node:assert/strict";
-import { PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
-import { downLab } from "../../src/lab/down.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
-import { upLab } from "../../src/lab/up.ts";
 import { within } from "../../src/lab/wait.ts";
 import { generator } from "../../src/services/test_support.ts";
 import type { Flow } from "../../src/view/packet.ts";
 import type { Trace } from "../../src/view/trace.ts";
-import { file, root } from "../support/needs.ts";
-import { pcnk } from "../support/pcnk.ts";
 import { listening, startMonitor } from "./support/monitor.ts";
-
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
+import { labTest, pcnkOn } from "./support/lab.ts";
 
 /** Flows of a run, and which run: another seed, other flows. */
 const FLOWS = 40;
@@ -100,14 +92,11 @@ function flows(lab: LabHandle, seed: number): Sent[] {
 const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 async function trace(lab: LabHandle, flow: Sent): Promise<Trace> {
-  const { bpffs, dir } = lab.store.plan.nodes[0]!;
   const { src, dst, dport, sport, protocol } = flow;
   const words = [src, `${dst}:${dport}`, "-p", protocol, "--source-port", String(sport)];
-  const argv = [...pcnk, "trace", "--bpffs", bpffs, "--state-dir", dir, ...words, "-o", "json"];
-  const io = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
-  const { stdout, stderr } = await lab.command("node1", argv, io).output();
-  assert.equal(decode(stderr), "", words.join(" "));
-  return JSON.parse(decode(stdout));
+  const { stdout, stderr } = await pcnkOn(lab, "trace", ...words, "-o", "json");
+  assert.equal(stderr, "", words.join(" "));
+  return JSON.parse(stdout);
 }
 
 /** A monitor of every packet on node 1: the first thing that was done with each flow, by the client's port. */
@@ -197,54 +186,45 @@ const SPREAD = new Set(["10.96.0.10", "10.96.0.12", "10.96.0.13", "10.96.0.14"])
 const ONE_BACKEND = /^10\.96\.1[12]\./;
 const FORWARDED = /^forward_(?:sent|delivered)$/;
 
-Deno.test({
-  name: "what pcnk trace says of random flows is what becomes of their packets",
-  ignore,
-  sanitizeResources: false, // processes of a lab outlive the test's handles to them
-  sanitizeOps: false,
-  async fn() {
-    const name = "tracerandom";
-    await downLab(name);
-    const lab = await upLab({ name, nodes: 2, pods: 2, attach: "clsact", command: pcnk });
-    try {
-      const all = flows(lab, SEED);
-      // First, as a real packet leaves a session behind and a trace nothing.
-      const traces: Trace[] = [];
-      for (const flow of all) traces.push(await trace(lab, flow));
-      await using watcher = new Watcher(lab);
-      await listening(lab);
-      await using senders = new Senders(lab, all);
-      // A datagram that is refused is answered by ICMP: a monitor shows that answer, which has no ports.
-      const byIcmp = (_: Sent, i: number) =>
-        all[i]!.protocol === "udp" && traces[i]!.outcome === "rejected";
-      const told = all.filter((flow, i) => !byIcmp(flow, i)).map(({ sport }) => sport);
-      const refused = all.filter(byIcmp).map(({ sport }) => sport);
-      await within(10_000, "not every flow was seen", watcher.saw(told)).catch((error) => {
-        const unseen = all.filter(({ sport }) => told.includes(sport) && !watcher.first.has(sport));
-        throw new Error(`${error.message}: ${JSON.stringify(unseen, null, 1)}`);
-      });
-      await within(10_000, "not every refusal arrived", senders.sawRefused(refused));
-      for (const [i, flow] of all.entries()) {
-        if (byIcmp(flow, i)) continue;
-        const said = traces[i]!.hops[0]!.reasons[0]!;
-        const { reason, flow: left } = watcher.first.get(flow.sport)!;
-        const words = `seed ${SEED}, ${JSON.stringify(flow)}: ${traces[i]!.text}`;
-        // 30081 is Local, for clients from outside.
-        const spread = SPREAD.has(flow.dst) || flow.dport === 30080 ||
-          flow.dport === 30081 && flow.from !== "outside";
-        // From outside to the other node it goes on by a port of this node's: known again is the reply alone.
-        const replied = flow.from === "outside" && reason === "reply_sent";
-        if (spread && FORWARDED.test(said) && (FORWARDED.test(reason) || replied)) continue;
-        if (said === "forward_sent" && replied) continue;
-        assert.equal(reason, said, words);
-        if (FORWARDED.test(said) && ONE_BACKEND.test(flow.dst)) {
-          assert.ok(traces[i]!.text.includes(`${left!.dst}:${left!.dport}`), words);
-        }
-      }
-      const kinds = new Set(traces.map(({ hops }) => hops[0]!.reasons[0]));
-      assert.ok(kinds.size >= 6, `only ${[...kinds]}`);
-    } finally {
-      await downLab(name);
+labTest("what pcnk trace says of random flows is what becomes of their packets", {
+  name: "tracerandom",
+  nodes: 2,
+  pods: 2,
+}, async (lab) => {
+  const all = flows(lab, SEED);
+  // First, as a real packet leaves a session behind and a trace nothing.
+  const traces: Trace[] = [];
+  for (const flow of all) traces.push(await trace(lab, flow));
+  await using watcher = new Watcher(lab);
+  await listening(lab);
+  await using senders = new Senders(lab, all);
+  // A datagram that is refused is answered by ICMP: a monitor shows that answer, which has no ports.
+  const byIcmp = (_: Sent, i: number) =>
+    all[i]!.protocol === "udp" && traces[i]!.outcome === "rejected";
+  const told = all.filter((flow, i) => !byIcmp(flow, i)).map(({ sport }) => sport);
+  const refused = all.filter(byIcmp).map(({ sport }) => sport);
+  await within(10_000, "not every flow was seen", watcher.saw(told)).catch((error) => {
+    const unseen = all.filter(({ sport }) => told.includes(sport) && !watcher.first.has(sport));
+    throw new Error(`${error.message}: ${JSON.stringify(unseen, null, 1)}`);
+  });
+  await within(10_000, "not every refusal arrived", senders.sawRefused(refused));
+  for (const [i, flow] of all.entries()) {
+    if (byIcmp(flow, i)) continue;
+    const said = traces[i]!.hops[0]!.reasons[0]!;
+    const { reason, flow: left } = watcher.first.get(flow.sport)!;
+    const words = `seed ${SEED}, ${JSON.stringify(flow)}: ${traces[i]!.text}`;
+    // 30081 is Local, for clients from outside.
+    const spread = SPREAD.has(flow.dst) || flow.dport === 30080 ||
+      flow.dport === 30081 && flow.from !== "outside";
+    // From outside to the other node it goes on by a port of this node's: known again is the reply alone.
+    const replied = flow.from === "outside" && reason === "reply_sent";
+    if (spread && FORWARDED.test(said) && (FORWARDED.test(reason) || replied)) continue;
+    if (said === "forward_sent" && replied) continue;
+    assert.equal(reason, said, words);
+    if (FORWARDED.test(said) && ONE_BACKEND.test(flow.dst)) {
+      assert.ok(traces[i]!.text.includes(`${left!.dst}:${left!.dport}`), words);
     }
-  },
+  }
+  const kinds = new Set(traces.map(({ hops }) => hops[0]!.reasons[0]));
+  assert.ok(kinds.size >= 6, `only ${[...kinds]}`);
 });

@@ -1,17 +1,13 @@
 /** A lab of three nodes for tests of services: its objects, clients in its places, and waiting for its maps. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { PLUGIN_FOLDERS } from "../../../src/node/conflist.ts";
 import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
 import { SCOPE } from "../../../src/bpf/layout.ts";
 import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
-import { downLab } from "../../../src/lab/down.ts";
 import type { LabHandle } from "../../../src/lab/lab.ts";
-import { isThere } from "../../../src/lab/leftovers.ts";
 import type { Manifest } from "../../../src/lab/manifests.ts";
-import { upLab } from "../../../src/lab/up.ts";
-import { file, kernel, root } from "../../support/needs.ts";
-import { pcnk } from "../../support/pcnk.ts";
+import { kernel } from "../../support/needs.ts";
+import { LAB_TEST, withLab } from "../support/lab.ts";
 import type { AskReport, LoadReport, UdpReport } from "./client.ts";
 import type { End } from "./objects.ts";
 
@@ -23,8 +19,6 @@ const combos = [
 
 type Combo = typeof combos[number];
 
-const plugins = PLUGIN_FOLDERS.map((folder) => `${folder}/bridge`).find(isThere);
-const ignore = !root() || !file(plugins ?? "/opt/cni/bin/bridge");
 const script = fileURLToPath(new URL("client.ts", import.meta.url));
 
 /** A client that runs. */
@@ -46,19 +40,14 @@ export function onClusters(
   for (const [i, combo] of combos.entries()) {
     Deno.test({
       name: `${name} (${combo.routing}, ${combo.attach})`,
-      ignore: ignore || (combo.attach === "tcx" && !kernel(6, 6)),
-      sanitizeResources: false, // processes of a lab outlive the test's handles to them
-      sanitizeOps: false,
+      ...LAB_TEST,
+      ignore: LAB_TEST.ignore || (combo.attach === "tcx" && !kernel(6, 6)),
       async fn(t) {
         const lab = `t${name.replaceAll(/[^a-z]/g, "").slice(0, 10)}${i}`;
-        await downLab(lab);
-        try {
-          const handle = await upLab({ name: lab, nodes: 3, pods: 2, ...combo, command: pcnk });
+        await withLab({ name: lab, nodes: 3, pods: 2, ...combo }, async (handle) => {
           using cluster = new Cluster(handle, combo);
           await suite(cluster, async (step, fn) => void (await t.step(step, fn)));
-        } finally {
-          await downLab(lab);
-        }
+        });
       },
     });
   }
