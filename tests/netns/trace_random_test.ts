@@ -89,8 +89,6 @@ function flows(lab: LabHandle, seed: number): Sent[] {
   });
 }
 
-const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-
 async function trace(lab: LabHandle, flow: Sent): Promise<Trace> {
   const { src, dst, dport, sport, protocol } = flow;
   const words = [src, `${dst}:${dport}`, "-p", protocol, "--source-port", String(sport)];
