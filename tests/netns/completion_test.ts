@@ -4,10 +4,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as needs from "../support/needs.ts";
 import { pcnk, runPcnk } from "../support/pcnk.ts";
-import { AgentPlace, serviceYaml } from "./support/agent.ts";
+import { serviceYaml, test } from "./support/agent.ts";
 
-const ignore = !needs.root() || !needs.file("dist/artifacts/lbrp.bpf.o") ||
-  !needs.file("/usr/bin/script");
+const skip = !needs.file("/usr/bin/script");
 
 /** A bash at a terminal of its own. */
 class Terminal implements AsyncDisposable {
@@ -62,45 +61,40 @@ class Terminal implements AsyncDisposable {
   }
 }
 
-Deno.test({
-  name: "bash completes pcnk's commands, options, kinds, and names from the kernel",
-  ignore,
-  async fn() {
-    await using place = new AgentPlace();
-    place.write("web.yaml", serviceYaml("web-front", "10.96.0.1", ["10.1.0.1"]));
-    await place.start();
-    const bin = join(place.dir, "bin");
-    Deno.mkdirSync(bin);
-    const words = pcnk.map((word) => `'${word}'`).join(" ");
-    Deno.writeTextFileSync(join(bin, "pcnk"), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
-    Deno.writeTextFileSync(join(place.dir, "admin.conf"), "");
-    await using bash = new Terminal(place.netns, {
-      PATH: `${bin}:${Deno.env.get("PATH")}`,
-      PCNK_BPFFS: place.bpffs,
-      PCNK_STATE_DIR: place.stateDir,
-    });
-    await bash.type("source <(pcnk completion bash); echo ready-$((6*7))\n", /ready-42/);
-    const cases: [keys: string, wanted: RegExp][] = [
-      ["pcnk stat\t", /pcnk status /],
-      ["pcnk completion z\t", /completion zsh /],
-      ["pcnk get servi\t", /get services /],
-      ["pcnk get services --outp\t", /services --output /],
-      ["pcnk get services -o js\t", /-o json /],
-      ["pcnk get services --output=ya\t", /--output=yaml/],
-      ["pcnk get backends def\t", /backends default\/web-front /],
-      ["pcnk describe service d\t", /service default\/web-front /],
-      ["pcnk get backends --service d\t", /--service default\/web-front /],
-      ["pcnk log-level deb\t", /log-level debug /],
-      ["pcnk node set node1 direct\t", /node1 directRouting=$/],
-      ["pcnk help topo\t", /help topology /],
-      [`pcnk agent --kubeconfig ${place.dir}/adm\t`, /admin\.conf /],
-    ];
-    for (const [keys, wanted] of cases) {
-      await bash.type(keys, wanted);
-      await bash.clear();
-    }
-  },
-});
+test("bash completes pcnk's commands, options, kinds, and names from the kernel", async (place) => {
+  place.write("web.yaml", serviceYaml("web-front", "10.96.0.1", ["10.1.0.1"]));
+  await place.start();
+  const bin = join(place.dir, "bin");
+  Deno.mkdirSync(bin);
+  const words = pcnk.map((word) => `'${word}'`).join(" ");
+  Deno.writeTextFileSync(join(bin, "pcnk"), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+  Deno.writeTextFileSync(join(place.dir, "admin.conf"), "");
+  await using bash = new Terminal(place.netns, {
+    PATH: `${bin}:${Deno.env.get("PATH")}`,
+    PCNK_BPFFS: place.bpffs,
+    PCNK_STATE_DIR: place.stateDir,
+  });
+  await bash.type("source <(pcnk completion bash); echo ready-$((6*7))\n", /ready-42/);
+  const cases: [keys: string, wanted: RegExp][] = [
+    ["pcnk stat\t", /pcnk status /],
+    ["pcnk completion z\t", /completion zsh /],
+    ["pcnk get servi\t", /get services /],
+    ["pcnk get services --outp\t", /services --output /],
+    ["pcnk get services -o js\t", /-o json /],
+    ["pcnk get services --output=ya\t", /--output=yaml/],
+    ["pcnk get backends def\t", /backends default\/web-front /],
+    ["pcnk describe service d\t", /service default\/web-front /],
+    ["pcnk get backends --service d\t", /--service default\/web-front /],
+    ["pcnk log-level deb\t", /log-level debug /],
+    ["pcnk node set node1 direct\t", /node1 directRouting=$/],
+    ["pcnk help topo\t", /help topology /],
+    [`pcnk agent --kubeconfig ${place.dir}/adm\t`, /admin\.conf /],
+  ];
+  for (const [keys, wanted] of cases) {
+    await bash.type(keys, wanted);
+    await bash.clear();
+  }
+}, skip);
 
 for (
   const [shell, path] of [["bash", "/bin/bash"], ["zsh", "/bin/zsh"], ["fish", "/usr/bin/fish"]]
