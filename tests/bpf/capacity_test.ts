@@ -10,58 +10,50 @@ const CAPACITY = 256;
 const world = available ? new World({ sessions: CAPACITY, fragments: CAPACITY }) : undefined;
 const vip = `${VIP}:80`;
 
-Deno.test({
-  name: "session_create() pushes out the longest unused sessions when the table is full",
-  ignore: !available,
-  fn() {
-    assert(world);
-    world.clear("capacity");
-    pods(world);
-    world.service(vip, [`${REMOTE}:8080`]);
-    const busy = { src: `${CLIENT}:1000`, dst: vip };
-    world.run(tcp({ ...busy, flags: "S" }));
-    for (let port = 2000; port < 2000 + 20 * CAPACITY; port++) {
-      const src = `${CLIENT}:${port}`;
-      world.check({
-        packet: tcp({ src, dst: vip, flags: "S" }),
-        out: tcp({ src, dst: `${REMOTE}:8080`, flags: "S" }),
-        reason: "forward_routed",
-      });
-    }
-    assert(world.sessions().length <= CAPACITY);
-    assert.equal(world.counter("drop_sessions_full"), 0n);
-    // Long pushed out; with one backend the connection finds it again.
+function test(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name, ignore: !available, fn });
+}
+
+test("session_create() pushes out the longest unused sessions when the table is full", () => {
+  assert(world);
+  world.clear("capacity");
+  pods(world);
+  world.service(vip, [`${REMOTE}:8080`]);
+  const busy = { src: `${CLIENT}:1000`, dst: vip };
+  world.run(tcp({ ...busy, flags: "S" }));
+  for (let port = 2000; port < 2000 + 20 * CAPACITY; port++) {
+    const src = `${CLIENT}:${port}`;
     world.check({
-      packet: tcp({ ...busy, flags: "A" }),
-      out: tcp({ src: busy.src, dst: `${REMOTE}:8080`, flags: "A" }),
+      packet: tcp({ src, dst: vip, flags: "S" }),
+      out: tcp({ src, dst: `${REMOTE}:8080`, flags: "S" }),
       reason: "forward_routed",
     });
-  },
+  }
+  assert(world.sessions().length <= CAPACITY);
+  assert.equal(world.counter("drop_sessions_full"), 0n);
+  // Long pushed out; with one backend the connection finds it again.
+  world.check({
+    packet: tcp({ ...busy, flags: "A" }),
+    out: tcp({ src: busy.src, dst: `${REMOTE}:8080`, flags: "A" }),
+    reason: "forward_routed",
+  });
 });
 
-Deno.test({
-  name: "session_track() keeps a session in use while others come and go",
-  ignore: !available,
-  fn() {
-    assert(world);
-    world.clear("capacity");
-    pods(world);
-    world.service(vip, [`${REMOTE}:8080`], { proto: PROTO.UDP });
-    const busy = { src: `${CLIENT}:1000`, dst: vip, proto: PROTO.UDP };
+test("session_track() keeps a session in use while others come and go", () => {
+  assert(world);
+  world.clear("capacity");
+  pods(world);
+  world.service(vip, [`${REMOTE}:8080`], { proto: PROTO.UDP });
+  const busy = { src: `${CLIENT}:1000`, dst: vip, proto: PROTO.UDP };
+  world.run(udp(busy));
+  world.service(vip, ["10.2.0.6:8080"], { proto: PROTO.UDP });
+  for (let port = 2000; port < 2000 + 10 * CAPACITY; port++) {
+    world.run(udp({ src: `${CLIENT}:${port}`, dst: vip }));
     world.run(udp(busy));
-    world.service(vip, ["10.2.0.6:8080"], { proto: PROTO.UDP });
-    for (let port = 2000; port < 2000 + 10 * CAPACITY; port++) {
-      world.run(udp({ src: `${CLIENT}:${port}`, dst: vip }));
-      world.run(udp(busy));
-    }
-    assert.equal(world.target(busy), `${REMOTE}:8080`);
-  },
+  }
+  assert.equal(world.target(busy), `${REMOTE}:8080`);
 });
 
-Deno.test({
-  name: "lbrp: nothing of the capacity tests stays in the kernel",
-  ignore: !available,
-  fn() {
-    world?.close();
-  },
+test("lbrp: nothing of the capacity tests stays in the kernel", () => {
+  world?.close();
 });

@@ -48,68 +48,62 @@ async function until(place: AgentPlace, agent: AgentProcess, wanted: string[]) {
   }
 }
 
-Deno.test({
-  name:
-    "pcnk agent follows etcdctl put and del; without etcd, and after a restart without it, what was said last stays",
-  ignore,
-  async fn() {
-    await using place = prepare();
-    await using etcd = await Etcd.start({ netns: place.netns });
-    const flags = ["--uplink", "eth7", "--etcd-url", etcd.url];
-    const agent = await place.start(...flags);
-    assert.deepEqual(routes(place), overlay);
-    await etcd.ctl("put", "/nodes/node1/directRouting", "true");
-    await etcd.ctl("put", "/nodes/node2/directRouting", "true");
-    await until(place, agent, direct);
-    await etcd.ctl("put", "/nodes/node1/directRouting", "ture");
-    const { msg } = await agent.log(({ event }) => event === "BadSetting");
-    assert.match(
-      msg,
-      /^etcd key \/nodes\/node1\/directRouting: "ture" must be true or false; ignored, "true" stays$/,
-    );
-    await etcd.kill();
-    await agent.log(({ event }) => event === "EtcdAway");
-    assert.deepEqual(routes(place), direct);
-    assert.equal((await agent.end("SIGTERM")).code, 0);
-    const again = await place.start(...flags);
-    assert.deepEqual(routes(place), direct, "as it was kept");
-    await etcd.run();
-    await again.log(({ event }) => event === "EtcdBack");
-    await etcd.ctl("del", "/nodes/node2/directRouting");
-    await until(place, again, overlay);
-    assert.equal((await again.end("SIGTERM")).code, 0);
-    assert.deepEqual(routes(place), overlay, "the data plane stays");
-  },
+function test(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name, ignore, fn });
+}
+
+test("pcnk agent follows etcdctl put and del; without etcd, and after a restart without it, what was said last stays", async () => {
+  await using place = prepare();
+  await using etcd = await Etcd.start({ netns: place.netns });
+  const flags = ["--uplink", "eth7", "--etcd-url", etcd.url];
+  const agent = await place.start(...flags);
+  assert.deepEqual(routes(place), overlay);
+  await etcd.ctl("put", "/nodes/node1/directRouting", "true");
+  await etcd.ctl("put", "/nodes/node2/directRouting", "true");
+  await until(place, agent, direct);
+  await etcd.ctl("put", "/nodes/node1/directRouting", "ture");
+  const { msg } = await agent.log(({ event }) => event === "BadSetting");
+  assert.match(
+    msg,
+    /^etcd key \/nodes\/node1\/directRouting: "ture" must be true or false; ignored, "true" stays$/,
+  );
+  await etcd.kill();
+  await agent.log(({ event }) => event === "EtcdAway");
+  assert.deepEqual(routes(place), direct);
+  assert.equal((await agent.end("SIGTERM")).code, 0);
+  const again = await place.start(...flags);
+  assert.deepEqual(routes(place), direct, "as it was kept");
+  await etcd.run();
+  await again.log(({ event }) => event === "EtcdBack");
+  await etcd.ctl("del", "/nodes/node2/directRouting");
+  await until(place, again, overlay);
+  assert.equal((await again.end("SIGTERM")).code, 0);
+  assert.deepEqual(routes(place), overlay, "the data plane stays");
 });
 
-Deno.test({
-  name:
-    "pcnk agent follows its configuration file: live settings at once, a mistake changes nothing",
-  ignore,
-  async fn() {
-    await using place = prepare();
-    const file = `${place.dir}/config.yaml`;
-    const write = (text: string) => {
-      Deno.writeTextFileSync(`${file}.new`, text);
-      Deno.renameSync(`${file}.new`, file);
-    };
-    write("uplink: eth7\nvtepsRange: 10.18.0.0/16\n");
-    const agent = await place.start("--config", file);
-    assert.equal(agent.lines.some(({ msg }) => /^vtepsRange .* has no effect/.test(msg)), true);
-    assert.deepEqual(routes(place), overlay);
-    const timeout = () => {
-      using dataPlane = place.dataPlane();
-      return dataPlane.maps.config.get(0)!.udp_timeout;
-    };
-    write("uplink: eth7\nrouting: direct\ntimeouts: {udp: 7}\n");
-    await until(place, agent, ["10.244.2.0/24 eth7", "10.244.20.0/24 eth7"]);
-    assert.equal(timeout(), 7_000_000_000n);
-    write("uplink: eth7\nrouting: bridge\n");
-    await agent.log(({ event }) => event === "BadConfig");
-    assert.equal(timeout(), 7_000_000_000n);
-    write("uplink: eth7\nbridge: br7\n");
-    await agent.log(({ event }) => event === "RestartNeeded");
-    await until(place, agent, overlay);
-    await agent.end("SIGTERM");
-  },
+test("pcnk agent follows its configuration file: live settings at once, a mistake changes nothing", async () => {
+  await using place = prepare();
+  const file = `${place.dir}/config.yaml`;
+  const write = (text: string) => {
+    Deno.writeTextFileSync(`${file}.new`, text);
+    Deno.renameSync(`${file}.new`, file);
+  };
+  write("uplink: eth7\nvtepsRange: 10.18.0.0/16\n");
+  const agent = await place.start("--config", file);
+  assert.equal(agent.lines.some(({ msg }) => /^vtepsRange .* has no effect/.test(msg)), true);
+  assert.deepEqual(routes(place), overlay);
+  const timeout = () => {
+    using dataPlane = place.dataPlane();
+    return dataPlane.maps.config.get(0)!.udp_timeout;
+  };
+  write("uplink: eth7\nrouting: direct\ntimeouts: {udp: 7}\n");
+  await until(place, agent, ["10.244.2.0/24 eth7", "10.244.20.0/24 eth7"]);
+  assert.equal(timeout(), 7_000_000_000n);
+  write("uplink: eth7\nrouting: bridge\n");
+  await agent.log(({ event }) => event === "BadConfig");
+  assert.equal(timeout(), 7_000_000_000n);
+  write("uplink: eth7\nbridge: br7\n");
+  await agent.log(({ event }) => event === "RestartNeeded");
+  await until(place, agent, overlay);
+  await agent.end("SIGTERM");
 });

@@ -64,70 +64,66 @@ function resident(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))?.[1]);
 }
 
-Deno.test({
-  name: "pcnk monitor in a flood tells of some packets, counts all the others, and does not grow",
-  ignore: !needs.root(),
-  async fn() {
-    using sandbox = new Sandbox();
-    const { pod, plane, place } = dropper(sandbox);
-    const child = startPcnk("monitor", ...place, "-o", "json", "--rate", "200");
-    const [out, err] = [new Listener(child.stdout), new Listener(child.stderr)];
-    const [lines, words] = [out.all(), err.all()];
-    await listening(plane);
-    const began = performance.now();
-    const flood = await startFlood(pod.path, SINK);
-    try {
-      await until("100,000 drops", () => counted(plane, REASON) > 100_000);
-      const before = resident(child.pid);
-      await until("500,000 drops", () => counted(plane, REASON) > 500_000);
-      const grown = resident(child.pid) - before;
-      assert.ok(grown < 20_000, `grew by ${grown} KB`);
-    } finally {
-      await flood.stop();
-      child.kill("SIGINT");
-    }
-    const { code } = await child.status;
-    const seconds = (performance.now() - began) / 1000;
-    assert.equal(code, 0, await words);
-    const told = (await lines).trim().split("\n").map((line) => JSON.parse(line));
-    assert.ok(told.every(({ reason }) => reason === REASON));
-    const [, shown, more] = /(\d+) packets shown, (\d+) more were not/.exec(await words) ??
-      [];
-    assert.equal(Number(shown), told.length);
-    // Every packet is an event or counted as lost.
-    assert.equal(told.length + Number(more), counted(plane, REASON));
-    assert.equal(Number(more), counted(plane, "event_monitor_lost"));
-    const cpus = navigator.hardwareConcurrency;
-    assert.ok(
-      told.length >= 200 && told.length < 200 * (seconds + 1 + cpus),
-      `${told.length} lines`,
-    );
-  },
+function test(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name, ignore: !needs.root(), fn });
+}
+
+test("pcnk monitor in a flood tells of some packets, counts all the others, and does not grow", async () => {
+  using sandbox = new Sandbox();
+  const { pod, plane, place } = dropper(sandbox);
+  const child = startPcnk("monitor", ...place, "-o", "json", "--rate", "200");
+  const [out, err] = [new Listener(child.stdout), new Listener(child.stderr)];
+  const [lines, words] = [out.all(), err.all()];
+  await listening(plane);
+  const began = performance.now();
+  const flood = await startFlood(pod.path, SINK);
+  try {
+    await until("100,000 drops", () => counted(plane, REASON) > 100_000);
+    const before = resident(child.pid);
+    await until("500,000 drops", () => counted(plane, REASON) > 500_000);
+    const grown = resident(child.pid) - before;
+    assert.ok(grown < 20_000, `grew by ${grown} KB`);
+  } finally {
+    await flood.stop();
+    child.kill("SIGINT");
+  }
+  const { code } = await child.status;
+  const seconds = (performance.now() - began) / 1000;
+  assert.equal(code, 0, await words);
+  const told = (await lines).trim().split("\n").map((line) => JSON.parse(line));
+  assert.ok(told.every(({ reason }) => reason === REASON));
+  const [, shown, more] = /(\d+) packets shown, (\d+) more were not/.exec(await words) ??
+    [];
+  assert.equal(Number(shown), told.length);
+  // Every packet is an event or counted as lost.
+  assert.equal(told.length + Number(more), counted(plane, REASON));
+  assert.equal(Number(more), counted(plane, "event_monitor_lost"));
+  const cpus = navigator.hardwareConcurrency;
+  assert.ok(
+    told.length >= 200 && told.length < 200 * (seconds + 1 + cpus),
+    `${told.length} lines`,
+  );
 });
 
-Deno.test({
-  name: "monitor_listens() silences the kernel when a listener was killed in a flood",
-  ignore: !needs.root(),
-  async fn() {
-    using sandbox = new Sandbox();
-    const { pod, plane, place } = dropper(sandbox);
-    const child = startPcnk("monitor", ...place);
-    await listening(plane);
-    child.kill("SIGKILL");
-    await child.output();
-    assert.ok(plane.maps.monitor.get(0)!.reasons.some((bits) => bits !== 0n));
-    const flood = await startFlood(pod.path, SINK);
-    try {
-      await until(
-        "nothing is asked for",
-        () => plane.maps.monitor.get(0)!.reasons.every((bits) => bits === 0n),
-      );
-      const [lost, drops] = [counted(plane, "event_monitor_lost"), counted(plane, REASON)];
-      await until("more drops", () => counted(plane, REASON) > drops + 10_000);
-      // One packet on another CPU may have been about to be counted.
-      assert.ok(counted(plane, "event_monitor_lost") - lost <= 1);
-    } finally {
-      await flood.stop();
-    }
-  },
+test("monitor_listens() silences the kernel when a listener was killed in a flood", async () => {
+  using sandbox = new Sandbox();
+  const { pod, plane, place } = dropper(sandbox);
+  const child = startPcnk("monitor", ...place);
+  await listening(plane);
+  child.kill("SIGKILL");
+  await child.output();
+  assert.ok(plane.maps.monitor.get(0)!.reasons.some((bits) => bits !== 0n));
+  const flood = await startFlood(pod.path, SINK);
+  try {
+    await until(
+      "nothing is asked for",
+      () => plane.maps.monitor.get(0)!.reasons.every((bits) => bits === 0n),
+    );
+    const [lost, drops] = [counted(plane, "event_monitor_lost"), counted(plane, REASON)];
+    await until("more drops", () => counted(plane, REASON) > drops + 10_000);
+    // One packet on another CPU may have been about to be counted.
+    assert.ok(counted(plane, "event_monitor_lost") - lost <= 1);
+  } finally {
+    await flood.stop();
+  }
 });

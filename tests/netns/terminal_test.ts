@@ -50,7 +50,10 @@ test("a terminal gets colour and lines that fit, a pipe and NO_COLOR plain text"
   assert.doesNotMatch(await shown(place, 200, "status", { TERM: "dumb" }), ESCAPES);
   const piped = await run(place, [...pcnk, "status"]);
   assert.doesNotMatch(piped, ESCAPES);
-  assert.match(piped, /^uplink .* bad .*: no NodePorts, no other nodes, nothing outside for pods$/m);
+  assert.match(
+    piped,
+    /^uplink .* bad .*: no NodePorts, no other nodes, nothing outside for pods$/m,
+  );
   const table = await run(place, [...pcnk, "get", "services"]);
   assert.doesNotMatch(table, ESCAPES);
   const narrow = await shown(place, 40, "get services");
