@@ -35,6 +35,9 @@ interface Stage {
   run(): Promise<Count>;
 }
 
+/** What is tried on the oldest kernel here; the rest takes minutes under emulation. */
+const oldest = ["verifier", "calls", "packets", "lab"];
+
 const stages: Stage[] = [
   { name: "fmt", run: () => check(Deno.execPath(), ["fmt", "--check", "--quiet"]) },
   { name: "lint", run: () => check(Deno.execPath(), ["lint", "--quiet"]) },
@@ -46,7 +49,7 @@ const stages: Stage[] = [
   { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
   { name: "page", run: () => tests(Deno.execPath(), ["tests/page"]) },
   { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
-  { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64"]) },
+  { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64", ...oldest]) },
   { name: "newest", run: newest },
 ];
 

@@ -18,7 +18,7 @@ export interface Check {
   seenAs?: ReadonlyMap<string, string>;
 }
 
-const TIMEOUT_MS = 5000;
+const TIMEOUT_MS = 10_000;
 const LOOPBACK = "127.0.0.1";
 
 /** Every check that a lab with these pods and services calls for, but for rows that are not tried. */

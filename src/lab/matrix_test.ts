@@ -84,7 +84,7 @@ Deno.test("judge() gives a reason for every failure", () => {
   const tcp = find(checks, "pod → ClusterIP", "tcp");
   const udp = find(checks, "pod → ClusterIP", "udp");
   const cases: [Check, string, string, RegExp][] = [
-    [tcp, "TIMEOUT", "timeout", /timeout after 5 s/],
+    [tcp, "TIMEOUT", "timeout", /timeout after 10 s/],
     [tcp, "ECONNREFUSED", "refused", /TCP reset/],
     [udp, "ECONNREFUSED", "refused", /ICMP port unreachable/],
     [tcp, "EHOSTUNREACH", "no route", /no route to host/],

@@ -21,7 +21,7 @@ export interface Root {
 }
 
 /** A command that a machine runs, in a shell and in the checkout. */
-export interface Step {
+interface Step {
   name: string;
   command: string;
 }

@@ -8,7 +8,7 @@ import { type Arch, cached, Suite, unpack } from "./archive.ts";
 import type { Root } from "./boot.ts";
 
 /** A root, and how the project's own programs are called in it. */
-interface TestRoot extends Root {
+export interface TestRoot extends Root {
   /** Words that start Deno and pcnk. */
   deno: string;
   pcnk: string;
@@ -35,10 +35,12 @@ export function root(arch: Arch): TestRoot {
 function own(): TestRoot {
   const deno = Deno.realPathSync(Deno.execPath());
   const pcnk = join(checkout, "dist/pcnk");
+  const artifacts = [...Deno.readDirSync(join(checkout, "dist/artifacts"))]
+    .map(({ name }) => join(checkout, "dist/artifacts", name));
   return {
     folder: "/",
     busybox: "/usr/bin/busybox",
-    large: [deno, pcnk],
+    large: [deno, pcnk, ...artifacts],
     deno,
     pcnk,
     prepare: ":",

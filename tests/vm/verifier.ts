@@ -2,7 +2,8 @@
  * Runs in the virtual machine: has its kernel verify every object of the build, and writes what the verifier counted as
  * JSON to standard output. With libbpf's own log buffers, which the product has no use for.
  *
- *   verifier.ts FOLDER     that holds libpcnk_bpf.so and the objects
+ *   verifier.ts FOLDER [converting]     FOLDER holds libpcnk_bpf.so and the objects; converting: those that are attached
+ *                                       while a table of an older version is converted, else the others
  */
 import { cstring } from "../../src/linux/libc.ts";
 
@@ -55,9 +56,11 @@ function verify(lib: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"], path: strin
 
 if (import.meta.main) {
   const folder = Deno.args[0]!;
+  const converting = Deno.args[1] === "converting";
   const lib = Deno.dlopen(`${folder}/libpcnk_bpf.so`, SYMBOLS).symbols;
   const objects = [...Deno.readDirSync(folder)].map(({ name }) => name)
-    .filter((name) => name.endsWith(".bpf.o")).sort();
+    .filter((name) => name.endsWith(".bpf.o") && name.includes("_converting") === converting)
+    .sort();
   const found = objects.flatMap((name) => {
     const started = performance.now();
     const list = verify(lib, `${folder}/${name}`);
