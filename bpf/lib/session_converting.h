@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "bounded.h"
 #include "maps.h"
 #include "session_former.h"
 
@@ -29,11 +30,15 @@ struct {
 /* More entries than a program uses at one time. */
 #define SCRATCH_SESSIONS 4
 
-/* Copies of entries, in today's layout. A program is not interrupted by another one on
- * its CPU. */
+/* A program is not interrupted by another one on its CPU. */
 struct session_scratch {
+	/* Copies of entries, in today's layout. */
 	struct session sessions[SCRATCH_SESSIONS];
 	__u64 next;
+	/* Arguments of the table_ functions below. */
+	struct session_key key;
+	struct session session;
+	union session_former former; /* not on the stack, which is full */
 };
 
 struct {
@@ -43,6 +48,13 @@ struct {
 	__type(value, struct session_scratch);
 } session_scratch SEC(".maps");
 
+static __always_inline struct session_scratch *scratch_lookup(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&session_scratch, &key);
+}
+
 static __always_inline __u32 conversion_phase(void)
 {
 	__u32 key = 0;
@@ -51,76 +63,140 @@ static __always_inline __u32 conversion_phase(void)
 	return found ? found->phase : CONVERSION_FORMER;
 }
 
-/* A copy of the entry in the table that is the truth. */
-static __noinline struct session *session_read(const struct session_key *key)
+/* The table_ functions are not static: the verifier looks at each of them once, and not
+ * once for each way to get here, of which every phase would make several: Linux 5.10
+ * gives up at a million instructions. It passes them numbers only, so that pointers go
+ * by way of the scratch. */
+
+/* Copies the entry of `key` to sessions[at]. 0; 1: none. */
+__noinline int table_read(__u32 at)
 {
-	__u32 zero = 0;
-	struct session_scratch *scratch = bpf_map_lookup_elem(&session_scratch, &zero);
+	struct session_scratch *scratch = scratch_lookup();
 	union session_former *former;
 	struct session *session, *found;
 
 	if (!scratch)
-		return NULL;
-	session = &scratch->sessions[scratch->next++ % SCRATCH_SESSIONS];
+		return 1;
+	session = &scratch->sessions[at % SCRATCH_SESSIONS];
 	if (conversion_phase() == CONVERSION_NEW) {
-		found = bpf_map_lookup_elem(&sessions, key);
+		found = bpf_map_lookup_elem(&sessions, &scratch->key);
 		if (!found)
-			return NULL;
+			return 1;
 		*session = *found;
-		return session;
+		return 0;
 	}
-	former = bpf_map_lookup_elem(&sessions_former, key);
+	former = bpf_map_lookup_elem(&sessions_former, &scratch->key);
 	if (!former)
-		return NULL;
+		return 1;
 	session_from_former(former, session);
-	return session;
+	return 0;
 }
 
-static __noinline long session_write(const struct session_key *key,
-				     const struct session *session, __u64 flags)
+/* Adds or replaces the entry of `key`. 0, or an error. */
+__noinline int table_write(__u32 flags)
 {
+	struct session_scratch *scratch = scratch_lookup();
 	__u32 phase = conversion_phase();
-	union session_former former;
-	long error;
+	int error;
 
+	if (!scratch)
+		return -1;
 	if (phase == CONVERSION_NEW)
-		return bpf_map_update_elem(&sessions, key, session, flags);
-	session_to_former(session, &former);
-	error = bpf_map_update_elem(&sessions_former, key, &former, flags);
+		return bpf_map_update_elem(&sessions, &scratch->key, &scratch->session, flags);
+	session_to_former(&scratch->session, &scratch->former);
+	error = bpf_map_update_elem(&sessions_former, &scratch->key, &scratch->former, flags);
 	if (!error && phase == CONVERSION_MIRRORED)
-		bpf_map_update_elem(&sessions, key, session, BPF_ANY);
+		bpf_map_update_elem(&sessions, &scratch->key, &scratch->session, BPF_ANY);
 	return error;
 }
 
-static __noinline void session_remove(const struct session_key *key)
+/* Changes the entry of `key`, where there is one. */
+__noinline int table_save(__u32 unused)
 {
-	__u32 phase = conversion_phase();
-
-	if (phase != CONVERSION_NEW)
-		bpf_map_delete_elem(&sessions_former, key);
-	if (phase != CONVERSION_FORMER)
-		bpf_map_delete_elem(&sessions, key);
-}
-
-static __noinline void session_save(const struct session_key *key, const struct session *session)
-{
+	struct session_scratch *scratch = scratch_lookup();
 	__u32 phase = conversion_phase();
 	union session_former *former;
-	struct session *found;
+	struct session *session, *found;
 
+	(void)unused;
+	if (!scratch)
+		return 0;
+	session = &scratch->session;
 	if (phase != CONVERSION_NEW) {
-		former = bpf_map_lookup_elem(&sessions_former, key);
+		former = bpf_map_lookup_elem(&sessions_former, &scratch->key);
 		if (former)
 			session_save_former(session, former);
 		if (!former || phase == CONVERSION_FORMER)
-			return;
+			return 0;
 	}
-	found = bpf_map_lookup_elem(&sessions, key);
+	found = bpf_map_lookup_elem(&sessions, &scratch->key);
 	if (found) {
 		found->last_seen = session->last_seen;
 		found->state = session->state;
 		found->flags = session->flags;
 	} else if (phase == CONVERSION_MIRRORED) {
-		bpf_map_update_elem(&sessions, key, session, BPF_NOEXIST);
+		bpf_map_update_elem(&sessions, &scratch->key, session, BPF_NOEXIST);
 	}
+	return 0;
+}
+
+__noinline int table_remove(__u32 unused)
+{
+	struct session_scratch *scratch = scratch_lookup();
+	__u32 phase = conversion_phase();
+
+	(void)unused;
+	if (!scratch)
+		return 0;
+	if (phase != CONVERSION_NEW)
+		bpf_map_delete_elem(&sessions_former, &scratch->key);
+	if (phase != CONVERSION_FORMER)
+		bpf_map_delete_elem(&sessions, &scratch->key);
+	return 0;
+}
+
+static __always_inline struct session *session_read(const struct session_key *key)
+{
+	struct session_scratch *scratch = scratch_lookup();
+	__u32 at;
+
+	if (!scratch)
+		return NULL;
+	at = scratch->next++ % SCRATCH_SESSIONS;
+	scratch->key = *key;
+	return table_read(at) ? NULL : &scratch->sessions[bounded(at, SCRATCH_SESSIONS - 1)];
+}
+
+static __always_inline long session_write(const struct session_key *key,
+					  const struct session *session, __u64 flags)
+{
+	struct session_scratch *scratch = scratch_lookup();
+
+	if (!scratch)
+		return -1;
+	scratch->key = *key;
+	scratch->session = *session;
+	return table_write(flags);
+}
+
+static __always_inline void session_remove(const struct session_key *key)
+{
+	struct session_scratch *scratch = scratch_lookup();
+
+	if (!scratch)
+		return;
+	scratch->key = *key;
+	table_remove(0);
+}
+
+static __always_inline void session_save(const struct session_key *key,
+					 const struct session *session)
+{
+	struct session_scratch *scratch = scratch_lookup();
+
+	if (!scratch)
+		return;
+	scratch->key = *key;
+	scratch->session = *session;
+	table_save(0);
 }

@@ -170,7 +170,8 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 
 /* Creates both entries of a new flow. `session` has the translated addresses, ports and
  * service, and returns the session that holds. */
-static __noinline enum reason session_create(const struct packet *pkt, struct session *session)
+static __noinline_steady enum reason session_create(const struct packet *pkt,
+						    struct session *session)
 {
 	enum reason failed;
 

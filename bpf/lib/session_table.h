@@ -6,7 +6,11 @@
 
 #ifdef CONVERTING
 #include "session_converting.h"
+/* All calls share 512 bytes of stack, of which each takes 32 at least on 5.10, and the
+ * functions of session_converting.h are one call more. */
+#define __noinline_steady __always_inline
 #else
+#define __noinline_steady __noinline
 
 #include "maps.h"
 
