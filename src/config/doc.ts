@@ -14,14 +14,16 @@ export function settingsPage(): string {
 |---|---|---|---|---|---|
 ${settings.filter(({ noEffect }) => noEffect === undefined).map(row).join("\n")}
 
-*Live* settings follow a changed configuration file (a mounted ConfigMap too) within seconds, in the running agent, without a lost packet. A change of
-another one is logged, and takes effect when the agent is started again. A file with a mistake is logged and changes nothing.
+*Live* settings take effect within seconds of a change of the configuration file (a mounted
+ConfigMap too), in the running agent, without a lost packet.
+Changes of other settings are logged, and take effect when the agent restarts.
+A file with an error is logged and changes nothing.
 
 *Where*: \`cluster\` must be the same on all nodes; \`node\` may differ from node to node.
 
 ## Polycube's keys
 
-A ConfigMap of pcn-k8s or polykube can be taken over as it is: all its keys are known.
+A ConfigMap of pcn-k8s or polykube works unchanged: pcnk accepts all its keys.
 
 | key | here |
 |---|---|
@@ -50,22 +52,22 @@ function escape(text: string): string {
 const noEffect = (key: string) =>
   `accepted and checked, without effect: ${
     settings.find((one) => one.key === key)?.noEffect
-  }. The agent says so when it starts`;
+  }. The agent logs that at its start`;
 
 const polycube: [string, string][] = [
   [
     "mtu",
-    "bytes a pod's packet may have, as there; best left out, then it is found from the uplink",
+    "MTU of pods, as there; if omitted, it is derived from the uplink's",
   ],
   [
     "serviceNodePortRange",
-    "the agent refuses to start when \`snatPorts\` meets it, so that no masqueraded connection takes a NodePort",
+    "the agent refuses to start when \`snatPorts\` overlaps it, so that no masqueraded connection takes a NodePort",
   ],
   ["serviceClusterIPRange", noEffect("serviceClusterIPRange")],
   ["vtepsRange", noEffect("vtepsRange")],
   [
     "etcd_url",
-    "where per-node settings are read, see below; several URLs may be given, separated by commas",
+    "where per-node settings are read, see below; one or more URLs, separated by commas",
   ],
 ];
 
@@ -73,7 +75,8 @@ const head =
   `<!-- Generated from src/config/schema.ts and src/model/node_settings.ts by \`deno run -A src/config/doc.ts\`. -->
 # Settings
 
-Flags win over the YAML file of \`--config\`, the file over defaults. A dot in a key is a level of the YAML file:
+Flags take precedence over the YAML file of \`--config\`, the file over defaults.
+A dot in a key is a level of the YAML file:
 
 \`\`\`yaml
 uplink: eth1
@@ -82,13 +85,15 @@ mapSizes:
 timeouts: { udp: 3m }
 \`\`\`
 
-Lengths of time are seconds, or like \`90s\`, \`5m\`, \`1h30m\`. An unknown key or a bad value is an error that names file, line and key.
+Times are seconds, or like \`90s\`, \`5m\`, \`1h30m\`.
+An unknown key or a bad value is an error that names file, line and key.
 `;
 
 const perNode = `## Settings of one node
 
-They may be changed at any time, and all agents follow at once. By default they are annotations of the Node object; with \`etcd_url\` also keys
-in etcd, the same ones as pcn-k8s had.
+They can be changed at any time, and all agents apply them at once.
+By default they are annotations of the Node object; with \`etcd_url\` also keys in etcd, the same ones
+as pcn-k8s had.
 
 | setting | annotation | key in etcd | value | what it is |
 |---|---|---|---|---|
@@ -103,20 +108,23 @@ ${
 \`\`\`sh
 pcnk node get                                        # all nodes, from the Kubernetes API
 pcnk node set worker1 directRouting=true
-pcnk node set worker1 publicIP=                      # takes it away
+pcnk node set worker1 publicIP=                      # removes it
 pcnk node get worker1 --etcd-url http://127.0.0.1:30901 -o yaml
 etcdctl put /nodes/worker1/directRouting true        # the same as pcnk node set --etcd-url …
 \`\`\`
 
-- What etcd says about a setting wins over the annotation; where it says nothing, the annotation counts.
+- A value in etcd takes precedence over the annotation.
 - A bad value is logged and ignored: the last good one of that source stays.
-- While etcd is down, what was read from it last stays, over a restart of the agent too (\`<stateDir>/node-settings.json\`); an agent that
-  never reached it goes by the annotations. \`/healthz\` and the log say so, and recovery needs nothing.
-- The agent needs to read, nothing more:
-  \`etcdctl role grant-permission pcnk read --prefix=true /nodes/\`. Users log in by name and password (\`etcd.username\`, \`etcd.passwordFile\`);
-  a client certificate for the connection itself is \`etcd.cert\` and \`etcd.key\`. With both, the certificate must not have a common name (subject \`/O=pcnk\`): etcd's
-  JSON gateway refuses others.
-- For trying it: \`kubectl apply -f install/standalone-etcd.yaml\` runs one etcd without authentication on port 30901 of the control plane node.
+- While etcd is unreachable, its last values stay, also over a restart of the agent
+  (\`<stateDir>/node-settings.json\`); an agent that never reached it uses the annotations.
+  \`/healthz\` and the log report it, and recovery needs no action.
+- The agent needs read access only: \`etcdctl role grant-permission pcnk read --prefix=true /nodes/\`.
+  It logs in by name and password (\`etcd.username\`, \`etcd.passwordFile\`); \`etcd.cert\` and \`etcd.key\`
+  are a client certificate for the connection.
+  With both, the certificate must not have a common name (subject \`/O=pcnk\`): etcd's JSON gateway
+  refuses others.
+- To try it: \`kubectl apply -f install/standalone-etcd.yaml\` runs one etcd without authentication on
+  port 30901 of the control plane node.
 `;
 
 /** The page's place in the tree. */
