@@ -1,9 +1,9 @@
 /**
- * pcnk as a CNI plugin: chained behind `bridge` (or another plugin that makes a veth pair), it puts lbrp on the pod's
+ * pcnk as a CNI plugin: chained behind `bridge` (or another plugin that makes a veth pair), it attaches lbrp to the pod's
  * interface. CNI SPEC 1.1, versions 0.3.0 to 1.1.0; every verb works with the maps and programs that the agent
  * has pinned, and needs no running agent.
  *
- * Limitation: not a plugin by itself. It makes no interface and hands out no address.
+ * Limitation: it creates no interface and assigns no address; plugins before it in the chain do.
  */
 import { AttachError } from "../src/bpf/attach.ts";
 import { type CniCall, pushCall } from "../src/bpf/cni_calls.ts";

@@ -88,7 +88,7 @@ function configuredPath(
   }
 }
 
-/** Keeps plugins that are there and takes missing ones from another folder: linked, or copied where that is a container's. */
+/** Keeps existing plugins, and links missing ones from another folder, or copies them where that is a container's. */
 function planPlugins(builder: Builder, record: InstallRecord, options: InstallOptions): void {
   const { machine, plan } = builder;
   const missing: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Which pinned maps an install takes as they are, and which it makes anew: those that are missing, or pinned with another
- * capacity or of a former version. The new ones take the places of the old under `<bpffs>/map` in one step each.
+ * Which pinned maps an install keeps, and which it creates: those that are missing, or pinned with another capacity or of a
+ * former version. Each new map replaces the former pin below `<bpffs>/map` by one rename.
  */
 import { FORMER_LAYOUTS } from "./former_layouts.ts";
 import type { MapDescriptor } from "./codec.ts";
@@ -10,11 +10,11 @@ import { mapPin, replacePin } from "./pins.ts";
 import { SchemaError, schemaOf } from "./schema.ts";
 import { mapInfo } from "./syscall.ts";
 
-/** What becomes of some maps. */
+/** Which maps to create, and which pinned ones they replace. */
 export interface MapPlan {
-  /** Capacities: what is asked for, else the pinned map's. */
+  /** Capacities: the requested one, else the pinned map's. */
   readonly maxEntries: Readonly<Record<string, number>>;
-  /** Maps that are made anew. */
+  /** Maps to create. */
   readonly fresh: ReadonlySet<string>;
   /** The pinned ones that they replace. */
   readonly former: ReadonlyMap<string, PinnedVersion>;
@@ -63,7 +63,7 @@ function layoutOf(name: string, version: number) {
   return FORMER_LAYOUTS[name as keyof typeof FORMER_LAYOUTS]?.[version];
 }
 
-/** Whether what a former map holds comes into its new one by the agent, from cluster objects, and not by `Renewal`. */
+/** True for a former map whose successor the agent fills from cluster objects; `Renewal` does not copy it. */
 export function isRebuilt({ name, version }: PinnedVersion): boolean {
   const schema = schemaOf(name)!;
   return schema.change === "rebuilt" && version < schema.version;
@@ -75,14 +75,14 @@ export function recordVersions(bpffs: string, fds: ReadonlyMap<string, number>):
   for (const [name, fd] of fds) versions.set(mapInfo(fd).id, schemaOf(name)!.version);
 }
 
-/** The maps that an install made anew, on their way to their pins. Call `copy`, `pin`, `finish`, and `close` in any case. */
+/** The maps that an install creates, until they are pinned. Call `copy`, `pin`, `finish`, and `close` in any case. */
 export class Renewal {
   readonly #bpffs: string;
   readonly #fds: ReadonlyMap<string, number>;
   readonly #migrations: Migration[] = [];
 
   /**
-   * @param fds the maps by their names, their versions recorded; they stay the caller's
+   * @param fds the maps by their names, their versions recorded; the caller closes them
    * @param former pinned maps that some of them replace
    */
   constructor(
@@ -138,7 +138,7 @@ export function forgetFormer(bpffs: string): void {
   versions?.retain(new Set(pinnedVersions(bpffs).map(({ id }) => id)));
 }
 
-/** Says what became of a map. */
+/** For the log: how a map changed. */
 export function describeRenewal(old: PinnedVersion, { maxEntries }: MapPlan): string {
   const { version } = schemaOf(old.name)!;
   return version === old.version

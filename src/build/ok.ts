@@ -123,7 +123,7 @@ export function summary(output: string, ok: boolean): Count {
   return count;
 }
 
-/** Lines of a failure that are told again, and characters of each. */
+/** Lines of a failure that are printed again, and characters of each. */
 const FAILURE_LINES = 16;
 const FAILURE_WIDTH = 240;
 

@@ -96,7 +96,7 @@ Examples:
 function placed<C extends Command<any, any, any>>(command: C): C {
   command.option(
     "--kubeconfig <FILE>",
-    "of the API server (default: KUBECONFIG, or ~/.kube/config)",
+    "Kubeconfig of the API server (default: KUBECONFIG, or ~/.kube/config)",
   );
   for (const { key, kind, help } of settings) {
     if (!key.startsWith("etcd")) continue;

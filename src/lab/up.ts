@@ -1,4 +1,4 @@
-/** `lab up`: from nothing to a lab whose services answer. */
+/** `lab up`: creates a lab, and waits until its Services respond. */
 import { conflist } from "../node/conflist.ts";
 import { replaceFile } from "../node/files.ts";
 import { prepareNode, startAgent } from "./agents.ts";
@@ -20,17 +20,17 @@ import { inParallel } from "./wait.ts";
 /** Options of `upLab`; what is left out has its default (DEFAULT_OPTIONS). */
 export interface UpOptions extends Partial<LabOptions> {
   progress?: Progress;
-  /** Aborting takes down what is up so far. */
+  /** Aborting removes what was created so far. */
   signal?: AbortSignal;
-  /** Words that start pcnk; this very program when absent. */
+  /** Command line that starts pcnk; by default this executable. */
   command?: string[];
 }
 
-/** Nodes that are worked on at the same time; the kernel loads programs one after the other anyway. */
+/** Nodes that are set up at the same time; the kernel loads programs one after the other. */
 const PARALLEL_NODES = 2;
 
 /**
- * Makes a lab. When anything fails, or the signal is aborted, everything is taken down again and the error thrown.
+ * Creates a lab. After a failure, or when the signal is aborted, removes it and throws the error.
  *
  * @throws LabExistsError when one of that name is up or left over; RangeError for options out of range.
  */

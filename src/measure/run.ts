@@ -44,7 +44,7 @@ export async function measureTestbed(testbed: Testbed, options: RunOptions): Pro
   return measures;
 }
 
-/** A load that cannot begin is in the report, and the others go on. */
+/** Reports a load that cannot start; the others run. */
 function failAll(measures: Measure[], testbed: Testbed, { paths }: Load, { message }: Error): void {
   for (const { lines } of measures) {
     for (const contender of testbed.contenders) {

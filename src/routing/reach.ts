@@ -1,4 +1,4 @@
-/** Which way packets take to a peer: VPC, direct route or overlay, and why. Pure. */
+/** Chooses the path to a peer: VPC, direct route or overlay, with the reason. Pure. */
 import { Prefix } from "../net/prefix.ts";
 import type { CheckedNode } from "./nodes.ts";
 import type { RoutingInput, RoutingSettings, Uplink } from "./types.ts";
@@ -28,7 +28,7 @@ export function subnetsOf({ ifindex, addresses }: Uplink): Subnet[] {
   }));
 }
 
-/** The VPC where it leads there, else the direct route where both nodes ask for it, else the overlay. */
+/** The VPC if it has a route to the peer, else a direct route if both nodes ask for it, else the overlay. */
 export function chooseWay(
   own: CheckedNode,
   peer: CheckedNode,
@@ -42,8 +42,8 @@ export function chooseWay(
 }
 
 /**
- * The way through the cloud's network, or why there is none; undefined: none is wanted. Only where the cloud has a route: a
- * peer whose agent may not change routes, or whose subnet has a table of its own, is reached through the overlay.
+ * The path through the VPC, or the reason against it; undefined: the nodes are not both in VPC mode. It needs a route in the
+ * VPC's table: a peer whose agent may not create one, or whose subnet has another table, is reached through the overlay.
  * The router has the second address of every subnet (AWS: "subnet CIDR blocks", reserved addresses).
  */
 function throughVpc(

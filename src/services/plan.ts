@@ -1,7 +1,7 @@
 /**
- * What has to change in the kernel's maps so that they hold what is desired. Nothing here does it; apply.ts does, in
- * an order in which every entry points, at every moment, to an extent that holds exactly its old or exactly its new
- * backends: new extents are written first, then the entries that point to them, and only then is anything taken away.
+ * Plans the changes of the maps that bring them to the desired state; apply.ts makes them. At every moment an entry points
+ * to an extent with exactly its old or exactly its new backends: new extents are written first, then the entries that
+ * point to them, and removals come last.
  */
 import { SERVICE_FLAG } from "../abi/enums.ts";
 import {
@@ -18,7 +18,7 @@ import { type Allocation, BackendAllocator, noExtent } from "./backend_allocatio
 import { planRanges } from "./ranges.ts";
 import type { Extent } from "./extents.ts";
 
-/** Keys that go unless a Service has them, by their texts; "others": every key of the kernel that no Service has. */
+/** Keys to remove unless a Service has them, by their texts; "others": every key of the map that no Service has. */
 export type Removed = ReadonlyMap<string, FrontendKey> | "others";
 
 /**
@@ -40,7 +40,7 @@ export class Planner {
   };
   readonly #desired = new Set<string>();
   readonly #ports = new Set<string>();
-  /** Extents that lost a user; another frontend may take them up yet. */
+  /** Extents that lost a user; another frontend may still use them. */
   readonly #left: Extent[] = [];
   readonly #leftTables: number[] = [];
   /** Source ranges by id: of all ids that have or had some. */
@@ -81,7 +81,7 @@ export class Planner {
     }
     this.#fitServices();
     const isAddress = ({ key }: ServiceEntry) => isAddressKey(key);
-    // A service is announced when its ports are there, and its ports go when nothing announces it.
+    // A Service's address entry is added after the entries of its ports, and removed before them.
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
     changes.freed = [...kernel.unused(this.#left), ...kernel.takeOrphaned()];

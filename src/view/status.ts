@@ -78,7 +78,7 @@ function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
     return [{ part, health: "bad", text, next }];
   }
   const failed = readState(stateDir, "upgrade")?.error;
-  const next = "docs/upgrade.md; the former programs serve on meanwhile";
+  const next = "see docs/upgrade.md; the former programs keep serving meanwhile";
   if (failed !== undefined) {
     return [{ part, health: "bad", text: `the upgrade failed: ${failed}`, next }];
   }

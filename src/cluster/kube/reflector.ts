@@ -4,8 +4,8 @@
  * malformed, it lists again, and whatever was missed is found by comparing.
  *
  * After client-go's reflector, with two differences: pages go to the store as they come, so a large cluster is never in
- * memory as JSON; and a watch that is silent for too long is given up, which is how a connection is noticed whose other
- * end has gone without a word.
+ * memory as JSON; and a watch that is silent for too long is closed, which detects a connection whose other end is gone
+ * without a FIN or RST.
  */
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
 import type { WatchState } from "../../model/agent_state.ts";
@@ -17,30 +17,30 @@ import type { ObjectStore } from "./store.ts";
 
 interface ReflectorOptions {
   client: Pick<ApiClient, "json" | "open">;
-  /** Which list to follow; asked each time before the server is. */
+  /** The list to follow; called before each request. */
   resource: (signal: AbortSignal) => Promise<Resource>;
   store: ObjectStore;
   /** Called after each page and each chunk of a watch: the store may have changed. */
   arrived: () => void;
   /** The first list, or one after a gap, is complete. */
   listed: () => void;
-  /** The server answers as it should. */
+  /** The server responded as specified. */
   working: () => void;
-  /** It does not. */
+  /** A request failed. */
   failed: (error: Error, retryMs: number) => void;
   timing?: Partial<ReflectorTiming>;
 }
 
 export interface ReflectorTiming {
-  /** Seconds that the server is asked to let a watch live; each time up to twice that. */
+  /** `timeoutSeconds` of a watch: a random value from this to twice this. */
   watchSeconds: number;
-  /** A watch that brings nothing for so long, not even the bookmark of each minute, is dead. */
+  /** A watch without any byte for this time, not even the bookmark of each minute, is closed. */
   silenceMs: number;
-  /** A list whose server says nothing for so long is dead. */
+  /** A list without any byte for this time is closed. */
   listSilenceMs: number;
-  /** Between lists though nothing seems to be missing; each time up to twice that. */
+  /** Time between lists without a gap: a random value from this to twice this. */
   relistMs: number;
-  /** A watch that lives so long is a good one, even if nothing happens. */
+  /** A watch that stays open for this time counts as working, even without events. */
   goodWatchMs: number;
   backoff: BackoffOptions;
 }
@@ -54,7 +54,7 @@ const defaults = {
   backoff: {},
 };
 
-/** What becomes the state; times of performance.now(). */
+/** Behind `WatchState`; times of performance.now(). */
 interface Progress {
   connected: boolean;
   heardAt?: number;

@@ -29,7 +29,7 @@ test("reject() resets a client's connection to a service without backends", (w) 
   assert.deepEqual(w.sessions(), []);
 });
 
-test("reject() tells a client that nobody has its datagram", (w) => {
+test("reject() replies with port unreachable where a datagram has no backend", (w) => {
   external(w, `${VIP}:53`, [], { proto: PROTO.UDP, addressEntry: true });
   for (const [port, reason] of [[53, "rejected_no_backend"], [54, "rejected_no_port"]] as const) {
     const about = udp({ src: client, dst: `${VIP}:${port}`, ...IN });
