@@ -1,6 +1,6 @@
 /**
- * What the tree's order is held by: which part may import which, that nothing imports itself by way of others, and that what is
- * exported has a user. Type imports count: they tie two files together as well.
+  * Rules of imports: which part of the tree may import which, no cycles, and a user for every export. Type imports count: they
+ * couple two files as much.
  *
  * Limitation: reads the text as deno fmt writes it, not the syntax tree.
  */

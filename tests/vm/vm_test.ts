@@ -15,7 +15,7 @@ import { previousRun, type Run, writePage, writeRun } from "./report.ts";
 import { missing, root, type TestRoot } from "./root.ts";
 import type { Verified } from "./verifier.ts";
 
-/** Of the million that the kernel allows: what nears it today is refused by tomorrow's clang. */
+/** Of the million that the kernel allows; another version of clang may emit more for the same program. */
 const MOST_INSTRUCTIONS = 750_000;
 
 /** What is done in each machine, and what has to come of it. */
