@@ -1,5 +1,5 @@
 /**
-  * Rules of imports: which part of the tree may import which, no cycles, and a user for every export. Type imports count: they
+ * Rules of imports: which part of the tree may import which, no cycles, and a user for every export. Type imports count: they
  * couple two files as much.
  *
  * Limitation: reads the text as deno fmt writes it, not the syntax tree.
