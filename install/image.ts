@@ -5,7 +5,7 @@
  *   image.ts [--tag NAME:TAG] [--out FILE.tar] [--tree DIR]
  *
  * The archive is an OCI image layout with Docker's manifest.json beside it: `ctr images import`, `docker load`, `podman
- * load` and `skopeo` all take it. `--tree` writes the image's files into a folder as well, for install/Containerfile.
+ * load` and `skopeo` all take it. `--tree` also writes the image's files into a folder, for install/Containerfile.
  *
  * In it: pcnk, the reference plugins (for nodes that have none), and the C library that both need. No shell.
  * Limitation: for the architecture of the machine that it runs on.
@@ -152,7 +152,7 @@ function descriptor(mediaType: string, bytes: Uint8Array) {
   return { mediaType, digest: `sha256:${sha256(bytes)}`, size: bytes.length };
 }
 
-/** The image's files in a folder, which is made anew. */
+/** Writes the image's files into a folder, which it replaces. */
 function writeTree(files: readonly TarEntry[], folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   for (const entry of files) {

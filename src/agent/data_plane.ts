@@ -1,5 +1,5 @@
 /**
- * The data plane at the agent's start: loaded, and put in the place of the one that serves. Where memory does not suffice for both,
+ * The data plane at the agent's start: loaded, and replacing the one that serves. Where memory does not suffice for both,
  * the old one serves on; log, /readyz and `pcnk status` say why, and it is tried again.
  */
 import { type Installation, prepareDataPlane } from "../bpf/install.ts";

@@ -99,7 +99,7 @@ export class SessionConversion {
     });
   }
 
-  /** The new table takes the place of the old one. Both are the same until `finish`. */
+  /** Replaces the old table by the new one. Both are the same until `finish`. */
   commit(): void {
     replacePin(mapPin(this.#bpffs, "sessions"), this.#table.fd);
   }

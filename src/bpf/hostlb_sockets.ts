@@ -4,7 +4,7 @@
  * connects again.
  *
  * Which ones are stale follows from the maps alone, and not from a list of what was removed: nothing is missed when the
- * agent was away. TCP is left alone: connections to a terminating backend finish.
+ * agent was away. TCP is not touched: connections to a terminating backend finish.
  */
 import type { DiagSocket, SockDiag } from "../linux/sock_diag.ts";
 import { type HostlbConnection, type hostlbMaps, type maps, PROTO, SCOPE } from "./layout.ts";

@@ -1,7 +1,7 @@
 /**
  * Installs lbrp and k8sdispatcher on a node, or upgrades them in place. Maps and attachments survive: new programs use the
  * pinned maps and replace the old programs atomically in every link and filter, so that every packet meets one of them. A map
- * whose layout or capacity changed is made anew and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
+ * whose layout or capacity changed is created again and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
  */
 import { isBpffs, mountBpffs } from "../linux/mount.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";

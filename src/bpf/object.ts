@@ -46,7 +46,7 @@ export interface LoadOptions {
   maxEntries?: Readonly<Record<string, number>>;
   /** Takes pinned maps with the capacity they have, where `maxEntries` names none. */
   keepCapacities?: boolean;
-  /** Maps that are made anew although `pinDir` has one of that name. */
+  /** Maps to create although `pinDir` has one of that name. */
   fresh?: ReadonlySet<string>;
   /** Descriptors of another object's maps: used, as they are, for maps of the same name. They stay the caller's. */
   share?: ReadonlyMap<string, number>;
@@ -54,7 +54,7 @@ export interface LoadOptions {
   substitute?: ReadonlyMap<string, number>;
   /** Constants of 32 bits that are alone in their section, e.g. `.rodata.former`. */
   constants?: Readonly<Record<string, number>>;
-  /** Gets what libbpf says of a load that went well. */
+  /** Receives libbpf's messages of a successful load. */
   log?: (text: string) => void;
 }
 

@@ -53,7 +53,7 @@ export function makePinDirectories(bpffs: string): void {
 }
 
 /**
- * Pins a map, program or link at `path`, in the place of what is pinned there: a process that opens the path meanwhile gets
+ * Pins a map, program or link at `path`, over what is pinned there: a process that opens the path meanwhile gets
  * the old or the new one, never ENOENT. bpffs renames over an existing pin.
  */
 export function replacePin(path: string, fd: number): void {

@@ -20,7 +20,7 @@ export interface CField {
   readonly type: CType;
 }
 
-/** What an object's BTF tells about the source, each by its name in C. */
+/** Types of the source in an object's BTF, each by its name in C. */
 export interface ObjectTypes {
   readonly structs: ReadonlyMap<string, { size: number; fields: readonly CField[] }>;
   /** Members with their values, in order. */

@@ -43,7 +43,7 @@ async function buildPage(): Promise<void> {
   });
 }
 
-/** What `pcnk version` tells; read back by src/cli/version.ts. */
+/** What `pcnk version` prints; read by src/cli/version.ts. */
 function buildInfo(): string {
   const git = (...args: string[]) => {
     try {

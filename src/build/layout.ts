@@ -17,7 +17,7 @@ const HEADERS = [
 const ENUMS = "src/abi/enums.ts";
 const LAYOUT = "src/bpf/layout.ts";
 
-/** Codecs of src/bpf/codec.ts by the name of the type in C; a size where the name alone does not tell. */
+/** Codecs of src/bpf/codec.ts by the name of the type in C; with a size where the name does not imply it. */
 const CODECS: Readonly<Record<string, string>> = {
   __u8: "u8",
   __u16: "u16",

@@ -127,7 +127,7 @@ export function summary(output: string, ok: boolean): Count {
 const FAILURE_LINES = 16;
 const FAILURE_WIDTH = 240;
 
-/** The heads of what Deno tells below ` ERRORS `: a test's name, where it is, and the beginning of its error. */
+/** The heads of Deno's errors below ` ERRORS `: a test's name, where it is, and the beginning of its error. */
 export function failures(output: string): string[] {
   return output.split(/^ ERRORS $/m).slice(1).flatMap((part) => {
     const [errors = ""] = part.split(/^ FAILURES $/m);

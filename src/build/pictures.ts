@@ -65,7 +65,7 @@ interface Picture {
 /** By name; in this order. */
 const PICTURES: Record<string, Picture> = {
   status: {
-    title: "pcnk status: is this node well?",
+    title: "pcnk status: is this node healthy?",
     take: (terminal) => terminal.shots(["node1", "pcnk status"]),
   },
   get: {
@@ -132,7 +132,7 @@ const PICTURES: Record<string, Picture> = {
   },
 };
 
-/** With an API server where there is one: it knows Pods, which manifests do not tell of. */
+/** With an API server where there is one: it has Pods, which manifests do not have. */
 async function describeCart(terminal: Terminal): Promise<Shot> {
   const command = "pcnk describe service shop/cart";
   if (!hasControlPlane()) return await terminal.shot("node1", command);
@@ -146,7 +146,7 @@ async function settled(): Promise<void> {
   const end = performance.now() + 10_000;
   const look = `${pcnk} get services cart --no-headers`;
   while (!(await inLab("node1", look)).includes("10.96.0.40")) {
-    if (performance.now() > end) throw new BuildError("the agent has not taken up shop/cart");
+    if (performance.now() > end) throw new BuildError("the agent has not read shop/cart");
   }
 }
 

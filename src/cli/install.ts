@@ -60,7 +60,7 @@ function checkedPath(given: string): string {
 }
 
 const footer = `
-Settings go to /etc/pcnk/config.yaml, where they can be edited as well; pcnk agent --help lists them.
+Settings are written to /etc/pcnk/config.yaml, which you can edit; pcnk agent --help lists them.
 pcnk uninstall removes everything.
 --clean is for a node that had another network or kube-proxy: delete their DaemonSets first, or they write it again.
 

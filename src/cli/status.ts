@@ -1,4 +1,4 @@
-/** `pcnk status`: is this node well, and if not, what to do. */
+/** `pcnk status`: checks this node, with a next step for each problem. */
 import { Command, Option } from "@commander-js/extra-typings";
 import process from "node:process";
 import type { Finding, Health } from "../view/finding.ts";

@@ -58,7 +58,7 @@ export function uiCommand() {
       };
       return untilSignal(async (signal) => {
         await serveUi(ui, signal);
-        // Ctrl-C is how it ends when all is well.
+        // Ctrl-C is the regular end.
         if ((signal.reason as SignalError).signal !== "SIGINT") throw signal.reason;
       });
     });

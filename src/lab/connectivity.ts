@@ -98,7 +98,7 @@ async function probeFrom(store: LabStore, place: Place, checks: Check[], signal?
   const input = new Blob([JSON.stringify(checks.map((check) => check.probe))]).stream();
   const [output] = await Promise.all([
     within(PROBE_PROCESS_MS, "a probe process did not end", child.output()),
-    input.pipeTo(child.stdin).catch(() => {}), // It ended early; its exit code tells.
+    input.pipeTo(child.stdin).catch(() => {}), // It ended early; its exit code is reported.
   ]);
   signal?.throwIfAborted();
   if (!output.success) {

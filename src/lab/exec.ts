@@ -32,7 +32,7 @@ export async function execAt(store: LabStore, place: Place, where: string, comma
   }
 }
 
-/** What a command may want to know of where it runs. */
+/** Environment variables of a command. */
 function environment(store: LabStore, where: string): Record<string, string> {
   const lab = store.plan.options.name;
   // So that `pcnk` there is the lab's own.

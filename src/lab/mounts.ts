@@ -1,4 +1,4 @@
-/** What /proc/self/mounts tells (proc(5)). */
+/** Reads /proc/self/mounts (proc(5)). */
 
 /** A mounted file system. */
 interface Mount {

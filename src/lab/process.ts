@@ -74,7 +74,7 @@ function signal(pidfd: number, name: keyof typeof SIGNALS): void {
   if (result < 0 && result !== -ESRCH) throw new SyscallError("pidfd_send_signal", -result);
 }
 
-/** What tells a network namespace apart: device and inode of its file; undefined when there is no namespace at `path`. */
+/** The identity of a network namespace: device and inode of its file; undefined when there is no namespace at `path`. */
 export function netnsKey(path: string): string | undefined {
   try {
     const { dev, ino } = Deno.statSync(path);

@@ -238,7 +238,7 @@ function parseResult(stdout: string, type: string): CniResult {
   throw new CniError("ADD", type, 999, "no result on its standard output", stdout.slice(0, 200));
 }
 
-/** What a plugin tells about its failure; without JSON, whatever it printed. */
+/** A plugin's error; without JSON, all that it printed. */
 function pluginError(verb: string, type: string, code: number, stdout: string, stderr: string) {
   try {
     const told = JSON.parse(stdout);

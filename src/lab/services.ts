@@ -112,7 +112,7 @@ function holds(frontends: Frontends, runs: Runs, at: NodePlan, each: LabService,
   });
 }
 
-/** Where a node answers for a service, with whom. */
+/** A node's frontends of a service, with their backends. */
 function frontendsOf(node: NodePlan, { address, backends, nodePort, local }: LabService) {
   const inside = { addr: address, port: SERVICE_PORT, scope: SCOPE.CLUSTER, backends };
   if (nodePort === undefined) return [inside];

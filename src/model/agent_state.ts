@@ -18,7 +18,7 @@ export interface WatchState {
   lists: number;
   /** Failed attempts. */
   errors: number;
-  /** Why the last attempt failed, while none has gone well since. */
+  /** Error of the last attempt, until one succeeds. */
   reason?: string;
 }
 

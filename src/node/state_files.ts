@@ -32,7 +32,7 @@ export interface StateFiles {
   };
   /** How programs are attached: `auto`, `tcx` or `clsact`. */
   datapath: { attach: string; pid: number };
-  /** Why the last agent could not put its data plane in the place of a former one. Absent: it could. */
+  /** Why the last agent could not replace a former data plane. Absent: it did. */
   upgrade: { error: string };
   /** What etcd said last of each node: settings by name. */
   "node-settings": { etcd_url: string[]; nodes: Record<string, object> };

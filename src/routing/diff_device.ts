@@ -12,7 +12,7 @@ export interface DeviceDiff {
   ifindex?: number;
   /** Devices that go, and everything on them. */
   going: Set<number>;
-  /** The device is made anew. */
+  /** The device is created again. */
   fresh: boolean;
   /** What neighbours it had are gone after these steps. */
   flushed: boolean;

@@ -59,7 +59,7 @@ class Checker {
   }
 
   check(nodes: RoutingNode[]): CheckedNodes {
-    // This node first, then by age: who comes later has to give way.
+    // This node first, then by age: the older one keeps what both claim.
     nodes.sort((a, b) =>
       Number(b.name === this.#own) - Number(a.name === this.#own) ||
       compare(a.createdAt ?? Infinity, b.createdAt ?? Infinity) || compare(a.name, b.name)

@@ -156,7 +156,7 @@ export class ClaimRegister {
       const owners = this.#owners.get(claim);
       if (owners === undefined) this.#owners.set(claim, [service]);
       else if (owners.length > 1 || owners[0] !== service) {
-        // It may have been deleted and made anew, and be younger now.
+        // It may have been deleted and created again, and be younger now.
         const all = owners.includes(service) ? owners : [...owners, service];
         this.#owners.set(claim, all.sort(this.#compare));
       }

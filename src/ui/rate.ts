@@ -15,7 +15,7 @@ export class Rates {
     return new Map(
       [...values].map(([key, value]) => {
         const last = before?.values.get(key);
-        // Smaller than before: it was made anew, and counts from nought.
+        // Smaller than before: the counter was created again, and starts at 0.
         return [
           key,
           !known || last === undefined || value < last ? null : (value - last) / seconds,

@@ -29,7 +29,7 @@ const ROW = 38;
 const TOP = 30;
 /** Of 13 px text, the widest that is usual. */
 const CHARACTER = 8.1;
-/** Longer names lose their middle: the ends tell Pods of one Deployment apart. */
+/** Longer names are cut in the middle: Pods of one Deployment differ in their ends. */
 const LONGEST = 56;
 
 /** A picture that stands alone. */

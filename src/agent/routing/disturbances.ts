@@ -72,7 +72,7 @@ export class Disturbances {
         return concerns(ifindex, applied) ? `address ${address} ${what}` : undefined;
       }
       case "route-gone": {
-        // Also a route of another program: it may have stood in the place of ours.
+        // Also a route of another program: it may have replaced ours.
         const { table, destination } = event.route;
         const ours = table === TABLE_MAIN && this.#destinations.has(destination);
         return ours ? `route ${destination} went` : undefined;

@@ -35,14 +35,14 @@ export interface EtcdAccess {
   passwordFile?: string;
 }
 
-/** etcd said no, or did not say anything proper. One line: which server, what, and what to do where that is known. */
+/** etcd refused a request, or its response is malformed. One line: which server, what, and what to do where that is known. */
 class EtcdError extends Error {
   override readonly name = "EtcdError";
 }
 
-/** What a watch tells. */
+/** Events that a watch delivers at a time. */
 interface WatchBatch {
-  /** Of the store; events up to here have been told. */
+  /** Of the store; all events up to it have been delivered. */
   revision: bigint;
   events: { key: string; /** Undefined: deleted. */ value?: string }[];
 }
@@ -134,7 +134,7 @@ export class EtcdClient {
         for await (const result of resultsOf(answer)) {
           if (result.created === true) {
             arm(this.#times.watchMs * (0.75 + Math.random() / 2), false);
-            // An empty store in the place of ours would let us wait for its thousandth revision.
+            // If an empty store replaces ours, the watch would wait for its thousandth revision.
             if (revisionOf(result) < after) throw new CompactedError("the store was replaced");
           }
           refuseCanceled(result);

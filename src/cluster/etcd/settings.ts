@@ -145,7 +145,7 @@ export class EtcdSettings {
   }
 }
 
-/** Keys of others are left alone. */
+/** Other keys are ignored. */
 export function settingsOf(items: readonly KeyValue[]): SettingsByNode {
   const found: SettingsByNode = new Map();
   for (const { key, value } of items) {

@@ -18,7 +18,7 @@ export class ApiError extends Error {
     /** HTTP status; 0: there was no proper answer. */
     readonly status: number,
     message: string,
-    /** Milliseconds that the server wants to be left alone. */
+    /** Milliseconds to wait before the next request (Retry-After). */
     readonly retryAfterMs = 0,
   ) {
     super(message);

@@ -1,4 +1,4 @@
-/** Deno's HTTP client, made anew when certificates change or a connection is in doubt. */
+/** Deno's HTTP client, replaced when certificates change or a connection may be dead. */
 import type { Access } from "./access.ts";
 import type { Credentials } from "./credentials.ts";
 import { type Way, wayTo } from "./tunnel.ts";

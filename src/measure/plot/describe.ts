@@ -3,7 +3,7 @@ import { formatValue, formatXUnit, type Scaled } from "../format.ts";
 import type { Measure } from "../report.ts";
 import { samplesOf, summarize } from "../summary.ts";
 
-/** One sentence a line of the measure; those over x tell their first and last value. */
+/** One sentence a line of the measure; those over x have their first and last value. */
 export function describe(measure: Measure, unit: Scaled): string {
   const { title, better, axis, lines } = measure;
   const sentences = lines.map((line) => {

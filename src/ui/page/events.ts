@@ -128,7 +128,7 @@ export const eventsView: MakeView = ({ root, go }, service) => {
     });
   }
 
-  /** EventSource does not tell why it was refused; asking once more does. */
+  /** EventSource does not report why it was refused; another request does. */
   async function explain(query: URLSearchParams): Promise<string> {
     const gone = new AbortController();
     try {

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** Is this node well? Every part, with a next step where it is not. */
+/** The health of this node: every part, with a next step for each problem. */
 import type { Status } from "../types.ts";
 import { ask } from "./ask.ts";
 import { el } from "./dom.ts";
