@@ -213,7 +213,7 @@ test("get endpoints, nodes, counters and maps read the kernel", async ({ get, pl
   const sum = cpus.reduce((all, { packets }) => all + packets, 0n);
   assert.match(
     (await get("counters")).out,
-    new RegExp(`\\npass_runt  pass  ${sum}  `.replaceAll("  ", " +")),
+    new RegExp(`\\npass_truncated  pass  ${sum}  `.replaceAll("  ", " +")),
   );
   const { items } = JSON.parse((await get("maps", "services", "sessions", "-o", "json")).out);
   assert.deepEqual(items, [

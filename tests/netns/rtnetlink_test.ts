@@ -92,7 +92,9 @@ test("RtNetlink adds and removes addresses", (sandbox) => {
   const address = { ifindex, address: "10.0.0.1", prefixLength: 24 };
   assert.equal(nl.addAddr(address), true);
   assert.equal(nl.addAddr(address), false);
-  assert.deepEqual(nl.addrs(ifindex), [{ ...address, scope: 0 }]);
+  assert.deepEqual(nl.addrs(ifindex), [
+    { ...address, scope: 0, broadcast: undefined, peer: undefined },
+  ]);
   assert.equal(nl.addrs().length, 2); // and that of lo
   assert.equal(nl.delAddr(address), true);
   assert.equal(nl.delAddr(address), false);
