@@ -1,5 +1,15 @@
-/** The topology as SVG, for `pcnk topology --svg` and for the page. No I/O: a browser runs it. */
+/**
+ * The topology as SVG, for `pcnk topology --svg` and for the page. No I/O: a browser runs it, and makes elements of what it gets:
+ * names are never parsed as markup.
+ */
 import { NOTHING, type Topology, type TopologyRow, topologyRows } from "./topology_rows.ts";
+
+/** An SVG element, or the text in one. */
+export type SvgNode = string | {
+  tag: string;
+  attributes: Record<string, string | number>;
+  children: SvgNode[];
+};
 
 /** What to write beside a device. */
 export interface Mark {
@@ -34,10 +44,10 @@ const LONGEST = 56;
 
 /** A picture that stands alone. */
 export function standaloneSvg(topology: Topology): string {
-  return topologySvg(topology, { style: STYLE }) + "\n";
+  return svgText(topologySvg(topology, { style: STYLE }));
 }
 
-export function topologySvg(topology: Topology, options: PictureOptions = {}): string {
+export function topologySvg(topology: Topology, options: PictureOptions = {}): SvgNode {
   const { limit = 24, narrow = false, mark, style } = options;
   const { pods, devices } = topologyRows(topology, limit);
   const columns = narrow ? NARROW : wideColumns(pods, devices, mark === undefined ? 0 : 130);
@@ -47,14 +57,41 @@ export function topologySvg(topology: Topology, options: PictureOptions = {}): s
   for (const row of devices) drawing.device(row);
   const { width } = columns;
   const { height } = drawing;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">
-<title>The topology of this node</title>
-${
-    style
-      ? `<style>${style}</style>\n<rect width="${width}" height="${height}" fill="#fff"/>\n`
-      : ""
-  }${drawing}
-</svg>`;
+  const background = style
+    ? [svg("style", {}, style), svg("rect", { width, height, fill: "#fff" })]
+    : [];
+  return svg(
+    "svg",
+    {
+      xmlns: "http://www.w3.org/2000/svg",
+      width,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
+      role: "img",
+    },
+    svg("title", {}, "The topology of this node"),
+    ...background,
+    ...drawing.shapes,
+  );
+}
+
+function svg(
+  tag: string,
+  attributes: Record<string, string | number>,
+  ...children: SvgNode[]
+): SvgNode {
+  return { tag, attributes, children };
+}
+
+/** As XML, an element a line. */
+export function svgText(node: SvgNode): string {
+  if (typeof node === "string") return escape(node);
+  const { tag, attributes, children } = node;
+  const start = [tag, ...Object.entries(attributes).map(([name, value]) => `${name}="${value}"`)]
+    .join(" ");
+  if (children.length === 0) return `<${start}/>\n`;
+  const inside = children.map(svgText).join("");
+  return `<${start}>${inside.startsWith("<") ? "\n" : ""}${inside}</${tag}>\n`;
 }
 
 /** A column's left edge and width. */
@@ -113,7 +150,7 @@ class Drawing {
   readonly #columns: Columns;
   readonly #narrow: boolean;
   readonly #mark: (device: string, pod: boolean) => Mark | undefined;
-  readonly #shapes: string[] = [];
+  readonly #shapes: SvgNode[] = [];
   #y = TOP - ROW;
   /** The lowest row. */
   #bottom = TOP;
@@ -170,9 +207,8 @@ class Drawing {
     }
   }
 
-  toString(): string {
-    const bus = `<path d="M${this.#columns.bus} ${TOP}V${this.#busEnd}"/>`;
-    return [bus, ...this.#shapes].join("\n");
+  get shapes(): SvgNode[] {
+    return [svg("path", { d: `M${this.#columns.bus} ${TOP}V${this.#busEnd}` }), ...this.#shapes];
   }
 
   #next(pixels: number): number {
@@ -182,19 +218,22 @@ class Drawing {
   }
 
   #wire(path: string) {
-    this.#shapes.push(`<path d="${path}"/>`);
+    this.#shapes.push(svg("path", { d: path }));
   }
 
   #text(x: number, y: number, text: string, style = "", anchor = "") {
-    const attributes = (style && ` class="${style}"`) + (anchor && ` text-anchor="${anchor}"`);
-    this.#shapes.push(`<text x="${x}" y="${y}"${attributes}>${escape(text)}</text>`);
+    const attributes: Record<string, string | number> = { x, y };
+    if (style) attributes.class = style;
+    if (anchor) attributes["text-anchor"] = anchor;
+    this.#shapes.push(svg("text", attributes, text));
   }
 
   /** @param service red when it is missing, green when it is there */
   #box([x, width]: Column, text: string, service = "") {
     const tone = service === "" ? "plain" : service === NOTHING ? "bad" : "good";
-    const rect = `<rect x="${x}" y="${this.#y - 13}" width="${width}" height="26" rx="5"`;
-    this.#shapes.push(`${rect} class="${tone}"/>`);
+    this.#shapes.push(
+      svg("rect", { x, y: this.#y - 13, width, height: 26, rx: 5, class: tone }),
+    );
     this.#text(x + 10, this.#y + 5, shortened(text, Math.floor((width - 20) / CHARACTER)));
   }
 }

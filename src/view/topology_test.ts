@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { painter } from "./terminal.ts";
 import { renderTopology } from "./topology.ts";
-import { standaloneSvg, topologySvg } from "./topology_picture.ts";
+import { standaloneSvg, svgText, topologySvg } from "./topology_picture.ts";
 import type { Topology } from "./topology_rows.ts";
 
 const plain = painter(false);
@@ -95,7 +95,7 @@ Deno.test("topologySvg() keeps every box within the picture, wide and narrow, an
       marked.push(`${device}${pod ? " of a pod" : ""}`);
       return { text: `↓ ${device}`, class: "mark busy" };
     };
-    const svg = topologySvg(topology, { narrow, mark });
+    const svg = svgText(topologySvg(topology, { narrow, mark }));
     const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(svg)!.map(Number);
     for (const [, x, y, wide, text] of svg.matchAll(BOX)) {
       ok(Number(x) + Number(wide) < width! && Number(y) > 0 && Number(y) + 26 < height!, text);
