@@ -29,6 +29,7 @@ function mounts(): string[] {
   const found: string[] = [];
   for (const line of readFileSync("/proc/self/mounts", "utf8").trim().split("\n")) {
     const [, target = "", type = ""] = line.split(" ");
+    if (target === "/run/netns") continue; // stays a mount of its own, as `ip netns` leaves it
     found.push(`mount ${type} ${target}`);
     if (type !== "cgroup2") continue;
     for (const entry of readdirSync(target, { withFileTypes: true })) {

@@ -9,6 +9,9 @@ import { closeFd, cstring, O, openFile, syscall, SyscallError, trySyscall } from
 
 const CLONE_NEWNET = 0x40000000;
 const MS_BIND = 4096;
+const MS_REC = 16384;
+const MS_SHARED = 1 << 20;
+const EINVAL = 22;
 const MNT_DETACH = 2;
 const OWN_NETNS = "/proc/thread-self/ns/net";
 
@@ -58,13 +61,27 @@ function away<T>(fn: () => T): T {
 }
 
 /**
- * Makes a named network namespace, like `ip netns add`, and returns its path. Unlike `ip` it does not turn /run/netns
- * into a mount of its own, so nothing but the namespace has to be undone.
+ * Makes /run/netns a shared mount of its own, as the first `ip netns add` of a boot does. Where it is none, a later `ip netns
+ * add` puts that mount above the namespaces that are there, and these can be neither entered nor removed any more.
+ */
+function shareDirectory(): void {
+  Deno.mkdirSync(NETNS_DIR, { recursive: true, mode: 0o755 });
+  using directory = Deno.openSync(NETNS_DIR);
+  directory.lockSync(true); // iproute2 locks it as well
+  const [none, path] = [cstring("none"), cstring(NETNS_DIR)];
+  const share = () => trySyscall("mount", none, path, none, MS_SHARED | MS_REC, null);
+  if (share() !== -EINVAL) return; // a mount, or one that this process may not change
+  syscall("mount", path, path, none, MS_BIND | MS_REC, null);
+  share();
+}
+
+/**
+ * Makes a named network namespace, like `ip netns add`, and returns its path.
  * @throws {SyscallError} EEXIST when the name is taken
  */
 export function createNetns(name: string): string {
   const path = netnsPath(name);
-  Deno.mkdirSync(NETNS_DIR, { recursive: true, mode: 0o755 });
+  shareDirectory();
   closeFd(openFile(path, O.CREAT | O.EXCL));
   try {
     away(() => {

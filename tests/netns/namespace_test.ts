@@ -45,6 +45,21 @@ test("createNetns() and deleteNetns() leave no trace", () => {
   assert.deepEqual(openFds(), before);
 });
 
+test("a namespace can be removed after the first ip netns add of a boot", async () => {
+  const netns = import.meta.resolve("../../src/linux/netns.ts");
+  const script = `
+    import { createNetns, deleteNetns, listNetns } from "${netns}";
+    createNetns("a");
+    new Deno.Command("ip", { args: ["netns", "add", "b"] }).outputSync();
+    deleteNetns("a");
+    console.log(listNetns().join());`;
+  const fresh = `mount -t tmpfs tmpfs /run && exec "$0" eval "$1"`;
+  const { stdout, stderr } = await new Deno.Command("unshare", {
+    args: ["--mount", "sh", "-c", fresh, Deno.execPath(), script],
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout), "b\n", new TextDecoder().decode(stderr));
+});
+
 test("deleteNetns() removes a file that a crash left behind", () => {
   const name = `pcnk-t-${Deno.pid}-crash`;
   Deno.mkdirSync(NETNS_DIR, { recursive: true });
