@@ -33,7 +33,10 @@ async function buildPage(): Promise<void> {
   const folder = "src/ui/page";
   await build({
     name: "page",
-    inputs: [...sources(folder), "src/view/topology_picture.ts", "src/view/topology_rows.ts"],
+    inputs: [
+      ...sources(folder),
+      ...["src/model/svg.ts", "src/view/topology_picture.ts", "src/view/topology_rows.ts"],
+    ],
     outputs: page,
     run: async () => {
       writeFileSync(join(root, script), await bundlePage(`${folder}/main.ts`));

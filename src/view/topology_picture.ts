@@ -2,6 +2,7 @@
  * The topology as SVG, for `pcnk topology --svg` and for the page. No I/O: a browser runs it, and makes elements of what it gets:
  * names are never parsed as markup.
  */
+import { element, escapeXml } from "../model/svg.ts";
 import { NOTHING, type Topology, type TopologyRow, topologyRows } from "./topology_rows.ts";
 
 /** An SVG element, or the text in one. */
@@ -85,13 +86,10 @@ function svg(
 
 /** As XML, an element a line. */
 export function svgText(node: SvgNode): string {
-  if (typeof node === "string") return escape(node);
-  const { tag, attributes, children } = node;
-  const start = [tag, ...Object.entries(attributes).map(([name, value]) => `${name}="${value}"`)]
-    .join(" ");
-  if (children.length === 0) return `<${start}/>\n`;
-  const inside = children.map(svgText).join("");
-  return `<${start}>${inside.startsWith("<") ? "\n" : ""}${inside}</${tag}>\n`;
+  if (typeof node === "string") return escapeXml(node);
+  const inside = node.children.map(svgText).join("");
+  const line = inside.startsWith("<") ? "\n" : "";
+  return element(node.tag, node.attributes, line + inside) + "\n";
 }
 
 /** A column's left edge and width. */
@@ -253,10 +251,4 @@ function shortened(text: string, longest: number): string {
 /** The width of a box for this text. */
 function boxWidthOf(text: string): number {
   return Math.ceil([...shortened(text, LONGEST)].length * CHARACTER) + 20;
-}
-
-/** As XML has it; device names may hold control characters, which XML may not. */
-function escape(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, "\ufffd").replaceAll("&", "&amp;").replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;");
 }

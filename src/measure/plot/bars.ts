@@ -24,7 +24,7 @@ import {
 } from "./frame.ts";
 import { isPower } from "./scales.ts";
 import type { Look } from "./looks.ts";
-import { element, fit, text, textWidth } from "./svg.ts";
+import { element, fit, text, textWidth } from "../../model/svg.ts";
 
 /** From this ratio of the largest to the smallest median on the axis is logarithmic. */
 const LOG_FROM = 300;

@@ -1,6 +1,6 @@
 /** What all pictures have in common: heading, foot, colours, and words for those who cannot see them (pure). */
 import type { Line, Measure } from "../report.ts";
-import { element, escapeXml, fit, FONT, text, textWidth, wrap } from "./svg.ts";
+import { element, escapeXml, fit, FONT, text, textWidth, wrap } from "../../model/svg.ts";
 
 /** Pixels; GitHub shows pages about as wide. */
 export const WIDTH = 880;

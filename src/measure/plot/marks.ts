@@ -1,7 +1,7 @@
 /** A point's mark (pure). */
 import { symbol, type SymbolType } from "d3-shape";
 import { INK } from "./frame.ts";
-import { element } from "./svg.ts";
+import { element } from "../../model/svg.ts";
 
 /** `size`: square pixels. */
 export function drawMark(mark: SymbolType, color: string, x: number, y: number, size = 44): string {

@@ -6,7 +6,7 @@ import { INK, SIZE } from "./frame.ts";
 import { drawMark } from "./marks.ts";
 import { type Scale, spaced } from "./scales.ts";
 import type { Look } from "./looks.ts";
-import { element, escapeXml, fit, text, textWidth } from "./svg.ts";
+import { element, escapeXml, fit, text, textWidth } from "../../model/svg.ts";
 
 /** Pixels. */
 interface Box {

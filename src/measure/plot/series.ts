@@ -13,7 +13,7 @@ import { panel, type Series, type Shared } from "./panel.ts";
 import { type Scale, xScale, yScale } from "./scales.ts";
 import type { Look } from "./looks.ts";
 import { drawMark } from "./marks.ts";
-import { element } from "./svg.ts";
+import { element } from "../../model/svg.ts";
 
 export function series(measure: Measure, looks: ReadonlyMap<string, Look>): string {
   const panels = [...new Set(measure.lines.map(({ path }) => path))].map((path) => ({

@@ -1,6 +1,6 @@
 /** For tests: reads SVG strictly, as an XML parser would, and looks whether texts lie upon each other. */
 import assert from "node:assert/strict";
-import { textWidth } from "./svg.ts";
+import { textWidth } from "../../model/svg.ts";
 
 /** An element, with the text right in it. */
 interface Found {
