@@ -25,6 +25,8 @@ export interface Identity {
   cert?: Pem;
   key?: Pem;
   exec?: ExecPlugin;
+  /** Sent with each request: impersonation. */
+  headers?: Record<string, string>;
 }
 
 export interface Access {
@@ -40,6 +42,8 @@ export interface Access {
   /** http:, https: or socks5: URL; undefined: as HTTPS_PROXY and NO_PROXY say. */
   proxyUrl?: string;
   identity: Identity;
+  /** For a credential plugin: the cluster's extension `client.authentication.k8s.io/exec`. */
+  execConfig?: unknown;
 }
 
 /** What is wrong with the access data, in one line: where, what, what to do. */

@@ -88,13 +88,14 @@ export class ApiClient {
     const watchdog = new Watchdog(options.signal, options.silenceMs ?? silenceMs);
     try {
       const { authorization, ...tls } = await this.#credentials.current(watchdog.signal);
-      const init = requestInit(options, authorization, watchdog.signal);
+      const headers = { ...this.access.identity.headers, ...options.headers };
+      const init = requestInit({ ...options, headers }, authorization, watchdog.signal);
       const asked = this.#transport.fetch(urlPath(path, options.query), init, tls);
       const response = await orAborted(asked, watchdog.signal);
       const body = watched(response.body, watchdog, (error) => this.#failure(error, watchdog));
       if (response.ok) return { body, end: () => watchdog.end() };
       if (response.status === 401) this.#credentials.refused();
-      throw await refusal(path, response, body);
+      throw await refusal(path, response, body, this.#transport.doubt);
     } catch (error) {
       watchdog.end();
       throw this.#failure(error, watchdog);
@@ -106,7 +107,8 @@ export class ApiClient {
     if (error instanceof ApiError || error instanceof AccessError) return error;
     this.#transport.renew();
     if (watchdog.expired) return new ApiError(0, `sent nothing for ${watchdog.ms / 1000} s`);
-    return new ApiError(0, connectionReason(error) + this.#transport.through);
+    const { through, doubt } = this.#transport;
+    return new ApiError(0, connectionReason(error) + through + doubt);
   }
 }
 
@@ -225,6 +227,7 @@ async function refusal(
   path: string,
   response: Response,
   body: AsyncIterable<Uint8Array>,
+  doubt: string,
 ): Promise<ApiError> {
   let said = "";
   let content = "";
@@ -239,7 +242,8 @@ async function refusal(
   const retryAfter = Number(response.headers.get("retry-after") ?? 0);
   const wait = Number.isFinite(retryAfter) ? Math.min(Math.max(retryAfter, 0), 300) * 1000 : 0;
   const { status } = response;
-  return new ApiError(status, `answered ${path} with ${status}${said.slice(0, 300)}`, wait);
+  const more = said.slice(0, 300) + (status === 401 ? doubt : "");
+  return new ApiError(status, `answered ${path} with ${status}${more}`, wait);
 }
 
 function urlPath(path: string, query: Query = {}): string {

@@ -161,3 +161,9 @@ Deno.test("ApiClient goes through the proxy that a kubeconfig names", async () =
   assert.deepEqual(hosts, ["api.invalid"]);
   client.close();
 });
+
+Deno.test("CredentialSource bounds what a plugin prints", () =>
+  withFolder(async (folder) => {
+    const flood = plugin(folder, { token: "x" }, "exec yes");
+    await assert.rejects(authorization({ exec: flood }), /plugin: printed more than 1024 KiB/);
+  }));

@@ -16,6 +16,8 @@ export interface ExecCredential {
 
 /** A command that takes longer has hung. */
 const patienceMs = 60_000;
+/** A credential is a few kilobytes. */
+const maxOutput = 1 << 20;
 
 /** @throws {AccessError} naming the command and what went wrong */
 export async function runExecPlugin(
@@ -28,23 +30,16 @@ export async function runExecPlugin(
   const timer = setTimeout(end, patienceMs);
   signal.addEventListener("abort", end);
   try {
-    const { success, code, stdout, stderr } = await new Deno.Command(plugin.command, {
-      args: plugin.args,
-      env: { ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(execInfo(plugin, access)) },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-      signal: ending.signal,
-    }).output();
+    const { success, code, stdout, stderr } = await run(plugin, access, ending);
     if (!success) {
-      const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1) ?? "";
+      const said = stderr.trim().split("\n").at(-1) ?? "";
       throw new AccessError(
         ending.signal.aborted
           ? `took longer than ${patienceMs / 1000} s`
           : `ended with ${code}: ${said.slice(0, 200)}`,
       );
     }
-    return parseCredential(new TextDecoder().decode(stdout), plugin.apiVersion);
+    return parseCredential(stdout, plugin.apiVersion);
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound;
     const hint = missing && plugin.installHint ? `; ${plugin.installHint}` : "";
@@ -56,6 +51,41 @@ export async function runExecPlugin(
   }
 }
 
+/** Until it has ended and closed its output, or `ending` is aborted: a child of its own may hold the pipes open. */
+async function run(plugin: ExecPlugin, access: Access, ending: AbortController) {
+  const child = new Deno.Command(plugin.command, {
+    args: plugin.args,
+    env: { ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(execInfo(plugin, access)) },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    signal: ending.signal,
+  }).spawn();
+  const [{ success, code }, stdout, stderr] = await Promise.all([
+    child.status,
+    readBounded(child.stdout, ending),
+    readBounded(child.stderr, ending),
+  ]);
+  return { success, code, stdout, stderr };
+}
+
+async function readBounded(stream: ReadableStream<Uint8Array>, ending: AbortController) {
+  const reader = stream.getReader();
+  const cancel = () => void reader.cancel().catch(() => {});
+  ending.signal.addEventListener("abort", cancel);
+  if (ending.signal.aborted) cancel();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text;
+    text += decoder.decode(value, { stream: true });
+    if (text.length <= maxOutput) continue;
+    ending.abort();
+    throw new AccessError(`printed more than ${maxOutput >> 10} KiB`);
+  }
+}
+
 /** KUBERNETES_EXEC_INFO (KEP-541). */
 function execInfo(plugin: ExecPlugin, access: Access) {
   const cluster = () => ({
@@ -64,6 +94,7 @@ function execInfo(plugin: ExecPlugin, access: Access) {
     "tls-server-name": access.tlsServerName,
     "proxy-url": access.proxyUrl,
     "certificate-authority-data": access.ca && toBase64(readPem(access.ca)),
+    config: access.execConfig,
   });
   return {
     apiVersion: plugin.apiVersion,

@@ -9,6 +9,7 @@ import { isAbsolute, join } from "node:path";
 import { DecodeError, type Fields, fields, flag, list, type Path, text } from "../reader.ts";
 import { type Access, AccessError, type ExecPlugin, type Identity, type Pem } from "./access.ts";
 import { readText } from "./access.ts";
+import { isAddress } from "../../net/address.ts";
 import { joinHostPort } from "../../net/host_port.ts";
 
 /** Where a pod finds its token and CA. */
@@ -25,7 +26,7 @@ export function loadKubeconfig(file: string): Access {
 /** @param file for messages, and what relative paths are relative to */
 export function parseKubeconfig(content: string, file: string): Access {
   try {
-    const root = fields(load(content, { schema: CORE_SCHEMA }), []);
+    const root = fields(load(content, { schema: CORE_SCHEMA, json: true }), []);
     const name = text(root["current-context"], ["current-context"]) ?? "";
     if (name === "") throw new DecodeError(["current-context"], "is missing");
     const context = entry(root, "contexts", "context", name);
@@ -56,26 +57,61 @@ function entry(root: Fields, section: string, key: string, name: string): Fields
 }
 
 function clusterOf(cluster: Fields, at: Path, file: string): Omit<Access, "from" | "identity"> {
-  const server = text(cluster.server, [...at, "server"])?.replace(/\/+$/, "") ?? "";
-  if (!URL.canParse(server) || !/^https?:$/.test(new URL(server).protocol)) {
-    throw new DecodeError([...at, "server"], `${JSON.stringify(server)} is not a URL`);
-  }
   const ca = pem(cluster, "certificate-authority", at, file);
-  const tlsServerName = text(cluster["tls-server-name"], [...at, "tls-server-name"]);
-  const proxyUrl = text(cluster["proxy-url"], [...at, "proxy-url"]);
   const key = "insecure-skip-tls-verify";
   const insecure = flag(cluster[key], [...at, key], false);
-  if (proxyUrl && (insecure || tlsServerName)) {
-    const other = insecure ? key : "tls-server-name";
-    throw new DecodeError([...at, "proxy-url"], `is not supported together with ${other}`);
+  if (insecure && ca !== undefined) {
+    throw new DecodeError([...at, key], "excludes a certificate-authority: leave one of them out");
   }
+  const extensions = list(cluster.extensions, [...at, "extensions"]).map((item, i) =>
+    fields(item, [...at, "extensions", i])
+  );
+  const exec = extensions.find(({ name }) => name === "client.authentication.k8s.io/exec");
   return {
-    server,
+    execConfig: exec?.extension,
+    server: serverUrl(cluster, at, insecure || ca !== undefined),
     insecure,
     ca,
-    tlsServerName: tlsServerName || undefined,
-    proxyUrl: proxyUrl || undefined,
+    tlsServerName: serverName(cluster, at),
+    proxyUrl: proxyUrl(cluster, at),
   };
+}
+
+/** client-go's DefaultServerURL(): without a scheme it is https where TLS is configured, else http. */
+function serverUrl(cluster: Fields, path: Path, tls: boolean): string {
+  const at = [...path, "server"];
+  const given = text(cluster.server, at) ?? "";
+  if (given === "") throw new DecodeError(at, "is missing");
+  const whole = /^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `http${tls ? "s" : ""}://${given}`;
+  const url = URL.canParse(whole) ? new URL(whole) : undefined;
+  if (url?.username || url?.password) {
+    throw new DecodeError(at, "holds a name or password: write them into the user's entry");
+  }
+  if (url === undefined || !/^https?:$/.test(url.protocol) || /[?#]/.test(given)) {
+    throw new DecodeError(at, `${JSON.stringify(given)} is not a URL like https://192.0.2.1:6443`);
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+function serverName(cluster: Fields, path: Path): string | undefined {
+  const at = [...path, "tls-server-name"];
+  const name = text(cluster["tls-server-name"], at);
+  if (!name) return undefined;
+  if (!isAddress(name) && !/^[a-z0-9_]([a-z0-9_.-]{0,252})$/i.test(name)) {
+    throw new DecodeError(at, `${JSON.stringify(name)} is not a host name`);
+  }
+  return name;
+}
+
+/** Never quoted: it may hold a password. */
+function proxyUrl(cluster: Fields, path: Path): string | undefined {
+  const at = [...path, "proxy-url"];
+  const given = text(cluster["proxy-url"], at);
+  if (!given) return undefined;
+  if (!URL.canParse(given) || !/^(https?|socks5h?):$/.test(new URL(given).protocol)) {
+    throw new DecodeError(at, "is not a URL like http://192.0.2.1:3128 (http, https or socks5)");
+  }
+  return given;
 }
 
 function identityOf(user: Fields, name: string, file: string): Identity {
@@ -89,7 +125,11 @@ function identityOf(user: Fields, name: string, file: string): Identity {
   const identity: Identity = {};
   for (const key of ["token", "username", "password"] as const) {
     const value = text(user[key], [...at, key]);
-    if (value) identity[key] = value;
+    if (!value) continue;
+    if (key === "token" && /[^\x21-\x7e]/.test(value)) {
+      throw new DecodeError([...at, key], "holds characters that no token has");
+    }
+    identity[key] = value;
   }
   const tokenFile = text(user.tokenFile, [...at, "tokenFile"]);
   if (tokenFile) identity.tokenFile = absolute(tokenFile, file);
@@ -99,10 +139,40 @@ function identityOf(user: Fields, name: string, file: string): Identity {
     throw new DecodeError(at, "client-certificate and client-key belong together");
   }
   if (cert !== undefined && key !== undefined) Object.assign(identity, { cert, key });
+  const headers = impersonation(user, at);
+  if (Object.keys(headers).length > 0) identity.headers = headers;
   if (user.exec !== undefined && user.exec !== null) {
     identity.exec = execPlugin(fields(user.exec, [...at, "exec"]), [...at, "exec"], file);
   }
   return identity;
+}
+
+/** `as`, `as-uid`, `as-groups` and `as-user-extra`, as headers. Deno's fetch sends one line a header, hence one value. */
+function impersonation(user: Fields, at: Path): Record<string, string> {
+  const headers: Record<string, string> = {};
+  const add = (name: string, value: string | undefined, key: string) => {
+    if (!value) return;
+    if (/[^\x21-\x7e]/.test(name) || /[^\x20-\x7e]/.test(value)) {
+      throw new DecodeError([...at, key], "must be printable ASCII");
+    }
+    headers[name] = value;
+  };
+  const one = (value: unknown, key: string) => {
+    const values = list(value, [...at, key]);
+    if (values.length > 1) throw new DecodeError([...at, key], "may have one value");
+    return text(values[0], [...at, key]);
+  };
+  add("impersonate-user", text(user.as, [...at, "as"]), "as");
+  add("impersonate-uid", text(user["as-uid"], [...at, "as-uid"]), "as-uid");
+  add("impersonate-group", one(user["as-groups"], "as-groups"), "as-groups");
+  const key = "as-user-extra";
+  for (const [name, values] of Object.entries(fields(user[key], [...at, key]))) {
+    add(`impersonate-extra-${encodeURIComponent(name.toLowerCase())}`, one(values, key), key);
+  }
+  if (Object.keys(headers).length > 0 && headers["impersonate-user"] === undefined) {
+    throw new DecodeError([...at, "as"], "is missing beside the other as- fields");
+  }
+  return headers;
 }
 
 function execPlugin(given: Fields, at: Path, file: string): ExecPlugin {
@@ -114,6 +184,9 @@ function execPlugin(given: Fields, at: Path, file: string): ExecPlugin {
       [...at, "apiVersion"],
       "must be client.authentication.k8s.io/v1 or v1beta1",
     );
+  }
+  if (given.interactiveMode === "Always") {
+    throw new DecodeError([...at, "interactiveMode"], "is Always: the agent has no terminal");
   }
   const env: Record<string, string> = {};
   list(given.env, [...at, "env"]).forEach((item, i) => {

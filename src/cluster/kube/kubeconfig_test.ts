@@ -63,13 +63,24 @@ const wrong: Record<string, [string, RegExp]> = {
   "no mapping": ["[]", /must be a mapping/],
   "no current-context": ["kind: Config", /current-context: is missing/],
   "a context that is not there": ["current-context: x", /contexts: there is none named x/],
-  "a server that is no URL": [config({ server: "10.0.0.1" }), /clusters\.k\.server: "10\.0\.0\.1"/],
+  "no server": [config({ server: "" }), /clusters\.k\.server: is missing/],
+  "a server that is no URL": [config({ server: "a b" }), /clusters\.k\.server: "a b" is not a URL/],
+  "a server with a query": [config({ server: "https://h/?a=b" }), /is not a URL/],
+  "a password in the server's URL": [config({ server: "https://u:s@h" }), /server: holds a name/],
+  "a CA that is not to be used": [
+    config({ "insecure-skip-tls-verify": true, "certificate-authority": "ca" }),
+    /insecure-skip-tls-verify: excludes/,
+  ],
+  "a proxy of another protocol": [
+    config({ "proxy-url": "ftp://u:s@p" }),
+    /proxy-url: is not a URL/,
+  ],
+  "a name for the certificate that is none": [config({ "tls-server-name": "a/b" }), /host name/],
+  "a token that is none": [config({}, { token: "a\nb" }), /users\.u\.token: holds/],
+  "two groups to impersonate": [config({}, { as: "a", "as-groups": ["b", "c"] }), /may have one/],
+  "a group without a user": [config({}, { "as-groups": ["b"] }), /users\.u\.as: is missing/],
   "a server of another protocol": [config({ server: "ftp://h" }), /is not a URL/],
   "data that is not base64": [config({ "certificate-authority-data": "?" }), /is not base64/],
-  "a proxy and a name for the certificate": [
-    config({ "proxy-url": "http://p", "tls-server-name": "x" }),
-    /proxy-url: is not supported together with tls-server-name/,
-  ],
   "a certificate without its key": [config({}, { "client-certificate": "c" }), /belong together/],
   "an auth-provider": [config({}, { "auth-provider": { name: "gcp" } }), /use exec/],
   "a plugin of an unknown version": [
@@ -86,6 +97,27 @@ for (const [what, [content, message]] of Object.entries(wrong)) {
     });
   });
 }
+
+Deno.test("parseKubeconfig() completes a server as client-go does", () => {
+  const server = (given: string, rest: object = {}) => access({ server: given, ...rest }).server;
+  assert.equal(server("10.0.0.1:8080"), "http://10.0.0.1:8080");
+  assert.equal(server("api:6443", { "insecure-skip-tls-verify": true }), "https://api:6443");
+  assert.equal(
+    server("[fd00::1]:6443", { "certificate-authority": "ca" }),
+    "https://[fd00::1]:6443",
+  );
+  assert.equal(server("HTTPS://[FD00::1]/k8s/clusters/c-1/"), "https://[fd00::1]/k8s/clusters/c-1");
+});
+
+Deno.test("parseKubeconfig() sends impersonation as headers", () => {
+  const user = { as: "me", "as-uid": "7", "as-groups": ["g"], "as-user-extra": { "A/b": ["c"] } };
+  assert.deepEqual(access({}, user).identity.headers, {
+    "impersonate-user": "me",
+    "impersonate-uid": "7",
+    "impersonate-group": "g",
+    "impersonate-extra-a%2Fb": "c",
+  });
+});
 
 Deno.test("inCluster() uses the pod's variables and files", () => {
   const env: Record<string, string> = {

@@ -1,11 +1,8 @@
 /** Deno's HTTP client, replaced when certificates change or a connection may be dead. */
-import type { Access } from "./access.ts";
-import type { Credentials } from "./credentials.ts";
+import { type Access, AccessError } from "./access.ts";
+import { proxyVariable } from "./proxy.ts";
+import { checkedTls, expiredAt, type Tls } from "./tls_material.ts";
 import { type Way, wayTo } from "./tunnel.ts";
-
-type Tls = Pick<Credentials, "ca" | "cert" | "key">;
-
-const proxyVariables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /**
  * NO_PROXY is about the proxies of the environment; Deno applies it to one that is given as well (2.6.8). It is read at once, when a
@@ -27,6 +24,9 @@ export class Transport {
   #client: Deno.HttpClient | undefined;
   /** What the client was made of. */
   #material: string | undefined;
+  #tls: Tls = {};
+  /** Why newer material is not used. */
+  #refused: string | undefined;
   #way: Way | undefined;
   #closed = false;
 
@@ -34,7 +34,7 @@ export class Transport {
     this.#access = access;
   }
 
-  /** @throws what fetch throws */
+  /** @throws {AccessError} when the first material cannot be used, and what fetch throws */
   async fetch(path: string, init: RequestInit, tls: Tls): Promise<Response> {
     if (this.#closed) throw new Error("it was ended");
     const client = this.#current(tls);
@@ -43,10 +43,19 @@ export class Transport {
 
   /** For messages about a failed connection: the proxy that may be to blame; empty without one. */
   get through(): string {
-    const { proxyUrl } = this.#access;
+    const { proxyUrl, server } = this.#access;
     if (proxyUrl !== undefined) return `, by way of the proxy ${new URL(proxyUrl).host}`;
-    const variable = proxyVariables.find((name) => Deno.env.get(name));
-    return variable === undefined || this.#way !== undefined ? "" : ` (${variable} is set)`;
+    const variable = proxyVariable(new URL(server));
+    return variable === undefined ? "" : ` (${variable} is set)`;
+  }
+
+  /** For messages about a refusal: what is wrong with the client's certificate; empty when nothing is. */
+  get doubt(): string {
+    if (this.#refused !== undefined) {
+      return `; the certificate read before is still used: ${this.#refused}`;
+    }
+    const end = expiredAt(this.#tls);
+    return end === undefined ? "" : `; the client certificate expired at ${end}`;
   }
 
   /** Connections that are kept are not used again; those in use go on. */
@@ -69,17 +78,28 @@ export class Transport {
   #current(tls: Tls): Deno.HttpClient {
     const material = JSON.stringify(tls);
     if (this.#client !== undefined && material === this.#material) return this.#client;
+    try {
+      this.#tls = checkedTls(tls, this.#access);
+      this.#refused = undefined;
+      this.#material = material;
+    } catch (error) {
+      // Files are being replaced one after the other: until they fit together again the former ones serve.
+      if (this.#client === undefined || !(error instanceof AccessError)) throw error;
+      this.#refused = error.message;
+      if (this.#material !== undefined) return this.#client;
+      this.#material = "";
+    }
     this.#release();
-    const { ca, cert, key } = tls;
+    return this.#client = this.#make(this.#tls);
+  }
+
+  #make({ ca, cert, key }: Tls): Deno.HttpClient {
     const { proxyUrl } = this.#access;
     const identity = cert === undefined || key === undefined ? {} : { cert, key };
     this.#way = wayTo(this.#access, identity);
     const proxy = this.#way?.proxy ?? (proxyUrl === undefined ? undefined : { url: proxyUrl });
     const options = { http2: false, caCerts: ca === undefined ? [] : [ca], ...identity };
-    this.#client = proxy === undefined
-      ? Deno.createHttpClient(options)
-      : withoutNoProxy(() => Deno.createHttpClient({ ...options, proxy }));
-    this.#material = material;
-    return this.#client;
+    if (proxy === undefined) return Deno.createHttpClient(options);
+    return withoutNoProxy(() => Deno.createHttpClient({ ...options, proxy }));
   }
 }

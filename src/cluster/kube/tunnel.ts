@@ -13,6 +13,9 @@ import { connect as connectTls } from "node:tls";
 import type { Access } from "./access.ts";
 import type { Credentials } from "./credentials.ts";
 import { isAddress } from "../../net/address.ts";
+import { hostAddress } from "../../net/host_port.ts";
+import { pause } from "./backoff.ts";
+import { dial, proxyVariable, type Target } from "./proxy.ts";
 
 /** What fetch is to be given. */
 export interface Way {
@@ -27,54 +30,75 @@ type Duplex = Pick<Deno.Conn, "readable" | "writable">;
 type Dial = () => Promise<Duplex>;
 
 /** The way that `access` needs; undefined: fetch finds its own. */
-export function wayTo({ server, insecure, tlsServerName }: Access, tls: Tls): Way | undefined {
-  const { protocol, hostname, port } = new URL(server);
-  if (protocol !== "https:") return undefined;
-  const address = { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 443) };
-  if (insecure) return unchecked(address, tls, tlsServerName);
-  if (tlsServerName === undefined) return undefined;
-  return renamed(address, tlsServerName);
+export function wayTo(access: Access, tls: Tls): Way | undefined {
+  const { insecure, tlsServerName } = access;
+  const server = new URL(access.server);
+  if (server.protocol !== "https:" || !insecure && tlsServerName === undefined) return undefined;
+  const hostname = hostAddress(server.hostname) ?? server.hostname;
+  const target = { hostname, port: Number(server.port || 443) };
+  const variable = proxyVariable(server);
+  const proxyUrl = access.proxyUrl ?? (variable && Deno.env.get(variable));
+  const proxy = proxyUrl === undefined || !URL.canParse(proxyUrl) ? undefined : new URL(proxyUrl);
+  const path = server.pathname.replace(/\/+$/, "");
+  if (insecure) return unchecked(target, tls, tlsServerName, proxy, server.host + path);
+  const name = isAddress(tlsServerName!, 6) ? `[${tlsServerName}]` : tlsServerName!;
+  return renamed(`https://${name}:${target.port}${path}`, () => dial(target, proxy));
 }
 
-interface Address {
-  hostname: string;
-  port: number;
-}
-
-function renamed(address: Address, name: string): Way {
+function renamed(base: string, reach: Dial): Way {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   void serve(listener, async (near) => {
     if (!await readConnect(near)) return near.close();
     await near.write(new TextEncoder().encode("HTTP/1.1 200 OK\r\n\r\n"));
-    await relay(near, () => Deno.connect(address));
+    await relay(near, reach);
   });
-  return {
-    base: `https://${name}:${address.port}`,
-    proxy: { url: `http://127.0.0.1:${listener.addr.port}` },
-    close: () => listener.close(),
-  };
+  const proxy = { url: `http://127.0.0.1:${listener.addr.port}` };
+  return { base, proxy, close: () => listener.close() };
 }
 
-function unchecked(address: Address, tls: Tls, name: string | undefined): Way {
+/** Behind a proxy node:tls connects to a second relay, which goes there by the proxy. */
+function unchecked(
+  target: Target,
+  tls: Tls,
+  name: string | undefined,
+  proxy: URL | undefined,
+  authority: string,
+): Way {
   const folder = Deno.makeTempDirSync({ prefix: "pcnk-api-" }); // mode 0700
   const path = join(folder, "socket");
   const listener = Deno.listen({ transport: "unix", path });
-  void serve(listener, (near) => relay(near, () => dialUnchecked(address, tls, name)));
+  const servername = name ?? (isAddress(target.hostname) ? undefined : target.hostname);
+  const second = proxy && Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  if (second !== undefined) void serve(second, (near) => relay(near, () => dial(target, proxy)));
+  const next = second === undefined
+    ? target
+    : { hostname: second.addr.hostname, port: second.addr.port };
+  void serve(listener, (near) => relay(near, () => dialUnchecked(next, tls, servername)));
   return {
-    base: `http://${address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname}`,
+    base: `http://${authority}`,
     proxy: { transport: "unix", path },
     close: () => {
+      second?.close();
       listener.close();
       Deno.removeSync(folder, { recursive: true });
     },
   };
 }
 
+/** Until the listener is closed. */
 async function serve<C extends Deno.Conn>(
-  listener: AsyncIterable<C>,
+  listener: Deno.Listener<C>,
   handle: (near: C) => Promise<void> | void,
 ) {
-  for await (const near of listener) {
+  for (;;) {
+    let near: C;
+    try {
+      near = await listener.accept();
+    } catch (error) {
+      if (error instanceof Deno.errors.BadResource) return;
+      await pause(100, new AbortController().signal); // out of file descriptors, for example
+      continue;
+    }
     Promise.resolve(handle(near)).catch(() => {
       try {
         near.close();
@@ -106,12 +130,15 @@ async function relay(near: Duplex, dial: Dial) {
   await Promise.allSettled([copy(near, far), copy(far, near)]);
 }
 
-function dialUnchecked(address: Address, tls: Tls, name: string | undefined): Promise<Duplex> {
+function dialUnchecked(
+  { hostname, port }: Target,
+  tls: Tls,
+  servername: string | undefined,
+): Promise<Duplex> {
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
-  const servername = name ?? (isAddress(address.hostname) ? undefined : address.hostname);
   const socket = connectTls({
-    host: address.hostname,
-    port: address.port,
+    host: hostname,
+    port,
     rejectUnauthorized: false,
     ALPNProtocols: ["http/1.1"],
     servername,
