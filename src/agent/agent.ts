@@ -21,14 +21,15 @@ import type { AgentConfig } from "../config/schema.ts";
 import { trimMemory } from "../linux/malloc.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { refuseNewerState, removeState, writeState } from "../node/state_files.ts";
+import { refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import { checkSnatPorts } from "./network/reserved_ports.ts";
 import { checkUplinks } from "./network/uplinks.ts";
 import { ApiReporter } from "./node/api_reporter.ts";
 import { type Context, makeParts, type Parts } from "./parts.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
+import { guardProcess, keepState } from "./process_guard.ts";
 import { chooseSource } from "./sources/object_source.ts";
 
 interface AgentOptions {
@@ -54,6 +55,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   await using stack = new AsyncDisposableStack();
   const reporter = stack.use(new ApiReporter(choice, config.nodeName));
   const log = createLog(config.logLevel, config.nodeName, reporter.report);
+  stack.use(guardProcess(log));
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   refuseNewerState(stateDir);
   stack.use(lockStateDir(stateDir));
@@ -64,7 +66,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (installation === undefined) return;
   stack.use(installation);
   const dataPlane = stack.use(installation.dataPlane);
-  writeState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid });
+  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid }, log));
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
@@ -76,7 +78,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
     stack.defer(() => watch.stop());
     watch.start();
   }
-  stack.use(writeReady(config, startedAt, token));
+  stack.use(writeReady(config, startedAt, token, log));
   stack.use(trimRegularly());
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);
@@ -105,15 +107,20 @@ async function start(
 }
 
 /** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */
-function writeReady(config: AgentConfig, startedAt: Date, token: string): Disposable {
+function writeReady(config: AgentConfig, startedAt: Date, token: string, log: Log): Disposable {
   const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
-  writeState(stateDir, "agent", {
+  const kept = keepState(stateDir, "agent", {
     pid: Deno.pid,
     startedAt: startedAt.toISOString(),
     ready: true,
     ...{ healthAddress, nodeName, manifests, kubeconfig, token },
-  });
-  return { [Symbol.dispose]: () => removeState(stateDir, "agent") };
+  }, log);
+  return {
+    [Symbol.dispose]() {
+      kept[Symbol.dispose]();
+      removeState(stateDir, "agent");
+    },
+  };
 }
 
 /** Makes the state directory, for root only, and locks it for one agent. */

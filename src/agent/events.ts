@@ -22,15 +22,27 @@ export interface AgentEvents {
   networkSynced: void;
 }
 
-/** Calls listeners at once, in the order in which they were added. */
+/** Calls listeners at once, in the order in which they were added. One that throws keeps no event from the others. */
 export class Emitter<Events> {
+  readonly #failed: (error: unknown, name: keyof Events) => void;
   readonly #listeners = new Map<keyof Events, ((value: never) => unknown)[]>();
+
+  /** @param failed called with what a listener throws */
+  constructor(failed: (error: unknown, name: keyof Events) => void) {
+    this.#failed = failed;
+  }
 
   on<Name extends keyof Events>(name: Name, ...added: ((value: Events[Name]) => unknown)[]) {
     this.#listeners.set(name, [...this.#listeners.get(name) ?? [], ...added]);
   }
 
   emit<Name extends keyof Events>(name: Name, value: Events[Name]) {
-    for (const listener of this.#listeners.get(name) ?? []) listener(value as never);
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        listener(value as never);
+      } catch (error) {
+        this.#failed(error, name);
+      }
+    }
   }
 }

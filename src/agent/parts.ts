@@ -60,7 +60,9 @@ export interface Parts {
 /** Makes the parts and connects them. Nothing happens before they are started; `stack` stops them, the last one first. */
 export function makeParts(context: Context, stack: AsyncDisposableStack): Parts {
   const { config, choice, log } = context;
-  const events = new Emitter<AgentEvents>();
+  const events = new Emitter<AgentEvents>((err, name) =>
+    log.error({ event: "AgentFault", err }, `a part failed to take ${name}; the others go on`)
+  );
   const source = openSource(choice, (changes) => events.emit("objects", changes), log);
   const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
   const nodeSettings = new NodeSettingsSource(config, log, changed);

@@ -22,6 +22,9 @@ const racyMs = 50;
 /** How long a removed file may take to be there again before its objects go; and an emptied one to be filled. */
 const removeMs = 100;
 
+/** Until a file that could not be read is tried again. */
+const retryMs = 2000;
+
 interface Known {
   /** How the file looked when it was read; undefined: it could not even be looked at. */
   stamp: string | undefined;
@@ -136,6 +139,8 @@ export class ManifestSource implements Source {
     } catch (error) {
       if (isMissing(error)) return this.#vanished(name);
       file = unreadableManifest({ file: path, line: 0, reason: reasonOf(error) }, before?.file);
+      stamp = undefined;
+      this.#watch.later(name, retryMs, true); // out of file descriptors, for example
     }
     const reported = this.#report(path, file, before);
     this.#known.set(name, { stamp: stamp?.key, file, reported });

@@ -28,7 +28,11 @@ export function lockFile(path: string): { close(): void } {
     if (result !== -EAGAIN && result !== -EACCES) throw new SyscallError("fcntl", -result, path);
     throw new LockedError(`${path} is locked${owner(path)}`);
   }
-  Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+  try {
+    Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+  } catch {
+    // A full disk: the lock holds, only its message lacks the process.
+  }
   return { close: () => closeFd(fd) };
 }
 

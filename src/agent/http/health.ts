@@ -13,6 +13,7 @@
 import type { Peer } from "./control.ts";
 import type { Log } from "../log.ts";
 import type { UiPage } from "./ui_page.ts";
+import { HttpServer } from "../http_server.ts";
 import { type Clock, systemClock } from "../runner.ts";
 import { splitHostPort } from "../../net/host_port.ts";
 
@@ -44,7 +45,7 @@ const retryMs = 5000;
 
 export class HealthServer {
   readonly #clock: Clock;
-  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+  #server: HttpServer | undefined;
   #timer: unknown;
   #logged = false;
   readonly #options: HealthOptions;
@@ -56,7 +57,7 @@ export class HealthServer {
 
   /** Where it listens; undefined: nowhere. */
   get port(): number | undefined {
-    return this.#server?.addr.port;
+    return this.#server?.address.port;
   }
 
   /** Never throws: an address that is taken is logged, and tried again. */
@@ -65,9 +66,9 @@ export class HealthServer {
     if (address === "off") return;
     const { address: hostname, port } = splitHostPort(address);
     try {
-      this.#server = Deno.serve(
-        { hostname, port, onListen: () => {} },
-        (request, { remoteAddr }) => this.#reply(request, remoteAddr.hostname),
+      this.#server = new HttpServer(
+        { hostname, port },
+        (request, from) => this.#reply(request, from),
       );
     } catch (error) {
       const reason = error instanceof Deno.errors.AddrInUse
@@ -87,7 +88,7 @@ export class HealthServer {
     const { checks, control, metrics, page } = this.#options;
     const { pathname } = new URL(request.url);
     if (pathname.startsWith("/debug/") && control !== undefined) {
-      const reply = await control(request, { from, at: this.#server!.addr.hostname });
+      const reply = await control(request, { from, at: this.#server!.address.hostname });
       if (reply !== undefined) return reply;
     }
     const shown = await page?.reply(request, from);
@@ -105,8 +106,8 @@ export class HealthServer {
 
   async stop() {
     this.#clock.clearTimeout(this.#timer);
-    this.#options.page?.stop(); // or its streams keep shutdown() waiting
-    await this.#server?.shutdown();
+    this.#options.page?.stop(); // or its streams keep close() waiting
+    await this.#server?.close();
     this.#server = undefined;
   }
 }

@@ -3,6 +3,7 @@
  * does: 200 or 503, the same JSON, the same headers. Any path, any method.
  */
 import type { HealthCheck } from "../../services/desired.ts";
+import { HttpServer } from "../http_server.ts";
 import type { Log } from "../log.ts";
 import { type Clock, systemClock } from "../runner.ts";
 
@@ -79,13 +80,12 @@ export class HealthCheckPorts {
     const { hostname = "0.0.0.0", healthy } = this.#options;
     const isNew = this.#listeners.get(port) !== listener;
     this.#listeners.set(port, listener);
-    const ending = new AbortController();
     try {
-      Deno.serve(
-        { port, hostname, signal: ending.signal, onListen: () => {} },
+      const server = new HttpServer(
+        { port, hostname },
         () => healthResponse(listener.check, healthy()),
       );
-      listener.close = () => ending.abort();
+      listener.close = () => void server.close();
       if (!isNew) this.#log(port, listener, "info", "is free now: health checks are answered");
     } catch (error) {
       if (!isNew) return;

@@ -25,6 +25,13 @@ export class ApiError extends Error {
   }
 }
 
+/** The response is larger than this client takes. */
+export class OversizedError extends ApiError {
+  constructor(limit: number) {
+    super(0, `answered with more than ${limit >> 20} MiB`);
+  }
+}
+
 type Query = Readonly<Record<string, string | number | undefined>>;
 
 export interface RequestOptions {
@@ -44,8 +51,8 @@ export interface Answer {
   end(): void;
 }
 
-/** A larger response is an error. */
-const maxBodyBytes = 128 * 1024 * 1024;
+/** A larger response is an error: parsed it takes several times as much memory, and a second. */
+const maxBodyBytes = 32 * 1024 * 1024;
 const maxErrorBytes = 64 * 1024;
 const silenceMs = 30_000;
 
@@ -216,7 +223,7 @@ async function readText(body: AsyncIterable<Uint8Array>, limit: number): Promise
   let text = "", length = 0;
   for await (const chunk of body) {
     length += chunk.length;
-    if (length > limit) throw new ApiError(0, `answered with more than ${limit >> 20} MiB`);
+    if (length > limit) throw new OversizedError(limit);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();

@@ -10,7 +10,7 @@
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
 import type { WatchState } from "../../model/agent_state.ts";
 import { Backoff, type BackoffOptions, msSince, pause } from "./backoff.ts";
-import { type ApiClient, ApiError } from "./client.ts";
+import { type ApiClient, ApiError, OversizedError } from "./client.ts";
 import { linesOf } from "./lines.ts";
 import type { Resource } from "./resources.ts";
 import type { ObjectStore } from "./store.ts";
@@ -78,6 +78,8 @@ export class Reflector {
   /** Where the next watch starts; undefined: a list is needed. */
   #version: string | undefined;
   #relistAt = Infinity;
+  /** Objects in a page at most; fewer after a page that was too large. */
+  #pageLimit = Infinity;
   /** 410s in a row. */
   #gaps = 0;
   readonly #progress: Progress = { connected: false, events: 0, lists: 0, errors: 0 };
@@ -97,6 +99,10 @@ export class Reflector {
       } catch (error) {
         if (signal.aborted) return;
         if (needsList(error)) this.#version = undefined;
+        if (error instanceof OversizedError) {
+          const { pageSize } = this.#resource!;
+          this.#pageLimit = Math.max(1, Math.floor(Math.min(pageSize, this.#pageLimit) / 8));
+        }
         const { status, retryAfterMs } = error instanceof ApiError ? error : unanswered;
         this.#progress.errors++;
         const retryMs = Math.max(this.#backoff.next(), retryAfterMs);
@@ -141,7 +147,7 @@ export class Reflector {
     for (;;) {
       const page = await client.json(resource.path, {
         query: {
-          limit: resource.pageSize,
+          limit: Math.min(resource.pageSize, this.#pageLimit),
           labelSelector: resource.labelSelector,
           continue: next,
         },

@@ -206,3 +206,24 @@ withPlace("KubeSource ends at once, whatever it waits for", async (place) => {
   await started;
   assert.ok(performance.now() - start < 1000);
 });
+
+Deno.test("KubeSource asks for smaller pages when one is too large to be read", async () => {
+  await using place = new Place();
+  const { api, sink } = place;
+  api.put("Service", "a", serviceSpec());
+  const mebibyte = new TextEncoder().encode(" ".repeat(1 << 20));
+  const limits: number[] = [];
+  api.intercept = (url) => {
+    if (url.pathname !== "/api/v1/services" || url.searchParams.has("watch")) return undefined;
+    const limit = Number(url.searchParams.get("limit"));
+    limits.push(limit);
+    if (limit < 10) return undefined;
+    let left = 40;
+    const pull = (stream: ReadableStreamDefaultController) =>
+      left-- > 0 ? stream.enqueue(mebibyte) : stream.close();
+    return new Response(new ReadableStream({ pull }));
+  };
+  await place.started();
+  assert.ok(sink.objects.has(title("a")));
+  assert.deepEqual(limits, [500, 62, 7]);
+});

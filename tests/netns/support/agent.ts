@@ -108,6 +108,8 @@ export class AgentPlace {
   readonly bpffs: string;
   readonly stateDir: string;
   readonly manifests: string;
+  /** Flags that say where objects come from. */
+  source: readonly string[];
   private readonly agents: AgentProcess[] = [];
 
   constructor() {
@@ -116,18 +118,20 @@ export class AgentPlace {
     this.stateDir = join(this.dir, "state");
     this.manifests = join(this.dir, "manifests");
     Deno.mkdirSync(this.manifests);
+    this.source = ["--manifests", this.manifests];
     this.netns = createNetns(this.name);
   }
 
   /** Starts an agent without waiting for anything. */
   spawn(...flags: string[]): AgentProcess {
-    const { bpffs, stateDir, manifests, netns } = this;
+    const { bpffs, stateDir, netns } = this;
     const args = [`--net=${netns}`, ...pcnk];
     const child = new Deno.Command("nsenter", {
       args: [
         ...args,
         "agent",
-        ...["--manifests", manifests, "--bpffs", bpffs, "--state-dir", stateDir],
+        ...this.source,
+        ...["--bpffs", bpffs, "--state-dir", stateDir],
         ...["--node-name", "node1", "--log-level", "debug", ...flags],
       ],
       stdin: "null",
