@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { inParallel } from "../lab/wait.ts";
 import { leftovers, snapshot } from "./leftovers.ts";
 import { root, sources } from "./steps.ts";
 
@@ -46,14 +47,25 @@ const stages: Stage[] = [
   { name: "unit", run: () => tests(Deno.execPath(), unit) },
   { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
   { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },
-  { name: "netns", run: () => tests(Deno.execPath(), ["tests/netns"]) },
+  { name: "netns", run: () => tests(Deno.execPath(), testFiles("tests/netns"), 2) },
   { name: "page", run: () => tests(Deno.execPath(), ["tests/page"]) },
   { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
   { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64", ...oldest]) },
   { name: "newest", run: newest },
 ];
 
-async function spawn(command: string, args: string[]): Promise<{ ok: boolean; output: string }> {
+/** Files of tests in a folder. */
+function testFiles(folder: string): string[] {
+  return readdirSync(join(root, folder)).filter((name) => name.endsWith("_test.ts")).sort()
+    .map((name) => `${folder}/${name}`);
+}
+
+/** Runs a command; its output is printed as it comes, or whole at its end when others run at the same time. */
+async function spawn(
+  command: string,
+  args: string[],
+  atEnd = false,
+): Promise<{ ok: boolean; output: string }> {
   const child = new Deno.Command(command, {
     args,
     cwd: root,
@@ -68,10 +80,11 @@ async function spawn(command: string, args: string[]): Promise<{ ok: boolean; ou
     for await (const chunk of stream) {
       const text = decoder.decode(chunk, { stream: true });
       output += text;
-      process.stdout.write(text);
+      if (!atEnd) process.stdout.write(text);
     }
   };
   const [status] = await Promise.all([child.status, copy(child.stdout), copy(child.stderr)]);
+  if (atEnd) process.stdout.write(output);
   return { ok: status.success, output };
 }
 
@@ -99,11 +112,17 @@ async function types(deno: string): Promise<Count> {
   );
 }
 
-async function tests(deno: string, paths: string[]): Promise<Count> {
+/** Runs tests in one process, or with `atOnce` each file in a process of its own, so many at the same time. */
+async function tests(deno: string, paths: string[], atOnce?: number): Promise<Count> {
   const before = snapshot();
-  const { ok, output } = await spawn(deno, ["test", "-A", "--no-check", ...paths]);
-  const count = summary(output, ok);
-  failed.push(...failures(output));
+  let count: Count = { passed: 0, failed: 0, skipped: 0 };
+  const runs = atOnce === undefined ? [paths] : paths.map((path) => [path]);
+  await inParallel(runs, atOnce ?? 1, async (words) => {
+    const args = ["test", "-A", "--no-check", ...words];
+    const { ok, output } = await spawn(deno, args, atOnce !== undefined);
+    count = add(count, summary(output, ok));
+    failed.push(...failures(output));
+  });
   const left = leftovers(before, snapshot());
   if (left.length > 0) {
     const told = `left behind on the machine:\n  ${left.join("\n  ")}`;

@@ -5,9 +5,10 @@
 import { runCni } from "../../../cni/main.ts";
 import { State } from "../../../cni/state.ts";
 import { isAttached } from "../../../src/bpf/attach.ts";
-import type { DataPlane } from "../../../src/bpf/dataplane.ts";
+import { takeCalls } from "../../../src/bpf/cni_calls.ts";
+import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
 import { installDataPlane } from "../../../src/bpf/install.ts";
-import { listPins } from "../../../src/bpf/pins.ts";
+import { listPins, PIN_DIRECTORIES } from "../../../src/bpf/pins.ts";
 import { progInfo } from "../../../src/bpf/syscall.ts";
 import { closeFd, openFile } from "../../../src/linux/libc.ts";
 import { withNetns } from "../../../src/linux/netns.ts";
@@ -70,6 +71,50 @@ interface Snapshot {
 
 let made = 0;
 
+/** A data plane that one world after another uses: the kernel verifies its programs for a second or two. */
+class SharedPlane {
+  readonly #sandbox = new Sandbox();
+  readonly #bpffs = `${this.#sandbox.bpffs()}/node`;
+  #pins: string | undefined;
+
+  /** Opens it, empty; on a node of its own where a world has changed more than its entries. */
+  static open(nl: RtNetlink): DataPlane {
+    if (!shared || !shared.#isWhole()) {
+      shared?.close();
+      shared = new SharedPlane();
+    }
+    return shared.#open(nl);
+  }
+
+  #open(nl: RtNetlink): DataPlane {
+    const bpffs = this.#bpffs;
+    if (this.#pins === undefined) installDataPlane({ bpffs, nl, mapSizes: SIZES }).close();
+    this.#pins ??= this.#pinned();
+    for (const name of listPins(`${bpffs}/link`)) Deno.removeSync(`${bpffs}/link/${name}`);
+    takeCalls(bpffs);
+    const plane = openDataPlane(bpffs);
+    const { endpoints } = plane.maps;
+    for (const [key] of endpoints.entries()) endpoints.delete(key);
+    return plane;
+  }
+
+  #isWhole(): boolean {
+    return this.#pinned() === this.#pins;
+  }
+
+  #pinned(): string {
+    const parts = PIN_DIRECTORIES.filter((part) => part !== "link");
+    return JSON.stringify(parts.map((part) => listPins(`${this.#bpffs}/${part}`).sort()));
+  }
+
+  close(): void {
+    this.#sandbox[Symbol.dispose]();
+  }
+}
+
+let shared: SharedPlane | undefined;
+globalThis.addEventListener("unload", () => shared?.close());
+
 export class CniWorld {
   readonly sandbox = new Sandbox();
   readonly node: TestNetns;
@@ -84,10 +129,12 @@ export class CniWorld {
       this.node = this.sandbox.netns();
       this.dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
       this.sandbox.defer(() => Deno.removeSync(this.dir, { recursive: true }));
-      this.bpffs = `${this.sandbox.bpffs()}/node`;
       this.stateDir = `${this.dir}/state`;
-      const { install = installDataPlane } = options;
-      this.plane = install({ bpffs: this.bpffs, nl: this.node.nl, mapSizes: SIZES });
+      const { nl } = this.node;
+      this.plane = options.install
+        ? options.install({ bpffs: `${this.sandbox.bpffs()}/node`, nl, mapSizes: SIZES })
+        : SharedPlane.open(nl);
+      this.bpffs = this.plane.bpffs;
       this.sandbox.defer(() => this.plane.close());
       this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
       this.bridge = this.node.nl.link("pcnk0")!.index;
