@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
-import { installDataPlane } from "../../src/bpf/install.ts";
 import {
   NAME_KIND,
   REMOTE_MODE,
@@ -19,6 +18,7 @@ import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 import { Sandbox } from "../support/sandbox.ts";
+import { sharedPlane } from "./support/shared_plane.ts";
 
 interface Scene {
   plane: DataPlane;
@@ -34,16 +34,15 @@ function test(name: string, fn: (scene: Scene) => Promise<void>): void {
     async fn() {
       using sandbox = new Sandbox();
       const netns = sandbox.netns();
-      const bpffs = `${sandbox.bpffs()}/node`;
       const stateDir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
       sandbox.defer(() => Deno.removeSync(stateDir, { recursive: true }));
-      using plane = installDataPlane({ bpffs, nl: netns.nl, mapSizes: { sessions: 1024 } });
+      using plane = sharedPlane({ nl: netns.nl, mapSizes: { sessions: 1024 } });
       writeAttachment(stateDir, { pod: "default/web-1" });
       fill(plane);
       const command = (...args: string[]) =>
         new Deno.Command("ip", {
           args: ["netns", "exec", netns.name, ...pcnk, "get", ...args],
-          env: { PCNK_BPFFS: bpffs, PCNK_STATE_DIR: stateDir },
+          env: { PCNK_BPFFS: plane.bpffs, PCNK_STATE_DIR: stateDir },
           stdout: "piped",
           stderr: "piped",
         });

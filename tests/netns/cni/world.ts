@@ -5,15 +5,15 @@
 import { runCni } from "../../../cni/main.ts";
 import { State } from "../../../cni/state.ts";
 import { isAttached } from "../../../src/bpf/attach.ts";
-import { takeCalls } from "../../../src/bpf/cni_calls.ts";
-import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
-import { installDataPlane } from "../../../src/bpf/install.ts";
-import { listPins, PIN_DIRECTORIES } from "../../../src/bpf/pins.ts";
+import type { DataPlane } from "../../../src/bpf/dataplane.ts";
+import type { installDataPlane } from "../../../src/bpf/install.ts";
+import { listPins } from "../../../src/bpf/pins.ts";
 import { progInfo } from "../../../src/bpf/syscall.ts";
 import { closeFd, openFile } from "../../../src/linux/libc.ts";
 import { withNetns } from "../../../src/linux/netns.ts";
 import { RtNetlink } from "../../../src/linux/rtnetlink.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
+import { sharedPlane } from "../support/shared_plane.ts";
 
 export const GATEWAY = "10.1.0.1";
 
@@ -71,50 +71,6 @@ interface Snapshot {
 
 let made = 0;
 
-/** A data plane that one world after another uses: the kernel verifies its programs for a second or two. */
-class SharedPlane {
-  readonly #sandbox = new Sandbox();
-  readonly #bpffs = `${this.#sandbox.bpffs()}/node`;
-  #pins: string | undefined;
-
-  /** Opens it, empty; on a node of its own where a world has changed more than its entries. */
-  static open(nl: RtNetlink): DataPlane {
-    if (!shared || !shared.#isWhole()) {
-      shared?.close();
-      shared = new SharedPlane();
-    }
-    return shared.#open(nl);
-  }
-
-  #open(nl: RtNetlink): DataPlane {
-    const bpffs = this.#bpffs;
-    if (this.#pins === undefined) installDataPlane({ bpffs, nl, mapSizes: SIZES }).close();
-    this.#pins ??= this.#pinned();
-    for (const name of listPins(`${bpffs}/link`)) Deno.removeSync(`${bpffs}/link/${name}`);
-    takeCalls(bpffs);
-    const plane = openDataPlane(bpffs);
-    const { endpoints } = plane.maps;
-    for (const [key] of endpoints.entries()) endpoints.delete(key);
-    return plane;
-  }
-
-  #isWhole(): boolean {
-    return this.#pinned() === this.#pins;
-  }
-
-  #pinned(): string {
-    const parts = PIN_DIRECTORIES.filter((part) => part !== "link");
-    return JSON.stringify(parts.map((part) => listPins(`${this.#bpffs}/${part}`).sort()));
-  }
-
-  close(): void {
-    this.#sandbox[Symbol.dispose]();
-  }
-}
-
-let shared: SharedPlane | undefined;
-globalThis.addEventListener("unload", () => shared?.close());
-
 export class CniWorld {
   readonly sandbox = new Sandbox();
   readonly node: TestNetns;
@@ -130,10 +86,9 @@ export class CniWorld {
       this.dir = Deno.makeTempDirSync({ prefix: "pcnk-t-" });
       this.sandbox.defer(() => Deno.removeSync(this.dir, { recursive: true }));
       this.stateDir = `${this.dir}/state`;
-      const { nl } = this.node;
-      this.plane = options.install
-        ? options.install({ bpffs: `${this.sandbox.bpffs()}/node`, nl, mapSizes: SIZES })
-        : SharedPlane.open(nl);
+      const { install } = options;
+      const bpffs = install ? `${this.sandbox.bpffs()}/node` : "";
+      this.plane = (install ?? sharedPlane)({ bpffs, nl: this.node.nl, mapSizes: SIZES });
       this.bpffs = this.plane.bpffs;
       this.sandbox.defer(() => this.plane.close());
       this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });

@@ -24,6 +24,7 @@ import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { testCgroup } from "../../support/cgroup.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 import { EVERYWHERE, NUMBER, Plane, type Proto } from "../support/plane.ts";
+import { sharedPlane } from "../support/shared_plane.ts";
 
 export const PYTHON = "/usr/bin/python3";
 const SCRIPT = `${import.meta.dirname}/sockets.py`;
@@ -113,7 +114,7 @@ export class HostNode {
       this.self = this.sandbox.netns();
       writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
       this.cgroup = testCgroup(this.sandbox);
-      this.plane = new Plane(this.sandbox, this.self);
+      this.plane = new Plane(this.sandbox, this.self, "auto", sharedPlane);
       this.self.nl.addAddr({ ifindex: 1, address: NODE, prefixLength: 32 });
       this.pods = { a: this.#pod(A), b: this.#pod(B) };
     } catch (error) {

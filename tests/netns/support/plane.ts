@@ -6,6 +6,7 @@ import type { Service } from "../../../src/bpf/layout.ts";
 import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
 import { withNetns } from "../../../src/linux/netns.ts";
 import type { Sandbox, TestNetns } from "../../support/sandbox.ts";
+import { sharedPlane } from "./shared_plane.ts";
 
 export type Proto = "tcp" | "udp";
 
@@ -29,9 +30,10 @@ export class Plane {
     private readonly mode: AttachMode = "auto",
     install: (options: InstallOptions) => DataPlane = installDataPlane,
   ) {
-    this.bpffs = sandbox.bpffs();
     const mapSizes = { sessions: 4096, backends: 4096, services: 256, endpoints: 64 };
-    this.dataPlane = install({ bpffs: this.bpffs, nl: netns.nl, mapSizes });
+    const bpffs = install === sharedPlane ? "" : sandbox.bpffs();
+    this.dataPlane = install({ bpffs, nl: netns.nl, mapSizes });
+    this.bpffs = this.dataPlane.bpffs;
     sandbox.defer(() => this.dataPlane.close());
   }
 
