@@ -7,7 +7,6 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { inParallel } from "../lab/wait.ts";
 import { leftovers, snapshot } from "./leftovers.ts";
 import { root, sources } from "./steps.ts";
 
@@ -116,13 +115,16 @@ async function types(deno: string): Promise<Count> {
 async function tests(deno: string, paths: string[], atOnce?: number): Promise<Count> {
   const before = snapshot();
   let count: Count = { passed: 0, failed: 0, skipped: 0 };
-  const runs = atOnce === undefined ? [paths] : paths.map((path) => [path]);
-  await inParallel(runs, atOnce ?? 1, async (words) => {
-    const args = ["test", "-A", "--no-check", ...words];
-    const { ok, output } = await spawn(deno, args, atOnce !== undefined);
-    count = add(count, summary(output, ok));
-    failed.push(...failures(output));
-  });
+  const runs = (atOnce === undefined ? [paths] : paths.map((path) => [path])).values();
+  const run = async () => {
+    for (const words of runs) {
+      const args = ["test", "-A", "--no-check", ...words];
+      const { ok, output } = await spawn(deno, args, atOnce !== undefined);
+      count = add(count, summary(output, ok));
+      failed.push(...failures(output));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce ?? 1 }, run));
   const left = leftovers(before, snapshot());
   if (left.length > 0) {
     const told = `left behind on the machine:\n  ${left.join("\n  ")}`;
