@@ -51,7 +51,10 @@ export function describeCommand() {
         const near = nearest(key, [...state.services.keys()]);
         throw new Error(
           `there is no Service ${key}, neither in the cluster nor in the kernel${
-            near === undefined ? "; pcnk get services lists them" : `; did you mean ${near}?`
+            near === undefined
+              ? "; pcnk get services lists them. One labelled service.kubernetes.io/service-proxy-name or " +
+                "service.kubernetes.io/headless is left to others"
+              : `; did you mean ${near}?`
           }`,
         );
       }

@@ -7,6 +7,7 @@ import { decodeNode } from "./decode_node.ts";
 import { decodePod } from "./decode_pod.ts";
 import { decodeService } from "./decode_service.ts";
 import { decodeEndpoints, decodeSlice } from "./decode_slice.ts";
+import { isOthers } from "./metadata.ts";
 import { DecodeError, type Fields, isFields, type Path, show } from "./reader.ts";
 
 /** What became of one object of a document. */
@@ -26,6 +27,9 @@ const decoders: Record<string, Decoder> = {
   "discovery.k8s.io/v1beta1/EndpointSlice": decodeSlice,
 };
 
+/** Kinds that labels may leave to others. */
+const labelled = new Set(["Service", "Endpoints", "EndpointSlice"]);
+
 /** Decodes one document: an object or a list of objects. Never throws; an empty document gives nothing. */
 export function decodeDocument(value: unknown, path: Path = []): Decoded[] {
   if (value === null || value === undefined) return [];
@@ -42,7 +46,8 @@ export function decodeDocument(value: unknown, path: Path = []): Decoded[] {
     const type = `${apiVersion}/${kind}`;
     if (isList(type)) return decodeItems(value, path, apiVersion, kind);
     const decoder = decoders[type];
-    return [decoder === undefined ? { ignored: type } : { object: decoder(value, path) }];
+    if (decoder === undefined || labelled.has(kind) && isOthers(value)) return [{ ignored: type }];
+    return [{ object: decoder(value, path) }];
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
     return [{ error, title: title(value) }];

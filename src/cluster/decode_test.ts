@@ -254,6 +254,21 @@ Deno.test("decodeDocument() ignores what is not pcnk's business", () => {
     { ignored: "apps/v1/Deployment" },
   ]);
   assert.deepEqual(decodeDocument(null), []);
+  const labels = ["service-proxy-name: x", "headless:", 'headless: "false"'];
+  for (const label of labels.map((one) => `service.kubernetes.io/${one}`)) {
+    const meta = `metadata: {name: a, labels: {${label}}}`;
+    const ignored = (text: string) => decodeDocument(parse(`{${text}, ${meta}}`));
+    // Not even read: a mistake in it is its owner's.
+    assert.deepEqual(ignored("apiVersion: v1, kind: Service, spec: {type: X}"), [
+      { ignored: "v1/Service" },
+    ]);
+    assert.deepEqual(ignored("apiVersion: v1, kind: Endpoints"), [{ ignored: "v1/Endpoints" }]);
+    const slice = "discovery.k8s.io/v1/EndpointSlice";
+    assert.deepEqual(ignored("apiVersion: discovery.k8s.io/v1, kind: EndpointSlice"), [
+      { ignored: slice },
+    ]);
+    assert.ok("object" in ignored("apiVersion: v1, kind: Node")[0]!);
+  }
 });
 
 const failures: Record<string, [string, string]> = {

@@ -1,7 +1,30 @@
 /** ObjectMeta, as far as pcnk reads it. */
-import { DecodeError, type Fields, fields, integer, objectName, type Path } from "./reader.ts";
+import {
+  DecodeError,
+  type Fields,
+  fields,
+  integer,
+  isFields,
+  objectName,
+  type Path,
+} from "./reader.ts";
 import type { LbAlgorithm } from "../model/objects.ts";
 import { oneOf, show, text } from "./reader.ts";
+
+/**
+ * Labels that say, whatever their value, that kube-proxy leaves a Service, its Endpoints or a slice alone: another proxy serves
+ * it, or it is headless although it has addresses.
+ */
+export const othersLabels = [
+  "service.kubernetes.io/service-proxy-name",
+  "service.kubernetes.io/headless",
+] as const;
+
+/** Whether an object is left to others by one of `othersLabels`. */
+export function isOthers(object: Fields): boolean {
+  const labels = isFields(object.metadata) ? object.metadata.labels : undefined;
+  return isFields(labels) && othersLabels.some((label) => Object.hasOwn(labels, label));
+}
 
 interface Metadata {
   name: string;

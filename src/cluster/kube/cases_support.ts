@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Service } from "../../model/objects.ts";
+import { othersLabels } from "../metadata.ts";
 import type { Recorder } from "../test_support.ts";
 import type { KubeSource } from "./source.ts";
 
@@ -28,7 +29,8 @@ export interface World {
   lists(): number | undefined;
 }
 
-export type Labels = Record<string, string>;
+/** With null a label is taken away. */
+export type Labels = Record<string, string | null>;
 
 interface SourceCase {
   name: string;
@@ -104,6 +106,33 @@ export const sourceCases: readonly SourceCase[] = [
       for (const [kind, name] of [["Service", other], ["Pod", light], ["Pod", heavy]] as const) {
         await world.remove(kind, name);
       }
+    },
+  },
+  {
+    name: "leaves to others what a label says is theirs, when it comes and when it goes",
+    async run(world) {
+      const { sink } = world;
+      const name = world.name("theirs");
+      const ends = { subsets: [{ addresses: [{ ip: "10.1.0.1" }], ports: [{ port: 80 }] }] };
+      const both = [title(name), `Endpoints default/${name}`];
+      const put = async (labels: Labels) => {
+        await world.put("Service", name, web(80), labels);
+        await world.put("Endpoints", name, ends, labels);
+      };
+      const known = (wanted: boolean) =>
+        sink.until(() => both.every((one) => sink.objects.has(one) === wanted), patienceMs);
+      await world.started();
+      for (const label of othersLabels) {
+        await put({});
+        await known(true);
+        await put({ [label]: "" });
+        await known(false);
+        await put({ [label]: null });
+        await known(true);
+      }
+      await world.remove("Service", name);
+      await world.remove("Endpoints", name);
+      await known(false);
     },
   },
   {

@@ -4,6 +4,7 @@ import { decodeNode } from "../decode_node.ts";
 import { decodePod } from "../decode_pod.ts";
 import { decodeService } from "../decode_service.ts";
 import { decodeEndpoints, decodeSlice } from "../decode_slice.ts";
+import { othersLabels } from "../metadata.ts";
 import type { Fields, Path } from "../reader.ts";
 
 export interface Resource {
@@ -19,18 +20,14 @@ export interface Resource {
   decode(fields: Fields, path: Path): ClusterObject;
 }
 
-/**
- * As kube-proxy: not what another proxy serves, and not the endpoints of headless services, which have no entries (their
- * slices carry the label since Kubernetes 1.19; unlabelled ones do no harm).
- */
-const served = "!service.kubernetes.io/service-proxy-name";
-const headed = `${served},!service.kubernetes.io/headless`;
+/** As kube-proxy: none of these labels. */
+const ours = othersLabels.map((label) => `!${label}`).join(",");
 
 export const services: Resource = {
   path: "/api/v1/services",
   name: "services",
   kind: "Service",
-  labelSelector: served,
+  labelSelector: ours,
   pageSize: 500,
   decode: decodeService,
 };
@@ -51,7 +48,7 @@ export const endpointSlices: Resource = {
   path: `${sliceGroup}/endpointslices`,
   name: "endpointslices",
   kind: "EndpointSlice",
-  labelSelector: headed,
+  labelSelector: ours,
   pageSize: 500,
   decode: decodeSlice,
 };
@@ -61,7 +58,7 @@ export const endpoints: Resource = {
   path: "/api/v1/endpoints",
   name: "endpoints",
   kind: "Endpoints",
-  labelSelector: headed,
+  labelSelector: ours,
   pageSize: 250,
   decode: decodeEndpoints,
 };

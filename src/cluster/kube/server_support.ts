@@ -23,6 +23,8 @@ interface Event {
   path: string;
   type: "ADDED" | "MODIFIED" | "DELETED";
   object: StoredObject;
+  /** Before a change. */
+  before?: StoredObject;
 }
 
 interface Watch {
@@ -85,9 +87,10 @@ export class ApiServer implements AsyncDisposable {
     const metadata = { name, ...namespace, ...meta, resourceVersion: `${version}` };
     const object: StoredObject = { kind, apiVersion, metadata, ...rest };
     const all = this.#all(path);
-    const type = all.has(name) ? "MODIFIED" : "ADDED";
+    const before = all.get(name);
+    const type = before === undefined ? "ADDED" : "MODIFIED";
     all.set(name, object);
-    this.#happened({ version, path, type, object });
+    this.#happened({ version, path, type, object, before });
   }
 
   remove(kind: string, name: string) {
@@ -241,8 +244,13 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-function sendEvent({ selector, send }: Watch, { type, object }: Event) {
-  if (matches(object, selector)) send(JSON.stringify({ type, object }));
+/** A change by which an object begins or ceases to match is an addition or a deletion, as the API has it. */
+function sendEvent({ selector, send }: Watch, { type, object, before }: Event) {
+  const now = matches(object, selector);
+  const was = before === undefined ? now : matches(before, selector);
+  if (!now && !was) return;
+  const seen = was === now ? type : now ? "ADDED" : "DELETED";
+  send(JSON.stringify({ type: seen, object }));
 }
 
 /** `!key` and `key`, joined by commas. */

@@ -12,7 +12,11 @@ function worldOf(place: Place): World {
     source,
     name: (word) => word,
     started: () => place.started(),
-    put: (kind, name, rest, labels) => Promise.resolve(api.put(kind, name, rest, { labels })),
+    put: (kind, name, rest, given = {}) => {
+      const labels = Object.entries(given).filter(([, value]) => value !== null);
+      const metadata = { labels: Object.fromEntries(labels) as Record<string, string> };
+      return Promise.resolve(api.put(kind, name, rest, metadata));
+    },
     remove: (kind, name) => Promise.resolve(api.remove(kind, name)),
     cut: () => api.cut(),
     halfOpen: () => api.watches.forEach((watch) => watch.send = () => {}),
