@@ -12,6 +12,7 @@ import { SCOPE } from "../../../src/bpf/layout.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 import { EVERYWHERE, Plane, type Proto } from "../support/plane.ts";
+import { sharedPlane } from "../support/shared_plane.ts";
 import { Traffic } from "./traffic.ts";
 
 export const GATEWAY = "10.1.0.1";
@@ -36,7 +37,7 @@ export class TestNode extends Traffic {
     try {
       this.self = this.sandbox.netns();
       writeSysctl("net.ipv4.ip_forward", "1", this.self.path);
-      this.plane = new Plane(this.sandbox, this.self, mode);
+      this.plane = new Plane(this.sandbox, this.self, mode, sharedPlane);
       this.#bridge = this.plane.bridge(GATEWAY);
     } catch (error) {
       this.sandbox[Symbol.dispose]();

@@ -34,7 +34,13 @@ export function sharedPlane({ nl, mapSizes }: Omit<InstallOptions, "bpffs">): Da
       map.deleteBatch(map.keys() as never[]);
     }
   }
-  plane.maps.config.set(0, zero(nodeConfig));
+  const { config, counters } = plane.maps;
+  config.set(0, zero(nodeConfig));
+  counters.setBatch(
+    counters.entries().map((
+      [reason, cpus],
+    ) => [reason, cpus.map(() => ({ packets: 0n, bytes: 0n }))]),
+  );
   return plane;
 }
 
