@@ -197,6 +197,8 @@ export function importedNames(path: string, source: string): string[] {
   for (const [, to, name] of source.matchAll(/\bimport\(\s*"(\.[^"]+)",?\s*\)+\.(\w+)/g)) {
     add(to!, name!);
   }
+  // `() => import("./x.ts")`: its user takes what it likes.
+  for (const [, to] of source.matchAll(/\) => import\(\s*"(\.[^"]+)",?\s*\)(?!\))/g)) add(to!, "*");
   const whole = /^(?:import|export) (?:type )?\* (?:as (\w+) )?from "(\.[^"]+)"/gm;
   for (const [, alias, to] of source.matchAll(whole)) {
     if (alias === undefined) add(to!, "*");

@@ -9,7 +9,7 @@ import { type AgentConfig, settings } from "../config/schema.ts";
 import { fallbackText, flagName, type Setting } from "../config/setting.ts";
 
 /** The `agent` subcommand. */
-export function agentCommand() {
+export function command() {
   const flags: Values = new Map();
   const command = new Command("agent")
     .description(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { settings } from "../config/schema.ts";
 import { flagName } from "../config/setting.ts";
-import { agentCommand } from "./agent.ts";
+import { command as agentCommand } from "./agent.ts";
 
 /** What the command prints for `args`, and how it ends. */
 async function run(...args: string[]): Promise<{ text: string; code: string }> {

@@ -55,7 +55,7 @@ ${allLoads().map(({ name, about }) => `  ${name.padEnd(18)}${about}`).join("\n")
 `;
 
 /** The `bench` subcommand. */
-export function benchCommand() {
+export function command() {
   return new Command("bench")
     .description(
       "Measure bandwidth, latency, connections and scaling between pods, services and nodes, for pcnk and other networks. Needs root.",

@@ -5,7 +5,7 @@ const shells = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof shells[number];
 
 /** The `completion` subcommand. */
-export function completionCommand() {
+export function command() {
   return new Command("completion")
     .description(
       "Print a completion script for commands, options and names. Names of Services and Pods come from this node's maps and need root.",

@@ -21,7 +21,7 @@ import { UsageError } from "./usage.ts";
 const patienceMs = 20_000;
 
 /** The `describe` subcommand. */
-export function describeCommand() {
+export function command() {
   const command = new Command("describe")
     .description(
       "Compare a Service and its endpoints in the cluster with this node's maps. Needs root.",

@@ -26,7 +26,7 @@ interface GetOptions {
 }
 
 /** The `get` subcommand. */
-export function getCommand() {
+export function command() {
   return new Command("get")
     .description(
       "List entries of this node's maps. Works without a running agent. Needs root.",

@@ -7,7 +7,7 @@ import { UsageError } from "./usage.ts";
 import { collect } from "./manifest.ts";
 
 /** The `install` subcommand. */
-export function installCommand() {
+export function command() {
   const command = new Command("install")
     .description(
       "Install pcnk on this node: CNI plugin, command line, kernel parameters, and the agent as a systemd service. " +

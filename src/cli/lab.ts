@@ -21,7 +21,7 @@ import { checked } from "./usage.ts";
 import { outputOption } from "./options.ts";
 
 /** The command with its subcommands. */
-export function labCommand() {
+export function command() {
   return new Command("lab")
     .description(
       "Run a cluster of network namespaces on this machine, to try and to test pcnk. Needs root.",

@@ -8,7 +8,7 @@ import { placeOption, requireRoot } from "./options.ts";
 const patienceMs = 3000;
 
 /** The `log-level` subcommand. */
-export function logLevelCommand() {
+export function command() {
   return new Command("log-level")
     .description(
       "Show or set the log level of the running agent, until it stops or logLevel changes in its configuration file. Needs root.",

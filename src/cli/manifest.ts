@@ -7,7 +7,7 @@ import { removalPod } from "../../install/removal_pod.ts";
 import { readVersion } from "./version.ts";
 
 /** The `manifest` subcommand. */
-export function manifestCommand() {
+export function command() {
   const command = new Command("manifest")
     .description(
       "Print ServiceAccount, RBAC, ConfigMap and DaemonSet of pcnk, for kubectl apply -f -. " +

@@ -29,7 +29,7 @@ interface MonitorOptions {
 }
 
 /** The `monitor` subcommand. */
-export function monitorCommand() {
+export function command() {
   return new Command("monitor")
     .description(
       "Show packets that this node's programs drop or reject, with their reasons. The kernel filters; without a listener it " +

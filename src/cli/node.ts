@@ -34,7 +34,7 @@ interface Where {
 const limitMs = 30_000;
 
 /** The `node` subcommand. */
-export function nodeCommand() {
+export function command() {
   return new Command("node")
     .description("Show or set settings of nodes, in annotations of Node objects or in etcd.")
     .addCommand(getCommand())

@@ -15,7 +15,7 @@ Examples:
 `;
 
 /** The `status` subcommand. */
-export function statusCommand() {
+export function command() {
   const command = new Command("status")
     .description(
       "Check each part of this node, with a reason and a next step for each problem. Needs root.",

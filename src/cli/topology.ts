@@ -7,7 +7,7 @@ import { readTopology, renderTopology } from "../view/topology.ts";
 import { outputOption, placeOption, requireRoot } from "./options.ts";
 
 /** The `topology` subcommand. */
-export function topologyCommand() {
+export function command() {
   return new Command("topology")
     .description(
       "Draw the path of packets on this node: pods, bridge, tunnel, uplinks, and the program on each. Needs root.",

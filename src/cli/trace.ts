@@ -15,7 +15,7 @@ import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { checked, UsageError } from "./usage.ts";
 
 /** The `trace` subcommand. */
-export function traceCommand() {
+export function command() {
   const command = new Command("trace")
     .description(
       "Run the first packet of a flow through copies of this node's programs and maps, and show each hop. Sends nothing, changes nothing. Needs root.",

@@ -10,7 +10,7 @@ import { SignalError, untilSignal } from "./signals.ts";
 import { checked, UsageError } from "./usage.ts";
 
 /** The `ui` subcommand. */
-export function uiCommand() {
+export function command() {
   return new Command("ui")
     .description(
       "Serve a web page of this node: topology, traffic, drops, sessions, events. Read-only; works without a running agent. " +

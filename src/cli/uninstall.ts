@@ -9,7 +9,7 @@ import { settings } from "../config/schema.ts";
 import { collect } from "./manifest.ts";
 
 /** The `uninstall` subcommand. */
-export function uninstallCommand() {
+export function command() {
   return new Command("uninstall")
     .description(
       "Remove pcnk from this node: agent, programs, devices, routes, files and state that are its own, also the rest of an " +

@@ -27,7 +27,7 @@ function renderVersion(version: Version): string {
 }
 
 /** The `version` subcommand. */
-export function versionCommand() {
+export function command() {
   return new Command("version")
     .description("Show the versions of pcnk and its parts.")
     .option("--json", "Print JSON")
