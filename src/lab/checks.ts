@@ -21,13 +21,8 @@ export interface Check {
 const TIMEOUT_MS = 10_000;
 const LOOPBACK = "127.0.0.1";
 
-/** Every check that a lab with these pods and services calls for, but for rows that are not tried. */
+/** Every check that a lab with these pods and services calls for. */
 export function planChecks(plan: LabPlan, pods: PodAddress[], services: LabService[]): Check[] {
-  return planAllChecks(plan, pods, services).filter(({ row }) => !row.notYet);
-}
-
-/** Every check, also those of rows that are not tried. */
-export function planAllChecks(plan: LabPlan, pods: PodAddress[], services: LabService[]): Check[] {
   const lab = { plan, pods, services };
   return [
     ...plan.nodes.flatMap((node) => [

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { planAllChecks, planChecks } from "./checks.ts";
+import { planChecks } from "./checks.ts";
 import { labServices, NODE_PORT, type PodAddress } from "./manifests.ts";
 import { fillRows, judge } from "./matrix.ts";
 import { DEFAULT_OPTIONS, planLab } from "./plan.ts";
@@ -14,27 +14,18 @@ function lab(nodes: number, perNode: number) {
       address: `10.244.${node.index}.${i + 2}`,
     }))
   );
-  const all = planAllChecks(plan, pods, labServices(plan, pods));
+  const all = planChecks(plan, pods, labServices(plan, pods));
   /** What is asked, as `source → target`. */
   const asked = (title: string, kind = "tcp") =>
     all.filter(({ row }) => row.title === title && row.kind === kind)
       .map(({ source, target }) => `${source} → ${target}`);
-  return { all, asked, checks: planChecks(plan, pods, labServices(plan, pods)) };
+  return { all, asked };
 }
 
-Deno.test("planAllChecks() fills every row", () => {
+Deno.test("planChecks() fills every row", () => {
   const { all } = lab(2, 2);
   for (const row of ALL_ROWS) {
     assert.ok(all.some((check) => check.row === row), `${row.title} ${row.kind}`);
-  }
-});
-
-Deno.test("planChecks() leaves out what is for later, and nothing else", () => {
-  const { all, checks } = lab(2, 2);
-  assert.deepEqual(checks, all.filter(({ row }) => !row.notYet));
-  const rows = fillRows(checks.map((check) => ({ check, cell: judge(check, { answers: [] }) })));
-  for (const [i, row] of rows.entries()) {
-    assert.equal(row.status === "not yet", ALL_ROWS[i]!.notYet ?? false);
   }
 });
 
@@ -78,10 +69,10 @@ Deno.test("planChecks() asks a node's own NodePort by loopback too", () => {
   ]);
 });
 
-Deno.test("planAllChecks() asks nothing of a lab without pods, and no pairs of a single pod", () => {
+Deno.test("planChecks() asks nothing of a lab without pods, and no pairs of a single pod", () => {
   assert.deepEqual(lab(2, 0).all, []);
   const answer = { ms: 0.1, answers: [{ name: "pod1-1" }] };
-  const rows = fillRows(lab(1, 1).checks.map((check) => ({ check, cell: judge(check, answer) })));
+  const rows = fillRows(lab(1, 1).all.map((check) => ({ check, cell: judge(check, answer) })));
   for (const title of ["pod → pod, same node", "pod → pod, other node"]) {
     assert.equal(rows.find((row) => row.title === title)?.status, "no pair");
   }

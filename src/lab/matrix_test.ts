@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { labServices, type PodAddress } from "./manifests.ts";
-import { type Check, planAllChecks } from "./checks.ts";
+import { type Check, planChecks } from "./checks.ts";
 import { fillRows, hint, judge } from "./matrix.ts";
 import { DEFAULT_OPTIONS, planLab } from "./plan.ts";
 import type { ProbeResult } from "./probe.ts";
@@ -14,7 +14,7 @@ function lab(nodes: number, perNode: number) {
       address: `10.244.${node.index}.${i + 2}`,
     }))
   );
-  return { plan, pods, checks: planAllChecks(plan, pods, labServices(plan, pods)) };
+  return { plan, pods, checks: planChecks(plan, pods, labServices(plan, pods)) };
 }
 
 function find(checks: Check[], title: string, kind: string): Check {

@@ -17,20 +17,13 @@ export interface TestReport {
   /** Cells, not rows. */
   passed: number;
   failed: number;
-  /** Rows. */
-  notYet: number;
 }
 
 /** Counts the cells. */
 export function summarize(rows: RowResult[]): TestReport {
   const cells = rows.flatMap((row) => row.cells);
   const passed = cells.filter((cell) => cell.ok).length;
-  return {
-    rows,
-    passed,
-    failed: cells.length - passed,
-    notYet: rows.filter((row) => row.status === "not yet").length,
-  };
+  return { rows, passed, failed: cells.length - passed };
 }
 
 /** Findings beyond this many are counted, not shown; so are paths of one finding beyond the second limit. */
@@ -77,13 +70,12 @@ function findings(rows: RowResult[]): Finding[] {
   return [...found.values()];
 }
 
-/** `41 passed, 0 failed, 5 rows not yet` */
-function summaryLine({ passed, failed, notYet }: TestReport, paint: Paint): string {
+/** `41 passed, 0 failed` */
+function summaryLine({ passed, failed }: TestReport, paint: Paint): string {
   const parts = [
     failed === 0 ? paint("green", `${passed} passed`) : `${passed} passed`,
     failed > 0 ? paint("red", `${failed} failed`) : "0 failed",
   ];
-  if (notYet > 0) parts.push(paint("dim", `${notYet} ${notYet === 1 ? "row" : "rows"} not yet`));
   return parts.join(", ");
 }
 
@@ -122,7 +114,7 @@ function renderTable(rows: RowResult[], sources: Sources, width: number, paint: 
 }
 
 function rowCells(row: RowResult, layout: Layout, paint: Paint): string[] {
-  if (row.status === "not yet" || row.status === "no pair") return [paint("dim", row.status)];
+  if (row.status === "no pair") return [paint("dim", row.status)];
   return layout.heads.map((head) =>
     renderCell(row.cells.filter((cell) => layout.columnOf(cell.source) === head), paint)
   );

@@ -30,7 +30,7 @@ const rows: RowResult[] = [
       hint: "the agent of node1 is not running",
     }],
   },
-  { title: "pod → outside", protocol: "TCP", status: "not yet", cells: [] },
+  { title: "pod → outside", protocol: "TCP", status: "no pair", cells: [] },
 ];
 
 Deno.test("renderReport() has a column for each source when there is room", () => {
@@ -39,13 +39,13 @@ Deno.test("renderReport() has a column for each source when there is room", () =
     `from → to             node1    pod1-1  pod1-2
 node → pod       TCP  0.07 ms
 pod → ClusterIP  UDP           12 ms   ✗ timeout
-pod → outside    TCP  not yet
+pod → outside    TCP  no pair
 
 ✗ pod → ClusterIP, UDP: timeout after 1 s
   pod1-2 → service echo-node1
   hint: the agent of node1 is not running
 
-3 passed, 1 failed, 1 row not yet
+3 passed, 1 failed
 `,
   );
 });

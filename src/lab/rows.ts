@@ -5,16 +5,11 @@ import type { ProbeKind } from "./probe.ts";
 export interface Row {
   title: string;
   kind: ProbeKind;
-  /** Not tried: a later version of pcnk answers it. */
-  notYet?: boolean;
 }
 
 const both: ProbeKind[] = ["tcp", "udp"];
 const ping: ProbeKind[] = ["ping"];
 const all: ProbeKind[] = ["tcp", "udp", "ping"];
-
-/** What this version of pcnk cannot answer. Their checks are planned and judged like all others once they are not in here. */
-const NOT_YET: readonly (keyof typeof TITLES)[] = [];
 
 const TITLES = {
   hostToPod: "host → pod, same node",
@@ -37,8 +32,7 @@ const TITLES = {
 
 /** The rows of a question, one for each protocol. */
 function rows(question: keyof typeof TITLES, kinds: ProbeKind[]): Row[] {
-  const notYet = NOT_YET.includes(question);
-  return kinds.map((kind) => ({ title: TITLES[question], kind, notYet: notYet || undefined }));
+  return kinds.map((kind) => ({ title: TITLES[question], kind }));
 }
 
 /** The rows by question, in the order of the table. */
