@@ -2,7 +2,7 @@
 import { REMOTE_MODE } from "../bpf/layout.ts";
 import { ROUTE_PROTOCOL } from "../routing/diff.ts";
 import type { NodeReader } from "./node.ts";
-import { type Filter, type Resource, type Row, sortBy } from "./resource.ts";
+import { type Filter, named, type Resource, type Row, sortBy } from "./resource.ts";
 
 /** A pod of this node. */
 export interface EndpointRow extends Row {
@@ -90,10 +90,7 @@ export function readNodes(node: NodeReader, filter: Filter): NodeRow[] {
     vni: remote.vni,
     mac: remote.mac,
   }));
-  const wanted = rows.filter(({ name }) =>
-    filter.names.length === 0 || filter.names.includes(name)
-  );
-  return sortBy(wanted, (row) => row.name, (row) => row.podCIDR);
+  return sortBy(named(rows, filter), (row) => row.name, (row) => row.podCIDR);
 }
 
 /** `pcnk get nodes` */
@@ -139,10 +136,7 @@ function readRoutes(node: NodeReader, filter: Filter): RouteRow[] {
       mtu: route.mtu ?? 0,
       tunnel: route.encap?.destination ?? "",
     }));
-  const wanted = rows.filter(({ name }) =>
-    filter.names.length === 0 || filter.names.includes(name)
-  );
-  return sortBy(wanted, (row) => row.destination);
+  return sortBy(named(rows, filter), (row) => row.destination);
 }
 
 /** `pcnk get routes` */

@@ -57,6 +57,11 @@ export function sortBy<R>(rows: R[], ...keys: ((row: R) => string | number)[]): 
 
 const collator = new Intl.Collator("en", { numeric: true });
 
+/** Rows of the given names; all, when none is given. */
+export function named<R extends Row>(rows: readonly R[], { names }: Filter): R[] {
+  return rows.filter(({ name }) => names.length === 0 || names.includes(name));
+}
+
 /** A column of which a filter of `names` may be a part: `default/web`, `web` within a namespace. */
 export function isNamed(filter: Filter, namespace: string, name: string): boolean {
   if (filter.namespace !== undefined && filter.namespace !== namespace) return false;
