@@ -2,7 +2,6 @@
 import { attach, detach, listAttachments } from "../bpf/attach.ts";
 import { attachCgroup, cgroupAttachment, detachCgroup, listCgroupHooks } from "../bpf/cgroup.ts";
 import { openDataPlane } from "../bpf/dataplane.ts";
-import { SESSION_STATE, SESSION_ZONE } from "../bpf/layout.ts";
 import { progById } from "../bpf/syscall.ts";
 import type { NodePlan } from "../lab/plan.ts";
 import type { LabStore } from "../lab/state.ts";
@@ -21,25 +20,6 @@ export function pcnkNodesVariant(cleanup: Cleanup, store: LabStore): Variant {
     cgroupPrograms(cleanup, node, store.cgroup(node.cgroup)),
     sessionsOf(cleanup, node),
   ]));
-}
-
-/** The same with a table of sessions that is full of ended ones, as on a node that has been up for long. */
-export function fullOf(cleanup: Cleanup, { plan }: LabStore, pcnk: Variant): Variant {
-  const tables = plan.nodes.map(({ bpffs }) => sessionTable(cleanup, bpffs));
-  const { maxEntries } = tables[0]!;
-  const ended = Array.from({ length: maxEntries }, (_, i) => {
-    const flow = { src: "198.18.0.1", dst: "198.18.0.2", sport: i & 0xffff, dport: i >>> 16 };
-    const key = { ...flow, proto: 6, zone: SESSION_ZONE.SERVICE };
-    const value = { ...flow, last_seen: 0n, service_id: 0, flags: 0, ifindex: 0, created: 0n };
-    return [key, { ...value, state: SESSION_STATE.CLOSED }] as const;
-  });
-  return {
-    on: () => {
-      tables.forEach((table) => table.setBatch(ended));
-      pcnk.on();
-    },
-    off: () => pcnk.off(),
-  };
 }
 
 /** Several as one; off in the opposite order. */
@@ -75,7 +55,7 @@ function sessionsOf(cleanup: Cleanup, { bpffs }: NodePlan): Variant {
   return { on: () => {}, off: () => void table.deleteBatch(table.keys()) };
 }
 
-function sessionTable(cleanup: Cleanup, bpffs: string) {
+export function sessionTable(cleanup: Cleanup, bpffs: string) {
   const plane = openDataPlane(bpffs);
   cleanup.defer(() => plane.close());
   return plane.maps.sessions;

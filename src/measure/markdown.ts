@@ -9,7 +9,7 @@ import {
 } from "./format.ts";
 import { block, inline, lines, table } from "./markdown_text.ts";
 import type { Line, Measure, Report } from "./report.ts";
-import { compare, type Comparison, OWN, samplesOf, summarize, type Summary } from "./summary.ts";
+import { compare, type Comparison, OWN, type Summary, summaryAt } from "./summary.ts";
 
 /** The file of a measure's picture, relative to the report. */
 interface PicturePlace {
@@ -67,18 +67,12 @@ function pairs(measure: Measure): Pair[] {
     own.filter(({ path }) => path === peer.path).flatMap((line) => {
       const byX = measure.plot === "curve" ? xsOf([line, peer]) : [undefined];
       return byX.flatMap((x) => {
-        const [a, b] = [at(line, x), at(peer, x)];
+        const [a, b] = [summaryAt(line, x), summaryAt(peer, x)];
         const comparison = a && b && compare(a, b, measure.better);
         return comparison ? [{ measure, peer, x, comparison }] : [];
       });
     })
   );
-}
-
-/** The samples of a line at `x`, or all of them. */
-function at(line: Line, x: number | undefined): Summary | undefined {
-  if (x === undefined) return summarize(samplesOf(line));
-  return summarize(line.points.filter((point) => point.x === x).flatMap(({ samples }) => samples));
 }
 
 function xsOf(lines: readonly Line[]): number[] {
@@ -105,7 +99,7 @@ function behind(measures: readonly Measure[]): string {
 
 function section(measure: Measure, pictures: readonly PicturePlace[]): string {
   const { id, title, unit, better, tool, plot } = measure;
-  const found = measure.lines.flatMap((line) => at(line, undefined) ?? []);
+  const found = measure.lines.flatMap((line) => summaryAt(line, undefined) ?? []);
   const scaled = scaledUnit(unit, Math.max(0, ...found.map(({ median }) => median)));
   const picture = pictures.find((each) => each.id === id);
   const failed = measure.lines.filter((line) => line.failed !== undefined).map((line) =>
@@ -126,7 +120,7 @@ function lineTable(measure: Measure, unit: Scaled): string {
   // Over time one run gives many.
   const values = measure.plot === "time" ? "samples" : "runs";
   const rows = measure.lines.map((line) => {
-    const summary = at(line, undefined);
+    const summary = summaryAt(line, undefined);
     if (!summary) return [line.path, line.contender, "not measured", "–", "–", "–", "–"].map(block);
     const { n, median, q1, q3, min, max } = summary;
     const pair = compared.find(({ peer }) => peer === line);
@@ -159,7 +153,7 @@ function curveTable(measure: Measure, unit: Scaled): string {
       formatX(x, axis?.unit ?? ""),
       ...contenders.map((contender) => {
         const line = here.find((each) => each.contender === contender);
-        const summary = line && at(line, x);
+        const summary = line && summaryAt(line, x);
         return summary ? cell(summary, unit) : "–";
       }),
       ...peers.map((contender) => {

@@ -30,6 +30,11 @@ export function samplesOf({ points }: Pick<Line, "points">): number[] {
   return points.flatMap(({ samples }) => samples);
 }
 
+/** Of a line at `x`, or of all of it. */
+export function summaryAt({ points }: Line, x: number | undefined): Summary | undefined {
+  return summarize(samplesOf({ points: points.filter((one) => x === undefined || one.x === x) }));
+}
+
 /** How pcnk stands to a peer. */
 export interface Comparison {
   /** pcnk's median ÷ the peer's. */

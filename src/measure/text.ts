@@ -1,7 +1,7 @@
 /** A report for the terminal: a row for each path and peer (pure). */
 import { formatValue, formatX, type Scaled, scaledUnit } from "./format.ts";
 import type { Line, Measure, Report } from "./report.ts";
-import { compare, OWN, samplesOf, summarize, type Summary } from "./summary.ts";
+import { compare, OWN, type Summary, summaryAt } from "./summary.ts";
 
 /** Rows of cells, the heading first; `columns` of src/view/terminal.ts aligns them. */
 export function reportRows({ measures }: Pick<Report, "measures">): string[][] {
@@ -25,7 +25,7 @@ function row(measure: Measure, path: string, own: Line, peers: Line[], x?: numbe
   const what = x === undefined
     ? measure.id
     : `${measure.id} ${formatX(x, measure.axis?.unit ?? "")}`;
-  const summary = at(own, x);
+  const summary = summaryAt(own, x);
   if (!summary) return [what, path, "–", "", own.failed ?? ""];
   const unit = scaledUnit(measure.unit, summary.median);
   return [
@@ -35,14 +35,9 @@ function row(measure: Measure, path: string, own: Line, peers: Line[], x?: numbe
     range(summary, unit),
     [
       ...(own.contender === OWN ? [] : [`(${own.contender})`]),
-      ...peers.map((peer) => against(summary, peer, at(peer, x), measure)),
+      ...peers.map((peer) => against(summary, peer, summaryAt(peer, x), measure)),
     ].join(", "),
   ];
-}
-
-function at(line: Line, x: number | undefined): Summary | undefined {
-  const points = x === undefined ? line.points : line.points.filter((point) => point.x === x);
-  return summarize(samplesOf({ points }));
 }
 
 function range({ q1, q3 }: Summary, unit: Scaled): string {

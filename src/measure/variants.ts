@@ -1,5 +1,5 @@
 /** Variants of a testbed that carry the same traffic: put on in turns, one at a time, and taken off without a trace. */
-import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
+import { writeSysctl } from "../linux/sysctl.ts";
 
 /** What is undone in the end; the last comes first. */
 export interface Cleanup {
@@ -25,15 +25,6 @@ export class Switch {
 }
 
 export const BRIDGE_NETFILTER = "net.bridge.bridge-nf-call-iptables";
-
-/** The plain bridge with nothing in its way; Kubernetes wants bridge netfilter on, kube-proxy depends on it. */
-export function bareVariant({ node }: { node: string }): Variant {
-  const before = readSysctl(BRIDGE_NETFILTER, node);
-  return {
-    on: () => writeSysctl(BRIDGE_NETFILTER, "0", node),
-    off: () => writeSysctl(BRIDGE_NETFILTER, before, node),
-  };
-}
 
 /** Why the iptables variant cannot be measured here; undefined when it can. */
 export function iptablesMissing(): string | undefined {

@@ -6,12 +6,13 @@ import { reasonIndex } from "../../src/bpf/reasons.ts";
 import { rulesVariant } from "../../src/measure/carriers.ts";
 import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
 import { CLUSTER_CIDR } from "../../src/measure/lab_testbed.ts";
-import { bareVariant, iptablesMissing, Switch, type Variant } from "../../src/measure/variants.ts";
+import { iptablesMissing, Switch, type Variant } from "../../src/measure/variants.ts";
 import { type Figures, measure as load, microseconds, type Mode, perSecond } from "./load.ts";
 import { pinnedAt, type Target } from "./load.ts";
 import { interleave, type Measure } from "./measure.ts";
 import { installPcnk, type OneNode, oneNode, type Pcnk, PORT, VIP } from "./one_node.ts";
 import { Stage } from "./stage.ts";
+import { bareVariant } from "./variants.ts";
 
 type Contender = { variant: Variant | undefined; target: Target };
 

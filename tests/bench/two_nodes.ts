@@ -6,15 +6,15 @@ import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { placeOf } from "../../src/lab/connectivity.ts";
 import { SERVICE_PORT } from "../../src/lab/manifests.ts";
 import { type RoutingMode, SERVER_PORT } from "../../src/lab/plan.ts";
-import { allOf, fullOf } from "../../src/measure/carriers.ts";
+import { allOf } from "../../src/measure/carriers.ts";
 import { twoNodes as upTwoNodes } from "../../src/measure/lab_testbed.ts";
 import type { Placement } from "../../src/measure/placement.ts";
-import { bareVariant } from "../../src/measure/variants.ts";
 import { CPU, startServer, type Target } from "./load.ts";
 import type { Context } from "./measure.ts";
 import { kubeProxyRulesOf } from "./peer_rules.ts";
 import { labName, type Stage } from "./stage.ts";
 import { pcnk } from "./subject.ts";
+import { bareVariant, fullOf } from "./variants.ts";
 
 /**
  * `pcnk-full`: its table of sessions is full of ended ones; of all others each turn begins with no flow known. `vxlan`: as
