@@ -32,6 +32,13 @@ export class OversizedError extends ApiError {
   }
 }
 
+/** Nothing came for a while. */
+export class SilenceError extends ApiError {
+  constructor(ms: number) {
+    super(0, `sent nothing for ${ms / 1000} s`);
+  }
+}
+
 type Query = Readonly<Record<string, string | number | undefined>>;
 
 export interface RequestOptions {
@@ -113,7 +120,7 @@ export class ApiClient {
   #failure(error: unknown, watchdog: Watchdog): Error {
     if (error instanceof ApiError || error instanceof AccessError) return error;
     this.#transport.renew();
-    if (watchdog.expired) return new ApiError(0, `sent nothing for ${watchdog.ms / 1000} s`);
+    if (watchdog.expired) return new SilenceError(watchdog.ms);
     const { through, doubt } = this.#transport;
     return new ApiError(0, connectionReason(error) + through + doubt);
   }

@@ -10,7 +10,7 @@
 import { DecodeError, type Fields, fields, isFields, text } from "../reader.ts";
 import type { WatchState } from "../../model/agent_state.ts";
 import { Backoff, type BackoffOptions, msSince, pause } from "./backoff.ts";
-import { type ApiClient, ApiError, OversizedError } from "./client.ts";
+import { type ApiClient, ApiError, OversizedError, SilenceError } from "./client.ts";
 import { linesOf } from "./lines.ts";
 import type { Resource } from "./resources.ts";
 import type { ObjectStore } from "./store.ts";
@@ -197,6 +197,11 @@ export class Reflector {
         this.#take(resource, lines);
         isGood();
       }
+    } catch (error) {
+      // No failure yet: a server that sends no bookmarks is silent while nothing changes, and one that is gone does not accept
+      // the next watch.
+      if (!(error instanceof SilenceError)) throw error;
+      isGood();
     } finally {
       this.#progress.connected = false;
       clearTimeout(timer);

@@ -111,6 +111,20 @@ withPlace(
   { silenceMs: 150 },
 );
 
+withPlace(
+  "KubeSource reports nothing of watches that stay silent while nothing changes",
+  async (place) => {
+    await withOne(place);
+    const first = new Set(place.api.watches);
+    place.api.mute = true;
+    await place.sink.until(() => [...place.api.watches].every((one) => !first.has(one)));
+    const { watches } = place.source;
+    assert.deepEqual(watches.map(({ reason }) => reason), watches.map(() => undefined));
+    assert.equal(place.source.trouble, undefined);
+  },
+  { silenceMs: 50, goodWatchMs: 60_000 },
+);
+
 withPlace("KubeSource gives up a watch that is not answered", async (place) => {
   const { api, sink } = place;
   await withOne(place);
