@@ -7,12 +7,12 @@ import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/at
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { type AttachPoint, podAttachPoints } from "../src/bpf/attach_points.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
-import { RtNetlink } from "../src/linux/rtnetlink.ts";
+import { type Link, RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import { readState } from "../src/node/state_files.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
-import { CODE } from "./errors.ts";
+import { CniError, CODE } from "./errors.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
@@ -51,6 +51,7 @@ export function add(
     pod: container.pod,
     hostIfindex: veth.host.index,
     hostIfname: veth.host.name,
+    bridge: bridgeOf(nl, veth.host),
     mac: veth.mac,
     addresses,
   };
@@ -58,6 +59,11 @@ export function add(
   wire({ bpffs, nl, dataPlane, endpoints, state, log, before }, attachment, veth);
   log.info("pod added", { ...attachment });
   return text;
+}
+
+function bridgeOf(nl: RtNetlink, { master }: Link): string | undefined {
+  const link = master === undefined ? undefined : nl.link(master);
+  return link?.kind === "bridge" ? link.name : undefined;
 }
 
 interface Wiring extends Handles {
@@ -143,18 +149,30 @@ function attachMode(stateDir: string): AttachMode {
 
 /** Enters an address of the pod into the map of local pods. */
 function enter(
-  { endpoints, log }: Wiring,
+  wiring: Wiring,
   { hostIfindex: ifindex, mac }: Attachment,
   { address: addr, gateway }: Attachment["addresses"][number],
 ): () => void {
+  const { endpoints } = wiring;
   const former = endpoints.get({ addr });
-  if (former && former.ifindex !== ifindex) {
-    // IPAM gave it to this pod, so the other was never deleted.
-    log.warn("the endpoint of another pod is replaced: it had this address", {
-      address: addr,
-      former,
-    });
-  }
+  if (former && former.ifindex !== ifindex) refuseIfInUse(wiring, addr, former.ifindex);
   endpoints.set({ addr }, { ifindex, mac, gateway });
   return () => void (former ? endpoints.set({ addr }, former) : endpoints.delete({ addr }));
+}
+
+/**
+ * IPAM has forgotten that another pod has this address, e.g. because its store was deleted. The runtime's next attempt gets
+ * another address.
+ * @throws {CniError} code 11 while the other pod's device is there
+ */
+function refuseIfInUse({ nl, log }: Wiring, address: string, ifindex: number): void {
+  const device = nl.link(ifindex);
+  if (device?.kind === "veth") {
+    throw new CniError(
+      CODE.TRY_AGAIN_LATER,
+      `the address ${address} is in use by another pod of this node (device ${device.name})`,
+      "IPAM gave it twice: was its store deleted while pods ran? The next attempt gets another address",
+    );
+  }
+  log.warn("the endpoint of a device that is gone is replaced", { address, ifindex });
 }

@@ -32,6 +32,8 @@ export interface Attachment extends AttachmentId {
   hostIfindex: number;
   /** Its name: the kernel gives an index again after the node rebooted. */
   hostIfname: string;
+  /** The bridge whose port that end is. Absent: of none, or ADD was 0.1.0's. */
+  bridge?: string;
   /** MAC address of the pod's interface. */
   mac: string;
   addresses: PodAddress[];

@@ -94,11 +94,20 @@ both("ADD of a container made anew gives back what the former one had", (world) 
   assert.equal(attachments.length, 1);
 });
 
-test("ADD takes an address over from a pod whose DEL never came, whose DEL then leaves it", (world) => {
+test("ADD refuses an address that a pod has, and takes it when that is gone, whose late DEL leaves it", (world) => {
   const lost = world.pod("10.1.0.2");
   world.add(lost);
   const heir = world.pod("10.1.0.3");
   heir.prevResult.ips[0]!.address = "10.1.0.2/24";
+  const before = world.snapshot();
+  const { code, out } = world.call("ADD", heir);
+  assert.deepEqual([code, out.code], [1, 11]);
+  assert.match(
+    out.msg,
+    /^the address 10\.1\.0\.2 is in use by another pod of this node \(device veth2\)$/,
+  );
+  assert.deepEqual(world.snapshot(), before);
+  world.node.nl.delLink(lost.hostIfindex);
   const { log } = world.add(heir);
   assert.deepEqual(log.map(({ level }) => level), ["warn", "info"]);
   ok(world.call("DEL", lost));
