@@ -2,12 +2,13 @@
  * The record of an installation: what it has put onto the machine, and what was there before. `pcnk uninstall` reads it and
  * removes it last. It lies beside the reference plugins' state and survives a reboot.
  */
+import { INSTALL_RECORD } from "../src/node/conflist.ts";
 import { parseObject } from "../src/node/files.ts";
 import { NewerRecordError, withoutSchema, withSchema } from "../src/node/schema.ts";
 import type { Machine } from "./machine.ts";
 
 /** Its path. */
-export const RECORD = "/var/lib/cni/pcnk-install.json";
+export const RECORD = INSTALL_RECORD;
 
 export interface InstallRecord {
   /** SHA-256 of each file as it was written. */

@@ -8,7 +8,8 @@
  *   services/  Services and their endpoints: the reconciler, the maps it writes, sessions and sockets it ends
  *   network/   this node among the others: uplinks, masquerade, addresses, VPC
  *   routing/   routes, the overlay device and sysctls: what the kernel holds, and the steps that change it
- *   devices/   the pods' devices: programs that are missing, endpoints that are gone
+ *   devices/   endpoints of devices that are gone, programs on uplinks
+ *   upkeep/    the table of src/upkeep/: every object that pcnk made or needs, checked and mended
  *   node/      this node's Node object: conflist, condition, Events
  *   maps/      sizes, names and small maps that are written whole
  *   http/      health, metrics, control, the page
@@ -70,7 +71,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
-  await start(parts, installation, signal);
+  await start(parts, installation, config, signal);
   if (signal.aborted) return;
   if (configFile !== undefined) {
     const changed = (keys: readonly string[]) => parts.events.emit("configFile", keys);
@@ -89,10 +90,12 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
 async function start(
   parts: Parts,
   installation: Installation,
+  { cgroup }: AgentConfig,
   signal: AbortSignal,
 ): Promise<void> {
   parts.health.start();
   await parts.devices.start();
+  await parts.upkeep.start();
   parts.watchDevices();
   await parts.nodeSettings.start();
   await Promise.race([parts.source.start(), aborted(signal)]); // the API server may be away for long
@@ -103,6 +106,8 @@ async function start(
   parts.reconciler.start();
   installation.activate(); // if it waited for the maps
   parts.socketLb.start();
+  if (parts.socketLb.installed) parts.known.cgroup = cgroup;
+  await parts.upkeep.pinsChanged(); // addresses in use are reserved
   parts.podReadiness.start(); // from here on pods may come
 }
 

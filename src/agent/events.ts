@@ -19,6 +19,10 @@ export interface AgentEvents {
   vpcRoutes: ReadonlySet<string> | undefined;
   servicesSynced: ServiceSync;
   servicesFailed: void;
+  /** The node's objects were checked. */
+  objectsChecked: void;
+  /** A second went by: what no event reports may have changed. */
+  second: void;
   networkSynced: void;
 }
 

@@ -6,6 +6,7 @@ import type { Source } from "../cluster/source.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
+import { installedPluginFolder } from "../node/conflist.ts";
 import { Devices } from "./devices/devices.ts";
 import { type AgentEvents, Emitter } from "./events.ts";
 import { agentChecks, type CheckedParts } from "./http/checks.ts";
@@ -22,6 +23,8 @@ import { PodReadiness } from "./node/pod_readiness.ts";
 import { HealthCheckPorts } from "./services/health_check_ports.ts";
 import { Reconciler } from "./services/reconciler.ts";
 import { SocketLb } from "./services/socket_lb.ts";
+import { KnownObjects } from "./upkeep/known_objects.ts";
+import { Upkeep } from "./upkeep/upkeep.ts";
 import { NodeSettingsSource } from "./sources/node_settings.ts";
 import { openSource, type SourceChoice } from "./sources/object_source.ts";
 
@@ -51,6 +54,8 @@ export interface Parts {
   nodeNames: NodeNames;
   vpc: Vpc;
   devices: Devices;
+  known: KnownObjects;
+  upkeep: Upkeep;
   metrics: Metrics;
   health: HealthServer;
   /** Delivers rtnetlink events from now on. */
@@ -69,12 +74,15 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));
   stack.defer(() => monitor.close());
   const services = makeServices(context, events, () => source.complete, stack);
-  const node = makeNode(context, events, nodeSettings, monitor, stack);
+  const refusal = () => upkeep.faults.find(({ refuses }) => refuses)?.text;
+  const node = makeNode(context, events, { nodeSettings, monitor, refusal }, stack);
   stack.defer(() => nodeSettings.stop());
   stack.defer(() => source.close());
   const devices = makeDevices(context, events);
   stack.defer(() => devices.stop());
-  const http = makeHttp(context, { source, nodeSettings, ...services, ...node });
+  const { known, upkeep } = makeUpkeep(context, events, services.socketLb);
+  stack.defer(() => upkeep.stop());
+  const http = makeHttp(context, { source, nodeSettings, upkeep, ...services, ...node });
   stack.defer(() => http.health.stop());
   const watchDevices = () =>
     void monitor.run().catch((error) => {
@@ -84,7 +92,7 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
       );
     });
   const sources = { events, source, nodeSettings };
-  const parts = { ...sources, ...services, ...node, devices, ...http, watchDevices };
+  const parts = { ...sources, ...services, ...node, devices, known, upkeep, ...http, watchDevices };
   connect(parts, context);
   return parts;
 }
@@ -119,8 +127,11 @@ function makeServices(
 function makeNode(
   { config, choice, dataPlane, log, nl, reporter }: Context,
   events: Emitter<AgentEvents>,
-  nodeSettings: NodeSettingsSource,
-  monitor: RtMonitor,
+  { nodeSettings, monitor, refusal }: {
+    nodeSettings: NodeSettingsSource;
+    monitor: RtMonitor;
+    refusal: () => string | undefined;
+  },
   stack: AsyncDisposableStack,
 ) {
   const settingsOf = (node: string) => nodeSettings.of(node);
@@ -139,6 +150,7 @@ function makeNode(
     log,
     mtu: () => network.podMtu,
     condition: reporter.condition(log),
+    refusal,
   });
   stack.defer(() => podReadiness.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
@@ -155,9 +167,32 @@ function makeNode(
 }
 
 function makeDevices({ config, dataPlane, log, nl }: Context, events: Emitter<AgentEvents>) {
-  const { attach, bridge, stateDir } = config;
+  const { attach, stateDir } = config;
   const changed = () => events.emit("devices", undefined);
-  return new Devices({ dataPlane, nl, stateDir, attach, log, bridge, changed });
+  return new Devices({ dataPlane, nl, stateDir, attach, log, changed });
+}
+
+/** The table of objects. */
+function makeUpkeep(
+  { config, choice, dataPlane, log, nl }: Context,
+  events: Emitter<AgentEvents>,
+  socketLb: SocketLb,
+) {
+  const { bridge, stateDir, overlay } = config;
+  const conf = cniConfDir(config, choice);
+  const known = new KnownObjects(stateDir, {
+    bridge,
+    cniConfDir: conf === "" ? undefined : conf,
+    cniBinDir: config.cniBinDir ?? installedPluginFolder(),
+    overlayDevice: overlay.device,
+  });
+  const upkeep = new Upkeep({
+    ...{ dataPlane, nl, config, known, log },
+    installHostlb: () => socketLb.install(),
+    everySecond: () => events.emit("second", undefined),
+    changed: () => events.emit("objectsChecked", undefined),
+  });
+  return { known, upkeep };
 }
 
 function makeHttp(
@@ -191,13 +226,14 @@ function makeHttp(
 /** Which event leads where. The listeners of one event run in this order. */
 function connect(parts: Parts, { log, config }: Context) {
   const { events, reconciler, healthCheckPorts, socketLb, metrics } = parts;
-  const { nodeSettings, network, nodeNames, podReadiness, vpc, devices } = parts;
+  const { nodeSettings, network, nodeNames, podReadiness, vpc, devices, known, upkeep } = parts;
   events.on(
     "objects",
     (changes) => nodeSettings.changes(changes), // before those that ask it
     (changes) => reconciler.changes(changes),
     (changes) => network.changes(changes),
     (changes) => nodeNames.changes(changes),
+    (changes) => known.changes(changes, config.nodeName),
     (changes) => podReadiness.changes(changes),
     (changes) => vpc.changes(changes),
   );
@@ -216,9 +252,12 @@ function connect(parts: Parts, { log, config }: Context) {
     "rtnetlink",
     (batch) => devices.handle(batch),
     (batch) => network.handle(batch),
+    (batch) => upkeep.handle(batch),
   );
   events.on("devices", () => network.devicesChanged());
-  events.on("networkSynced", () => podReadiness.networkChanged());
+  events.on("networkSynced", () => podReadiness.look());
+  events.on("objectsChecked", () => podReadiness.look());
+  events.on("second", () => network.look());
   events.on(
     "servicesSynced",
     ({ healthChecks }) => healthCheckPorts.update(healthChecks),

@@ -11,17 +11,19 @@
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
-import { linkPin, listLinkPins, programPin, removePin } from "./pins.ts";
+import { hasPin, linkPin, listLinkPins, programPin, removePin } from "./pins.ts";
 import {
   ATTACH_TYPE,
+  linkById,
   linkCreate,
   linkDetach,
   linkInfo,
   linkUpdate,
   objGet,
   objPin,
-  progById,
   progInfo,
+  progName,
+  tcxLinkIds,
   tryObjGet,
 } from "./syscall.ts";
 
@@ -134,7 +136,7 @@ export function listAttachments(
   for (const { ifindex, direction } of listLinkPins(bpffs)) {
     const progId = withLink({ bpffs, ifindex, direction }, (_, info) => info.progId);
     if (progId === undefined) continue;
-    found.push({ ifindex, direction, mode: "tcx", progId, name: programName(progId) });
+    found.push({ ifindex, direction, mode: "tcx", progId, name: progName(progId) });
   }
   for (const ifindex of nl.listClsact()) {
     for (const direction of ["ingress", "egress"] as const) {
@@ -180,6 +182,36 @@ export function removeStaleLinks(bpffs: string): number[] {
   return stale.map(({ ifindex }) => ifindex);
 }
 
+/**
+ * Pins TCX links of pcnk again whose pins are gone or hidden while they are attached.
+ * @param isOwn by the program's name, of which the kernel keeps 15 characters
+ */
+export function repinTcxLinks(
+  { bpffs, nl, isOwn }: Pick<Hook, "bpffs" | "nl"> & { isOwn: (program: string) => boolean },
+): void {
+  if (!tcxSupported()) return;
+  for (const { index: ifindex } of nl.links()) {
+    for (const direction of ["ingress", "egress"] as const) {
+      for (const id of tcxLinkIds(ifindex, tcxType(direction))) {
+        const fd = linkById(id);
+        if (fd === undefined) continue;
+        try {
+          const { progId, detached } = linkInfo(fd);
+          const pin = linkPin(bpffs, ifindex, direction);
+          if (detached || !isOwn(progName(progId)) || hasPin(pin)) continue;
+          objPin(pin, fd);
+        } finally {
+          closeFd(fd);
+        }
+      }
+    }
+  }
+}
+
+function tcxType(direction: Direction): number {
+  return direction === "ingress" ? ATTACH_TYPE.TCX_INGRESS : ATTACH_TYPE.TCX_EGRESS;
+}
+
 /** Runs `fn` with the pinned link of a hook; undefined when there is none or its device is gone. */
 function withLink<T>(
   hook: Omit<Hook, "nl">,
@@ -207,8 +239,7 @@ function attachTcx(hook: Hook, programFd: number): Attachment {
     });
     if (present) return result;
     removePin(pin); // of a former device with the same index
-    const type = direction === "ingress" ? ATTACH_TYPE.TCX_INGRESS : ATTACH_TYPE.TCX_EGRESS;
-    const link = createLink(programFd, ifindex, type);
+    const link = createLink(programFd, ifindex, tcxType(direction));
     try {
       Deno.mkdirSync(`${bpffs}/link`, { recursive: true, mode: 0o700 });
       objPin(pin, link);
@@ -290,14 +321,4 @@ function filterInPlace({ nl, ifindex, direction }: Omit<Hook, "bpffs">): Filter 
   return nl.filterList(ifindex, direction).find((filter) =>
     filter.priority === FILTER.priority && filter.handle === FILTER.handle
   );
-}
-
-function programName(id: number): string {
-  const fd = progById(id);
-  if (fd === undefined) return "";
-  try {
-    return progInfo(fd).name;
-  } finally {
-    closeFd(fd);
-  }
 }

@@ -4,18 +4,19 @@
  * other tools on the same hook stay, and run too.
  */
 import { statSync } from "node:fs";
-import { address, closeFd, O, openFile, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
+import { closeFd, O, openFile, SyscallError } from "../linux/libc.ts";
 import { isCgroup2 } from "../linux/mount.ts";
-import { LITTLE } from "./codec.ts";
 import { listPins, removePin, replacePin } from "./pins.ts";
 import {
-  CMD,
+  linkById,
   linkCreate,
   linkDetach,
+  linkIds,
+  linkInfo,
   linkUpdate,
   objPin,
   progInfo,
-  setU64,
+  progName,
   tryObjGet,
 } from "./syscall.ts";
 
@@ -95,7 +96,11 @@ export function attachCgroup(
 
 /** What pcnk has on a hook; undefined when nothing, or when its cgroup is gone. */
 export function cgroupAttachment(bpffs: string, hook: CgroupHook): CgroupAttachment | undefined {
-  return withLink(bpffs, hook, (_, info) => info.cgroupId === 0n ? undefined : { hook, ...info });
+  return withLink(
+    bpffs,
+    hook,
+    (_, info) => info.detached ? undefined : { hook, cgroupId: info.cgroupId, progId: info.progId },
+  );
 }
 
 /** Detaches from a hook at once, although other processes may hold the link; false when none was pinned. */
@@ -139,30 +144,44 @@ function createLink(cgroup: string, hook: CgroupHook, programFd: number): number
 function withLink<T>(
   bpffs: string,
   hook: CgroupHook,
-  fn: (fd: number, info: { cgroupId: bigint; progId: number }) => T,
+  fn: (fd: number, info: ReturnType<typeof linkInfo>) => T,
 ): T | undefined {
   const fd = tryObjGet(cgroupLinkPin(bpffs, hook));
   if (fd === undefined) return undefined;
   try {
-    return fn(fd, cgroupLinkInfo(fd));
+    return fn(fd, linkInfo(fd));
   } finally {
     closeFd(fd);
   }
 }
 
-/** struct bpf_link_info, the cgroup part of its union; the call's attributes lie in front of it. */
-function cgroupLinkInfo(fd: number): { cgroupId: bigint; progId: number } {
-  const ATTR = 16;
-  const INFO = 32;
-  const bytes = new Uint8Array(ATTR + INFO);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, fd, LITTLE);
-  view.setUint32(4, INFO, LITTLE);
-  setU64(view, 8, address(bytes) + ATTR);
-  const result = rawSyscall(SYS.bpf, CMD.OBJ_GET_INFO_BY_FD, address(bytes), ATTR);
-  if (result < 0) throw new SyscallError("bpf(BPF_OBJ_GET_INFO_BY_FD)", -result);
-  return {
-    progId: view.getUint32(ATTR + 8, LITTLE),
-    cgroupId: view.getBigUint64(ATTR + 16, LITTLE),
-  };
+/**
+ * Pins links of pcnk again whose pins are gone or hidden, while they are attached to this cgroup.
+ * @param isOwn by the program's name, of which the kernel keeps 15 characters
+ * @returns the ids of the programs that such links run
+ */
+export function repinCgroupLinks(
+  bpffs: string,
+  cgroup: string,
+  isOwn: (program: string) => boolean,
+): number[] {
+  const missing = (Object.keys(CGROUP_HOOK) as CgroupHook[])
+    .filter((hook) => !listCgroupHooks(bpffs).includes(hook));
+  if (missing.length === 0) return [];
+  const cgroupId = cgroupIdOf(cgroup);
+  return linkIds().flatMap((id) => {
+    const fd = linkById(id);
+    if (fd === undefined) return [];
+    try {
+      const info = linkInfo(fd);
+      const hook = missing.find((one) => CGROUP_HOOK[one] === info.attachType);
+      if (info.cgroupId !== cgroupId || hook === undefined || !isOwn(progName(info.progId))) {
+        return [];
+      }
+      replacePin(cgroupLinkPin(bpffs, hook), fd);
+      return [info.progId];
+    } finally {
+      closeFd(fd);
+    }
+  });
 }

@@ -10,6 +10,7 @@ import { netnsCookieByProgram } from "./netns_cookie.ts";
 import { type LoadedObject, loadObject } from "./object.ts";
 import { forgetFormer, planMaps, recordVersions, Renewal } from "./map_plan.ts";
 import { makePinDirectories, mapPin, removePin } from "./pins.ts";
+import { recoverCgroupPins } from "./recover.ts";
 
 /** Whose sockets: of the node's network namespace, or of every one. */
 export type SocketLb = "host" | "all";
@@ -31,7 +32,7 @@ interface HostlbOptions {
 const OBJECT = "hostlb.bpf.o";
 
 /** In this order: no socket is connected to a backend that its process could not take for the service. */
-const HOOKS: readonly CgroupHook[] = [
+export const HOSTLB_HOOKS: readonly CgroupHook[] = [
   "sock_release",
   "getpeername4",
   "getpeername6",
@@ -53,6 +54,9 @@ export function installHostlb(options: HostlbOptions): void {
   const { bpffs, socketLb, log } = options;
   const bytes = options.object ?? readArtifact(OBJECT);
   makePinDirectories(bpffs);
+  for (const pin of recoverCgroupPins(bpffs, options.cgroup)) {
+    log?.(`${pin} was gone and is pinned again: what is attached uses it`);
+  }
   const { fresh, former } = planMaps(bpffs, Object.keys(hostlbMaps), {});
   const pinDir = `${bpffs}/map`;
   using object = loadObject(bytes, { name: OBJECT, pinDir, keepCapacities: true, fresh, log });
@@ -86,7 +90,7 @@ function cookieOf({ cgroup, netns }: HostlbOptions): bigint {
 function attachAll({ bpffs, cgroup, log }: HostlbOptions, object: LoadedObject): void {
   const created: CgroupHook[] = [];
   try {
-    for (const hook of HOOKS) {
+    for (const hook of HOSTLB_HOOKS) {
       const programFd = object.program(`hostlb_${hook}`);
       const { change } = attachCgroup({ bpffs, cgroup, hook, programFd });
       if (change === "created") created.push(hook);
@@ -104,7 +108,7 @@ function attachAll({ bpffs, cgroup, log }: HostlbOptions, object: LoadedObject):
  */
 export function removeHostlb(bpffs: string): boolean {
   const present = new Set(listCgroupHooks(bpffs));
-  for (const hook of [...HOOKS].reverse()) {
+  for (const hook of [...HOSTLB_HOOKS].reverse()) {
     if (present.has(hook)) detachCgroup(bpffs, hook);
   }
   for (const name of Object.keys(hostlbMaps)) {

@@ -31,6 +31,7 @@ import {
   removePin,
   replacePin,
 } from "./pins.ts";
+import { recoverPins } from "./recover.ts";
 
 /** The steps of an activation, in their order. Those marked are of a conversion of sessions. */
 export type InstallStep =
@@ -93,9 +94,12 @@ export function prepareDataPlane(options: InstallOptions): Installation {
     ? [{ name: OBJECTS[0], bytes: options.object }]
     : OBJECTS.map((name) => ({ name, bytes: readArtifact(name) }));
   prepareDirectory(bpffs);
-  const plan = planMaps(bpffs, Object.keys({ ...maps, ...queues }), options.mapSizes ?? {});
   using stack = new DisposableStack();
   const nl = options.nl ?? stack.use(RtNetlink.open());
+  for (const pin of recoverPins(bpffs, nl)) {
+    log?.(`${pin} was gone and is pinned again: what is attached uses it`);
+  }
+  const plan = planMaps(bpffs, Object.keys({ ...maps, ...queues }), options.mapSizes ?? {});
   const { maxEntries, fresh } = plan;
   const loaded = loadObjects(objects, { pinDir: `${bpffs}/map`, maxEntries, fresh, log });
   for (const object of loaded) stack.use(object);
@@ -215,8 +219,11 @@ export class Installation {
   }
 }
 
-/** Makes the directory; /sys/fs/bpf itself is not mounted in every container. */
-function prepareDirectory(bpffs: string): void {
+/**
+ * Mounts a bpffs where there is none, and makes the directories of pins; /sys/fs/bpf itself is not mounted in every container.
+ * @throws {Error} when it hides files, or others than root may change it
+ */
+export function ensureBpffs(bpffs: string): void {
   const system = "/sys/fs/bpf";
   if (bpffs.startsWith(`${system}/`) && !isBpffs(system)) mountBpffs(system);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
@@ -231,8 +238,12 @@ function prepareDirectory(bpffs: string): void {
   for (const part of PIN_DIRECTORIES) {
     if (listPins(bpffs).includes(part)) checkOwner(`${bpffs}/${part}`);
   }
-  refuseNewer(bpffs);
   makePinDirectories(bpffs);
+}
+
+function prepareDirectory(bpffs: string): void {
+  ensureBpffs(bpffs);
+  refuseNewer(bpffs);
   for (const part of ["map", "prog"]) { // left by an install that was killed
     for (const name of listPins(`${bpffs}/${part}`)) {
       if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);

@@ -83,7 +83,7 @@ export function removePin(path: string): boolean {
  */
 export function dataPlaneReady(bpffs: string): boolean {
   return [mapPin(bpffs, "endpoints"), ...PROGRAMS.map((name) => programPin(bpffs, name))]
-    .every(exists);
+    .every(hasPin);
 }
 
 /** Programs of lbrp.bpf.o. */
@@ -96,7 +96,8 @@ export const DISPATCHER_PROGRAMS = [
   "k8sd_from_overlay",
 ] as const;
 
-function exists(path: string): boolean {
+/** Whether there is such a path. */
+export function hasPin(path: string): boolean {
   try {
     Deno.lstatSync(path);
     return true;

@@ -3,7 +3,7 @@
  * All but the loading of objects: a CNI call never opens libbpf.
  */
 import { LITTLE } from "./codec.ts";
-import { address, cstring, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
+import { address, closeFd, cstring, rawSyscall, SYS, SyscallError } from "../linux/libc.ts";
 
 /** Commands of bpf(2) (enum bpf_cmd). */
 export const CMD = {
@@ -17,7 +17,9 @@ export const CMD = {
   OBJ_GET: 7,
   PROG_TEST_RUN: 10,
   PROG_GET_FD_BY_ID: 13,
+  MAP_GET_FD_BY_ID: 14,
   OBJ_GET_INFO_BY_FD: 15,
+  PROG_QUERY: 16,
   MAP_LOOKUP_AND_DELETE_ELEM: 21,
   MAP_LOOKUP_BATCH: 24,
   MAP_LOOKUP_AND_DELETE_BATCH: 25,
@@ -25,6 +27,8 @@ export const CMD = {
   MAP_DELETE_BATCH: 27,
   LINK_CREATE: 28,
   LINK_UPDATE: 29,
+  LINK_GET_FD_BY_ID: 30,
+  LINK_GET_NEXT_ID: 31,
   LINK_DETACH: 34,
 } as const;
 
@@ -150,10 +154,58 @@ export function queuePop(fd: number, value: Uint8Array<ArrayBuffer>): boolean {
   return true;
 }
 
+function byId(command: "PROG_GET_FD_BY_ID" | "MAP_GET_FD_BY_ID" | "LINK_GET_FD_BY_ID", id: number) {
+  const fd = tryBpf(CMD[command], 12, [0, 4, id]);
+  return fd === -2 ? undefined : check(fd, command, `id ${id}`);
+}
+
 /** Opens a program by its id; undefined when it is gone. */
-export function progById(id: number): number | undefined {
-  const fd = tryBpf(CMD.PROG_GET_FD_BY_ID, 12, [0, 4, id]);
-  return fd === -2 ? undefined : check(fd, "PROG_GET_FD_BY_ID", `id ${id}`);
+export const progById = (id: number): number | undefined => byId("PROG_GET_FD_BY_ID", id);
+
+/** Opens a map by its id; undefined when it is gone. */
+export const mapById = (id: number): number | undefined => byId("MAP_GET_FD_BY_ID", id);
+
+/** Opens a link by its id (Linux 5.8); undefined when it is gone. */
+export const linkById = (id: number): number | undefined => byId("LINK_GET_FD_BY_ID", id);
+
+/** The ids of all links of the kernel (Linux 5.8), in all network namespaces. */
+export function linkIds(): number[] {
+  const ids: number[] = [];
+  for (let id = 0;;) {
+    const result = tryBpf(CMD.LINK_GET_NEXT_ID, 12, [0, 4, id]);
+    if (result === -2) return ids; // ENOENT: the last one was found
+    check(result, "LINK_GET_NEXT_ID");
+    ids.push(id = view.getUint32(4, LITTLE));
+  }
+}
+
+/** Ids of the links of a TCX hook (Linux 6.6), on a device of the caller's network namespace; none without it. */
+export function tcxLinkIds(ifindex: number, attachType: number): number[] {
+  const most = 64;
+  const [programs, links] = [new Uint8Array(4 * most), new Uint8Array(4 * most)];
+  const fields: Field[] = [
+    [0, 4, ifindex],
+    [4, 4, attachType],
+    [16, 8, programs],
+    [24, 4, most],
+    [40, 8, links],
+  ];
+  if (tryBpf(CMD.PROG_QUERY, 64, ...fields) < 0) return [];
+  const count = view.getUint32(24, LITTLE);
+  return [...new Uint32Array(links.buffer)].slice(0, count).filter((id) => id !== 0);
+}
+
+/** The ids of the maps that a program uses. */
+export function mapIdsOf(progFd: number): number[] {
+  const count = info(progFd, 128).getUint32(52, LITTLE);
+  const ids = new Uint8Array(4 * Math.max(count, 1));
+  const buffer = new Uint8Array(128);
+  const wanted = new DataView(buffer.buffer);
+  wanted.setUint32(52, count, LITTLE);
+  setU64(wanted, 56, address(ids));
+  const fields: Field[] = [[0, 4, progFd], [4, 4, 128], [8, 8, buffer]];
+  check(tryBpf(CMD.OBJ_GET_INFO_BY_FD, 16, ...fields), "OBJ_GET_INFO_BY_FD");
+  return [...new Uint32Array(ids.buffer)].slice(0, count);
 }
 
 function info(fd: number, size: number): DataView {
@@ -204,20 +256,44 @@ export function progInfo(fd: number): ProgInfo {
   return { type: u32(0), id: u32(4), name: text(found, 64) };
 }
 
-/** struct bpf_link_info of a TCX link. */
+/** The name of a program by its id, at most 15 characters; empty when it is gone. */
+export function progName(id: number): string {
+  const fd = progById(id);
+  if (fd === undefined) return "";
+  try {
+    return progInfo(fd).name;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** struct bpf_link_info, the part that pcnk reads of its TCX and cgroup links. */
 interface LinkInfo {
   id: number;
   progId: number;
-  /** 0 when the device is gone. */
+  /** Nothing is attached by it any more: it was detached, or its device or cgroup is gone. */
+  detached: boolean;
+  /** Of a TCX link; 0 when the device is gone. */
   ifindex: number;
+  /** Of a cgroup's link; 0 when the cgroup is gone, and for other links. */
+  cgroupId: bigint;
   attachType: number;
 }
 
-/** struct bpf_link_info, the tcx part of its union. */
+/** BPF_LINK_TYPE_CGROUP of enum bpf_link_type. */
+const LINK_TYPE_CGROUP = 3;
+
+/** struct bpf_link_info, its members tcx and cgroup. */
 export function linkInfo(fd: number): LinkInfo {
   const found = info(fd, 32);
   const u32 = (offset: number) => found.getUint32(offset, LITTLE);
-  return { id: u32(4), progId: u32(8), ifindex: u32(16), attachType: u32(20) };
+  const common = { id: u32(4), progId: u32(8) };
+  if (u32(0) === LINK_TYPE_CGROUP) {
+    const cgroupId = found.getBigUint64(16, LITTLE);
+    return { ...common, ifindex: 0, cgroupId, attachType: u32(24), detached: cgroupId === 0n };
+  }
+  const ifindex = u32(16);
+  return { ...common, ifindex, cgroupId: 0n, attachType: u32(20), detached: ifindex === 0 };
 }
 
 /** Attaches a program to a device by a link; the attachment lives as long as the link's descriptors and pins. */

@@ -25,11 +25,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "src/lab": ["src/bpf", "src/linux", "src/node", "src/view"],
   "src/view": [
     ...["src/bpf", "src/linux", "src/model", "src/node", "src/routing", "src/services"],
+    "src/upkeep",
   ],
   "src/agent": [
     ...["src/bpf", "src/cluster", "src/config", "src/linux", "src/model", "src/node"],
-    ...["src/routing", "src/services", "src/vpc"],
+    ...["src/routing", "src/services", "src/upkeep", "src/vpc"],
   ],
+  // What agent and inspecting commands both know of a node's objects.
+  "src/upkeep": ["src/bpf", "src/linux", "src/node", "src/routing"],
   // What I/O they do is not with this kernel: files, the Kubernetes API, etcd, a cloud.
   "src/cluster": ["src/model"],
   "src/config": ["src/model"],

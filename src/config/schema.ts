@@ -43,6 +43,8 @@ export interface AgentConfig {
   stateDir: string;
   /** Undefined: /etc/cni/net.d when objects come from the Kubernetes API, else no file is written. */
   cniConfDir?: string;
+  /** Undefined: the folder that the record of `pcnk install` names; without one plugins are not looked at. */
+  cniBinDir?: string;
   /** `off`, or where health is served. */
   healthAddress: string;
   /** The page is served there too. */
@@ -145,6 +147,13 @@ export const settings: readonly Setting[] = [
     undefined,
     "Write 10-pcnk.conflist to DIR",
     "/etc/cni/net.d with the Kubernetes API, else none",
+  ),
+  setting(
+    "cniBinDir",
+    path,
+    undefined,
+    "Keep the CNI plugins in DIR: pcnk itself, and those that are found in another folder",
+    "where pcnk install put pcnk, else none",
   ),
   setting(
     "healthAddress",

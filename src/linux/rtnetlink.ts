@@ -35,6 +35,7 @@ export class RtNetlink {
   delLink = (ifindex: number): boolean => link.deleteLink(this.#socket, ifindex);
 
   addrs = (ifindex?: number): addr.Address[] => addr.listAddresses(this.#socket, ifindex);
+  addrsIn = (netnsId: number): addr.Address[] => addr.listAddressesIn(this.#socket, netnsId);
   addAddr = (address: addr.Address): boolean => addr.addAddress(this.#socket, address);
   delAddr = (address: addr.Address): boolean => addr.deleteAddress(this.#socket, address);
 

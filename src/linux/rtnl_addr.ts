@@ -7,7 +7,7 @@ export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 
-const IFA = { ADDRESS: 1, LOCAL: 2, LABEL: 3, BROADCAST: 4 } as const;
+const IFA = { ADDRESS: 1, LOCAL: 2, LABEL: 3, BROADCAST: 4, TARGET_NETNSID: 10 } as const;
 
 /** AF_INET */
 export const AF_INET = 2;
@@ -62,6 +62,18 @@ export function listAddresses(socket: NetlinkSocket, ifindex = 0): Address[] {
     .map(({ body }) => parseAddress(body))
     .filter((address) => address !== undefined)
     .filter((address) => ifindex === 0 || address.ifindex === ifindex);
+}
+
+/**
+ * The IPv4 addresses in another network namespace, by its id in this one (`Link.peerNetnsId`).
+ * @throws {SyscallError} EINVAL when no namespace has the id
+ */
+export function listAddressesIn(socket: NetlinkSocket, netnsId: number): Address[] {
+  const request = new Message().u8(AF_INET).u8(0).u8(0).u8(0).u32(0)
+    .attrU32(IFA.TARGET_NETNSID, netnsId);
+  return socket.dump("RTM_GETADDR", RTM_GETADDR, request)
+    .map(({ body }) => parseAddress(body))
+    .filter((address) => address !== undefined);
 }
 
 /**

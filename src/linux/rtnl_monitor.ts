@@ -1,6 +1,6 @@
 /**
- * One rtnetlink(7) subscription to what happens in a network namespace: links, IPv4 addresses, IPv4 routes and IPv4 device
- * parameters (RTM_NEWNETCONF), as typed events.
+ * One rtnetlink(7) subscription to what happens in a network namespace: links, tc filters that go, IPv4 addresses, IPv4
+ * routes and IPv4 device parameters (RTM_NEWNETCONF), as typed events.
  */
 import { SyscallError } from "./libc.ts";
 import { NetlinkSocket, type Received } from "./netlink.ts";
@@ -10,8 +10,10 @@ import { type Address, parseAddress, RTM_DELADDR, RTM_NEWADDR } from "./rtnl_add
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from "./rtnl_link.ts";
 import { parseRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from "./rtnl_route.ts";
 
-/** RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, and RTNLGRP_IPV4_NETCONF, which has no legacy name. */
-const GROUPS = 0x1 | 0x10 | 0x40 | 0x800000;
+/** RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, and RTNLGRP_IPV4_NETCONF, which has no legacy name. */
+const GROUPS = 0x1 | 0x8 | 0x10 | 0x40 | 0x800000;
+const RTM_DELQDISC = 37;
+const RTM_DELTFILTER = 45;
 
 const RTM_NEWNETCONF = 80;
 const NETCONFA = { IFINDEX: 1, FORWARDING: 2, RP_FILTER: 3 } as const;
@@ -30,6 +32,8 @@ export type RtEvent =
   | { readonly type: "address" | "address-gone"; readonly address: Address }
   | { readonly type: "route" | "route-gone"; readonly route: Route }
   | { readonly type: "parameters"; readonly parameters: DeviceParameters }
+  /** A tc filter or a qdisc with its filters went. */
+  | { readonly type: "filter-gone"; readonly ifindex: number }
   | { readonly type: "lost" };
 
 /** net.ipv4.conf of a device, as far as the message has it. */
@@ -129,6 +133,9 @@ function parseEvent({ type, body }: Received): RtEvent | undefined {
       const route = parseRoute(body);
       return route && { type: type === RTM_NEWROUTE ? "route" : "route-gone", route };
     }
+    case RTM_DELQDISC:
+    case RTM_DELTFILTER:
+      return { type: "filter-gone", ifindex: body.u32(4) };
     case RTM_NEWNETCONF:
       return { type: "parameters", parameters: parseParameters(body) };
     default:

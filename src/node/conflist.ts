@@ -3,6 +3,7 @@
  *
  * Limitation: IPv4 only, as pcnk's data plane.
  */
+import { isObject, parseObject, readIfThere } from "./files.ts";
 
 /** What differs from node to node. */
 export interface ConflistOptions {
@@ -46,6 +47,18 @@ export const REFERENCE_PLUGINS = ["bridge", "host-local", "portmap"];
 
 /** All that must be in the runtime's folder: runtimes call `loopback` by themselves. */
 export const SHIPPED_PLUGINS = [...REFERENCE_PLUGINS, "loopback"];
+
+/** The record of `pcnk install`: beside the state of the reference plugins, so that it survives a reboot. */
+export const INSTALL_RECORD = "/var/lib/cni/pcnk-install.json";
+
+/** Where an installation put pcnk for the runtime; undefined: there is none on record. */
+export function installedPluginFolder(): string | undefined {
+  const files = parseObject(readIfThere(INSTALL_RECORD) ?? "")?.files;
+  const path = isObject(files)
+    ? Object.keys(files).find((one) => one.endsWith("/pcnk"))
+    : undefined;
+  return path?.slice(0, -"/pcnk".length);
+}
 
 /**
  * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are undefined: JSON

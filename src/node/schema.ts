@@ -16,6 +16,7 @@ const VERSIONS = {
   sysctls: 1,
   vpc: 1,
   "reserved-ports": 1,
+  objects: 1,
 } as const;
 
 type RecordKind = keyof typeof VERSIONS;

@@ -42,6 +42,8 @@ export interface StateFiles {
   vpc: VpcRecord;
   /** What was added to net.ipv4.ip_local_reserved_ports, as the kernel writes it. */
   "reserved-ports": { ports: string };
+  /** What the agent last saw well, or is configured to need: by it objects are checked and made again. */
+  objects: NodeObjects;
 }
 
 /** A parameter's value before the first change, and after the last one. */
@@ -61,6 +63,26 @@ interface VpcRecord {
   routes: string[];
 }
 
+/** Objects of a node that neither the records of pods nor the maps name. */
+export interface NodeObjects {
+  /** The pods' bridge. */
+  bridge: string;
+  /** Its address as the pods' neighbour tables have it; absent: it was not seen yet. */
+  bridgeMac?: string;
+  /** Its addresses with prefix lengths, `10.244.1.1/24`, the one of new pods first. */
+  bridgeAddresses: string[];
+  /** Of the node's own processes; absent: they get no Services from pcnk. */
+  cgroup?: string;
+  /** Where the agent writes the CNI configuration; absent: nowhere. */
+  cniConfDir?: string;
+  /** Where the runtime looks for plugins, as far as the agent knows. */
+  cniBinDir?: string;
+  /** Name of the overlay's device. */
+  overlayDevice: string;
+  /** Of this node. */
+  podCIDR?: string;
+}
+
 export type StateName = keyof StateFiles;
 
 const text = (value: unknown) => typeof value === "string";
@@ -77,6 +99,9 @@ const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
   vpc: ({ region, routeTableId, eni, podCIDR, routes }) =>
     [region, routeTableId, eni, podCIDR].every(text) && Array.isArray(routes),
   "reserved-ports": ({ ports }) => text(ports),
+  objects: ({ bridge, bridgeAddresses, overlayDevice }) =>
+    text(bridge) && text(overlayDevice) && Array.isArray(bridgeAddresses) &&
+    bridgeAddresses.every(text),
 };
 
 /** The names of all state files. */

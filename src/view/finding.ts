@@ -15,6 +15,7 @@ export interface Finding {
     | "uplink"
     | "peer"
     | "host services"
+    | "cni"
     | "maps"
     | "drops";
   health: Health;

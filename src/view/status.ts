@@ -6,23 +6,18 @@ import { listCgroupHooks } from "../bpf/cgroup.ts";
 import { isConverting } from "../bpf/conversion.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
 import { pinnedVersions } from "../bpf/map_versions.ts";
-import {
-  type AttachPoint,
-  isAttachedAt,
-  overlayAttachPoint,
-  podAttachPoints,
-  uplinkAttachPoints,
-} from "../bpf/attach_points.ts";
-import { REMOTE_MODE } from "../bpf/layout.ts";
 import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
+import { listAttachmentIds } from "../node/attachments.ts";
 import { readState } from "../node/state_files.ts";
+import { pinFaults } from "../upkeep/pins.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import type { Finding } from "./finding.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
 import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
+import { asFinding, type Found, lastingFaults } from "./status_objects.ts";
 import { parseNetwork } from "../net/prefix.ts";
 
 interface StatusOptions extends NodePlace {
@@ -30,6 +25,8 @@ interface StatusOptions extends NodePlace {
   peers: number;
   /** Milliseconds to wait for a reply. */
   timeoutMs: number;
+  /** Milliseconds after which a fault is looked at again: the agent mends most within that, and CNI calls are at work. */
+  settleMs?: number;
 }
 
 /** @throws {SyscallError} when the maps cannot be read */
@@ -40,28 +37,35 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     node = new NodeReader(options);
   } catch (error) {
     if (!(error instanceof NotInstalledError)) throw error;
-    return [...agent, {
-      part: "data plane",
-      health: "bad",
-      text: `none is installed at ${options.bpffs}: pods reach no Services and nothing outside`,
-      next: "start the agent once; after that the data plane works without it",
-    }];
+    return [...agent, missingFinding(options)];
   }
   using _ = node;
+  const faults = await lastingFaults(node, options.settleMs ?? 1500);
+  if (faults.some(({ row }) => row === "pins")) return [...agent, ...faults.map(asFinding)]; // maps cannot be read
   const schema = schemaFindings(options);
   if (schema.some(({ health }) => health === "bad")) return [...agent, ...schema]; // the maps cannot be read
   return [
     ...agent,
     ...schema,
-    ...podFindings(node),
-    ...uplinkFindings(node),
-    ...overlayFindings(node),
-    hostFinding(options.bpffs),
+    ...objectFindings(node, faults),
     ...await peerFindings(node, options),
     ...serviceFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),
   ];
+}
+
+/** No data plane, or one whose pins are gone or hidden. */
+function missingFinding({ bpffs, stateDir }: NodePlace): Finding {
+  const part = "data plane", health = "bad";
+  const [fault] = listAttachmentIds(stateDir).length > 0 ? pinFaults({ bpffs }) : [];
+  if (fault !== undefined) return { part, health, text: fault.text, next: fault.next };
+  return {
+    part,
+    health,
+    text: `none is installed at ${bpffs}: pods reach no Services and nothing outside`,
+    next: "start the agent once; after that the data plane works without it",
+  };
 }
 
 /** What the pinned maps are, and how an upgrade of them goes. */
@@ -101,33 +105,37 @@ function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
   return [{ part, health: "ok", text }];
 }
 
-const RESTORE = "the agent puts them back within half a minute; if it does not, see its log";
-
-/** Programs that are not where they belong, as `lbrp_from_pod on veth1`. */
-function missing(node: NodeReader, placed: readonly AttachPoint[]): string[] {
-  return placed.filter((one) => !isAttachedAt(node.dataPlane, one))
-    .map(({ name, device }) => `${name} on ${device}`);
+/** What is not as the table of objects has it; or one line for each part that is. */
+function objectFindings(node: NodeReader, faults: readonly Found[]): Finding[] {
+  const findings = faults.slice(0, SHOWN_FAULTS).map((
+    { part, fault: { text, next } },
+  ): Finding => ({
+    part,
+    health: "bad",
+    text,
+    next,
+  }));
+  const rest = faults.length - findings.length;
+  if (rest > 0) {
+    const text = `${rest} more objects are not as they should be`;
+    findings.push({ part: faults[0]!.part, health: "bad", text, next: "see the agent's log" });
+  }
+  const well = (part: Finding["part"]) => !faults.some((one) => one.part === part);
+  const count = node.maps.endpoints.count();
+  const pods = `${count} ${count === 1 ? "pod" : "pods"}`;
+  if (well("pods")) {
+    findings.push({ part: "pods", health: "ok", text: `${pods}, every program in its place` });
+  }
+  findings.push(...uplinkFindings(node, well("uplink")));
+  if (well("host services")) findings.push(hostFinding(node.place.bpffs));
+  return findings;
 }
 
-function podFindings(node: NodeReader): Finding[] {
-  const entries = node.maps.endpoints.entries();
-  const faults = new Set<string>();
-  for (const [{ addr }, { ifindex }] of entries) {
-    const host = node.links.get(ifindex);
-    if (host === undefined) faults.add(`the device of ${addr} is gone`);
-    else {missing(node, podAttachPoints(node.place.bpffs, node.nl, host)).forEach((one) =>
-        faults.add(one)
-      );}
-  }
-  const pods = `${entries.length} ${entries.length === 1 ? "pod" : "pods"}`;
-  if (faults.size === 0) {
-    return [{ part: "pods", health: "ok", text: `${pods}, every program in its place` }];
-  }
-  const text = `${pods}; not in place: ${[...faults].sort().join(", ")}`;
-  return [{ part: "pods", health: "bad", text, next: RESTORE }];
-}
+/** Faults to show; a node may have hundreds of pods. */
+const SHOWN_FAULTS = 10;
 
-function uplinkFindings(node: NodeReader): Finding[] {
+/** @param well whether the table of objects finds nothing of uplinks */
+function uplinkFindings(node: NodeReader, well: boolean): Finding[] {
   const part = "uplink";
   const entries = node.maps.uplinks.entries();
   if (entries.length === 0) {
@@ -139,46 +147,19 @@ function uplinkFindings(node: NodeReader): Finding[] {
         "is there a default route? else name the device: --uplink, or uplink in the configuration",
     }];
   }
-  return entries.map(([{ ifindex }, { addr, mtu }]): Finding => {
+  return entries.flatMap(([{ ifindex }, { addr, mtu }]): Finding[] => {
     const link = node.links.get(ifindex);
     const name = node.device(ifindex);
     if (link === undefined) {
       const text = `the device with index ${ifindex} is gone`;
-      return {
-        part,
-        health: "bad",
-        text,
-        next: "ip link; the agent takes the device of the default route",
-      };
-    }
-    const absent = missing(node, uplinkAttachPoints(node.place.bpffs, node.nl, link));
-    if (absent.length > 0) {
-      return {
-        part,
-        health: "bad",
-        text: `${name}: not in place: ${absent.join(", ")}`,
-        next: RESTORE,
-      };
+      const next = "ip link; the agent takes the device of the default route";
+      return [{ part, health: "bad", text, next }];
     }
     if (!link.up) {
-      return { part, health: "bad", text: `${name} is down`, next: `ip link set ${name} up` };
+      return [{ part, health: "bad", text: `${name} is down`, next: `ip link set ${name} up` }];
     }
-    return { part, health: "ok", text: `${name}, address ${addr}, MTU ${mtu}` };
+    return well ? [{ part, health: "ok", text: `${name}, address ${addr}, MTU ${mtu}` }] : [];
   });
-}
-
-function overlayFindings(node: NodeReader): Finding[] {
-  const devices = new Set(
-    node.maps.remotes.entries().filter(([, { mode }]) => mode === REMOTE_MODE.OVERLAY)
-      .map(([, { ifindex }]) => ifindex),
-  );
-  const faults = [...devices].flatMap((ifindex) => {
-    const link = node.links.get(ifindex);
-    if (link === undefined) return [`the overlay's device (index ${ifindex}) is gone`];
-    return missing(node, [overlayAttachPoint(node.place.bpffs, node.nl, link)]);
-  });
-  if (faults.length === 0) return [];
-  return [{ part: "uplink", health: "bad", text: `overlay: ${faults.join(", ")}`, next: RESTORE }];
 }
 
 function hostFinding(bpffs: string): Finding {

@@ -59,12 +59,17 @@ const NEXT: Readonly<Record<string, string>> = {
 /** Checks of /healthz that a finding of a source covers, when that one is not ok. */
 const COVERED: Readonly<Record<string, Finding["part"]>> = { source: "api", settings: "etcd" };
 
+/** Checks of what `pcnk status` finds by itself in the kernel, but for an object that another program changes again and again. */
+const OWN = /^(objects|pods)$/;
+
 /** Failed checks of /healthz that `sources` do not cover. */
 export function healthFindings(healthz: string, sources: readonly Finding[]): Finding[] {
   const covered = (name: string) =>
     sources.some(({ part, health }) => part === COVERED[name] && health !== "ok");
   return [...healthz.matchAll(/^\[-\](\S+) failed: (.*)$/gm)]
-    .filter(([, name = ""]) => !covered(name))
+    .filter(([, name = "", reason = ""]) =>
+      !covered(name) && (!OWN.test(name) || / times within a minute /.test(reason))
+    )
     .map(([, name = "", reason]) => ({
       part: "agent",
       health: "warn",

@@ -125,7 +125,7 @@ async function writes(admin: Admin) {
   const node = new NodeCondition(client, name, createLog("silent", name));
   const events = new NodeEvents({ client, nodeName: name, limits: { repeatMs: 0 } });
   try {
-    node.networkIsAvailable();
+    node.set(undefined);
     const notice = { reason: "no-podCIDR", message: "what to do", type: "Warning" } as const;
     events.report(notice);
     await poll(async () => (await eventsOf(admin, name)).length === 1);

@@ -31,9 +31,7 @@ for (const attach of ["tcx", "clsact"] as const) {
       const agent = await place.start("--attach", attach, "--bridge", "br-pods");
       for (let i = 0; i < 2; i++) {
         nl.addLink({ kind: "bridge", name: "br-pods" });
-        await agent.log(({ msg, device }) =>
-          device === "br-pods" && msg.startsWith("lbrp_to_pod attached")
-        );
+        await agent.log(({ mended }) => mended === "lbrp_to_pod on br-pods");
         assert.equal(modeOf(place, nl, "br-pods", "egress", "lbrp_to_pod"), attach);
         nl.delLink(nl.link("br-pods")!.index);
       }
@@ -59,7 +57,8 @@ test("agent puts programs back and drops the endpoint of a veth that is gone", a
     dataPlane.maps.endpoints.set({ addr: "10.244.0.2" }, { ...endpoint, ifindex: host.index });
     dataPlane.maps.endpoints.set({ addr: "10.244.0.3" }, { ...endpoint, ifindex: 9999 });
   }
-  writeAttachment(place.stateDir, { hostIfindex: host.index, hostIfname: "veth1" });
+  const addresses = [{ address: "10.244.0.2", gateway: "10.244.0.1" }];
+  writeAttachment(place.stateDir, { hostIfindex: host.index, hostIfname: "veth1", addresses });
   Deno.writeTextFileSync(join(place.stateDir, "attachments/c2@eth0.json"), "{half a rec");
   await first.end("SIGTERM");
   await place.start();

@@ -49,8 +49,8 @@ labTest("pcnk status finds what is broken, says what to do, and works without an
   });
   const { found } = await faults(lab);
   const all = found.join("\n");
-  assert.match(all, new RegExp(`^pods: 1 pod; not in place: lbrp_from_pod on ${veth}$`, "m"));
-  assert.match(all, /^uplink: eth0: not in place: k8sd_to_uplink on eth0$/m);
+  assert.match(all, new RegExp(`^pods: lbrp_from_pod is not attached to ${veth}$`, "m"));
+  assert.match(all, /^uplink: k8sd_to_uplink is not attached to eth0$/m);
   assert.match(all, /^services: 10\.99\.9\.9:80 is an entry of no Service$/m);
   assert.match(all, /^peer: node2 .* no reply/m);
 });

@@ -1,12 +1,9 @@
-/**
- * Repairs what CNI calls made on this node: attaches programs that are missing from their devices, and deletes endpoints of
- * devices that are gone.
- */
+/** Programs on uplinks, and what CNI calls left of devices that are gone. */
 import { type AttachMode, attachPinned, removeStaleLinks } from "../../bpf/attach.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
-import { type AttachPoint, isAttachedAt, podAttachPoints } from "../../bpf/attach_points.ts";
+import { type AttachPoint, isAttachedAt } from "../../bpf/attach_points.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
-import { openLock, readAttachments } from "../../node/attachments.ts";
+import { openLock } from "../../node/attachments.ts";
 import type { Log } from "../log.ts";
 
 export interface AttachmentContext {
@@ -15,20 +12,6 @@ export interface AttachmentContext {
   stateDir: string;
   attach: AttachMode;
   log: Log;
-}
-
-/** Puts programs back onto the devices of recorded pods. */
-export function restorePrograms(context: AttachmentContext) {
-  const { nl, stateDir, log } = context;
-  for (const record of readAttachments(stateDir)) {
-    const host = nl.link(record.hostIfindex);
-    if (host?.name !== record.hostIfname) continue; // gone; its index may be another's by now
-    for (const placed of podAttachPoints(context.dataPlane.bpffs, nl, host)) {
-      if (!ensureProgram(context, placed)) continue;
-      const fields = { container: record.containerID, device: placed.device };
-      log.warn(fields, `${placed.name} was missing and is attached again`);
-    }
-  }
 }
 
 /** Attaches the pinned version of a program unless it is attached; returns whether it did. Logs errors. */

@@ -38,6 +38,7 @@ Deno.test("agentChecks() names a source that is away for longer than a restart t
     network: { failing: undefined, podMtu: 1450 },
     source: { trouble: { reason: "https://x is away", sinceMs } },
     podReadiness: { failure: undefined },
+    upkeep: { faults: [] },
     nodeSettings: { failing: undefined },
     vpc: { failing: undefined },
   });

@@ -7,6 +7,7 @@ import type { DataPlane } from "../../bpf/dataplane.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import type { Node } from "../../model/objects.ts";
+import { readSysctl } from "../../linux/sysctl.ts";
 import { Prefix } from "../../net/prefix.ts";
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { NodeSettings } from "../../model/node_settings.ts";
@@ -19,7 +20,7 @@ import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
 import { syncNodeMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
-import { reservePorts } from "./reserved_ports.ts";
+import { RESERVED_PORTS, reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
 import { endMasqueraded } from "../services/stale_sessions.ts";
 import { recordSysctl } from "../../node/state_files.ts";
@@ -49,6 +50,11 @@ export class Network {
   #uplinks: readonly Uplink[] = [];
   /** The node's devices at the last sync, as JSON. */
   #seen: string | undefined;
+  /** The last one that was applied. */
+  #plan: RoutingPlan | undefined;
+  #lookAt = 0;
+  /** The kernel's reserved ports after the last sync. */
+  #reserved: string | undefined;
   /** Those that were logged. */
   #logged: string | undefined;
   #masqueradedAs: ReadonlySet<string> = new Set();
@@ -127,6 +133,15 @@ export class Network {
     this.#runner.request();
   }
 
+  /** Looks at what no event reports (neighbours, kernel parameters), and requests a sync when it was disturbed. */
+  look() {
+    const now = performance.now();
+    if (this.#plan === undefined || this.#failure !== undefined || now < this.#lookAt) return;
+    const { steps } = this.#routing.compare(this.#plan);
+    if (steps.length > 0 || this.#reserved !== readSysctl(RESERVED_PORTS)) this.#runner.request();
+    // Thousands of nodes take a while: a fiftieth of the time at most.
+    this.#lookAt = now + 50 * (performance.now() - now);
+  }
   /**
    * Sets everything up and goes on doing so.
    * @throws {SyscallError} when that fails the first time
@@ -169,7 +184,9 @@ export class Network {
     );
     this.#logUplinks(devices);
     this.#reserve();
+    this.#reserved = readSysctl(RESERVED_PORTS);
     const report = this.#applyRouting(plan);
+    this.#plan = plan;
     this.#report(report);
     dispatch({ dataPlane, nl, attach: config.attach, log }, uplinks, {
       ifindex: report.overlay,

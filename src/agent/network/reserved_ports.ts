@@ -7,7 +7,7 @@ import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { hasState, readState, removeState, writeState } from "../../node/state_files.ts";
 
 const RANGE = "net.ipv4.ip_local_port_range";
-const RESERVED = "net.ipv4.ip_local_reserved_ports";
+export const RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports";
 /** So many must be left. */
 const LEAST = 1024;
 
@@ -101,12 +101,12 @@ export function planReservation(
  * @throws Error see planReservation()
  */
 export function reservePorts(snatPorts: Ports, stateDir: string): string | undefined {
-  const before = PortSet.parse(readSysctl(RESERVED));
+  const before = PortSet.parse(readSysctl(RESERVED_PORTS));
   const plan = planReservation(snatPorts, localRange(), before, ownPorts(stateDir));
   if (`${plan.reserved}` === `${before}`) return undefined;
   // On disk first: what is written here and not there is only not needed.
   writeState(stateDir, "reserved-ports", { ports: `${plan.own}` });
-  writeSysctl(RESERVED, `${plan.reserved}\n`);
+  writeSysctl(RESERVED_PORTS, `${plan.reserved}\n`);
   return `${plan.reserved.minus(before)}` || "none";
 }
 
@@ -115,7 +115,12 @@ export function reservePorts(snatPorts: Ports, stateDir: string): string | undef
  * @throws Error see planReservation()
  */
 export function checkSnatPorts(snatPorts: Ports, stateDir: string): void {
-  planReservation(snatPorts, localRange(), PortSet.parse(readSysctl(RESERVED)), ownPorts(stateDir));
+  planReservation(
+    snatPorts,
+    localRange(),
+    PortSet.parse(readSysctl(RESERVED_PORTS)),
+    ownPorts(stateDir),
+  );
 }
 
 /** The ports that `reservePorts()` added, as text; undefined when it has none on record. */
@@ -127,7 +132,7 @@ export function reservedByPcnk(stateDir: string): string | undefined {
 export function releasePorts(stateDir: string): void {
   const own = ownPorts(stateDir);
   if (own.size > 0) {
-    writeSysctl(RESERVED, `${PortSet.parse(readSysctl(RESERVED)).minus(own)}\n`);
+    writeSysctl(RESERVED_PORTS, `${PortSet.parse(readSysctl(RESERVED_PORTS)).minus(own)}\n`);
   }
   removeState(stateDir, "reserved-ports");
 }

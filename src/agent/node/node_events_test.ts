@@ -115,8 +115,8 @@ Deno.test("NodeCondition tries until the server takes it", async () => {
   const api = new Api();
   api.fail = () => api.told.length < 4 ? new ApiError(503, "not yet") : undefined;
   const node = new NodeCondition(api, "node1", createLog("silent", "node1"), backoff());
-  node.networkIsAvailable();
-  node.networkIsAvailable();
+  node.set(undefined);
+  node.set(undefined);
   await api.until(5);
   await node.stop();
   assert.equal(api.told.length, 5);

@@ -18,11 +18,13 @@ interface PodReadinessOptions {
   /** Bytes a pod's packet may have, as far as it is known. */
   mtu: () => number | undefined;
   /** Undefined without an API server. */
-  condition?: Pick<NodeCondition, "networkIsAvailable">;
+  condition?: Pick<NodeCondition, "set">;
+  /** Why no pod can start here, although the configuration is written; undefined: pods can. */
+  refusal?: () => string | undefined;
   clock?: Clock;
 }
 
-/** Milliseconds between checks of the file: another program may have changed or removed it. */
+/** Milliseconds between checks that nothing asks for. */
 const checkMs = 30_000;
 
 export class PodReadiness {
@@ -30,7 +32,8 @@ export class PodReadiness {
   readonly #runner: Runner;
   #node: Node | undefined;
   #started = false;
-  #available = false;
+  /** What the Node's condition was set to: a refusal, or "" for none; undefined: not set. */
+  #set: string | undefined;
   /** What pods wait for. */
   #waiting: "node" | "podCIDR" | undefined;
   #failed: string | undefined;
@@ -64,7 +67,8 @@ export class PodReadiness {
       if (object.kind !== "Node" || object.name !== nodeName) continue;
       this.#node = type === "delete" ? undefined : object;
       // The Node was created again, or a controller set it to True again.
-      if (this.#node === undefined || this.#node.networkUnavailable) this.#available = false;
+      const unavailable = this.#node?.networkUnavailable ?? false;
+      if (this.#node === undefined || unavailable !== (this.#set !== "")) this.#set = undefined;
       if (this.#started) this.#runner.request();
     }
   }
@@ -75,8 +79,8 @@ export class PodReadiness {
     this.#runner.request();
   }
 
-  /** The MTU may have changed. */
-  networkChanged() {
+  /** The MTU may have changed, or another program the file, or what else pods need. */
+  look() {
     if (this.#started) this.#runner.request();
   }
 
@@ -99,7 +103,7 @@ export class PodReadiness {
   }
 
   #reconcile() {
-    const { condition } = this.#options;
+    const { condition, refusal: refusalOf } = this.#options;
     const podCIDR = this.#node?.podCIDRs[0];
     const lacking = this.#node === undefined ? "node" : "podCIDR";
     const waiting = podCIDR === undefined && this.#file !== undefined ? lacking : undefined;
@@ -109,8 +113,9 @@ export class PodReadiness {
     if (podCIDR === undefined) return;
     this.#file?.ensure(this.#conflist(podCIDR));
     this.#failed = undefined;
-    if (!this.#available) condition?.networkIsAvailable();
-    this.#available = true;
+    const refusal = refusalOf?.();
+    if (this.#set !== (refusal ?? "")) condition?.set(refusal);
+    this.#set = refusal ?? "";
   }
 
   #conflist(podCIDR: string): Conflist {

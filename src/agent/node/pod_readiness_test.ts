@@ -35,7 +35,7 @@ class Place implements Disposable {
       },
       log: quiet,
       mtu: () => this.mtu,
-      condition: { networkIsAvailable: () => void this.conditions++ },
+      condition: { set: () => void this.conditions++ },
       clock: {
         now: () => this.#time,
         setTimeout: (run, ms) => {
@@ -127,7 +127,7 @@ Deno.test("PodReadiness follows podCIDR and MTU, and repairs the file when anoth
   assert.equal(place.read().subnet, "10.244.9.0/24");
   place.pass(100);
   place.mtu = 8950;
-  place.node.networkChanged();
+  place.node.look();
   assert.equal(place.read().mtu, 8950);
   Deno.removeSync(join(place.confDir, CONFLIST_NAME));
   place.pass(30_000);

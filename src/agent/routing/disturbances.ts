@@ -80,6 +80,7 @@ export class Disturbances {
       case "parameters":
         return parametersReason(event.parameters, applied);
       case "route":
+      case "filter-gone":
         return undefined;
     }
   }

@@ -21,6 +21,7 @@ const settleMs = 200;
 
 export class SocketLb {
   #active = false;
+  #installed = false;
   #loggedLeft = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #dataPlane: DataPlane;
@@ -43,15 +44,14 @@ export class SocketLb {
    */
   start() {
     const log = this.#log;
-    const { bpffs } = this.#dataPlane;
     const { cgroup, socketLB } = this.#config;
     if (socketLB === "off") {
-      removeHostlb(bpffs);
+      removeHostlb(this.#dataPlane.bpffs);
       return;
     }
     try {
-      installHostlb({ bpffs, cgroup, socketLb: socketLB, log: (text) => log.info(text) });
-      this.#active = true;
+      this.install();
+      this.#active = this.#installed = true;
       log.info({ cgroup, socketLB }, "services for the node's own processes");
     } catch (error) {
       if (!(error instanceof CgroupError || error instanceof NetnsCookieError)) throw error;
@@ -63,6 +63,19 @@ export class SocketLb {
       return;
     }
     this.#endStale();
+  }
+
+  /** Installs the programs again. @throws as installHostlb() */
+  install() {
+    const { cgroup, socketLB } = this.#config;
+    if (socketLB === "off") return;
+    const log = (text: string) => this.#log.info(text);
+    installHostlb({ bpffs: this.#dataPlane.bpffs, cgroup, socketLb: socketLB, log });
+  }
+
+  /** Whether the programs were installed. */
+  get installed(): boolean {
+    return this.#installed;
   }
 
   /** Services or backends changed. */

@@ -1,0 +1,18 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { Repairs } from "./repairs.ts";
+
+Deno.test("Repairs slows down on an object that breaks again and again, and calms when it stays well", () => {
+  let now = 0;
+  const repairs = new Repairs(() => now);
+  for (let i = 0; i < 5; i++, now += 1000) {
+    equal(repairs.mayMend("a"), true);
+    repairs.mended("a");
+  }
+  equal(repairs.mayMend("a"), false);
+  equal(repairs.mayMend("b"), true);
+  deepEqual(repairs.contested(), [["a", 5]]);
+  now += 9000;
+  equal(repairs.mayMend("a"), true);
+  now += 60_000;
+  deepEqual(repairs.contested(), []);
+});

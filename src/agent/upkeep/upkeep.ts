@@ -1,0 +1,247 @@
+/**
+ * Checks the table of objects (src/upkeep/table.ts), mends what can be mended, and knows what cannot: for /readyz, the Node's
+ * condition and its Events. What rtnetlink reports is checked at once, what nothing reports every second, all every half minute.
+ */
+import type { DataPlane } from "../../bpf/dataplane.ts";
+import { PinHolder } from "../../bpf/pin_holder.ts";
+import type { AgentConfig } from "../../config/schema.ts";
+import type { RtEvent } from "../../linux/rtnl_monitor.ts";
+import type { RtNetlink } from "../../linux/rtnetlink.ts";
+import { openLock } from "../../node/attachments.ts";
+import { AttachmentCache } from "../../node/attachment_cache.ts";
+import type { Fault, NodeState, Row } from "../../upkeep/fault.ts";
+import { TABLE } from "../../upkeep/table.ts";
+import type { Log } from "../log.ts";
+import { KnownObjects } from "./known_objects.ts";
+import { Repairs } from "./repairs.ts";
+
+interface UpkeepOptions {
+  dataPlane: DataPlane;
+  nl: RtNetlink;
+  config: Pick<AgentConfig, "stateDir" | "attach">;
+  known: KnownObjects;
+  log: Log;
+  installHostlb: () => void;
+  /** Called every second: others look at what is theirs. */
+  everySecond: () => void;
+  /** Called when faults were found, mended or went away. */
+  changed: () => void;
+}
+
+const times = {
+  secondMs: 1000,
+  allMs: 30_000,
+  /** In which events are collected: a pod's devices make a dozen. */
+  burstMs: 50,
+};
+
+/** A fault that lasts. */
+interface Standing {
+  fault: Fault;
+  /** Of performance.now(). */
+  since: number;
+  graceMs: number;
+  reported: boolean;
+}
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #pins: PinHolder;
+  readonly #records: AttachmentCache;
+  readonly #repairs = new Repairs();
+  /** By row, then by object. */
+  readonly #standing = new Map<string, Map<string, Standing>>();
+  #contested = "";
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #burst: ReturnType<typeof setTimeout> | undefined;
+  #allAt = 0;
+  #work: Promise<void> = Promise.resolve();
+  #waiting = new Set<Row>();
+  #stopped = false;
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+    this.#pins = new PinHolder(options.dataPlane.bpffs);
+    this.#records = new AttachmentCache(options.config.stateDir);
+  }
+
+  /** Checks all rows, and goes on doing so. */
+  async start() {
+    this.#pins.look();
+    await this.#request(TABLE);
+    if (!this.#stopped) this.#timer = setInterval(() => this.#second(), times.secondMs);
+  }
+
+  async stop() {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    clearTimeout(this.#burst);
+    await this.#work;
+    this.#pins[Symbol.dispose]();
+  }
+
+  /** The agent itself has replaced or removed pins: they are held as they are now, and all rows are checked. */
+  pinsChanged(): Promise<void> {
+    this.#pins.renew();
+    return this.#request(TABLE);
+  }
+
+  handle(events: readonly RtEvent[]) {
+    if (this.#stopped || !events.some(({ type }) => type !== "parameters")) return;
+    this.#burst ??= setTimeout(() => {
+      this.#burst = undefined;
+      void this.#request(TABLE.filter(({ watch }) => watch === "devices"));
+    }, times.burstMs);
+  }
+
+  /** What could not be mended, the gravest first. */
+  get faults(): readonly Fault[] {
+    const lasting = [...this.#standing.values()].flatMap((row) => [...row.values()])
+      .filter(isLasting).map(({ fault }) => fault);
+    const contested = this.#repairs.contested().map(([object, count]): Fault => ({
+      object,
+      text: `${object} was broken ${count} times within a minute by another program; ` +
+        "it is mended every 10 s only",
+      next: "find what changes it: a network manager, a firewall's or another network's agent",
+    }));
+    return [...lasting, ...contested].sort((a, b) =>
+      Number(b.refuses ?? 0) - Number(a.refuses ?? 0)
+    );
+  }
+
+  #second() {
+    const now = performance.now();
+    const all = now >= this.#allAt;
+    if (all) this.#allAt = now + times.allMs;
+    const devices = this.#pins.takeDetached();
+    void this.#request(
+      TABLE.filter(({ name, watch }) =>
+        all || watch === "second" || devices || (this.#standing.get(name)?.size ?? 0) > 0
+      ),
+    );
+    this.#options.everySecond();
+  }
+
+  /** One pass at a time; rows that are asked for meanwhile are checked after it, together. */
+  #request(rows: readonly Row[]): Promise<void> {
+    const idle = this.#waiting.size === 0;
+    for (const row of rows) this.#waiting.add(row);
+    if (!idle) return this.#work;
+    return this.#work = this.#work.then(() => {
+      const wanted = TABLE.filter((row) => this.#waiting.has(row));
+      this.#waiting.clear();
+      return this.#pass(wanted);
+    });
+  }
+
+  async #pass(rows: readonly Row[]) {
+    for (const row of rows) {
+      if (this.#stopped) return;
+      try {
+        await this.#check(row);
+      } catch (error) {
+        this.#options.log.error({ err: error, row: row.name }, "cannot check the node's objects");
+      }
+    }
+    this.#report();
+  }
+
+  async #check(row: Row) {
+    let faults = row.check(this.#node());
+    if (faults.some((fault) => this.#mendable(fault))) {
+      using lock = row.locked ? openLock(this.#options.config.stateDir) : undefined;
+      await lock?.lock(true);
+      if (this.#stopped) return;
+      for (const fault of row.check(this.#node())) {
+        if (this.#mendable(fault)) await this.#mend(fault);
+      }
+      faults = row.check(this.#node());
+    }
+    this.#keep(row, faults);
+    if (row.name === "bridge" && faults.length === 0) {
+      this.#options.known.learn(this.#options.nl, this.#records.read());
+    }
+  }
+
+  #mendable({ mend, object }: Fault): boolean {
+    return mend !== undefined && this.#repairs.mayMend(object);
+  }
+
+  async #mend({ object, text, fresh, mend }: Fault) {
+    const { log } = this.#options;
+    try {
+      await mend!();
+      if (fresh) log.info({ mended: object }, `${text}; it is now`);
+      else log.warn({ event: "Mended", mended: object }, `${text}; mended`);
+    } catch (error) {
+      log.debug({ err: error, broken: object }, "cannot be mended");
+    }
+    this.#repairs.mended(object); // a repair that fails is not tried at full speed either
+  }
+
+  #keep({ name, graceMs = 0 }: Row, faults: readonly Fault[]) {
+    const before = this.#standing.get(name);
+    const now = performance.now();
+    this.#standing.set(
+      name,
+      new Map(faults.map((fault): [string, Standing] => {
+        const { since = now, reported = false } = before?.get(fault.object) ?? {};
+        return [fault.object, { fault, since, graceMs, reported }];
+      })),
+    );
+    for (const [object, { reported }] of before ?? []) {
+      if (reported && !this.#standing.get(name)!.has(object)) {
+        const text = `${object} is as it should be again`;
+        this.#options.log.info({ event: "ObjectGood" }, text);
+      }
+    }
+  }
+
+  /** Logs each fault once, with an Event. */
+  #report() {
+    const { log, changed } = this.#options;
+    for (const row of this.#standing.values()) {
+      for (const standing of row.values()) {
+        if (standing.reported || !isLasting(standing)) continue;
+        standing.reported = true;
+        const { object, text, next } = standing.fault;
+        log.error({ event: "ObjectBroken", broken: object }, `${text}; ${next}`);
+      }
+    }
+    const contested = this.#repairs.contested().map(([object]) => object).join(", ");
+    if (contested !== this.#contested && contested !== "") {
+      const text =
+        `another program changes ${contested} again and again; it is mended every 10 s only`;
+      log.error({ event: "Contested" }, text);
+    }
+    this.#contested = contested;
+    changed();
+  }
+
+  #node(): NodeState {
+    const { dataPlane, nl, config: { stateDir, attach }, known, installHostlb } = this.#options;
+    const records = this.#records.read();
+    known.plan(records);
+    return {
+      bpffs: dataPlane.bpffs,
+      stateDir,
+      nl,
+      dataPlane,
+      attach,
+      records,
+      objects: known.objects,
+      agent: {
+        missingPins: () => this.#pins.look(),
+        restorePins: () => this.#pins.restore(),
+        installHostlb: () => {
+          installHostlb();
+          this.#pins.renew();
+        },
+      },
+    };
+  }
+}
+
+function isLasting({ since, graceMs }: Standing): boolean {
+  return performance.now() - since >= graceMs;
+}

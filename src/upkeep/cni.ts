@@ -1,0 +1,89 @@
+/** What the container runtime needs to add a pod: the CNI configuration, and the plugins that it names. */
+import { basename } from "node:path";
+import { CONFLIST_NAME, earlierFiles, PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../node/conflist.ts";
+import type { Fault, NodeState } from "./fault.ts";
+
+/** Absent configuration: the agent writes it again (agent/node/conflist_file.ts). */
+export function conflistFaults({ objects: { cniConfDir: dir } }: NodeState): Fault[] {
+  if (dir === undefined) return [];
+  const earlier = earlierFiles(dir).filter((name) => !namesPcnk(`${dir}/${name}`)).join(", ");
+  if (earlier !== "") {
+    return [{
+      object: "CNI configuration first",
+      text:
+        `${earlier} in ${dir} sorts before ${CONFLIST_NAME}: the runtime takes that network, and ` +
+        "pods do not get pcnk",
+      next: `remove it, or what writes it`,
+    }];
+  }
+  if (isFile(`${dir}/${CONFLIST_NAME}`)) return [];
+  return [{
+    object: "CNI configuration",
+    text: `${dir}/${CONFLIST_NAME} is not there: no pod can be added`,
+    next: "start the agent, which writes it; see its log",
+    refuses: true,
+  }];
+}
+
+/** Another plugin's file may delegate to pcnk, as Multus' does. */
+function namesPcnk(path: string): boolean {
+  try {
+    return /"pcnk"/.test(Deno.readTextFileSync(path));
+  } catch {
+    return false;
+  }
+}
+
+/** Plugins in the runtime's folder: pcnk comes out of the running executable, others from another folder that has them. */
+export function pluginFaults({ objects: { cniBinDir: dir }, agent }: NodeState): Fault[] {
+  if (dir === undefined) return [];
+  return ["pcnk", ...SHIPPED_PLUGINS].filter((name) => !isExecutable(`${dir}/${name}`))
+    .map((name): Fault => {
+      const from = name === "pcnk" ? ownExecutable() : folderWith(name, dir);
+      return {
+        object: `plugin ${name}`,
+        text: `the CNI plugin ${dir}/${name} is not there or not executable: no pod can be added`,
+        next: name === "pcnk"
+          ? "pcnk install, or delete the agent's Pod, whose init container installs it"
+          : "install the reference CNI plugins: apt install containernetworking-plugins, or the package " +
+            "kubernetes-cni",
+        refuses: true,
+        mend: agent && from !== undefined ? () => copyPlugin(from, `${dir}/${name}`) : undefined,
+      };
+    });
+}
+
+/** Also after its file was deleted; undefined when pcnk runs from its source. */
+function ownExecutable(): string | undefined {
+  return basename(Deno.execPath()).startsWith("deno") ? undefined : "/proc/self/exe";
+}
+
+function folderWith(name: string, except: string): string | undefined {
+  const folder = PLUGIN_FOLDERS.find((one) => one !== except && isExecutable(`${one}/${name}`));
+  return folder && `${folder}/${name}`;
+}
+
+async function copyPlugin(from: string, to: string): Promise<void> {
+  const fresh = `${to}.new`;
+  await Deno.mkdir(to.slice(0, to.lastIndexOf("/")), { recursive: true });
+  await Deno.copyFile(from, fresh);
+  await Deno.chmod(fresh, 0o755);
+  await Deno.rename(fresh, to);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    const { isFile, mode, size } = Deno.statSync(path);
+    return isFile && size > 0 && (mode! & 0o111) !== 0;
+  } catch {
+    return false;
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,69 @@
+/** What the table of objects (table.ts) is made of: rows, what they look at, and the faults that they find. */
+import type { AttachMode } from "../bpf/attach.ts";
+import type { DataPlane } from "../bpf/dataplane.ts";
+import type { RtNetlink } from "../linux/rtnetlink.ts";
+import type { Attachment } from "../node/attachments.ts";
+import type { NodeObjects } from "../node/state_files.ts";
+
+/** Something that is not as it should be. */
+export interface Fault {
+  /** Names the object; the same fault is found again under the same name. */
+  object: string;
+  /** What is wrong, in one line. */
+  text: string;
+  /** What to do where pcnk cannot mend it. */
+  next: string;
+  /** New pods cannot start meanwhile: the Node's condition says so. */
+  refuses?: true;
+  /** Single pods must be made again, which their owners decide: the node is ready meanwhile. */
+  ofPod?: true;
+  /** No one broke it: it comes into being like that, and is made whole without a warning. */
+  fresh?: true;
+  /** Mends it. @throws Error when that fails */
+  mend?: () => void | Promise<void>;
+}
+
+/** A node's objects, as far as a row needs them. */
+export interface NodeState {
+  bpffs: string;
+  stateDir: string;
+  nl: RtNetlink;
+  dataPlane: DataPlane;
+  attach: AttachMode;
+  /** What the CNI has on record of pods. */
+  records: readonly Attachment[];
+  objects: NodeObjects;
+  /** What only a running agent has; `pcnk status` reads without it, and mends nothing. */
+  agent?: AgentHandles;
+}
+
+/** What an agent has at hand. */
+interface AgentHandles {
+  /** Pins that are gone. */
+  missingPins(): string[];
+  restorePins(): void;
+  /** Installs hostlb again. */
+  installHostlb(): void;
+}
+
+/** When a row is checked, beside a check of all rows every half minute. */
+type Watch =
+  /** After rtnetlink events, or when a link of a program was detached. */
+  | "devices"
+  /** Every second: what nothing reports. */
+  | "second";
+
+/** One row of the table: a kind of objects. */
+export interface Row {
+  /** For docs and metrics. */
+  name: string;
+  /** The part of `pcnk status`. */
+  part: "data plane" | "pods" | "uplink" | "host services" | "cni";
+  watch: Watch;
+  /** CNI calls change these objects too: they are mended under their lock. */
+  locked?: true;
+  /** Milliseconds that a fault may last unreported: other plugins of the chain are at work for so long. */
+  graceMs?: number;
+  /** @throws {SyscallError} */
+  check(node: NodeState): Fault[];
+}

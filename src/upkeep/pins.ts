@@ -1,0 +1,46 @@
+/** What is pinned on the bpffs, and hostlb's links on its cgroup. */
+import { cgroupAttachment } from "../bpf/cgroup.ts";
+import { HOSTLB_HOOKS } from "../bpf/hostlb.ts";
+import { maps, queues } from "../bpf/layout.ts";
+import { DISPATCHER_PROGRAMS, hasPin, mapPin, programPin, PROGRAMS } from "../bpf/pins.ts";
+import { isBpffs } from "../linux/mount.ts";
+import type { Fault, NodeState } from "./fault.ts";
+
+/** With an agent all that it has seen pinned, links too; without one the maps and programs that there must be. */
+export function pinFaults({ bpffs, agent }: Pick<NodeState, "bpffs" | "agent">): Fault[] {
+  const missing = agent?.missingPins() ?? needed(bpffs).filter((path) => !hasPin(path));
+  if (missing.length === 0) return [];
+  const shown = missing.slice(0, 3).map((path) => path.slice(bpffs.length + 1)).join(", ");
+  const rest = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+  return [{
+    object: `pins in ${bpffs}`,
+    text: isBpffs(bpffs)
+      ? `${bpffs} lacks the pins ${shown}${rest}: no pod can be added`
+      : `${bpffs} is no bpffs any more: no pod can be added`,
+    next:
+      "start or restart the agent, which pins again what is attached; then check what removed them",
+    refuses: true,
+    mend: agent && (() => agent.restorePins()),
+  }];
+}
+
+function needed(bpffs: string): string[] {
+  return [
+    ...Object.keys({ ...maps, ...queues }).map((name) => mapPin(bpffs, name)),
+    ...[...PROGRAMS, ...DISPATCHER_PROGRAMS].map((name) => programPin(bpffs, name)),
+  ];
+}
+
+/** hostlb on the cgroup of the node's own processes. */
+export function hostlbFaults({ bpffs, objects, agent }: NodeState): Fault[] {
+  if (objects.cgroup === undefined) return [];
+  const missing = HOSTLB_HOOKS.filter((hook) => cgroupAttachment(bpffs, hook) === undefined);
+  if (missing.length === 0) return [];
+  return [{
+    object: `hostlb on ${objects.cgroup}`,
+    text: `hostlb is not attached to ${objects.cgroup} (${missing.join(", ")}): ` +
+      "the node's own processes reach no Services",
+    next: "restart the agent, which attaches it; see its log",
+    mend: agent && (() => agent.installHostlb()),
+  }];
+}

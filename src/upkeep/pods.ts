@@ -1,0 +1,146 @@
+/** The pods of this node: their devices, the programs on these, and their entries in the map `endpoints`. */
+import { attachPinned } from "../bpf/attach.ts";
+import {
+  type AttachPoint,
+  isAttachedAt,
+  outletAttachPoint,
+  overlayAttachPoint,
+  podAttachPoints,
+  uplinkAttachPoints,
+} from "../bpf/attach_points.ts";
+import type { Link } from "../linux/rtnetlink.ts";
+import type { Attachment } from "../node/attachments.ts";
+import type { Fault, NodeState } from "./fault.ts";
+
+/** A pod for a message. */
+export const podName = ({ pod, containerID, addresses }: Attachment) =>
+  `${pod ?? `container ${containerID.slice(0, 12)}`} (${
+    addresses.map(({ address }) => address).join(", ")
+  })`;
+
+/** A record, and the host end of its pair; undefined: gone, and its index may be another device's. */
+function devicesOf({ nl, records }: NodeState): [Attachment, Link | undefined][] {
+  const links = new Map(nl.links().map((link) => [link.index, link]));
+  return records.map((record) => {
+    const link = links.get(record.hostIfindex);
+    return [record, link?.name === record.hostIfname ? link : undefined];
+  });
+}
+
+/** Pods' devices: there, up, and ports of their bridge. */
+export function portFaults(node: NodeState): Fault[] {
+  const { nl } = node;
+  return devicesOf(node).flatMap(([record, link]): Fault[] => {
+    const pod = podName(record);
+    if (link === undefined) return isThere(record.netns) ? [goneFault(record)] : [];
+    const faults: Fault[] = [];
+    const { name, index } = link;
+    const bridge = record.bridge === undefined ? undefined : nl.link(record.bridge);
+    if (bridge?.kind === "bridge" && link.master !== bridge.index) {
+      const text = `${name} of pod ${pod} is no port of ${bridge.name}`;
+      const next = `ip link set ${name} master ${bridge.name}`;
+      const mend = () => nl.setLink(index, { master: bridge.index });
+      faults.push({ object: `${name} port`, text, next, mend });
+    }
+    if (!link.up) {
+      const text = `${name} of pod ${pod} is down`;
+      const mend = () => nl.setLink(index, { up: true });
+      faults.push({ object: `${name} up`, text, next: `ip link set ${name} up`, mend });
+    }
+    return faults;
+  });
+}
+
+/** Only the runtime can make a pod's pair of devices. */
+function goneFault(record: Attachment): Fault {
+  return {
+    object: `${record.containerID}@${record.ifname}`,
+    ofPod: true,
+    text: `${record.hostIfname}, the device of pod ${podName(record)}, is gone`,
+    next: `delete the pod ${record.pod ?? ""}, so that it is made again`.replace("  ", " "),
+  };
+}
+
+/** lbrp on the devices of pods and on their bridge. */
+export function podProgramFaults(node: NodeState): Fault[] {
+  const { bpffs, nl, objects } = node;
+  const bridge = nl.link(objects.bridge);
+  const points = bridge === undefined ? [] : [outletAttachPoint(bpffs, nl, bridge)];
+  const fresh = !node.records.some((one) => one.bridge === objects.bridge) || undefined;
+  for (const [, link] of devicesOf(node)) {
+    if (link !== undefined) points.push(...podAttachPoints(bpffs, nl, link));
+  }
+  return unattached(node, points).map((fault) => ({ ...fault, fresh }));
+}
+
+/** k8sdispatcher on uplinks and on the overlay's device. */
+export function uplinkProgramFaults(node: NodeState): Fault[] {
+  const { bpffs, nl, dataPlane, objects } = node;
+  const points: AttachPoint[] = dataPlane.maps.uplinks.keys().flatMap(({ ifindex }) => {
+    const link = nl.link(ifindex);
+    return link === undefined ? [] : uplinkAttachPoints(bpffs, nl, link);
+  });
+  const overlay = nl.link(objects.overlayDevice);
+  if (overlay?.kind === "vxlan") points.push(overlayAttachPoint(bpffs, nl, overlay));
+  return unattached(node, points);
+}
+
+function unattached(node: NodeState, points: readonly AttachPoint[]): Fault[] {
+  const byName = new Map(points.map((one) => [`${one.name} on ${one.device}`, one]));
+  return [...byName].filter(([, point]) => !isAttachedAt(node.dataPlane, point))
+    .map(([object, { name, device, hook }]): Fault => ({
+      object,
+      text: `${name} is not attached to ${device}`,
+      next: `restart the agent, which attaches it; see its log, and tc filter show dev ${device} ` +
+        hook.direction,
+      mend: () => void attachPinned({ ...hook, name, mode: node.attach }),
+    }));
+}
+
+/** Entries of the map `endpoints`, against the records of pods whose device is there. */
+export function endpointFaults(node: NodeState): Fault[] {
+  const { endpoints } = node.dataPlane.maps;
+  const held = new Map(endpoints.entries().map(([{ addr }, entry]) => [addr, entry]));
+  const owners = new Map<string, Attachment>();
+  const faults: Fault[] = [];
+  for (const [record, link] of devicesOf(node)) {
+    if (link === undefined) continue;
+    for (const { address: addr, gateway } of record.addresses) {
+      const other = owners.get(addr);
+      if (other !== undefined) {
+        faults.push(twiceFault(addr, other, record));
+        continue;
+      }
+      owners.set(addr, record);
+      const entry = held.get(addr);
+      const wanted = { ifindex: link.index, mac: record.mac, gateway };
+      if (entry?.ifindex === wanted.ifindex && entry.mac === wanted.mac) continue;
+      const what = entry === undefined ? "is missing" : "leads to another device";
+      faults.push({
+        object: `endpoint ${addr}`,
+        text: `the entry of pod ${podName(record)} in the map endpoints ${what}`,
+        next: "restart the agent, which writes it; see its log",
+        mend: () => endpoints.set({ addr }, wanted),
+      });
+    }
+  }
+  return faults;
+}
+
+function twiceFault(address: string, a: Attachment, b: Attachment): Fault {
+  return {
+    object: `address ${address}`,
+    ofPod: true,
+    text: `the pods ${podName(a)} and ${podName(b)} have the same address`,
+    next: `delete the pod ${(b.pod ?? podName(b))}, so that it gets another address`,
+  };
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * Every object that pcnk makes or needs on a node: how it is watched, what is wrong with it, and how it is mended.
+ *
+ * The agent checks the rows and mends what it can (agent/upkeep/); `pcnk status` checks them with or without an agent. The
+ * order is that of mending: what others stand on comes first. docs/repair.md has the table with figures.
+ */
+import { leaseFaults, strayFaults } from "./addresses.ts";
+import { bridgeFaults } from "./bridge.ts";
+import { conflistFaults, pluginFaults } from "./cni.ts";
+import type { Row } from "./fault.ts";
+import { routeFaults, sysctlFaults } from "./kernel.ts";
+import { hostlbFaults, pinFaults } from "./pins.ts";
+import { endpointFaults, podProgramFaults, portFaults, uplinkProgramFaults } from "./pods.ts";
+
+/** Pins come first: without them no other row can be mended. */
+export const TABLE: readonly Row[] = [
+  { name: "pins", part: "data plane", watch: "second", check: pinFaults },
+  { name: "bridge", part: "pods", watch: "devices", locked: true, check: bridgeFaults },
+  { name: "ports", part: "pods", watch: "devices", locked: true, check: portFaults },
+  { name: "pod programs", part: "pods", watch: "devices", locked: true, check: podProgramFaults },
+  { name: "uplink programs", part: "uplink", watch: "devices", check: uplinkProgramFaults },
+  { name: "endpoints", part: "pods", watch: "second", locked: true, check: endpointFaults },
+  { name: "hostlb", part: "host services", watch: "second", check: hostlbFaults },
+  { name: "sysctls", part: "uplink", watch: "second", check: sysctlFaults },
+  { name: "routes", part: "uplink", watch: "devices", check: routeFaults },
+  { name: "addresses", part: "pods", watch: "second", locked: true, check: leaseFaults },
+  { name: "stray pods", part: "pods", watch: "devices", graceMs: 3000, check: strayFaults },
+  { name: "configuration", part: "cni", watch: "second", check: conflistFaults },
+  { name: "plugins", part: "cni", watch: "second", check: pluginFaults },
+];
