@@ -1,0 +1,209 @@
+/** How each object of the table (src/upkeep/table.ts) is broken, by the tools that people use. Shell commands on the lab's node1. */
+
+import { DataPlane } from "../../../src/bpf/dataplane.ts";
+
+/** One way to break an object. */
+export interface Break {
+  /** The row of the table, or `network` for what agent/network/ mends. */
+  row: string;
+  what: string;
+  command: string | (() => boolean);
+  /** Succeeds when the object is as it should be. */
+  well: string | (() => boolean);
+}
+
+/** The map's key of pod1-1. */
+const POD = { addr: "10.244.1.2" };
+
+/** As `bpftool map` would. */
+function withEndpoints<T>(bpffs: string, use: (map: DataPlane["maps"]["endpoints"]) => T): T {
+  using plane = new DataPlane(bpffs);
+  return use(plane.maps.endpoints);
+}
+
+/** Names in the commands. */
+export interface Names {
+  bpffs: string;
+  stateDir: string;
+  conf: string;
+  bin: string;
+  /** Host end of pod1-1, and its MAC address in the bridge. */
+  veth: string;
+  cgroup: string;
+}
+
+const LINK = (device: string, words: string) => `ip -o link show ${device} | grep -q '${words}'`;
+
+/** What the agent mends. */
+export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
+  const pins = `test $(ls ${bpffs}/map | wc -l) -ge 20 -a -e ${bpffs}/prog/lbrp_from_pod`;
+  const filter = `tc filter show dev ${veth} ingress | grep -q pcnk_`;
+  const address = `ip -o -4 addr show pcnk0 | head -1 | grep -q 10.244.1.1/24`;
+  return [
+    {
+      row: "pins",
+      what: "rm -r maps, programs, links",
+      command: `cd ${bpffs}; rm -r map prog link`,
+      well: pins,
+    },
+    { row: "pins", what: "mount a bpffs above", command: `mount -t bpf bpf ${bpffs}`, well: pins },
+    {
+      row: "pins",
+      what: "umount -l all",
+      command: `umount -l ${bpffs}; umount -l ${bpffs}`,
+      well: pins,
+    },
+    {
+      row: "bridge",
+      what: "ip link del pcnk0",
+      command: "ip link del pcnk0",
+      well: `${address} && ${LINK(veth, "master pcnk0")}`,
+    },
+    {
+      row: "bridge",
+      what: "ip link set pcnk0 down",
+      command: "ip link set pcnk0 down",
+      well: LINK("pcnk0", ",UP"),
+    },
+    {
+      row: "bridge",
+      what: "its address deleted",
+      command: "ip addr del 10.244.1.1/24 dev pcnk0",
+      well: address,
+    },
+    {
+      row: "bridge",
+      what: "another address instead",
+      command: "ip addr flush dev pcnk0; ip addr add 10.99.0.1/16 dev pcnk0",
+      well: address,
+    },
+    {
+      row: "bridge",
+      what: "another MAC address",
+      command: "ip link set pcnk0 address 02:00:00:00:00:99",
+      well: "! ip link show pcnk0 | grep -q 02:00:00:00:00:99",
+    },
+    {
+      row: "ports",
+      what: "ip link set VETH nomaster",
+      command: `ip link set ${veth} nomaster`,
+      well: LINK(veth, "master pcnk0"),
+    },
+    {
+      row: "ports",
+      what: "ip link set VETH down",
+      command: `ip link set ${veth} down`,
+      well: LINK(veth, ",UP"),
+    },
+    {
+      row: "pod programs",
+      what: "tc filter del",
+      command: `tc filter del dev ${veth} ingress`,
+      well: filter,
+    },
+    {
+      row: "pod programs",
+      what: "tc qdisc del clsact",
+      command: `tc qdisc del dev ${veth} clsact`,
+      well: filter,
+    },
+    {
+      row: "uplink programs",
+      what: "tc qdisc del on the uplink",
+      command: "tc qdisc del dev eth0 clsact",
+      well: "tc filter show dev eth0 egress | grep -q pcnk_",
+    },
+    {
+      row: "endpoints",
+      what: "an entry deleted",
+      command: () => withEndpoints(bpffs, (endpoints) => endpoints.delete(POD)),
+      well: () => withEndpoints(bpffs, (endpoints) => endpoints.get(POD) !== undefined),
+    },
+    {
+      row: "hostlb",
+      what: "its links' pins removed",
+      command: `rm ${bpffs}/link/cgroup-*`,
+      well: `test -e ${bpffs}/link/cgroup-connect4`,
+    },
+    {
+      row: "sysctls",
+      what: "ip_forward=0",
+      command: "sysctl -qw net.ipv4.ip_forward=0",
+      well: "test $(cat /proc/sys/net/ipv4/ip_forward) = 1",
+    },
+    {
+      row: "sysctls",
+      what: "rp_filter=1 on the overlay",
+      command: "sysctl -qw net.ipv4.conf.pcnk_vxlan.rp_filter=1",
+      well: "test $(cat /proc/sys/net/ipv4/conf/pcnk_vxlan/rp_filter) != 1",
+    },
+    {
+      row: "routes",
+      what: "ip link del pcnk_vxlan",
+      command: "ip link del pcnk_vxlan",
+      well: "ip route | grep -q '10.244.2.0/24.*pcnk_vxlan'",
+    },
+    {
+      row: "routes",
+      what: "ip link set pcnk_vxlan down",
+      command: "ip link set pcnk_vxlan down",
+      well: "ip route | grep -q '10.244.2.0/24.*pcnk_vxlan'",
+    },
+    {
+      row: "routes",
+      what: "ip route flush proto 112",
+      command: "ip route flush proto 112",
+      well: "ip route | grep -q 10.244.2.0/24",
+    },
+    {
+      row: "routes",
+      what: "ip neigh flush",
+      command: "ip neigh flush dev pcnk_vxlan nud permanent",
+      well: "ip neigh show dev pcnk_vxlan nud permanent | grep -q .",
+    },
+    {
+      row: "addresses",
+      what: "rm -r host-local's store",
+      command: `rm -r ${stateDir}/ipam`,
+      well: `grep -q eth0 ${stateDir}/ipam/pcnk/10.244.1.2 2>/dev/null`,
+    },
+    {
+      row: "configuration",
+      what: "rm 10-pcnk.conflist",
+      command: `rm ${conf}/10-pcnk.conflist`,
+      well: `test -e ${conf}/10-pcnk.conflist`,
+    },
+    {
+      row: "configuration",
+      what: "cut off in the middle",
+      command: `truncate -s 20 ${conf}/10-pcnk.conflist`,
+      well: `grep -q host-local ${conf}/10-pcnk.conflist`,
+    },
+    { row: "plugins", what: "rm pcnk", command: `rm ${bin}/pcnk`, well: `test -x ${bin}/pcnk` },
+    {
+      row: "plugins",
+      what: "rm bridge",
+      command: `rm ${bin}/bridge`,
+      well: `test -x ${bin}/bridge`,
+    },
+  ];
+}
+
+/** What only a person mends, with words of `pcnk status` and /readyz, and the command that does it. */
+export function lasting({ conf, bin }: Names) {
+  const other = `${conf}/00-other.conflist`;
+  return [
+    {
+      what: "another network's file first",
+      command: `echo '{"name":"other","plugins":[{"type":"loopback"}]}' > ${other}`,
+      told: /00-other\.conflist in \S+ sorts before 10-pcnk\.conflist/,
+      undo: `rm ${other}`,
+    },
+    {
+      what: "the plugins' folder is no folder",
+      command: `rm -r ${bin}; touch ${bin}`,
+      told: /the CNI plugin \S+\/pcnk is not there or not executable: no pod can be added/,
+      undo: `rm ${bin}; mkdir ${bin}`,
+    },
+  ];
+}
