@@ -18,7 +18,7 @@ const PATHS = {
   "node": ["node1", "10.96.0.10", 80],
 } as const;
 
-export type Path = keyof typeof PATHS;
+type Path = keyof typeof PATHS;
 
 export class Streams implements AsyncDisposable {
   readonly #children = new Map<Path, Deno.ChildProcess>();
