@@ -2,7 +2,7 @@
  * Keeps the agent running through what would end a process by default: signals other than those that stop it, and an error
  * that no part of the agent expected.
  */
-import { type StateName, statePath, writeState } from "../node/state_files.ts";
+import { hasState, type StateName, statePath, writeState } from "../node/state_files.ts";
 import type { Log } from "./log.ts";
 
 /** What ends a process by default, and is sent to reload, rotate or dump by habit. */
@@ -33,9 +33,12 @@ export function guardProcess(log: Log): Disposable {
 /** Milliseconds until a state file that could not be written is written again. */
 const againMs = 5000;
 
+/** Milliseconds between looks whether it is still there. */
+const lookMs = 1000;
+
 /**
  * Writes a state file that only other commands read. A full disk is logged, and does not end the agent: the file is
- * written as soon as it can be, until this is disposed of.
+ * written as soon as it can be, and again when it is removed, until this is disposed of.
  */
 export function keepState<N extends StateName>(
   stateDir: string,
@@ -49,6 +52,8 @@ export function keepState<N extends StateName>(
     try {
       writeState(stateDir, name, value);
       if (logged) log.info({ event: "StateDir" }, `${statePath(stateDir, name)} is written now`);
+      logged = false;
+      timer = setTimeout(look, lookMs);
     } catch (error) {
       const text = `${statePath(stateDir, name)} cannot be written: ${(error as Error).message}; ` +
         "commands on this node lack it until it can";
@@ -56,6 +61,10 @@ export function keepState<N extends StateName>(
       logged = true;
       timer = setTimeout(write, againMs);
     }
+  };
+  const look = () => {
+    if (hasState(stateDir, name)) timer = setTimeout(look, lookMs);
+    else write();
   };
   write();
   return { [Symbol.dispose]: () => clearTimeout(timer) };

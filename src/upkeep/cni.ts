@@ -4,8 +4,8 @@ import { CONFLIST_NAME, earlierFiles, PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "..
 import type { Fault, NodeState } from "./fault.ts";
 
 /** Absent configuration: the agent writes it again (agent/node/conflist_file.ts). */
-export function conflistFaults({ objects: { cniConfDir: dir } }: NodeState): Fault[] {
-  if (dir === undefined) return [];
+export function conflistFaults({ objects: { cniConfDir: dir, podCIDR } }: NodeState): Fault[] {
+  if (dir === undefined || podCIDR === undefined) return []; // not written yet
   const earlier = earlierFiles(dir).filter((name) => !namesPcnk(`${dir}/${name}`)).join(", ");
   if (earlier !== "") {
     return [{

@@ -44,6 +44,8 @@ interface AgentHandles {
   restorePins(): void;
   /** Installs hostlb again. */
   installHostlb(): void;
+  /** The records of pods when they were last whole. */
+  formerRecords: readonly Attachment[];
 }
 
 /** When a row is checked, beside a check of all rows every half minute. */
@@ -62,7 +64,7 @@ export interface Row {
   watch: Watch;
   /** CNI calls change these objects too: they are mended under their lock. */
   locked?: true;
-  /** Milliseconds that a fault may last unreported: other plugins of the chain are at work for so long. */
+  /** Milliseconds that a fault may last unreported: another part of the agent mends it, or CNI plugins are at work. */
   graceMs?: number;
   /** @throws {SyscallError} */
   check(node: NodeState): Fault[];

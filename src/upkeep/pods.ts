@@ -9,7 +9,13 @@ import {
   uplinkAttachPoints,
 } from "../bpf/attach_points.ts";
 import type { Link } from "../linux/rtnetlink.ts";
-import type { Attachment } from "../node/attachments.ts";
+import {
+  type Attachment,
+  attachmentPath,
+  attachmentsDir,
+  encodeAttachment,
+} from "../node/attachments.ts";
+import { replaceFile } from "../node/files.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** A pod for a message. */
@@ -25,6 +31,31 @@ function devicesOf({ nl, records }: NodeState): [Attachment, Link | undefined][]
     const link = links.get(record.hostIfindex);
     return [record, link?.name === record.hostIfname ? link : undefined];
   });
+}
+
+/**
+ * Records that went while their pods are attached: the state directory was emptied. DEL takes a pod's entries away first.
+ */
+export function recordFaults(node: NodeState): Fault[] {
+  const { agent, nl, stateDir, dataPlane: { maps: { endpoints } } } = node;
+  const key = ({ containerID, ifname }: Attachment) => `${containerID}@${ifname}`;
+  const present = new Set(node.records.map(key));
+  const lost = (agent?.formerRecords ?? []).filter((record) => {
+    if (present.has(key(record))) return false;
+    const attached = record.addresses.some(({ address: addr }) =>
+      endpoints.get({ addr })?.ifindex === record.hostIfindex
+    );
+    return attached && nl.link(record.hostIfindex)?.name === record.hostIfname;
+  });
+  return lost.map((record): Fault => ({
+    object: `record of ${key(record)}`,
+    text: `the record of pod ${podName(record)} in ${stateDir} is gone`,
+    next: `check that ${stateDir} can be written`,
+    mend: () => {
+      Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
+      replaceFile(attachmentPath(stateDir, record), encodeAttachment(record));
+    },
+  }));
 }
 
 /** Pods' devices: there, up, and ports of their bridge. */

@@ -10,11 +10,18 @@ import { conflistFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
 import { routeFaults, sysctlFaults } from "./kernel.ts";
 import { hostlbFaults, pinFaults } from "./pins.ts";
-import { endpointFaults, podProgramFaults, portFaults, uplinkProgramFaults } from "./pods.ts";
+import {
+  endpointFaults,
+  podProgramFaults,
+  portFaults,
+  recordFaults,
+  uplinkProgramFaults,
+} from "./pods.ts";
 
 /** Pins come first: without them no other row can be mended. */
 export const TABLE: readonly Row[] = [
   { name: "pins", part: "data plane", watch: "second", check: pinFaults },
+  { name: "records", part: "pods", watch: "second", locked: true, check: recordFaults },
   { name: "bridge", part: "pods", watch: "devices", locked: true, check: bridgeFaults },
   { name: "ports", part: "pods", watch: "devices", locked: true, check: portFaults },
   { name: "pod programs", part: "pods", watch: "devices", locked: true, check: podProgramFaults },
@@ -22,9 +29,9 @@ export const TABLE: readonly Row[] = [
   { name: "endpoints", part: "pods", watch: "second", locked: true, check: endpointFaults },
   { name: "hostlb", part: "host services", watch: "second", check: hostlbFaults },
   { name: "sysctls", part: "uplink", watch: "second", check: sysctlFaults },
-  { name: "routes", part: "uplink", watch: "devices", check: routeFaults },
+  { name: "routes", part: "uplink", watch: "devices", graceMs: 2500, check: routeFaults },
   { name: "addresses", part: "pods", watch: "second", locked: true, check: leaseFaults },
   { name: "stray pods", part: "pods", watch: "devices", graceMs: 3000, check: strayFaults },
-  { name: "configuration", part: "cni", watch: "second", check: conflistFaults },
+  { name: "configuration", part: "cni", watch: "second", graceMs: 2500, check: conflistFaults },
   { name: "plugins", part: "cni", watch: "second", check: pluginFaults },
 ];

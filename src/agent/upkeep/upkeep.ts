@@ -7,7 +7,7 @@ import { PinHolder } from "../../bpf/pin_holder.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
-import { openLock } from "../../node/attachments.ts";
+import { type Attachment, attachmentsDir, openLock } from "../../node/attachments.ts";
 import { AttachmentCache } from "../../node/attachment_cache.ts";
 import type { Fault, NodeState, Row } from "../../upkeep/fault.ts";
 import { TABLE } from "../../upkeep/table.ts";
@@ -48,6 +48,8 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #pins: PinHolder;
   readonly #records: AttachmentCache;
+  /** The records when they were last whole. */
+  #former: readonly Attachment[] = [];
   readonly #repairs = new Repairs();
   /** By row, then by object. */
   readonly #standing = new Map<string, Map<string, Standing>>();
@@ -149,7 +151,10 @@ export class Upkeep {
   async #check(row: Row) {
     let faults = row.check(this.#node());
     if (faults.some((fault) => this.#mendable(fault))) {
-      using lock = row.locked ? openLock(this.#options.config.stateDir) : undefined;
+      const { stateDir } = this.#options.config;
+      // Also where the state directory is gone.
+      if (row.locked) Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
+      using lock = row.locked ? openLock(stateDir) : undefined;
       await lock?.lock(true);
       if (this.#stopped) return;
       for (const fault of row.check(this.#node())) {
@@ -158,6 +163,7 @@ export class Upkeep {
       faults = row.check(this.#node());
     }
     this.#keep(row, faults);
+    if (row.name === "records" && faults.length === 0) this.#former = this.#records.read();
     if (row.name === "bridge" && faults.length === 0) {
       this.#options.known.learn(this.#options.nl, this.#records.read());
     }
@@ -233,6 +239,7 @@ export class Upkeep {
       agent: {
         missingPins: () => this.#pins.look(),
         restorePins: () => this.#pins.restore(),
+        formerRecords: this.#former,
         installHostlb: () => {
           installHostlb();
           this.#pins.renew();

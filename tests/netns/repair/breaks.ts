@@ -162,6 +162,13 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       well: "ip neigh show dev pcnk_vxlan nud permanent | grep -q .",
     },
     {
+      row: "records",
+      what: "the state directory emptied",
+      command: `rm -r ${stateDir}/attachments ${stateDir}/*.json ${stateDir}/lock`,
+      well:
+        `ls ${stateDir}/attachments 2>/dev/null | wc -l | grep -q 2 && test -e ${stateDir}/agent.json`,
+    },
+    {
       row: "addresses",
       what: "rm -r host-local's store",
       command: `rm -r ${stateDir}/ipam`,
