@@ -20,7 +20,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     ...["src/node", "src/routing"],
   ],
   "src/ui": ["src/bpf", "src/linux", "src/node", "src/view"],
-  "src/build": ["src/model"], // the pictures in docs/ share the plots' SVG
+  "src/build": [],
   "src/measure": ["src/agent", "src/bpf", "src/lab", "src/linux", "src/model"],
   "src/lab": ["src/bpf", "src/linux", "src/node", "src/view"],
   "src/view": [

@@ -18,7 +18,7 @@ const code = ["main.ts", "src", "cni", "install", "tests"].filter((path) =>
 );
 const unit = [
   ...code.filter((path) => path !== "tests" && path !== "main.ts"),
-  ...["tests/bench"].filter((path) => existsSync(join(root, path))),
+  ...["tests/bench", "tests/pictures"].filter((path) => existsSync(join(root, path))),
 ];
 
 interface Count {

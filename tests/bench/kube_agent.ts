@@ -12,7 +12,7 @@ import { type Agent, startAgentAt } from "./agent.ts";
 import { apiChild, fill, trustingKubeconfig } from "./api_fill.ts";
 import { API_PORT, type ApiCluster, apiServiceAddress, nodeBody } from "./api_objects.ts";
 import type { ChangeFigures, ChangeJob } from "./change_child.ts";
-import { type ControlPlane, startControlPlane } from "./control_plane.ts";
+import { type ControlPlane, placeOn, startControlPlane } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
 import { type Context, type Measure, pause } from "./measure.ts";
 import type { Found } from "./result.ts";
@@ -57,7 +57,7 @@ export const kubeAgent: Measure = {
     const lives: Life[] = [];
     await Stage.with(context.signal, async (stage) => {
       context.progress("API server");
-      const control = await startControlPlane(stage, kit);
+      const control = await startControlPlane(stage, kit, placeOn(stage));
       context.progress("objects");
       await fill(control, CLUSTER, context.signal);
       addUplink(stage, control);

@@ -4,7 +4,7 @@
  */
 import { fill } from "./api_fill.ts";
 import { API_PORT, apiServiceAddress } from "./api_objects.ts";
-import { type ControlPlane, output, startControlPlane } from "./control_plane.ts";
+import { type ControlPlane, output, placeOn, startControlPlane } from "./control_plane.ts";
 import type { Kit } from "./kit.ts";
 import type { ServicePort } from "../../src/measure/kubeproxy.ts";
 import type { Context } from "./measure.ts";
@@ -43,7 +43,7 @@ export async function withKubeProxy<T>(
 ): Promise<T> {
   return await Stage.with(signal, async (stage) => {
     progress("API server");
-    const control = await startControlPlane(stage, kit);
+    const control = await startControlPlane(stage, kit, placeOn(stage));
     progress(`${MANY} services`);
     await fill(control, { services: MANY, backends: SERVER, nodes: 0 }, signal);
     progress("kube-proxy");

@@ -4,7 +4,7 @@ import {
   type LabService,
   serviceManifests,
 } from "../../src/lab/manifests.ts";
-import { type ApiObject, startControlPlane } from "./control_plane.ts";
+import { type ApiObject, placeOn, startControlPlane } from "./control_plane.ts";
 import { findKit } from "./kit.ts";
 import { kubeProxyRules } from "../../src/measure/kubeproxy.ts";
 import { CLUSTER_CIDR, servicePorts } from "../../src/measure/lab_testbed.ts";
@@ -28,7 +28,7 @@ export async function kubeProxyRulesOf(
     const note = `kube-proxy's rules are generated, not its own: ${kit}`;
     return { text: kubeProxyRules(servicePorts(services), CLUSTER_CIDR), note };
   }
-  const control = await startControlPlane(stage, kit);
+  const control = await startControlPlane(stage, kit, placeOn(stage));
   await control.create([
     ...serviceManifests(services),
     ...endpointSliceManifests(services).map(inBeta),

@@ -1,6 +1,6 @@
 /** The lab that the pictures are taken in, and a terminal in it. */
 import { join } from "node:path";
-import { BuildError, root } from "../steps.ts";
+import { BuildError, root } from "../../src/build/steps.ts";
 import type { Shot } from "./screenshot.ts";
 
 export const LAB = "pictures";

@@ -2,14 +2,15 @@
  * `deno task pictures`: the documentation's pictures of pcnk's commands. They run in a lab, on a terminal, and what they write
  * there is what is drawn. Needs root, dist/pcnk and util-linux' script(1).
  *
- *   pictures.ts [NAME…]     only these, e.g. topology trace
+ *   main.ts [NAME…]         only these, e.g. topology trace
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { controlPlane, hasControlPlane } from "./pictures/control_plane.ts";
-import { inLab, LAB, lab, pcnk, Terminal } from "./pictures/lab.ts";
-import { screenshot, type Shot } from "./pictures/screenshot.ts";
-import { BuildError, root } from "./steps.ts";
+import { BuildError, root } from "../../src/build/steps.ts";
+import { type ApiObject, startControlPlane } from "../bench/control_plane.ts";
+import { findKit } from "../bench/kit.ts";
+import { inLab, LAB, lab, pcnk, Terminal } from "./lab.ts";
+import { screenshot, type Shot } from "./screenshot.ts";
 
 const folder = join(root, "docs/pictures");
 
@@ -30,28 +31,32 @@ ports: [{ name: http, protocol: TCP, port: 8080 }]
 endpoints: []
 `;
 
+const shop = (name: string, labels?: Record<string, string>) => ({
+  name,
+  namespace: "shop",
+  labels,
+});
+
 /** The same Service in an API server, and the Pods that were meant. */
-const SHOP_IN_THE_API = `apiVersion: v1
-kind: Namespace
-metadata: { name: shop }
----
-apiVersion: v1
-kind: Service
-metadata: { name: cart, namespace: shop }
-spec:
-  clusterIP: 10.96.0.40
-  selector: { app: car }
-  ports: [{ name: http, protocol: TCP, port: 80, targetPort: 8080 }]
-${
-  ["cart-6d4f8-b2v9x", "cart-6d4f8-kq7wn"].map((name) =>
-    `---
-apiVersion: v1
-kind: Pod
-metadata: { name: ${name}, namespace: shop, labels: { app: cart } }
-spec: { containers: [{ name: cart, image: cart }] }
-`
-  ).join("")
-}`;
+const SHOP_IN_THE_API: readonly ApiObject[] = [
+  { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } },
+  {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: shop("cart"),
+    spec: {
+      clusterIP: "10.96.0.40",
+      selector: { app: "car" },
+      ports: [{ name: "http", protocol: "TCP", port: 80, targetPort: 8080 }],
+    },
+  },
+  ...["cart-6d4f8-b2v9x", "cart-6d4f8-kq7wn"].map((name) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: shop(name, { app: "cart" }),
+    spec: { containers: [{ name: "cart", image: "cart" }] },
+  })),
+];
 
 const CURL = "curl -sS --max-time 2";
 
@@ -135,9 +140,16 @@ const PICTURES: Record<string, Picture> = {
 /** With an API server where there is one: it has Pods, which manifests do not have. */
 async function describeCart(terminal: Terminal): Promise<Shot> {
   const command = "pcnk describe service shop/cart";
-  if (!hasControlPlane()) return await terminal.shot("node1", command);
+  const kit = findKit();
+  if (typeof kit === "string") return await terminal.shot("node1", command);
   const dir = `/run/pcnk-lab/${LAB}/api`;
-  await using api = await controlPlane(`/run/netns/pcnk-${LAB}-node1`, dir, SHOP_IN_THE_API);
+  await using stage = new AsyncDisposableStack();
+  const api = await startControlPlane(
+    { defer: (undo) => stage.defer(undo), signal: AbortSignal.timeout(120_000) },
+    kit,
+    { netns: `/run/netns/pcnk-${LAB}-node1`, dir },
+  );
+  await api.create(SHOP_IN_THE_API);
   return await terminal.shot("node1", `${command} --kubeconfig ${basename(api.kubeconfig)}`, dir);
 }
 

@@ -1,5 +1,5 @@
 /** A picture of a terminal, as SVG that stands alone (pure). */
-import { element, escapeXml, text } from "../../model/svg.ts";
+import { element, escapeXml, text } from "../../src/model/svg.ts";
 import { type Run, screen, type Style } from "./terminal.ts";
 
 /** A command as it was typed, and what it wrote. */
