@@ -7,7 +7,15 @@
  *
  * Deno's own names here and in cni/, not Node's: loading a node: module costs every CNI call a millisecond or two.
  */
-if (Deno.env.has("CNI_COMMAND")) {
+function isPlugin(): boolean {
+  try {
+    return Deno.env.has("CNI_COMMAND");
+  } catch {
+    return true; // it is set, and not UTF-8
+  }
+}
+
+if (isPlugin()) {
   const { runCni } = await import("./cni/main.ts");
   // exit() at once: V8's own farewell takes another millisecond, and everything has been written synchronously.
   Deno.exit(runCni());

@@ -8,6 +8,9 @@ import { oneOf, type Path, show, text } from "./reader.ts";
 const types = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] as const;
 const protocols = ["TCP", "UDP", "SCTP"] as const;
 
+/** The API has no bound; each port is worked out with each endpoint, while nothing else is done. */
+const maxPorts = 4096;
+
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodeService(object: Fields, path: Path): Service {
   const meta = metadata(object, path);
@@ -71,7 +74,7 @@ function clusterIPs(spec: Fields, at: Path): string[] {
 
 function decodePorts(spec: Fields, at: Path): ServicePort[] {
   const seen = new Set<string>();
-  return list(spec.ports, [...at, "ports"]).map((value, i) => {
+  return list(spec.ports, [...at, "ports"], maxPorts).map((value, i) => {
     const here = [...at, "ports", i];
     const given = fields(value, here);
     const port: ServicePort = {

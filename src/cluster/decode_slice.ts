@@ -1,10 +1,14 @@
 /** discovery.k8s.io EndpointSlice, v1 and v1beta1, and core/v1 Endpoints. */
 import type { Endpoint, EndpointPort, Endpoints, EndpointSlice } from "../model/objects.ts";
 import { metadata, weight } from "./metadata.ts";
-import { DecodeError, type Fields, fields, flag, integer, ipv4, list } from "./reader.ts";
+import { backendIpv4, DecodeError, type Fields, fields, flag, integer, list } from "./reader.ts";
 import { oneOf, type Path, text } from "./reader.ts";
 
 const protocols = ["TCP", "UDP", "SCTP"] as const;
+/** Of a slice: the API's own bound. Of a subset of Endpoints, where the API has none. */
+const maxEndpoints = { slice: 1000, subset: 16384 };
+/** As decode_service.ts; the API takes 20,000. */
+const maxPorts = 4096;
 
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodeSlice(object: Fields, path: Path): EndpointSlice {
@@ -32,7 +36,7 @@ export function decodeSlice(object: Fields, path: Path): EndpointSlice {
 /** A port without a number means "all ports" and serves no Service; it is left out, as in kube-proxy. */
 function decodePorts(value: unknown, at: Path): EndpointPort[] {
   const ports: EndpointPort[] = [];
-  list(value, at).forEach((item, i) => {
+  list(value, at, maxPorts).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
     if (given.port === undefined || given.port === null) return;
@@ -47,15 +51,15 @@ function decodePorts(value: unknown, at: Path): EndpointPort[] {
 
 function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
   const endpoints: Endpoint[] = [];
-  list(value, at).forEach((item, i) => {
+  list(value, at, maxEndpoints.slice).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
     const common = sliceEndpoint(given, here);
     // The API calls the addresses of one endpoint fungible; a manifest that lists several means them all.
-    const addresses = list(given.addresses, [...here, "addresses"]);
+    const addresses = list(given.addresses, [...here, "addresses"], 100);
     if (addresses.length === 0) throw new DecodeError([...here, "addresses"], "is missing");
     addresses.forEach((address, j) => {
-      const ip = ipv4(address, [...here, "addresses", j]);
+      const ip = backendIpv4(address, [...here, "addresses", j]);
       if (ip !== undefined) endpoints.push({ address: ip, ...common });
     });
   });
@@ -124,10 +128,10 @@ export function decodeEndpoints(object: Fields, path: Path): Endpoints {
 
 function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
   const endpoints: Endpoint[] = [];
-  list(value, at).forEach((item, i) => {
+  list(value, at, maxEndpoints.subset).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
-    const address = ipv4(given.ip, [...here, "ip"]);
+    const address = backendIpv4(given.ip, [...here, "ip"]);
     if (address === undefined) return;
     const nodeName = text(given.nodeName, [...here, "nodeName"]);
     const pod = targetPod(given, here);

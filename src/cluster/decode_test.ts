@@ -291,6 +291,27 @@ const failures: Record<string, [string, string]> = {
     service("ports: [{port: '80'}]"),
     'Service shop/web: spec.ports[0].port: must be a whole number from 1 to 65535, not "80"',
   ],
+  ...Object.fromEntries(
+    ["127.0.0.1", "0.0.0.0", "224.0.0.9", "169.254.1.1", "255.255.255.255"].map((address) => [
+      `a backend at ${address}`,
+      [
+        slice(`addressType: IPv4, endpoints: [{addresses: [${address}]}]`),
+        `EndpointSlice web-1: endpoints[0].addresses[0]: ${address} is not an address that a backend may have`,
+      ],
+    ]),
+  ),
+  "a backend of Endpoints on loopback": [
+    "{apiVersion: v1, kind: Endpoints, metadata: {name: a}, subsets: [{addresses: [{ip: 127.0.0.1}]}]}",
+    "Endpoints a: subsets[0].addresses[0].ip: 127.0.0.1 is not an address that a backend may have",
+  ],
+  "more ports than are served": [
+    service(`ports: [${Array.from({ length: 4097 }, (_, i) => `{port: ${i + 1}}`).join()}]`),
+    "Service shop/web: spec.ports: has 4097 entries: at most 4096 are served",
+  ],
+  "more endpoints than the API takes": [
+    slice(`addressType: IPv4, endpoints: [${"{addresses: [10.1.0.1]},".repeat(1001)}]`),
+    "EndpointSlice web-1: endpoints: has 1001 entries: at most 1000 are served",
+  ],
   "a port twice": [
     service("ports: [{name: a, port: 80}, {name: b, port: 80}]"),
     'Service shop/web: spec.ports[1]: port "80/TCP" is there twice',

@@ -36,6 +36,13 @@ export interface PieceResult {
 const none: readonly never[] = [];
 
 /** Aliases share what they stand for; a hundred in a document are more than a person writes. */
+/** Of a piece; each is looked for in the text. */
+const maxProblems = 10;
+
+/** YAML takes a second for two megabytes, and the agent has one thread; the API server takes no larger object (etcd). */
+const maxYamlBytes = 1536 << 10;
+const maxJsonBytes = 32 << 20;
+
 const options = { schema: CORE_SCHEMA.withTags(mergeTag), maxAliases: 100 };
 
 /** Reads the objects of a piece. Never throws: what is wrong is among the problems. */
@@ -53,13 +60,16 @@ export function parsePiece(bytes: Uint8Array): PieceResult {
     if (error instanceof YAMLException) return failure(error.mark?.line ?? 0, error.reason);
     return failure(0, (error as Error).message);
   }
+  let events: Event[] | undefined;
   const objects: ClusterObject[] = [], ignored: string[] = [], problems: PieceProblem[] = [];
   for (const [index, document] of documents.entries()) {
     for (const one of decodeDocument(document)) {
+      if (problems.length === maxProblems) break;
       if ("object" in one) objects.push(one.object);
       else if ("ignored" in one) ignored.push(one.ignored);
       else {
-        const offset = lineOf(text, index, one.error.path);
+        events ??= eventsOf(text);
+        const offset = lineOf(text, events, index, one.error.path);
         problems.push({ offset, object: one.title, reason: one.error.message });
       }
     }
@@ -76,23 +86,36 @@ function failure(offset: number, reason: string): PieceResult {
 export function parseDocuments(text: string): unknown[] {
   const body = text.replace(/^---[ ]*(\n|$)/, "");
   if (/^\s*[{[]/.test(body)) {
+    if (text.length > maxJsonBytes) throw new Error(tooLarge(text.length, maxJsonBytes));
     try {
       return [JSON.parse(body)];
     } catch {
       // A flow collection that is not JSON, or broken: js-yaml names the line.
     }
   }
+  if (text.length > maxYamlBytes) throw new Error(tooLarge(text.length, maxYamlBytes));
   return loadAll(text, options);
 }
 
-/** The line of the value at `path`, or of the nearest one around it that is there, from 0. */
-function lineOf(text: string, document: number, path: Path): number {
-  let events: Event[];
+function tooLarge(length: number, limit: number): string {
+  return `a document of ${Math.round(length / 1024)} KiB is too large: at most ${
+    limit >> 10
+  } KiB; ` +
+    "write one document for each object";
+}
+
+/** Empty for JSON that is no YAML (tabs), or too large to be looked through. */
+function eventsOf(text: string): Event[] {
   try {
-    events = parseEvents(text, {});
+    return text.length > maxYamlBytes ? [] : parseEvents(text, {});
   } catch {
-    return 0; // JSON that is no YAML: tabs
+    return [];
   }
+}
+
+/** The line of the value at `path`, or of the nearest one around it that is there, from 0. */
+function lineOf(text: string, events: Event[], document: number, path: Path): number {
+  if (events.length === 0) return 0;
   const opened = events.flatMap(({ type }, i) => type === EVENT_ID.DOCUMENT ? [i] : []);
   const offset = offsetOf(text, events, opened[document]! + 1, path);
   return text.slice(0, offset).split("\n").length - 1;

@@ -93,3 +93,15 @@ for (const [name, text] of Object.entries(odd)) {
     }
   });
 }
+
+Deno.test("parsePiece() refuses what would take long: large YAML, and many mistakes at once", () => {
+  const piece = (text: string) => parsePiece(new TextEncoder().encode(text)).problems;
+  const large = Array.from({ length: 200_000 }, (_, i) => `k${i}: v`).join("\n");
+  assert.match(
+    piece(large)[0]!.reason,
+    /^a document of \d+ KiB is too large: at most 1536 KiB; write/,
+  );
+  assert.deepEqual(piece(JSON.stringify({ kind: "List", apiVersion: "v1", a: large })), []);
+  assert.match(piece(`a: ${"[".repeat(1 << 20)}`)[0]!.reason, /nesting exceeded/);
+  assert.equal(piece("%YAML 1.2\n" + "---\na: b\n".repeat(1000)).length, 10);
+});

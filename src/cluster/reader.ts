@@ -4,6 +4,7 @@
 import { familyOf, parseAddress } from "../net/address.ts";
 import { AddressError } from "../net/error.ts";
 import { parseNetwork } from "../net/prefix.ts";
+import { isLinkLocal, isUnicast } from "../net/scope.ts";
 
 export type Path = readonly (string | number)[];
 
@@ -45,10 +46,13 @@ export function fields(value: unknown, path: Path): Fields {
   return value;
 }
 
-/** A list; undefined and null count as an empty one. */
-export function list(value: unknown, path: Path): unknown[] {
+/** A list; undefined and null count as an empty one. @param most of items; more are refused */
+export function list(value: unknown, path: Path, most = Infinity): unknown[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new DecodeError(path, `must be a list, not ${show(value)}`);
+  if (value.length > most) {
+    throw new DecodeError(path, `has ${value.length} entries: at most ${most} are served`);
+  }
   return value;
 }
 
@@ -115,6 +119,13 @@ export function ipv4(value: unknown, path: Path): string | undefined {
     const address = parseAddress(required(value, path));
     return familyOf(address) === 4 ? address : undefined;
   });
+}
+
+/** As `ipv4()`, an address that a backend may have: as ValidateNonSpecialIP() of the API, and no multicast. */
+export function backendIpv4(value: unknown, path: Path): string | undefined {
+  const address = ipv4(value, path);
+  if (address === undefined || isUnicast(address) && !isLinkLocal(address)) return address;
+  throw new DecodeError(path, `${address} is not an address that a backend may have`);
 }
 
 /** An IPv4 prefix, its host bits cleared; undefined for an IPv6 prefix. */

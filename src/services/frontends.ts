@@ -29,7 +29,9 @@ export interface ServiceIssue {
     | "AddressRefused"
     | "NoAddress"
     | "ProtocolIgnored"
-    | "PortUnknown";
+    | "PortUnknown"
+    | "BackendRefused"
+    | "TooManyBackends";
   message: string;
 }
 
@@ -56,6 +58,8 @@ interface ServiceContext {
 }
 
 const none: readonly never[] = [];
+/** Of a Service, over all of its ports: a second of work. */
+const maxBackends = 1 << 18;
 
 /** The frontends of one Service: see the table above; for ClusterIPs also the address entry. */
 export function frontendsOf(service: Service, context: ServiceContext): ServiceFrontends {
@@ -67,6 +71,10 @@ class Builder {
   readonly #frontends: Frontend[] = [];
   readonly #issues: ServiceIssue[] = [];
   readonly #keys = new Set<string>();
+  /** Endpoints that are ClusterIPs of the Service. */
+  readonly #refused = new Set<string>();
+  /** Backends of the ports so far. */
+  #backends = 0;
   readonly #addresses: readonly string[];
   readonly #external: readonly string[];
 
@@ -75,7 +83,7 @@ class Builder {
 
   constructor(service: Service, context: ServiceContext) {
     this.#service = service;
-    this.#context = context;
+    this.#context = this.#withoutOwn(context);
     this.#key = objectKey(service);
     this.#addresses = clusterAddresses(service).filter((address) => this.#mayHave(address));
     this.#external = externalAddresses(service).filter((address) => this.#mayHave(address));
@@ -86,6 +94,7 @@ class Builder {
     if (!hasFrontends(this.#service)) return { service, frontends, issues };
     this.#checkAddresses();
     for (const port of this.#service.ports) this.#addPort(port);
+    this.#checkBackends();
     for (const addr of this.#addresses) frontends.push(addressEntry(service, addr));
     return { service, frontends, issues, health: this.#health() };
   }
@@ -127,6 +136,13 @@ class Builder {
     }
   }
 
+  /** What a packet to such a backend would do again and again. */
+  #checkBackends() {
+    if (this.#refused.size === 0) return;
+    const addresses = [...this.#refused].join(", ");
+    this.#report("BackendRefused", `endpoint ${addresses} is a clusterIP of the Service itself`);
+  }
+
   #addPort(port: ServicePort) {
     const [service, context] = [this.#service, this.#context];
     const proto = protocolNumber(port.protocol);
@@ -134,6 +150,7 @@ class Builder {
       const message = `port ${port.port}/${port.protocol}: pcnk serves TCP and UDP only`;
       return this.#report("ProtocolIgnored", message);
     }
+    if (this.#backends > maxBackends) return;
     const external = this.#external.filter((addr) =>
       this.#mayHavePort(addr, port.port, proto, `${addr}:${port.port}/${port.protocol}`)
     );
@@ -144,6 +161,7 @@ class Builder {
     const wanted = { cluster: exposed || !insideLocal, local: insideLocal || outsideLocal };
     const { groups, locality, podWeight } = context;
     const selected = selectBackends(service, port, groups, locality, wanted, podWeight);
+    if (!this.#counted(port, selected)) return;
     this.#checkPort(port, selected);
 
     const common = this.#common(port);
@@ -165,6 +183,37 @@ class Builder {
       this.#add({ ...cluster, key: key(SCOPE.CLUSTER) });
       this.#add({ ...outside, key: key(SCOPE.EXTERNAL) });
     }
+  }
+
+  /** Without endpoints that are ClusterIPs of the Service. */
+  #withoutOwn(context: ServiceContext): ServiceContext {
+    const { clusterIPs } = this.#service;
+    const own = context.groups.flatMap(({ endpoints }) =>
+      endpoints.filter(({ address }) => clusterIPs.includes(address))
+    );
+    if (own.length === 0) return context;
+    for (const { address } of own) this.#refused.add(address);
+    const groups = context.groups.map((group) => ({
+      ...group,
+      endpoints: group.endpoints.filter(({ address }) => !clusterIPs.includes(address)),
+    }));
+    return { ...context, groups };
+  }
+
+  /** False, with an issue, from the port on with which the Service has more backends than any map holds. */
+  #counted({ port }: ServicePort, { cluster, local }: PortBackends): boolean {
+    const before = this.#backends;
+    this.#backends += Math.max(cluster.backends.length, local.backends.length);
+    if (this.#backends <= maxBackends) return true;
+    if (before <= maxBackends) {
+      this.#report(
+        "TooManyBackends",
+        `port ${port} and later ones are left out: more than ${maxBackends} backends of one Service; ` +
+          "divide it into several",
+      );
+    }
+    this.#backends = Infinity;
+    return false;
   }
 
   #common(
@@ -251,10 +300,14 @@ function addressEntry(key: string, addr: string): Frontend {
   };
 }
 
+/** Ports that a message names. */
+const shownPorts = 8;
+
 function unknownPort(port: ServicePort, groups: readonly EndpointGroup[]): string {
   const known = new Set(
     groups.flatMap(({ ports }) => ports.map(({ name, protocol }) => `"${name}"/${protocol}`)),
   );
-  const have = known.size === 0 ? "no port" : [...known].join(", ");
+  const more = known.size > shownPorts ? `, and ${known.size - shownPorts} more` : "";
+  const have = known.size === 0 ? "no port" : [...known].slice(0, shownPorts).join(", ") + more;
   return `port "${port.name}"/${port.protocol}: its endpoints have ${have}`;
 }

@@ -108,6 +108,11 @@ const cases: Record<string, Case> = {
     entries: [[port80], address],
     issues: ["PortUnknown"],
   },
+  "an endpoint that is the Service's own clusterIP": {
+    slices: [slice("web", ["10.1.0.1", "10.96.0.1"])],
+    entries: [[port80, "10.1.0.1:8080"], address],
+    issues: ["BackendRefused"],
+  },
   "two addresses": {
     service: { clusterIPs: ["10.96.0.1", "10.96.0.2", "10.96.0.1"] },
     slices: [slice("web", ["10.1.0.1"])],
@@ -152,4 +157,18 @@ Deno.test("frontendsOf() gives the addresses of one port the same list and id", 
   assert.equal(first!.backends, second!.backends);
   assert.equal(first!.portId, second!.portId);
   assert.equal(first!.affinitySeconds, 60);
+});
+
+Deno.test("frontendsOf() leaves out ports whose backends no map could hold, in bounded time", () => {
+  const names = Array.from({ length: 600 }, (_, i) => `p${i}`);
+  const ports = names.map((name, i) => ({ name, protocol: "TCP" as const, port: i + 1 }));
+  const web = service("web", { ports: ports.map((port) => ({ ...port, targetPort: port.port })) });
+  const addresses = Array.from({ length: 1000 }, (_, i) => `10.1.${i >> 8}.${i & 255}`);
+  const { frontends, issues } = frontendsOf(web, {
+    groups: [slice("web", addresses, { ports })],
+    locality: { nodeName: "node1" },
+  });
+  assert.equal(frontends.length, 262 + 1);
+  assert.deepEqual(issues.map(({ reason }) => reason), ["TooManyBackends"]);
+  assert.match(issues[0]!.message, /^port 263 and later ones are left out: more than 262144/);
 });

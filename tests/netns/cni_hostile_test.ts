@@ -147,6 +147,12 @@ Deno.test({
       ]);
       assert.deepEqual(world.snapshot(), before);
     });
+    await t.step("a verb that is not UTF-8: 4", async () => {
+      const script = 'CNI_COMMAND=$(printf "a\\377") exec "$@"';
+      await expect(world, pod, { about: "", code: 4, names: /CNI_COMMAND/ }, [
+        ...["sh", "-c", script, "sh"],
+      ]);
+    });
     await t.step("a closed standard input: 5 or 6", async () => {
       await expect(world, pod, { about: "", code: 5 }, ["sh", "-c", 'exec "$@" <&-', "sh"], [6]);
     });

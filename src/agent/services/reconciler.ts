@@ -8,7 +8,6 @@ import type { LbAlgorithm } from "../../model/objects.ts";
 import { type Change, emptyState } from "../../model/state.ts";
 import { applyChanges, isEmpty } from "../../services/apply.ts";
 import { DesiredState, type HealthCheck } from "../../services/desired.ts";
-import type { ServiceIssue } from "../../services/frontends.ts";
 import { IdRegister } from "../../services/ids.ts";
 import type { KernelState } from "../../services/kernel.ts";
 import type { Changes } from "../../services/changes.ts";
@@ -19,6 +18,7 @@ import { KernelWriter, readKernel } from "./kernel_maps.ts";
 import { type Names, servicePortNames } from "../maps/names.ts";
 import { type Clock, Runner, systemClock } from "../runner.ts";
 import { endSessions, SessionCleaner } from "./stale_sessions.ts";
+import { TroubleLog } from "./trouble_log.ts";
 
 interface ReconcilerOptions {
   maps: Pick<
@@ -65,8 +65,7 @@ export class Reconciler {
   /** Undefined until it is read, and again when writing has failed. */
   #kernel: KernelState | undefined;
   #ids: IdRegister | undefined;
-  /** Services that did not get what they need, and were reported. */
-  #short = new Set<string>();
+  readonly #trouble: TroubleLog;
   #failure: unknown;
   /** When the oldest change that is not in the maps yet came. */
   #since: number | undefined;
@@ -76,6 +75,7 @@ export class Reconciler {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
+    this.#trouble = new TroubleLog(options.log);
     const { nodeName, lbAlgorithm } = options;
     this.#desired = new DesiredState(
       nodeName,
@@ -144,7 +144,7 @@ export class Reconciler {
     this.#kernel = kernel;
     this.#nameServices(changes, full);
     this.#desired.commit();
-    for (const issue of issues) this.#report(issue);
+    this.#trouble.issues(issues);
     this.#cleaner.add(changes.stale, kernel);
     this.#reportShortages(changes);
     this.#finish(changes, full, start);
@@ -166,26 +166,13 @@ export class Reconciler {
     return kernel;
   }
 
-  /** Reports each Service that went short once, and tries again when ranges of backends have become free. */
+  /** Reports what went short, and tries again when ranges of backends have become free. */
   #reportShortages({ shortages }: Changes) {
-    const short = new Set(shortages.map(({ service }) => service));
-    for (const { service, map, message } of shortages) {
-      if (this.#short.has(service)) continue;
-      this.#log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
-    }
-    for (const service of this.#short) {
-      if (!short.has(service)) {
-        this.#log.info({ object: `Service ${service}` }, "there is room again");
-      }
-    }
-    this.#short = short;
+    this.#trouble.shortages(shortages);
+    const { short } = this.#trouble;
     // Worked out again in every sync until there is room.
     for (const service of short) this.#desired.invalidate(service);
     if (short.size > 0) this.#runner.requestIn(quarantineMs + 100);
-  }
-
-  #report({ service, reason, message }: ServiceIssue) {
-    this.#log.warn({ event: reason, object: `Service ${service}` }, message);
   }
 
   #finish(changes: Changes, full: boolean, start: number) {
