@@ -1,7 +1,7 @@
 /**
  * Measures on two nodes. Pods: a service against the pod itself, over the overlay and direct routes; the overlay against the
  * kernel's VXLAN as flannel sets it up; a service against kube-proxy over that. A process of the node. NodePorts from outside,
- * externalTrafficPolicy Cluster, with the backend on the node that is asked and on the other.
+ * externalTrafficPolicy Cluster, with the backend on the node that is asked and on the other. A pod that talks to the world.
  */
 import { readFileSync } from "node:fs";
 import type { RoutingMode } from "../../src/lab/plan.ts";
@@ -45,6 +45,12 @@ const NODE_PORTS = {
   "kube-proxy, remote": ["kube-proxy", "outside", "nodeport-remote"],
   "nft form, local": ["nft", "outside", "nodeport-local"],
   "nft form, remote": ["nft", "outside", "nodeport-remote"],
+} satisfies Record<string, Contender>;
+
+const WORLD = {
+  "pcnk": ["pcnk", "pod", "world"],
+  "pcnk, FORWARD DROP": ["pcnk-drop", "pod", "world"],
+  "kube-proxy and masquerade": ["masquerade", "pod", "world"],
 } satisfies Record<string, Contender>;
 
 const FULL = {
@@ -128,7 +134,7 @@ async function runChecked(
   const value = await load(context, nodes, contender);
   if (!(value > 0)) throw new Error(`${label}: nothing came through`);
   const packets = nodes.counted() - before;
-  const pcnk = by === "pcnk" || by === "pcnk-full";
+  const pcnk = by.startsWith("pcnk");
   if (pcnk && packets === 0n) throw new Error(`${label}: no packet went through pcnk`);
   if (!pcnk && packets > 0n) throw new Error(`${label}: ${packets} packets met pcnk`);
   return value;
@@ -163,6 +169,13 @@ export const nodePort = between(
   { series: "crr", contenders: NODE_PORTS, load: crr },
   // A table takes seconds to fill and to empty.
   { series: "full", contenders: FULL, load: crr, share: 1 / 4 },
+);
+
+export const world = between(
+  ["world", "a pod and a machine outside, against kube-proxy and the bridge plugin's masquerade"],
+  "overlay",
+  { series: "rr", contenders: WORLD, load: rr },
+  { series: "crr", contenders: WORLD, load: crr },
 );
 
 export const nodePortUdp = between(

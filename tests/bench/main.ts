@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { root } from "../../src/build/steps.ts";
 import { untilSignal } from "../../src/cli/signals.ts";
 import { columns } from "../../src/view/terminal.ts";
-import { direct, host, nodePort, nodePortUdp, overlay } from "./between_nodes.ts";
+import { direct, host, nodePort, nodePortUdp, overlay, world } from "./between_nodes.ts";
 import { cni } from "./cni.ts";
 import { type Report, updatePage } from "./docs.ts";
 import { firstPacket } from "./first_packet.ts";
@@ -43,6 +43,7 @@ const MEASURES: readonly Measure[] = [
   overlay,
   direct,
   nodePort,
+  world,
   nodePortUdp,
   monitor,
   host,

@@ -48,6 +48,12 @@ nodeport crr, 1/s
   | pcnk, remote ÷ nft form, remote | the same ÷ nft form, remote
 nodeport full, 1/s
   | pcnk, table full ÷ kube-proxy, local | the same ÷ kube-proxy, local, pcnk's table full of ended sessions
+world rr, µs
+  ≤ 0.9 | pcnk ÷ kube-proxy and masquerade | pod to a machine outside, request/response p50: pcnk ÷ kube-proxy and the bridge plugin's masquerade
+  ≤ 0.9 | pcnk, FORWARD DROP ÷ kube-proxy and masquerade | the same, pcnk with FORWARD's policy DROP
+world crr, 1/s
+  ≥ 1.1 | pcnk ÷ kube-proxy and masquerade | pod to a machine outside, new connections: pcnk ÷ kube-proxy and masquerade
+  ≥ 1.1 | pcnk, FORWARD DROP ÷ kube-proxy and masquerade | the same, pcnk with FORWARD's policy DROP
 nodeport-udp flood, 1/s
   | pcnk, local ÷ kube-proxy, local | NodePort, small UDP, packets a second on one core: pcnk ÷ kube-proxy, backend local
   | pcnk, local ÷ nft form, local | the same ÷ nft form
