@@ -112,14 +112,19 @@ export class Reader {
   }
   /** The attributes from byte `offset` on, by type; of several with one type, the last. */
   attrs(offset = 0): Map<number, Reader> {
-    const found = new Map<number, Reader>();
+    return new Map(this.#attributes(offset));
+  }
+  /** The attributes of a list, whose types are all the same. */
+  list(): Reader[] {
+    return this.#attributes(0).map(([, attribute]) => attribute);
+  }
+  #attributes(offset: number): [type: number, value: Reader][] {
+    const found: [number, Reader][] = [];
     for (let at = offset; at + 4 <= this.bytes.length;) {
       const length = this.u16(at);
       if (length < 4 || at + length > this.bytes.length) break;
-      found.set(
-        this.u16(at + 2) & NLA_TYPE_MASK,
-        new Reader(this.bytes.subarray(at + 4, at + length)),
-      );
+      const type = this.u16(at + 2) & NLA_TYPE_MASK;
+      found.push([type, new Reader(this.bytes.subarray(at + 4, at + length))]);
       at += (length + 3) & ~3;
     }
     return found;

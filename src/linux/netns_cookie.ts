@@ -1,8 +1,7 @@
 /** The kernel's cookie of a network namespace, by which eBPF programs distinguish namespaces. */
-import { address, rawSyscall, SyscallError } from "./libc.ts";
+import { address, rawSyscall, SYS, SyscallError } from "./libc.ts";
 import { NetlinkSocket } from "./netlink.ts";
 
-const SYS_GETSOCKOPT = { x86_64: 55, aarch64: 209 }[Deno.build.arch];
 const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 const ENOPROTOOPT = 92;
@@ -23,7 +22,7 @@ export function netnsCookie(path?: string): bigint {
   const value = new BigUint64Array(1);
   const length = new Uint32Array([8]);
   const result = rawSyscall(
-    SYS_GETSOCKOPT,
+    SYS.getsockopt,
     socket.fd,
     SOL_SOCKET,
     SO_NETNS_COOKIE,

@@ -13,6 +13,7 @@ export interface Finding {
     | "pods"
     | "services"
     | "uplink"
+    | "netfilter"
     | "peer"
     | "host services"
     | "cni"

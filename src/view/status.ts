@@ -14,6 +14,7 @@ import { pinFaults } from "../upkeep/pins.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import type { Finding } from "./finding.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
+import { nodeNetfilter } from "./netfilter.ts";
 import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
 import { agentFindings } from "./status_agent.ts";
@@ -48,6 +49,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...agent,
     ...schema,
     ...objectFindings(node, faults),
+    ...nodeNetfilter(node),
     ...await peerFindings(node, options),
     ...serviceFindings(node),
     ...mapFindings(node),
