@@ -52,6 +52,8 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 	if (session && !session_is_exempt(&pkt, session))
 		return session->flags & SESSION_REPLY ? reply_inbound(skb, &pkt, session) :
 							forward_inbound(skb, &pkt, session);
+	if (session && !is_own_pod(config, pkt.key.dst) && !node_flow_ends(&pkt))
+		return pass(skb, PASS_NODE_FLOW);
 	if (pkt.fragment == FRAGMENT_LATER)
 		return fragment_inbound(skb, &pkt);
 	return new_flow_inbound(skb, &pkt, config);
@@ -112,6 +114,8 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 	struct packet pkt;
 	enum reason reason;
 
+	if (skb->tc_index == TC_INDEX_SENT)
+		return uplink_sent(skb);
 	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
 	pkt.key.dst = 0;
 	reason = packet_parse(skb, &pkt);
@@ -127,8 +131,10 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 	session = flow_find(&pkt);
 	if (session && session->flags & SESSION_REPLY && session->ifindex)
 		return reply_routed(skb, &pkt, session);
-	if (!is_own_pod(config, pkt.key.src))
+	if (!is_own_pod(config, pkt.key.src)) {
+		node_flow_note(&pkt);
 		return pass(skb, pkt.fragment == FRAGMENT_LATER ? PASS_FRAGMENT : PASS_NO_SESSION);
+	}
 	return masquerade(skb, &pkt, config);
 }
 

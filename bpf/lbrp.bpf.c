@@ -21,23 +21,38 @@
 #include "lib/flow.h"
 #include "lib/from_pod.h"
 
+static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *pkt)
+{
+	struct session *session, created;
+	int verdict;
+
+	if (pkt->key.proto == IPPROTO_ICMP)
+		return icmp_from_pod(skb, pkt);
+	session = flow_find(pkt);
+	if (!session && pkt->fragment == FRAGMENT_LATER)
+		return pkt->key.sport ? world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
+					pass(skb, PASS_FRAGMENT);
+	if (!session) {
+		verdict = new_flow_from_pod(skb, pkt, &created);
+		if (verdict != SESSION_READY)
+			return verdict;
+		session = &created;
+	}
+	return translate_from_pod(skb, pkt, session);
+}
+
 SEC("tc")
 int lbrp_from_pod(struct __sk_buff *skb)
 {
 	struct packet pkt;
-	struct session *session;
 	enum reason reason = packet_parse(skb, &pkt);
+	int verdict;
 
+	skb->tc_index = 0; /* what the pod has set */
 	if (reason)
 		return pass(skb, reason);
-	if (pkt.key.proto == IPPROTO_ICMP)
-		return icmp_from_pod(skb, &pkt);
-	session = flow_find(&pkt);
-	if (session)
-		return translate_from_pod(skb, &pkt, session);
-	if (pkt.fragment == FRAGMENT_LATER)
-		return pass(skb, PASS_FRAGMENT);
-	return new_flow_from_pod(skb, &pkt);
+	verdict = flow_from_pod(skb, &pkt);
+	return verdict == WORLD_REFUSED ? world_refuse(skb, &pkt) : verdict;
 }
 
 static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
@@ -45,6 +60,22 @@ static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
 	if (!is_icmp_error(pkt))
 		return pass(skb, PASS_ICMP);
 	return icmp_error(skb, pkt, ERROR_TO_POD, NULL);
+}
+
+/* Notes a flow that comes into a pod through the stack, so that it goes back through it.
+ * The node's own flows do without, but those from a port that a service has. */
+static __noinline void stack_note(const struct packet *pkt)
+{
+	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
+	struct node_config *config = node_config();
+
+	if (!config || pkt->fragment == FRAGMENT_LATER || !is_own_pod(config, pkt->key.dst))
+		return;
+	if (node_addr_is_local(pkt->key.src) ?
+		    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto) :
+		    is_own_pod(config, pkt->key.src) || remote_find(pkt->key.src))
+		return;
+	exempt_create(&forward, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, SESSION_STACK);
 }
 
 SEC("tc")
@@ -59,8 +90,10 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	if (pkt.key.proto == IPPROTO_ICMP)
 		return icmp_to_pod(skb, &pkt);
 	session = flow_find(&pkt);
-	if (!session || !(session->flags & SESSION_REPLY)) {
+	if (!session || !(session->flags & SESSION_REPLY) || session_is_exempt(&pkt, session)) {
 		session_evict(&pkt);
+		if (!session)
+			stack_note(&pkt);
 		return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SESSION);
 	}
 	if (nat_rewrite(skb, &pkt, session, NULL, false))

@@ -9,12 +9,14 @@
 #include "icmp_error.h"
 #include "nat.h"
 #include "node_addrs.h"
+#include "node_flow.h"
 #include "reject.h"
 #include "remotes.h"
 #include "service.h"
 #include "session_create.h"
 #include "session_evict.h"
 #include "uplinks.h"
+#include "world.h"
 
 static __noinline int reject_from_pod(struct __sk_buff *skb, const struct packet *pkt,
 				      enum reason reason)
@@ -37,7 +39,9 @@ static __noinline int translate_away(struct __sk_buff *skb, const struct packet 
 		return refused ? pass(skb, refused) : uplink_reply(skb, pkt, session);
 	}
 	remote = remote_find(session->dst);
-	if (!remote || !remote_bypasses_stack(remote) || path_check(skb, pkt, remote->mtu)) {
+	if (remote ? !remote_bypasses_stack(remote) : !reply)
+		return world_from_pod(skb, pkt, session, reply ? REPLY_ROUTED : FORWARD_ROUTED);
+	if (!remote || path_check(skb, pkt, remote->mtu)) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
 			return drop(skb, DROP_REWRITE_FAILED);
 		return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
@@ -70,66 +74,79 @@ static __always_inline addr_t hairpin_source(addr_t pod)
 	return endpoint && endpoint->gateway ? endpoint->gateway : ADDR_HAIRPIN;
 }
 
-/* First packet of a flow to a service: picks the backend that the flow keeps. */
+/* Verdict for the entry point, which has to translate the packet by the session that was
+ * created: one call less deep. */
+#define SESSION_READY 257
+
+/* First packet of a flow to a service: picks the backend that the flow keeps. SESSION_READY,
+ * or a verdict. */
 static __noinline int service_from_pod(struct __sk_buff *skb, const struct packet *pkt,
-				       const struct service *service)
+				       const struct service *service, struct session *session)
 {
 	struct backend *backend;
-	struct session session = {};
 	enum reason failed;
+
+	*session = (struct session){};
 
 	/* It would only create a session for a connection that is gone. */
 	if (pkt->tcp_flags & TCP_RST)
 		return drop(skb, DROP_RST_NO_SESSION);
 	if (!source_allowed(service, pkt->key.src))
 		return drop(skb, DROP_SOURCE_RANGE);
-	session.service_id = service->id;
+	session->service_id = service->id;
 	backend = backend_pick(service, &pkt->key);
 	if (!backend)
 		return service->flags & SERVICE_LOCAL_ONLY ?
 			       drop(skb, DROP_NO_LOCAL_BACKEND) :
 			       reject_from_pod(skb, pkt, REJECTED_NO_BACKEND);
-	session.src = pkt->key.src;
-	session.sport = pkt->key.sport;
-	session.dst = backend->addr;
-	session.dport = backend->port;
-	if (unlikely(session.dst == session.src)) {
-		session.src = hairpin_source(pkt->key.src);
-		session.flags = SESSION_HAIRPIN;
+	session->src = pkt->key.src;
+	session->sport = pkt->key.sport;
+	session->dst = backend->addr;
+	session->dport = backend->port;
+	if (unlikely(session->dst == session->src)) {
+		session->src = hairpin_source(pkt->key.src);
+		session->flags = SESSION_HAIRPIN;
 	}
-	failed = session_create(pkt, &session);
-	if (failed)
-		return drop(skb, failed);
-	return translate_from_pod(skb, pkt, &session);
+	failed = session_create(pkt, session);
+	return failed ? drop(skb, failed) : SESSION_READY;
 }
 
 /* To a pod of another node by its own address. */
 static __always_inline int direct_from_pod(struct __sk_buff *skb, const struct packet *pkt,
 					   const struct remote *remote)
 {
-	enum reason refused = path_check(skb, pkt, remote->mtu);
+	enum reason refused;
 
+	if (!remote_bypasses_stack(remote))
+		return world_from_pod(skb, pkt, NULL, PASS_NO_SERVICE);
+	refused = path_check(skb, pkt, remote->mtu);
 	if (refused)
 		return pass(skb, refused);
-	if (!remote_bypasses_stack(remote))
-		return pass(skb, PASS_NO_SERVICE);
 	return remote_forward(skb, remote, DIRECT_SENT);
 }
 
 /* The service that a pod's packet is for. A NodePort is open at every node's address, and
- * for a pod its own node chooses the backend: the packets need not go to that node. */
-static __always_inline struct service *service_of(const struct packet *pkt)
+ * for a pod its own node chooses the backend: the packets need not go to that node. Replies
+ * to a node's own connection from that port are not for the service. */
+static __noinline struct service *service_of(struct __sk_buff *skb, const struct packet *pkt)
 {
 	struct service *service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto,
 					       SCOPE_CLUSTER);
+	struct node_addr *node = node_addr_find(pkt->key.dst);
 
-	if (service || !node_addr_find(pkt->key.dst))
+	if (!node)
 		return service;
-	return service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
+	if (!service)
+		service = service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
+	if (!service || flow_is_exempt(pkt) ||
+	    (node->flags & NODE_ADDR_LOCAL && node_socket(skb, pkt)))
+		return NULL;
+	return service;
 }
 
-/* Packet of no session: to a pod, to a service, or neither. */
-static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct packet *pkt)
+/* Packet of no session: to a pod, to a service, or neither. See service_from_pod(). */
+static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+					struct session *session)
 {
 	struct endpoint *endpoint = endpoint_find(pkt->key.dst);
 	struct service *service;
@@ -146,16 +163,18 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 		session_evict(pkt);
 		return direct_from_pod(skb, pkt, remote);
 	}
-	service = service_of(pkt);
+	service = service_of(skb, pkt);
 	if (service)
-		return service_from_pod(skb, pkt, service);
+		return service_from_pod(skb, pkt, service, session);
 	if (service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return reject_from_pod(skb, pkt, REJECTED_NO_PORT);
-	return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
+	return world_from_pod(skb, pkt, NULL, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 }
 
 static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
+	if (quotes_bypass(skb, pkt))
+		return world_error_from_pod(skb, pkt);
 	return icmp_error(skb, pkt, ERROR_FROM_POD, NULL);
 }
 
@@ -176,11 +195,14 @@ static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
 		ping = fragment_recall(pkt);
 	if (ping && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return echo_from_pod(skb, pkt);
-	if (pkt->fragment)
-		return pass(skb, PASS_FRAGMENT);
 	endpoint = endpoint_find(pkt->key.dst);
 	if (endpoint)
-		return deliver(skb, endpoint, DIRECT_DELIVERED);
+		return pkt->fragment ? pass(skb, PASS_FRAGMENT) :
+				       deliver(skb, endpoint, DIRECT_DELIVERED);
 	remote = remote_find(pkt->key.dst);
-	return remote ? direct_from_pod(skb, pkt, remote) : pass(skb, PASS_ICMP);
+	if (remote)
+		return pkt->fragment ? pass(skb, PASS_FRAGMENT) : direct_from_pod(skb, pkt, remote);
+	if (pkt->key.sport || pkt->key.dport) /* an echo or its reply */
+		return world_from_pod(skb, pkt, NULL, PASS_ICMP);
+	return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_ICMP);
 }

@@ -65,7 +65,7 @@ static __always_inline int icmp_error(struct __sk_buff *skb, struct packet *pkt,
 		return pass_unmasqueraded(skb, pkt, config, failed);
 	if (hook == ERROR_OUTBOUND && uplink && uplink != skb->ifindex) {
 		count(skb, ICMP_ERROR_SENT);
-		return uplink_send(uplink);
+		return uplink_send(skb, uplink);
 	}
 	if (hook == ERROR_OUTBOUND || hook == ERROR_TO_POD)
 		return pass(skb, failed ? failed : ICMP_ERROR_ROUTED);

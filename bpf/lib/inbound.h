@@ -8,6 +8,7 @@
 #include "icmp_error.h"
 #include "masquerade.h"
 #include "node_addrs.h"
+#include "node_flow.h"
 #include "nodeport.h"
 #include "path_error.h"
 #include "reject.h"
@@ -26,6 +27,13 @@ static __noinline int reply_to_world(struct __sk_buff *skb, const struct packet 
 	return refused ? reject_path(skb, pkt, refused, mtu) : uplink_reply(skb, pkt, session);
 }
 
+static __always_inline bool egress_by_stack(void)
+{
+	struct node_config *config = node_config();
+
+	return config && config->flags & NODE_EGRESS_STACK;
+}
+
 /* A reply to a pod of this node, or to a client outside. A masqueraded flow may have
  * been translated before that, by lbrp: its backend is in the network of another node. */
 static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
@@ -36,6 +44,11 @@ static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 	if (session->ifindex)
 		return reply_to_world(skb, pkt, session);
 	if (session->flags & SESSION_MASQUERADE) {
+		if (egress_by_stack()) {
+			if (nat_rewrite(skb, pkt, session, NULL, false))
+				return drop(skb, DROP_REWRITE_FAILED);
+			return pass(skb, REPLY_ROUTED);
+		}
 		pkt->key.src = session->src;
 		pkt->key.dst = session->dst;
 		pkt->key.sport = session->sport;
@@ -56,6 +69,8 @@ static __noinline int direct_inbound(struct __sk_buff *skb, const struct packet 
 		exempt_inbound(pkt, config);
 	if (pkt->fragment)
 		return pass(skb, PASS_FRAGMENT);
+	if (config->flags & NODE_EGRESS_STACK && !remote_find(pkt->key.src))
+		return pass(skb, PASS_NO_SERVICE);
 	return deliver(skb, endpoint, DIRECT_DELIVERED);
 }
 
@@ -69,6 +84,18 @@ static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *p
 	return echo(skb, pkt, REPLY_TO_DEVICE);
 }
 
+/* Is this the SYN of a new connection, to the service, by the 5-tuple of a noted flow? */
+static __noinline bool node_flow_ends(const struct packet *pkt)
+{
+	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
+
+	if (!is_syn(pkt))
+		return false;
+	session_remove(&forward);
+	session_remove(&pkt->key);
+	return true;
+}
+
 /* To an address of no local pod, by no session. `local`: it is the node's, where
  * NodePorts are open and the stack rejects what no socket takes. */
 static __always_inline int address_inbound(struct __sk_buff *skb, const struct packet *pkt,
@@ -80,6 +107,8 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 		service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
 		if (!service && local)
 			service = service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
+		if (service && local && node_socket(skb, pkt))
+			return pass(skb, PASS_NODE_FLOW);
 		if (service)
 			return service_inbound(skb, pkt, config, service);
 	}

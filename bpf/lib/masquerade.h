@@ -11,6 +11,8 @@
 #include "fragments.h"
 #include "masquerade_exempt.h"
 #include "nat.h"
+#include "node_addrs.h"
+#include "node_flow.h"
 #include "snat.h"
 #include "uplinks.h"
 #include "verdict.h"
@@ -69,42 +71,21 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	return masquerade_flow(skb, pkt, config);
 }
 
-/* Writes one entry of an exempt flow, unless a live flow that is translated has the key:
- * its packets would change their source in the middle of a connection. */
-static __noinline bool exempt_entry(const struct session_key *key, const struct session *value)
+/* Does a node itself send, from the port of a NodePort? */
+static __always_inline bool is_node_port_client(const struct packet *pkt)
 {
-	struct session *found;
-
-	if (!session_write(key, value, BPF_NOEXIST))
-		return true;
-	found = session_read(key);
-	if (found && (found->src != key->src || found->dst != key->dst) &&
-	    !session_expired(found, key->proto, value->last_seen))
-		return false;
-	return !session_write(key, value, BPF_ANY);
+	return node_addr_find(pkt->key.src) &&
+	       port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto);
 }
 
-/* Creates the session of a flow from outside to a pod's own address, at a SYN or any
- * datagram. */
+/* Notes a flow from outside to a pod's own address, at a SYN or any datagram: of replies to an
+ * exempt source only those that a service would take (service_of()). */
 static __noinline void exempt_inbound(const struct packet *pkt, const struct node_config *config)
 {
 	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
-	struct session value = {
-		.src = forward.src,
-		.dst = forward.dst,
-		.sport = forward.sport,
-		.dport = forward.dport,
-		.flags = SESSION_MASQUERADE,
-	};
-	struct session reply;
 
 	if (pkt->key.proto == IPPROTO_TCP && !is_syn(pkt))
 		return;
-	if (is_masquerade_exempt(config, pkt->key.src))
-		return;
-	value.created = bpf_ktime_get_ns();
-	value.last_seen = value.created;
-	reverse_entry(&forward, &value, &reply);
-	if (exempt_entry(&forward, &value) && exempt_entry(&pkt->key, &reply))
-		event(EVENT_SESSION_CREATED);
+	if (!is_masquerade_exempt(config, pkt->key.src) || is_node_port_client(pkt))
+		exempt_create(&forward, STATE_NEW, 0);
 }

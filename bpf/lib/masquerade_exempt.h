@@ -4,6 +4,7 @@
 
 #include "ip4.h"
 #include "maps.h"
+#include "session.h"
 #include "verdict.h"
 
 static __always_inline bool is_own_pod(const struct node_config *config, addr_t addr)
@@ -19,11 +20,49 @@ static __always_inline bool is_masquerade_exempt(const struct node_config *confi
 	return !(config->flags & NODE_MASQUERADE) || bpf_map_lookup_elem(&no_masquerade, &key);
 }
 
-/* A flow that exempt_inbound() created: nothing is translated. */
+/* A flow that exempt_create() noted: nothing is translated. */
 static __always_inline bool session_is_exempt(const struct packet *pkt,
 					      const struct session *session)
 {
 	return session->flags & SESSION_MASQUERADE && session->dst == pkt->key.dst;
+}
+
+/* Writes one entry of an exempt flow, unless a live flow that is translated has the key:
+ * its packets would change their source in the middle of a connection. */
+static __noinline bool exempt_entry(const struct session_key *key, const struct session *value)
+{
+	struct session *found;
+
+	if (!session_write(key, value, BPF_NOEXIST))
+		return true;
+	found = session_read(key);
+	if (found && (found->src != key->src || found->dst != key->dst) &&
+	    !session_expired(found, key->proto, value->last_seen))
+		return false;
+	return !session_write(key, value, BPF_ANY);
+}
+
+/* Creates the session of a flow that is not translated. `forward`: its key from this side
+ * to the world, of ZONE_MASQUERADE; `flags`: 0 or SESSION_STACK. */
+static __noinline void exempt_create(const struct session_key *forward, enum session_state state,
+				     __u8 flags)
+{
+	struct session_key back = reverse_tuple(forward, ZONE_SERVICE);
+	struct session value = {
+		.src = forward->src,
+		.dst = forward->dst,
+		.sport = forward->sport,
+		.dport = forward->dport,
+		.state = state,
+		.flags = SESSION_MASQUERADE | flags,
+	};
+	struct session reply;
+
+	value.created = bpf_ktime_get_ns();
+	value.last_seen = value.created;
+	reverse_entry(forward, &value, &reply);
+	if (exempt_entry(forward, &value) && exempt_entry(&back, &reply))
+		event(EVENT_SESSION_CREATED);
 }
 
 /* A packet that cannot be masqueraded: passes under `reason` where it need not be, else it

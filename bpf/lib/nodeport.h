@@ -54,7 +54,7 @@ static __always_inline int forward_routed(struct __sk_buff *skb, const struct pa
 	if (nat_rewrite(skb, pkt, session, NULL, true))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, FORWARD_SENT);
-	return uplink_send(ifindex);
+	return uplink_send(skb, ifindex);
 }
 
 /* To a backend that sees this node as its client. */

@@ -5,6 +5,7 @@
 #include "icmp_error.h"
 #include "masquerade.h"
 #include "nat.h"
+#include "node_flow.h"
 #include "uplinks.h"
 #include "verdict.h"
 
@@ -26,5 +27,16 @@ static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *p
 	if (ifindex == skb->ifindex)
 		return pass(skb, REPLY_ROUTED);
 	count(skb, REPLY_SENT);
-	return uplink_send(ifindex);
+	return uplink_send(skb, ifindex);
+}
+
+/* Notes a flow that leaves by the node's stack from a port that a service has. */
+static __noinline void node_flow_note(struct packet *pkt)
+{
+	if (pkt->fragment == FRAGMENT_LATER || pkt->key.proto == IPPROTO_ICMP ||
+	    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto))
+		return;
+	pkt->key.zone = ZONE_MASQUERADE;
+	if (!session_track(pkt))
+		exempt_create(&pkt->key, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, 0);
 }

@@ -78,6 +78,8 @@ enum reason {
 
 	EVENT_MONITOR_LOST, /* packets that pcnk monitor lost: too many at once */
 	DROP_UNKNOWN_VTEP, /* out of the overlay, from no node of the cluster */
+	WORLD_SENT, /* pod to the world by an uplink, past the stack */
+	PASS_NODE_FLOW, /* to a service's port, but of a flow of the node itself */
 
 	REASON_COUNT,
 };

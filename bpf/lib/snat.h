@@ -12,6 +12,7 @@
 #include "config.h"
 #include "hash.h"
 #include "ip4.h"
+#include "node_flow.h"
 #include "service.h"
 #include "session_create.h"
 
@@ -44,9 +45,7 @@ __noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t loca
 	if (proto == IPPROTO_ICMP || !config)
 		return 0;
 	return (proto == IPPROTO_UDP && port == config->overlay_port) ||
-	       service_find(0, port, proto, SCOPE_EXTERNAL) ||
-	       service_find(local, port, proto, SCOPE_EXTERNAL) ||
-	       socket_holds(skb, &tuple, proto);
+	       port_taken(local, port, proto) || socket_holds(skb, &tuple, proto);
 }
 
 /* Primes, of which no number of 16 bits is a multiple of two. */

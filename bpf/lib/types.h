@@ -112,6 +112,7 @@ enum session_flag : __u8 {
 	SESSION_MASQUERADE = 1 << 4, /* the forward entry is in ZONE_MASQUERADE, the reply's is not */
 	SESSION_SNAT = 1 << 5, /* the backend sees an address of this node */
 	SESSION_CLIENT_FIRST = 1 << 6, /* the client's FIN came before the backend's */
+	SESSION_STACK = 1 << 7, /* not translated: came in by the node's stack, and leaves by it */
 };
 
 /* What the matched packet becomes. */
@@ -159,6 +160,7 @@ struct fragment {
 enum node_flag : __u32 {
 	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
 	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay accepts packets from `vteps` only */
+	NODE_EGRESS_STACK = 1 << 2, /* pods' packets to the world pass by the stack, both ways */
 };
 
 /* One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the
@@ -180,6 +182,8 @@ struct node_config {
 	__u32 overlay_vni; /* the only one accepted; 0: any */
 	port_be overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
 	__u16 maglev_size; /* of every Maglev table, a prime; 0: no tables */
+	__u32 pods_ifindex; /* by which the stack gets pods' packets: the bridge; 0: their own device */
+	__u32 reserved;
 };
 
 enum affinity_kind : __u32 {

@@ -25,10 +25,22 @@ static __always_inline enum reason uplink_check(struct __sk_buff *skb, const str
 	return path_check(skb, pkt, uplink ? uplink->mtu : 0);
 }
 
+/* In __sk_buff.tc_index: a program has finished this packet, k8sd_to_uplink has nothing to
+ * do. */
+#define TC_INDEX_SENT 0x7063
+
 /* The kernel looks up the route by this device, and the neighbour. */
-static __always_inline int uplink_send(__u32 ifindex)
+static __always_inline int uplink_send(struct __sk_buff *skb, __u32 ifindex)
 {
+	skb->tc_index = TC_INDEX_SENT;
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+}
+
+/* Lets a packet out that uplink_send() has sent and its caller counted. */
+static __always_inline int uplink_sent(struct __sk_buff *skb)
+{
+	skb->tc_index = 0;
+	return TC_ACT_UNSPEC;
 }
 
 /* Translates a reply, and sends it. */
@@ -40,7 +52,7 @@ static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *p
 	if (nat_rewrite(skb, pkt, session, NULL, true))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, REPLY_SENT);
-	return uplink_send(ifindex);
+	return uplink_send(skb, ifindex);
 }
 
 /* Sends a translated ICMP error. No error is sent about one whose TTL expired. */
@@ -52,5 +64,5 @@ static __noinline int uplink_error(struct __sk_buff *skb, const struct packet *p
 		return drop(skb, DROP_TTL_EXPIRED);
 	ip_decrement_ttl(ip);
 	count(skb, ICMP_ERROR_SENT);
-	return uplink_send(ifindex);
+	return uplink_send(skb, ifindex);
 }

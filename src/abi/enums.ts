@@ -80,6 +80,8 @@ export const SESSION_FLAG = {
   SNAT: 32,
   /** the client's FIN came before the backend's */
   CLIENT_FIRST: 64,
+  /** not translated: came in by the node's stack, and leaves by it */
+  STACK: 128,
 } as const;
 
 /** `enum node_flag`. */
@@ -88,6 +90,8 @@ export const NODE_FLAG = {
   MASQUERADE: 1,
   /** the overlay accepts packets from `vteps` only */
   KNOWN_VTEPS: 2,
+  /** pods' packets to the world pass by the stack, both ways */
+  EGRESS_STACK: 4,
 } as const;
 
 /** `enum affinity_kind`. */
@@ -235,6 +239,8 @@ export const REASONS = [
   { name: "drop_protocol", help: "pod to the world: neither TCP nor UDP nor ICMP" },
   { name: "event_monitor_lost", help: "packets that pcnk monitor lost: too many at once" },
   { name: "drop_unknown_vtep", help: "out of the overlay, from no node of the cluster" },
+  { name: "world_sent", help: "pod to the world by an uplink, past the stack" },
+  { name: "pass_node_flow", help: "to a service's port, but of a flow of the node itself" },
 ] as const;
 
 /** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */

@@ -25,7 +25,7 @@ import { LockedError, lockFile } from "../node/lock.ts";
 import { refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog, type Log } from "./log.ts";
-import { checkSnatPorts } from "./network/reserved_ports.ts";
+import { checkPorts } from "./network/reserved_ports.ts";
 import { checkUplinks } from "./network/uplinks.ts";
 import { ApiReporter } from "./node/api_reporter.ts";
 import { type Context, makeParts, type Parts } from "./parts.ts";
@@ -62,7 +62,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   checkUplinks(nl, config.uplink);
-  checkSnatPorts(config.snatPorts, stateDir);
+  checkPorts(config, stateDir);
   const installation = await startDataPlane({ config, nl, log, signal });
   if (installation === undefined) return;
   stack.use(installation);

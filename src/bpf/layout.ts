@@ -186,6 +186,9 @@ export const nodeConfig = struct("node_config", {
   overlay_port: port,
   /** of every Maglev table, a prime; 0: no tables */
   maglev_size: u16,
+  /** by which the stack gets pods' packets: the bridge; 0: their own device */
+  pods_ifindex: u32,
+  reserved: pad(u32),
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
 
@@ -460,7 +463,7 @@ export const maps = {
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
   fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment, "7e322962"),
-  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "f7ccc80e"),
+  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "905789ef"),
   /** No program reads it: it is for the inspecting commands, also when no agent runs. */
   names: map("names", MAP_TYPE.HASH, nameKey, name, "0ca28384"),
   monitor: map("monitor", MAP_TYPE.ARRAY, u32, monitor, "5f6ce26a"),

@@ -275,8 +275,8 @@ export const traced: Trace = {
   hops: [
     {
       at: "lbrp_from_pod on veth0f417368",
-      reasons: ["pass_no_service"],
-      text: "to neither a service nor a local pod",
+      reasons: ["world_sent"],
+      text: "pod to the world by an uplink, past the stack",
     },
     { at: "routes", reasons: [], text: "to 198.51.100.10 via 192.0.2.1 by eth0" },
     {

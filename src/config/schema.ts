@@ -61,6 +61,7 @@ export interface AgentConfig {
   /** Bytes a pod's packet may have; undefined: found from the uplink. */
   mtu?: number;
   masquerade: boolean;
+  podEgress: "uplink" | "stack";
   /** Beside the podCIDRs of all nodes. */
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
@@ -204,6 +205,12 @@ export const settings: readonly Setting[] = [
     yesOrNo,
     true,
     "Masquerade packets of pods that leave the cluster",
+  )),
+  live(setting(
+    "podEgress",
+    choice("PATH", "uplink", "stack"),
+    "uplink",
+    "Send pods' packets to the world out of the uplink past the node's netfilter, or by its stack",
   )),
   live(setting(
     "nonMasqueradeCIDRs",

@@ -67,7 +67,9 @@ class Tracer {
     const [, from] = podAttachPoints(this.#node.place.bpffs, this.#node.nl, host);
     const packet = buildPacket(this.#flow, { src: mac, dst: gateway.mac || LOCAL_MAC });
     const passage = this.#pass(from!.name, host.name, ifindex, packet);
-    return this.#judge(passage) ?? this.#stack(passage);
+    const leaves = ["world_sent", "forward_sent"].includes(passage.reasons[0]?.name ?? "") &&
+      this.#remote(readPacket(passage.packet) ?? this.#flow) === undefined;
+    return (leaves ? undefined : this.#judge(passage)) ?? this.#stack(passage);
   }
 
   #fromOutside(): Trace {
@@ -122,14 +124,18 @@ class Tracer {
       const pod = this.#node.pods.get(now.dst)?.pod;
       return this.#end("delivered", `delivered to ${to}${pod ? `, pod ${pod}` : ""}, on this node`);
     }
-    const remote = this.#node.maps.remotes.get({ prefixlen: 32, addr: now.dst });
+    const remote = this.#remote(now);
     if (remote === undefined) return this.#end("sent", `sent to ${to}`);
     const name = this.#node.nodeName(remote.via) ?? remote.via;
     const device = remote.ifindex === 0 ? "the node's routes" : this.#node.device(remote.ifindex);
     return this.#end("sent", `sent to ${to} on node ${name} (${remote.via}) by ${device}`);
   }
 
-  /** The node's own routes decide. */
+  #remote({ dst }: Flow) {
+    return this.#node.maps.remotes.get({ prefixlen: 32, addr: dst });
+  }
+
+  /** The node's own routes decide, whether a program or the stack looks them up. */
   #stack({ packet }: Passage, cameBy?: number): Trace {
     const now = readPacket(packet) ?? this.#flow;
     if (this.#node.maps.endpoints.get({ addr: now.dst })) return this.#arrive(now);

@@ -14,6 +14,7 @@ import "./cases/dispatcher/ports.ts";
 import "./cases/dispatcher/masquerade.ts";
 import "./cases/dispatcher/leave.ts";
 import "./cases/dispatcher/overlay.ts";
+import "./cases/dispatcher/node_flow.ts";
 import "./cases/dispatcher/pass.ts";
 
 runPacketTests("k8sdispatcher", node);

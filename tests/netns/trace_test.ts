@@ -69,7 +69,7 @@ labTest("pcnk trace follows packets of every kind, and changes nothing", {
     [[own, "10.96.0.10:81"], "rejected", /no such port/, ["rejected_no_port"]],
     [[own, "10.96.0.10"], "replied", /ping/, ["echo_replied"]],
     [[own, `${outside}:53`, "-p", "udp"], "sent", /by eth0, as 192\.168\.50\.11:\d+/, [
-      "pass_no_service",
+      "world_sent",
       "masqueraded",
     ]],
     [[outside, `${node}:30101`], "delivered", /10\.244\.1\.2:8080/, ["forward_delivered"]],

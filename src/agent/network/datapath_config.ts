@@ -13,16 +13,21 @@ interface NodeFacts {
   address?: string;
   /** Of its pods, e.g. `10.244.1.0/24`. */
   podCIDR?: string;
+  /** Index of the pods' bridge. Default 0: none. */
+  bridge?: number;
   plan: Pick<RoutingPlan, "vni" | "device">;
 }
 
-type Settings = Pick<AgentConfig, "timeouts" | "masquerade" | "snatPorts" | "overlay">;
+type Settings = Pick<
+  AgentConfig,
+  "timeouts" | "masquerade" | "podEgress" | "snatPorts" | "overlay"
+>;
 
 export function nodeConfigOf(
   settings: Settings,
-  { address, podCIDR, plan }: NodeFacts,
+  { address, podCIDR, bridge = 0, plan }: NodeFacts,
 ): NodeConfig {
-  const { timeouts, masquerade, snatPorts } = settings;
+  const { timeouts, masquerade, podEgress, snatPorts } = settings;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
     ...zero(nodeConfig),
@@ -32,7 +37,8 @@ export function nodeConfigOf(
     tcp_closed_timeout: nanoseconds(timeouts.tcpClosed),
     udp_timeout: nanoseconds(timeouts.udp),
     icmp_timeout: nanoseconds(timeouts.icmp),
-    flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0),
+    flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0) |
+      (podEgress === "stack" ? NODE_FLAG.EGRESS_STACK : 0),
     node_addr: address ?? "0.0.0.0",
     ...podNetwork(podCIDR),
     snat_first: snatPorts.first,
@@ -40,6 +46,7 @@ export function nodeConfigOf(
     overlay_vni: plan.device === undefined ? 0 : plan.vni,
     overlay_port: plan.device?.port ?? 0,
     maglev_size: MAGLEV_SIZE,
+    pods_ifindex: bridge,
   };
 }
 

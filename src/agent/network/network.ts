@@ -160,13 +160,13 @@ export class Network {
   #findDevices(): NodeDevices {
     const { nl, config } = this.#options;
     const internalIPs = this.#nodes.get(config.nodeName)?.internalIPs ?? [];
-    return findDevices(nl, { names: config.uplink, internalIPs });
+    return findDevices(nl, { names: config.uplink, internalIPs, bridge: config.bridge });
   }
 
   #reconcile() {
     const { config, log, dataPlane, nl } = this.#options;
     const devices = this.#findDevices();
-    const { uplinks, addresses } = devices;
+    const { uplinks, addresses, bridge } = devices;
     const seen = JSON.stringify(devices);
     this.#uplinks = uplinks;
     const nodes = [...this.#nodes.values()].map((node) => this.#routingNode(node));
@@ -180,7 +180,7 @@ export class Network {
     });
     this.podMtu = plan.mtu;
     this.#masquerade(
-      syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, plan }),
+      syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, bridge, plan }),
     );
     this.#logUplinks(devices);
     this.#reserve();
@@ -237,7 +237,7 @@ export class Network {
   #reserve() {
     const { config, log } = this.#options;
     try {
-      const ports = reservePorts(config.snatPorts, config.stateDir);
+      const ports = reservePorts(config, config.stateDir);
       if (ports !== undefined) log.info({ ports }, "reserved in net.ipv4.ip_local_reserved_ports");
     } catch (error) {
       const { message } = error as Error;

@@ -22,12 +22,14 @@ interface NodeKnowledge {
   uplinks: readonly Uplink[];
   /** This node's addresses. */
   addresses: readonly string[];
+  /** Index of the pods' bridge; 0: there is none. */
+  bridge: number;
   plan: RoutingPlan;
 }
 
 /** Brings the maps up to date; returns the addresses that pods are masqueraded as. */
 export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<string> {
-  const { config, nodes, uplinks, plan } = knowledge;
+  const { config, nodes, uplinks, bridge, plan } = knowledge;
   const own = nodes.find(({ name }) => name === config.nodeName);
   const internalIPs = own?.internalIPs ?? [];
   const known = uplinks.map((uplink) =>
@@ -40,7 +42,7 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   // Before `config`, whose flag KNOWN_VTEPS makes it count.
   syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
-  maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], plan }));
+  maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], bridge, plan }));
   syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
   const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
   const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);

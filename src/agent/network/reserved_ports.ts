@@ -1,7 +1,8 @@
 /**
- * Keeps the kernel from giving the node's own connections a port that pods are masqueraded with: where `snatPorts` meets
- * net.ipv4.ip_local_port_range, the ports of both are added to net.ipv4.ip_local_reserved_ports. The default range does
- * not meet the kernel's, but a machine may be tuned (`ip_local_port_range = 1024 65535`).
+ * Keeps the kernel from giving the node's own connections a port that pods are masqueraded with, or a NodePort: where
+ * `snatPorts` and `serviceNodePortRange` meet net.ipv4.ip_local_port_range, the ports of both are added to
+ * net.ipv4.ip_local_reserved_ports. The default ranges do not meet the kernel's, but a machine may be tuned
+ * (`ip_local_port_range = 1024 65535`). NodePorts are not reserved where that would leave too few.
  */
 import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { hasState, readState, removeState, writeState } from "../../node/state_files.ts";
@@ -65,6 +66,12 @@ export class PortSet {
   }
 }
 
+/** The ranges that are kept. */
+interface Ranges {
+  snatPorts: Ports;
+  serviceNodePortRange: Ports;
+}
+
 /** What is to be done. */
 interface Reservation {
   /** What ip_local_reserved_ports shall hold. */
@@ -78,7 +85,7 @@ interface Reservation {
  * @throws Error when too few ports would be left for the node's own connections
  */
 export function planReservation(
-  snatPorts: Ports,
+  { snatPorts, serviceNodePortRange }: Ranges,
   local: Ports,
   reserved: PortSet,
   own: PortSet,
@@ -93,16 +100,18 @@ export function planReservation(
         `${RANGE} (${local.first}-${local.last}); choose ports outside of it, or widen it`,
     );
   }
-  return { reserved: others.plus(met), own: met.minus(others) };
+  const nodePorts = range.both(PortSet.of(serviceNodePortRange)).minus(others).minus(met);
+  const kept = left - nodePorts.size < LEAST ? met : met.plus(nodePorts);
+  return { reserved: others.plus(kept), own: kept.minus(others) };
 }
 
 /**
  * Reserves the ports that both may take; returns what is new, as text, or undefined.
  * @throws Error see planReservation()
  */
-export function reservePorts(snatPorts: Ports, stateDir: string): string | undefined {
+export function reservePorts(ranges: Ranges, stateDir: string): string | undefined {
   const before = PortSet.parse(readSysctl(RESERVED_PORTS));
-  const plan = planReservation(snatPorts, localRange(), before, ownPorts(stateDir));
+  const plan = planReservation(ranges, localRange(), before, ownPorts(stateDir));
   if (`${plan.reserved}` === `${before}`) return undefined;
   // On disk first: what is written here and not there is only not needed.
   writeState(stateDir, "reserved-ports", { ports: `${plan.own}` });
@@ -114,9 +123,9 @@ export function reservePorts(snatPorts: Ports, stateDir: string): string | undef
  * Checks before anything is changed.
  * @throws Error see planReservation()
  */
-export function checkSnatPorts(snatPorts: Ports, stateDir: string): void {
+export function checkPorts(ranges: Ranges, stateDir: string): void {
   planReservation(
-    snatPorts,
+    ranges,
     localRange(),
     PortSet.parse(readSysctl(RESERVED_PORTS)),
     ownPorts(stateDir),

@@ -17,6 +17,8 @@ interface UplinkChoice {
   names?: readonly string[] | undefined;
   /** The node's InternalIPs; empty: not known yet. */
   internalIPs?: readonly string[];
+  /** Name of the pods' bridge. */
+  bridge?: string;
 }
 
 /** Uplinks and addresses of this node. */
@@ -27,9 +29,14 @@ export interface NodeDevices {
   missing: string[];
   /** The addresses of all devices but the loopback. */
   addresses: string[];
+  /** Index of the pods' bridge; 0: there is none. */
+  bridge: number;
 }
 
-export function findDevices(nl: Devices, { names, internalIPs = [] }: UplinkChoice): NodeDevices {
+export function findDevices(
+  nl: Devices,
+  { names, internalIPs = [], bridge }: UplinkChoice,
+): NodeDevices {
   const links = nl.links();
   const loopbacks = new Set(links.filter(({ loopback }) => loopback).map(({ index }) => index));
   const addresses = nl.addrs().filter(({ ifindex }) => !loopbacks.has(ifindex));
@@ -40,6 +47,7 @@ export function findDevices(nl: Devices, { names, internalIPs = [] }: UplinkChoi
     uplinks: chosen.filter((link) => link !== undefined).map((link) => toUplink(link, addresses)),
     missing: names?.filter((_, i) => chosen[i] === undefined) ?? [],
     addresses: [...new Set(addresses.map(({ address }) => address))],
+    bridge: links.find(({ name }) => name === bridge)?.index ?? 0,
   };
 }
 

@@ -114,6 +114,7 @@ export class ClusterNode extends Plane {
       timeouts: { tcpNew: 0, tcpEstablished: 0, tcpClosing: 0, tcpClosed: 0, udp: 0, icmp: 0 },
       masquerade,
       snatPorts: { first: 0, last: 0 },
+      podEgress: "uplink" as const,
       overlay,
     };
     const podCIDR = `10.244.${number}.0/24`;

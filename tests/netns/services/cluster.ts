@@ -17,7 +17,10 @@ const combos = [
   { routing: "direct", attach: "clsact" },
 ] as const;
 
-type Combo = typeof combos[number];
+interface Combo {
+  routing: "overlay" | "direct";
+  attach: "tcx" | "clsact";
+}
 
 const script = fileURLToPath(new URL("client.ts", import.meta.url));
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Flows of the node itself, of its sockets and of what its netfilter masquerades, from a
+ * port that a service has: their replies are the node's, not the service's.
+ *
+ * A socket look-up finds connections of the node, also from before the service took the port.
+ * Flows of a container that is masqueraded, and of an unconnected UDP socket, are noted where
+ * they leave, as sessions that translate to themselves.
+ */
+#pragma once
+
+#include "ip4.h"
+#include "l4.h"
+#include "masquerade_exempt.h"
+#include "service.h"
+#include "session.h"
+
+/* A port of this node's that packets from outside go to a service by. */
+static __always_inline bool port_taken(addr_t local, port_be port, __u8 proto)
+{
+	return service_find(0, port, proto, SCOPE_EXTERNAL) ||
+	       service_find(local, port, proto, SCOPE_EXTERNAL);
+}
+
+static __noinline bool tcp_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple)
+{
+	struct bpf_sock *socket;
+	bool connected;
+
+	socket = bpf_skc_lookup_tcp(skb, tuple, SOCK_TUPLE_LEN, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	connected = socket->state != BPF_TCP_LISTEN;
+	bpf_sk_release(socket);
+	return connected;
+}
+
+static __noinline bool udp_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple)
+{
+	struct bpf_sock *socket;
+	bool connected;
+
+	socket = bpf_sk_lookup_udp(skb, tuple, SOCK_TUPLE_LEN, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	connected = socket->dst_ip4;
+	bpf_sk_release(socket);
+	return connected;
+}
+
+/* Has a connected socket of the node this very flow? A SYN opens a connection to the
+ * service. */
+static __noinline bool node_socket(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct bpf_sock_tuple tuple = sock_tuple(pkt->key.src, pkt->key.dst, pkt->key.sport,
+						 pkt->key.dport);
+
+	if (pkt->fragment == FRAGMENT_LATER || is_syn(pkt))
+		return false;
+	return pkt->key.proto == IPPROTO_TCP ? tcp_socket(skb, &tuple) : udp_socket(skb, &tuple);
+}
