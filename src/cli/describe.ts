@@ -5,6 +5,7 @@ import { chooseSource, openSource, type SourceChoice } from "../agent/sources/ob
 import { createLog } from "../agent/log.ts";
 import { labelledPods } from "../cluster/kube/labelled_pods.ts";
 import { loadConfig } from "../config/load.ts";
+import { within } from "../lab/wait.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Service } from "../model/objects.ts";
 import { applyChange, type ClusterState, emptyState } from "../model/state.ts";
@@ -130,7 +131,10 @@ async function readCluster(
     log,
   );
   try {
-    await within(source.start());
+    const late = `the cluster's objects could not be read within ${
+      patienceMs / 1000
+    } s: is the API server there?`;
+    await within(patienceMs, late, source.start());
   } finally {
     source.close();
   }
@@ -148,17 +152,6 @@ async function originOf(choice: SourceChoice, service: Service | undefined): Pro
   } catch {
     return { selected: undefined };
   }
-}
-
-function within(work: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, failed) => {
-    const text = `the cluster's objects could not be read within ${
-      patienceMs / 1000
-    } s: is the API server there?`;
-    timer = setTimeout(() => failed(new Error(text)), patienceMs);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** Sections of text, the findings last. */

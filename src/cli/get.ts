@@ -6,7 +6,8 @@ import { NodeReader } from "../view/node.ts";
 import { hintOf, isKnown } from "../view/hint.ts";
 import { findResource, resources } from "../view/resources.ts";
 import type { Filter, Resource } from "../view/resource.ts";
-import { columns, streamLook } from "../view/terminal.ts";
+import { pause } from "../view/monitor.ts";
+import { columns, print, streamLook } from "../view/terminal.ts";
 import { RowWatch } from "../view/watch.ts";
 import { nearest } from "../model/nearest.ts";
 import { outputOption, placeOption, requireRoot } from "./options.ts";
@@ -137,22 +138,4 @@ async function watch(resource: Resource, filter: Filter, options: GetOptions, si
     }
     await pause(options.interval * 1000, signal);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(finish, ms);
-    function finish() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", finish);
-      done();
-    }
-    signal.addEventListener("abort", finish, { once: true });
-  });
-}
-
-/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
-function print(text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }

@@ -1,16 +1,21 @@
 /** `pcnk monitor`: what becomes of packets, as it happens. */
 import { Command, Option } from "@commander-js/extra-typings";
-import { join } from "node:path";
-import { LockedError, lockFile } from "../node/lock.ts";
 import { lowerPriority } from "../linux/nice.ts";
 import { nearest } from "../model/nearest.ts";
 import { isIpv4 } from "../net/ipv4.ts";
-import { type ReasonInfo, type ReasonKind, reasons } from "../bpf/reasons.ts";
-import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
+import { type ReasonInfo, reasons } from "../bpf/reasons.ts";
+import {
+  isBad,
+  listen,
+  lockMonitor,
+  type MonitorFilter,
+  type Observation,
+  packetReasons,
+} from "../view/monitor.ts";
 import { reasonHint } from "../view/hint.ts";
 import { NodeReader } from "../view/node.ts";
 import { formatEnd } from "../view/packet.ts";
-import { type Paint, streamLook } from "../view/terminal.ts";
+import { type Paint, print, streamLook } from "../view/terminal.ts";
 import { outputOption, placeOption, requireRoot } from "./options.ts";
 import { untilSignal } from "./signals.ts";
 import { checked, UsageError } from "./usage.ts";
@@ -83,7 +88,7 @@ Examples:
 async function monitor(options: MonitorOptions, signal: AbortSignal): Promise<void> {
   requireRoot("monitor");
   using node = new NodeReader(options);
-  using _ = lock(options.stateDir);
+  using _ = lockMonitor(options.stateDir);
   const { paint } = streamLook(Deno.stdout);
   const end = new AbortController();
   let left = options.count ?? Infinity;
@@ -136,26 +141,12 @@ function explanation(
   return reasonHint(node, observation);
 }
 
-/** The ring buffer has one reader: a second one would take packets from the first. */
-function lock(stateDir: string): Disposable {
-  try {
-    const held = lockFile(join(stateDir, "monitor.lock"));
-    return { [Symbol.dispose]: () => held.close() };
-  } catch (error) {
-    if (!(error instanceof LockedError)) throw error;
-    throw new Error(`another pcnk monitor runs on this node: ${error.message}; stop it first`);
-  }
-}
-
 function filterOf(
   node: NodeReader,
   { reason, pod, service, flows, oneIn, rate }: MonitorOptions,
 ): MonitorFilter {
-  const bad = ({ name, kind }: ReasonInfo) => kind === "drop" || name.startsWith("rejected_");
-  const wanted = reason ??
-    reasons.filter((one) => one.kind !== "none" && one.kind !== "event" && (flows || bad(one)));
   return {
-    reasons: wanted,
+    reasons: reason ?? (flows ? packetReasons : packetReasons.filter(isBad)),
     oneIn,
     perSecond: rate,
     pod: pod === undefined ? undefined : podAddress(node, pod),
@@ -164,21 +155,15 @@ function filterOf(
 }
 
 function podAddress(node: NodeReader, text: string): string {
-  if (isIpv4(text)) return text;
-  const wanted = text.includes("/") ? text : `default/${text}`;
-  for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
-  throw new UsageError(`there is no pod ${wanted} on this node (pcnk get endpoints)`);
+  const address = isIpv4(text) ? text : node.podAddress(text);
+  if (address !== undefined) return address;
+  throw new UsageError(`there is no pod ${text} on this node (pcnk get endpoints)`);
 }
-
-const KINDS: readonly ReasonKind[] = ["drop", "handled", "pass"];
 
 function reasonList(text: string): ReasonInfo[] {
   return text.split(",").flatMap((word) => {
     const name = word.trim().toLowerCase();
-    const found = reasons.filter(({ name: own, kind }) =>
-      kind !== "none" && kind !== "event" &&
-      (own === name || (kind === name && KINDS.includes(kind)))
-    );
+    const found = packetReasons.filter(({ name: own, kind }) => own === name || kind === name);
     if (found.length > 0) return found;
     const guess = nearest(name, reasons.map(({ name }) => name));
     throw new Error(`There is no reason ${name}${guess ? `; did you mean ${guess}?` : ""}`);
@@ -215,10 +200,4 @@ function line(
     : `${flow.protocol} ${named(formatEnd(flow, flow.src, flow.sport), from)} → ` +
       `${named(formatEnd(flow, flow.dst, flow.dport), to)}${service ? ` for ${service}` : ""}`;
   return `${clock}  ${paint(style, reason.name.padEnd(22))}  ${device.padEnd(15)}  ${ends}`;
-}
-
-/** @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end */
-function print(text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }

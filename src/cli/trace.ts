@@ -125,8 +125,9 @@ function literalOf(text: string): { address: string; port?: number } | undefined
 /** The address of a pod by its name, or the address itself. */
 function sourceOf(node: NodeReader, text: string): string {
   if (isIpv4(text)) return checkAddress(node, text);
+  const address = node.podAddress(text);
+  if (address !== undefined) return address;
   const wanted = text.includes("/") ? text : `default/${text}`;
-  for (const [address, { pod }] of node.pods) if (pod === wanted) return address;
   const names = [...node.pods.values()].map(({ pod }) => pod ?? "");
   throw new UsageError(
     `there is no pod ${wanted} on this node (${meantOr("pcnk get endpoints", wanted, names)})`,

@@ -1,8 +1,12 @@
 /** Packets as they happen, as Server-Sent Events (HTML, 9.2): `pcnk monitor` for a page. */
-import { join } from "node:path";
-import { LockedError, lockFile } from "../node/lock.ts";
-import { reasons } from "../bpf/reasons.ts";
-import { listen, type MonitorFilter, type Observation } from "../view/monitor.ts";
+import {
+  isBad,
+  listen,
+  lockMonitor,
+  type MonitorFilter,
+  type Observation,
+  packetReasons,
+} from "../view/monitor.ts";
 import { type NodePlace, NodeReader } from "../view/node.ts";
 import { formatEnd } from "../view/packet.ts";
 import { BadQuery } from "./list.ts";
@@ -12,17 +16,10 @@ import type { PacketEvent, PacketEvents } from "./types.ts";
 const EVERY_MS = 250;
 const MOST = 50;
 
-/** This node has a listener already. */
-export class BusyError extends Error {
-  override readonly name = "BusyError";
-}
-
 /** Which packets, of a query. @throws {BadQuery} */
 export function eventFilter(params: URLSearchParams): MonitorFilter {
   const wanted = params.get("reason");
-  const known = reasons.filter(({ kind }) => kind !== "none" && kind !== "event");
-  const bad = known.filter(({ name, kind }) => kind === "drop" || name.startsWith("rejected_"));
-  const named = known.filter(({ name }) => name === wanted);
+  const named = packetReasons.filter(({ name }) => name === wanted);
   if (wanted !== null && named.length === 0) throw new BadQuery("reason must be one of counters'");
   const service = params.get("service");
   if (service !== null && !/^[^/]{1,63}\/[^/]{1,63}$/.test(service)) {
@@ -31,7 +28,11 @@ export function eventFilter(params: URLSearchParams): MonitorFilter {
   const oneIn = params.get("oneIn") ?? "1";
   if (!/^[1-9]\d{0,8}$/.test(oneIn)) throw new BadQuery("oneIn must be from 1 to 999999999");
   return {
-    reasons: wanted !== null ? named : params.get("flows") === "1" ? known : bad,
+    reasons: wanted !== null
+      ? named
+      : params.get("flows") === "1"
+      ? packetReasons
+      : packetReasons.filter(isBad),
     oneIn: Number(oneIn),
     perSecond: MOST * 1000 / EVERY_MS,
     service: service ?? undefined,
@@ -66,7 +67,7 @@ export function eventStream(
         say(`event: problem\ndata: ${JSON.stringify({ error: (error as Error).message })}\n\n`);
       }).finally(() => {
         clearInterval(timer);
-        lock.close();
+        lock[Symbol.dispose]();
         if (!end.signal.aborted) stream.close();
       });
       await Promise.resolve();
@@ -85,18 +86,6 @@ export function eventStream(
       },
       lost: (packets) => void (pending.more += packets),
     }, until);
-  }
-}
-
-/** The ring buffer has one reader: a second one would take packets from the first. */
-function lockMonitor(stateDir: string): { close(): void } {
-  try {
-    return lockFile(join(stateDir, "monitor.lock"));
-  } catch (error) {
-    if (!(error instanceof LockedError)) throw error;
-    throw new BusyError(
-      "this node has a listener already: another page, or pcnk monitor; stop it first",
-    );
   }
 }
 

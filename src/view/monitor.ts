@@ -2,6 +2,8 @@
  * Listens to packets: requests reasons in the map `monitor`, and reads the ring buffer that the programs write. One listener
  * a node.
  */
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { possibleCpus } from "../bpf/codec.ts";
 import {
   MONITOR_END_FLAG,
@@ -18,10 +20,16 @@ import { RingBuffer } from "../bpf/ringbuf.ts";
 import { objGet } from "../bpf/syscall.ts";
 import { monotonicNow } from "../linux/clock.ts";
 import { closeFd } from "../linux/libc.ts";
+import { LockedError, lockFile } from "../node/lock.ts";
 import { Budget } from "./monitor_budget.ts";
 import { parsePortName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
 import { type Flow, formatEnd, PROTOCOL_NUMBER, readPacket } from "./packet.ts";
+
+/** This node has a listener already. */
+export class BusyError extends Error {
+  override readonly name = "BusyError";
+}
 
 /** Which packets to show. */
 export interface MonitorFilter {
@@ -67,6 +75,29 @@ const LEASE = 3_000_000_000n;
 const READ_MS = 50;
 /** Milliseconds between renewals of the lease, and between reports of lost packets. */
 const RENEW_MS = 1000;
+
+/** Reasons of drops and rejections. */
+export const isBad = ({ name, kind }: ReasonInfo): boolean =>
+  kind === "drop" || name.startsWith("rejected_");
+
+/** Reasons that a packet can have. */
+export const packetReasons = reasons.filter(({ kind }) => kind !== "none" && kind !== "event");
+
+/**
+ * The ring buffer has one reader: a second one would take packets from the first.
+ * @throws {BusyError} when this node has a listener already
+ */
+export function lockMonitor(stateDir: string): Disposable {
+  try {
+    const lock = lockFile(join(stateDir, "monitor.lock"));
+    return { [Symbol.dispose]: () => lock.close() };
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    throw new BusyError(
+      `this node has a listener already, the page or pcnk monitor: ${error.message}; stop it first`,
+    );
+  }
+}
 
 /** Listens until the signal; returns how many packets were lost: beyond the rate, or no room in the buffer. */
 export async function listen(
@@ -215,14 +246,7 @@ function lost({ maps }: NodeReader): bigint {
   return cpus.reduce((sum, { packets }) => sum + packets, 0n);
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(finish, ms);
-    function finish() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", finish);
-      done();
-    }
-    signal.addEventListener("abort", finish, { once: true });
-  });
+/** Waits so long, or until the signal. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal }).catch(() => {});
 }

@@ -66,6 +66,12 @@ export class NodeReader implements Disposable {
     return this.#pods ??= readPods(this.place.stateDir);
   }
 
+  /** The address of a pod by `name` or `namespace/name`; undefined: none of this node. */
+  podAddress(name: string): string | undefined {
+    const wanted = name.includes("/") ? name : `default/${name}`;
+    return [...this.pods].find(([, { pod }]) => pod === wanted)?.[0];
+  }
+
   /** Programs on devices. */
   get attachments(): readonly (Attachment & { name: string })[] {
     return this.#attachments ??= listAttachments({ bpffs: this.place.bpffs, nl: this.nl });

@@ -34,6 +34,15 @@ export function terminalWidth(): number {
   return Deno.stdout.isTerminal() ? outputWidth() : Infinity;
 }
 
+/**
+ * Writes to standard output, whole.
+ * @throws {Deno.errors.BrokenPipe} when the reader is gone, which main.ts takes for an end
+ */
+export function print(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
 /** Visible width: escape codes take no room, every other character one column (no wide ones are used here). */
 export function widthOf(text: string): number {
   // deno-lint-ignore no-control-regex -- these are the escape codes of painter()

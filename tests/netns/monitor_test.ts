@@ -83,7 +83,7 @@ labTest(
     await listening(lab);
     const second = await startMonitor(lab, []).output();
     assert.equal(second.code, 1);
-    assert.match(text(second.stderr), /another pcnk monitor runs on this node/);
+    assert.match(text(second.stderr), /this node has a listener already/);
 
     // Killed, it cannot take back what it asked for; the kernel forgets it by its lease.
     first.kill("SIGKILL");
