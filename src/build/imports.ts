@@ -19,7 +19,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     ...["src/agent", "src/bpf", "src/cluster", "src/config", "src/linux", "src/model"],
     ...["src/node", "src/routing"],
   ],
-  "src/ui": ["src/bpf", "src/linux", "src/node", "src/view"],
+  "src/ui": ["src/bpf", "src/linux", "src/view"],
   "src/build": [],
   "src/measure": ["src/agent", "src/bpf", "src/lab", "src/linux", "src/model"],
   "src/lab": ["src/bpf", "src/linux", "src/node", "src/view"],

@@ -14,7 +14,7 @@ import { renderReport } from "../lab/report.ts";
 import { serve } from "../lab/serve.ts";
 import { LabStore } from "../lab/state.ts";
 import { labStatus, renderStatus } from "../lab/status.ts";
-import { outputWidth, streamLook } from "../view/terminal.ts";
+import { outputWidth, print, streamLook } from "../view/terminal.ts";
 import { upLab } from "../lab/up.ts";
 import { untilSignal } from "./signals.ts";
 import { checked } from "./usage.ts";
@@ -71,11 +71,6 @@ function routingOption() {
     ROUTING_MODES,
   )
     .default("overlay" as const);
-}
-
-function print(text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }
 
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2) + "\n");

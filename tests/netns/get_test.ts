@@ -169,8 +169,10 @@ default    web   80/TCP  10.2.0.2:8080  node2      -              terminating  1
 });
 
 test("get sessions shows flows that live, and all when asked; snat those with another source", async ({ get }) => {
+  // A busy machine takes some of the seconds.
+  const steady = (text: string) => text.replace(/\b[5-9]s/g, "5s").replace(/\b9\ds/g, "90s");
   assert.equal(
-    (await get("sessions")).out,
+    steady((await get("sessions")).out),
     `\
 PROTO  CLIENT          TO                BACKEND        AS                 STATE        IDLE  AGE
 TCP    10.1.0.2:40000  10.96.0.1:80      10.2.0.2:8080  -                  established  5s    90s
@@ -193,7 +195,7 @@ TCP    10.1.0.2:40000  198.51.100.1:443  -              192.168.0.11:2000  estab
   );
   assert.match(
     (await get("snat", "--no-headers")).out,
-    /^TCP {4}192\.168\.0\.11:2000 .* masquerade {2}5s\n$/,
+    /^TCP {4}192\.168\.0\.11:2000 .* masquerade {2}[5-9]s\n$/,
   );
 });
 
