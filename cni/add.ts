@@ -13,21 +13,23 @@ import { readState } from "../src/node/state_files.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
+import { planHostPorts } from "./host_ports.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { type Handles, release, releaseAddresses } from "./release.ts";
+import { type Handles, release, releaseAddresses, releasePorts } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
 /** The steps of ADD, in order. */
-export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint";
+export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint" | "host port";
 
 /**
  * Returns the result's text. When it throws, its steps are undone.
  * @param before called before each step; tests throw or exit there
- * @throws {CniError} code 7 without prevResult, 11 without a data plane, 4 or 102 without the pod's namespace or veth
+ * @throws {CniError} code 7 without prevResult, 11 without a data plane, 4 or 102 without the pod's namespace or veth, 104
+ *   when a hostPort is taken
  */
 export function add(
   config: Config,
@@ -54,6 +56,7 @@ export function add(
     bridge: bridgeOf(nl, veth.host),
     mac: veth.mac,
     addresses,
+    portMappings: config.portMappings ?? [],
   };
   const { endpoints } = dataPlane.maps;
   wire({ bpffs, nl, dataPlane, endpoints, state, log, before }, attachment, veth);
@@ -81,6 +84,7 @@ interface Wiring extends Handles {
 function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   const { bpffs, nl, state, log } = wiring;
   const undo: (() => void)[] = [];
+  const hostPorts = planHostPorts(wiring.dataPlane, state, attachment);
   try {
     wiring.before("record");
     undo.push(record(wiring, attachment));
@@ -92,6 +96,10 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
     for (const address of attachment.addresses) {
       wiring.before("endpoint");
       undo.push(enter(wiring, attachment, address));
+    }
+    for (const enterPort of hostPorts) {
+      wiring.before("host port");
+      undo.push(enterPort());
     }
   } catch (error) {
     for (const step of undo.toReversed()) {
@@ -115,6 +123,7 @@ function record(wiring: Wiring, attachment: Attachment): () => void {
     const kept = new Set(attachment.addresses.map(({ address }) => address));
     const dropped = former.addresses.filter(({ address }) => !kept.has(address));
     releaseAddresses(wiring, former, dropped);
+    releasePorts(wiring, former); // this ADD may have others
   } else if (former) {
     log.warn("ADD without a DEL before it: the former attachment is released", { former });
     release(wiring, former);

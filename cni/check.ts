@@ -5,6 +5,7 @@ import type { Attachment, PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
+import { hostPortFaults } from "./host_ports.ts";
 import { openInstalled } from "./installed.ts";
 import { needPrevResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
@@ -29,6 +30,8 @@ export function check(config: Config, container: Container): void {
     const fault = difference(entry, wanted);
     if (fault) faults.push(`${address} in the endpoints map: ${fault}`);
   }
+  const { portMappings } = config.portMappings ? config : state?.read(container) ?? config;
+  faults.push(...hostPortFaults(dataPlane, { addresses, portMappings }));
   if (faults.length === 0) return;
   throw new CniError(
     CODE.CHECK_FAILED,

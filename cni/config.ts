@@ -3,10 +3,11 @@
  *
  * An unknown key is an error: a misspelt `stateDir` must not lead to a second state directory.
  */
-import type { AttachmentId } from "../src/node/attachments.ts";
+import type { AttachmentId, PortMapping } from "../src/node/attachments.ts";
 import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE, show } from "./errors.ts";
 import { objects, optionalText, parseJson, wrong } from "./json.ts";
+import { portMappings } from "./port_mappings.ts";
 
 /** Newest last. 0.2.0 and older have another result format and no chaining. */
 export const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
@@ -27,6 +28,8 @@ export interface Config {
   logLevel: LogLevel;
   /** What the plugin before this one printed, unchanged. */
   prevResult?: JsonObject;
+  /** hostPorts; undefined when the runtime passes none to this plugin. */
+  portMappings?: PortMapping[];
   /** GC only: attachments that still exist. */
   validAttachments?: AttachmentId[];
 }
@@ -182,6 +185,11 @@ export function readConfig(input: JsonObject, lenient = false): Config {
   const prevResult = input["prevResult"];
   if (isObject(prevResult)) config.prevResult = prevResult;
   else if (prevResult != null && !lenient) object(prevResult, "prevResult");
+  const { runtimeConfig } = input;
+  // DEL undoes what is on record.
+  if (isObject(runtimeConfig) && runtimeConfig["portMappings"] != null && !lenient) {
+    config.portMappings = portMappings(runtimeConfig["portMappings"]);
+  }
   // libcni sends the second name besides, for plugins of a draft of the spec.
   const valid = input["cni.dev/valid-attachments"] ?? input["cni.dev/attachments"];
   if (valid !== undefined && valid !== null) config.validAttachments = attachments(valid);

@@ -3,6 +3,7 @@ import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
+import { releaseHostPorts } from "./host_ports.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
 import { type Handles, release, releasePrograms } from "./release.ts";
@@ -74,6 +75,7 @@ function releaseUnrecorded(
     const entry = handles.endpoints.get({ addr });
     if (!entry || claimed.has(addr)) continue;
     if (devices.has(entry.ifindex) || !handles.nl.link(entry.ifindex)) {
+      releaseHostPorts(handles.bpffs, [addr]);
       handles.endpoints.delete({ addr });
     }
   }

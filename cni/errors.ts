@@ -29,6 +29,8 @@ export const CODE = {
   NO_VETH: 102,
   /** A fault of pcnk. */
   INTERNAL: 103,
+  /** A hostPort is another pod's, or a NodePort. */
+  PORT_TAKEN: 104,
 } as const;
 
 /** An error for the runtime: `message` is short, `details` gives the reason or the remedy. */

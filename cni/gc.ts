@@ -8,6 +8,7 @@ import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, AttachmentId } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import { CniError, CODE } from "./errors.ts";
+import { releaseHostPorts } from "./host_ports.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
 import { type Handles, owns, release, releasePrograms } from "./release.ts";
@@ -86,7 +87,10 @@ function collectEndpoints(
       owns(one, entry) && one.addresses.some(({ address }) => address === addr)
     );
     if (alive.has(entry.ifindex) && (owned || !complete)) continue;
-    collector.try(`the endpoint ${addr}`, () => endpoints.delete({ addr }));
+    collector.try(`the endpoint ${addr}`, () => {
+      releaseHostPorts(handles.bpffs, [addr]);
+      return endpoints.delete({ addr });
+    });
   }
 }
 

@@ -2,6 +2,7 @@
 import { detach } from "../src/bpf/attach.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
+import { releaseHostPorts } from "./host_ports.ts";
 import type { Endpoints } from "./installed.ts";
 
 /** Handles of the node's programs and entries. */
@@ -23,6 +24,7 @@ export function owns(
 
 /** Removes an attachment's entries and programs, as far as they are there. */
 export function release(handles: Handles, attachment: Attachment): void {
+  releasePorts(handles, attachment);
   releaseAddresses(handles, attachment, attachment.addresses);
   const device = handles.nl.link(attachment.hostIfindex);
   // After a reboot another device may have the index.
@@ -41,6 +43,14 @@ export function releaseAddresses(
     const entry = endpoints.get({ addr });
     if (entry && owns(attachment, entry)) endpoints.delete({ addr });
   }
+}
+
+/** Removes an attachment's hostPorts, unless its address is another's by now. */
+export function releasePorts({ bpffs, endpoints }: Handles, attachment: Attachment): void {
+  const { addresses: [first], portMappings } = attachment;
+  if (!portMappings?.length || !first) return;
+  const entry = endpoints?.get({ addr: first.address });
+  if (!entry || owns(attachment, entry)) releaseHostPorts(bpffs, [first.address]);
 }
 
 /** Detaches pcnk's programs from a device; false when there were none. The device may be gone. */

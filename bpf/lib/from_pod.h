@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "deliver.h"
+#include "host_port.h"
 #include "icmp_error.h"
 #include "nat.h"
 #include "node_addrs.h"
@@ -78,10 +79,11 @@ static __always_inline addr_t hairpin_source(addr_t pod)
  * created: one call less deep. */
 #define SESSION_READY 257
 
-/* First packet of a flow to a service: picks the backend that the flow keeps. SESSION_READY,
- * or a verdict. */
+/* First packet of a flow to a service: picks the backend that the flow keeps. Where
+ * `service` is NULL, it is to a hostPort. SESSION_READY, or a verdict. */
 static __noinline int service_from_pod(struct __sk_buff *skb, const struct packet *pkt,
-				       const struct service *service, struct session *session)
+				       const struct service *service, const struct host_port *host_port,
+				       struct session *session)
 {
 	struct backend *backend;
 	enum reason failed;
@@ -91,18 +93,23 @@ static __noinline int service_from_pod(struct __sk_buff *skb, const struct packe
 	/* It would only create a session for a connection that is gone. */
 	if (pkt->tcp_flags & TCP_RST)
 		return drop(skb, DROP_RST_NO_SESSION);
-	if (!source_allowed(service, pkt->key.src))
-		return drop(skb, DROP_SOURCE_RANGE);
-	session->service_id = service->id;
-	backend = backend_pick(service, &pkt->key);
-	if (!backend)
-		return service->flags & SERVICE_LOCAL_ONLY ?
-			       drop(skb, DROP_NO_LOCAL_BACKEND) :
-			       reject_from_pod(skb, pkt, REJECTED_NO_BACKEND);
+	if (service) {
+		if (!source_allowed(service, pkt->key.src))
+			return drop(skb, DROP_SOURCE_RANGE);
+		session->service_id = service->id;
+		backend = backend_pick(service, &pkt->key);
+		if (!backend)
+			return service->flags & SERVICE_LOCAL_ONLY ?
+				       drop(skb, DROP_NO_LOCAL_BACKEND) :
+				       reject_from_pod(skb, pkt, REJECTED_NO_BACKEND);
+		session->dst = backend->addr;
+		session->dport = backend->port;
+	} else if (host_port) {
+		session->dst = host_port->addr;
+		session->dport = host_port->port;
+	}
 	session->src = pkt->key.src;
 	session->sport = pkt->key.sport;
-	session->dst = backend->addr;
-	session->dport = backend->port;
 	if (unlikely(session->dst == session->src)) {
 		session->src = hairpin_source(pkt->key.src);
 		session->flags = SESSION_HAIRPIN;
@@ -125,22 +132,29 @@ static __always_inline int direct_from_pod(struct __sk_buff *skb, const struct p
 	return remote_forward(skb, remote, DIRECT_SENT);
 }
 
-/* The service that a pod's packet is for. A NodePort is open at every node's address, and
- * for a pod its own node chooses the backend: the packets need not go to that node. Replies
- * to a node's own connection from that port are not for the service. */
-static __noinline struct service *service_of(struct __sk_buff *skb, const struct packet *pkt)
+/* The service that a pod's packet is for, or the hostPort, which is this node's only. A
+ * NodePort is open at every node's address, and for a pod its own node chooses the
+ * backend: the packets need not go to that node. Replies to a node's own connection from
+ * that port are for neither. */
+static __noinline struct service *service_of(struct __sk_buff *skb, const struct packet *pkt,
+					     struct host_port **host_port)
 {
 	struct service *service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto,
 					       SCOPE_CLUSTER);
 	struct node_addr *node = node_addr_find(pkt->key.dst);
+	struct host_port *found = NULL;
 
 	if (!node)
 		return service;
 	if (!service)
 		service = service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_CLUSTER);
-	if (!service || flow_is_exempt(pkt) ||
-	    (node->flags & NODE_ADDR_LOCAL && node_socket(skb, pkt)))
+	if (!service && node->flags & NODE_ADDR_LOCAL)
+		found = host_port_find(pkt->key.dst, pkt->key.dport, pkt->key.proto);
+	if (!service && !found)
 		return NULL;
+	if (flow_is_exempt(pkt) || (node->flags & NODE_ADDR_LOCAL && node_socket(skb, pkt)))
+		return NULL;
+	*host_port = found;
 	return service;
 }
 
@@ -149,6 +163,7 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 					struct session *session)
 {
 	struct endpoint *endpoint = endpoint_find(pkt->key.dst);
+	struct host_port *host_port = NULL;
 	struct service *service;
 	struct remote *remote;
 
@@ -163,9 +178,9 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 		session_evict(pkt);
 		return direct_from_pod(skb, pkt, remote);
 	}
-	service = service_of(skb, pkt);
-	if (service)
-		return service_from_pod(skb, pkt, service, session);
+	service = service_of(skb, pkt, &host_port);
+	if (service || host_port)
+		return service_from_pod(skb, pkt, service, host_port, session);
 	if (service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return reject_from_pod(skb, pkt, REJECTED_NO_PORT);
 	return world_from_pod(skb, pkt, NULL, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);

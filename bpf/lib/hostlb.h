@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "config.h"
+#include "host_port.h"
 #include "hostlb_flows.h"
 #include "ip4.h"
 #include "maps_hostlb.h"
@@ -34,6 +35,7 @@ static __always_inline enum netns socket_netns(struct bpf_sock_addr *ctx)
 /* The frontend at an address and port. */
 struct frontend {
 	struct service *service; /* NULL: none */
+	struct host_port *host_port; /* where no service is: NULL: none */
 	bool rejected; /* a service address without such a port */
 };
 
@@ -45,6 +47,8 @@ static __always_inline struct frontend frontend_find(struct bpf_sock_addr *ctx,
 {
 	struct frontend found = {};
 	__u8 proto = ctx->protocol;
+	struct node_addr *node = NULL;
+	bool loopback;
 
 	if (!original->addr)
 		original->addr = ADDR_LOOPBACK;
@@ -55,10 +59,15 @@ static __always_inline struct frontend frontend_find(struct bpf_sock_addr *ctx,
 			found.service = NULL;
 		return found;
 	}
-	if (addr_is_loopback(original->addr) ? netns == NETNS_NODE : !!node_addr_find(original->addr))
+	loopback = addr_is_loopback(original->addr) && netns == NETNS_NODE;
+	if (!addr_is_loopback(original->addr))
+		node = node_addr_find(original->addr);
+	if (loopback || node)
 		found.service = service_find(0, original->port, proto, SCOPE_CLUSTER);
 	else
 		found.rejected = !!service_find(original->addr, 0, 0, SCOPE_CLUSTER);
+	if (!found.service && (loopback || (node && node->flags & NODE_ADDR_LOCAL)))
+		found.host_port = host_port_find(original->addr, original->port, proto);
 	return found;
 }
 

@@ -47,7 +47,7 @@ static __noinline enum verdict socket_connect(struct bpf_sock_addr *ctx, struct 
 	if (netns == NETNS_UNSERVED)
 		return VERDICT_ALLOWED;
 	found = frontend_find(ctx, &original, netns);
-	if (!found.service && !found.rejected) {
+	if (!found.service && !found.host_port && !found.rejected) {
 		flow_delete(ctx, peer, false);
 		if (ctx->protocol == IPPROTO_UDP)
 			connection_store(ctx, NULL, peer);
@@ -61,6 +61,10 @@ static __noinline enum verdict socket_connect(struct bpf_sock_addr *ctx, struct 
 	if (backend) {
 		peer->addr = backend->addr;
 		peer->port = backend->port;
+		hostlb_count(HOSTLB_CONNECTED);
+	} else if (found.host_port) {
+		peer->addr = found.host_port->addr;
+		peer->port = found.host_port->port;
 		hostlb_count(HOSTLB_CONNECTED);
 	} else {
 		count_rejection(&found);
@@ -90,6 +94,12 @@ static __noinline enum verdict socket_send(struct bpf_sock_addr *ctx, struct pee
 	if (netns == NETNS_UNSERVED)
 		return VERDICT_ALLOWED;
 	found = frontend_find(ctx, &original, netns);
+	if (found.host_port) {
+		peer->addr = found.host_port->addr;
+		peer->port = found.host_port->port;
+		flow_store(ctx, &original, peer, 0);
+		return VERDICT_ALLOWED;
+	}
 	if (!found.service && !found.rejected) {
 		flow_delete(ctx, peer, true);
 		return VERDICT_ALLOWED;

@@ -97,20 +97,25 @@ static __noinline bool node_flow_ends(const struct packet *pkt)
 }
 
 /* To an address of no local pod, by no session. `local`: it is the node's, where
- * NodePorts are open and the stack rejects what no socket takes. */
+ * NodePorts and hostPorts are open and the stack rejects what no socket takes. */
 static __always_inline int address_inbound(struct __sk_buff *skb, const struct packet *pkt,
 					   const struct node_config *config, bool local)
 {
+	struct host_port *host_port = NULL;
 	struct service *service;
 
 	if (pkt->key.proto != IPPROTO_ICMP) {
 		service = service_find(pkt->key.dst, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
-		if (!service && local)
+		if (!service && local) {
 			service = service_find(0, pkt->key.dport, pkt->key.proto, SCOPE_EXTERNAL);
-		if (service && local && node_socket(skb, pkt))
+			if (!service)
+				host_port = host_port_find(pkt->key.dst, pkt->key.dport,
+							   pkt->key.proto);
+		}
+		if ((service || host_port) && local && node_socket(skb, pkt))
 			return pass(skb, PASS_NODE_FLOW);
-		if (service)
-			return service_inbound(skb, pkt, config, service);
+		if (service || host_port)
+			return service_inbound(skb, pkt, config, service, host_port);
 	}
 	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
 		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);

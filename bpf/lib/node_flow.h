@@ -8,17 +8,19 @@
  */
 #pragma once
 
+#include "host_port.h"
 #include "ip4.h"
 #include "l4.h"
 #include "masquerade_exempt.h"
 #include "service.h"
 #include "session.h"
 
-/* A port of this node's that packets from outside go to a service by. */
+/* A port of this node's that packets from outside go to a service or a pod by. */
 static __always_inline bool port_taken(addr_t local, port_be port, __u8 proto)
 {
 	return service_find(0, port, proto, SCOPE_EXTERNAL) ||
-	       service_find(local, port, proto, SCOPE_EXTERNAL);
+	       service_find(local, port, proto, SCOPE_EXTERNAL) ||
+	       host_port_find(local, port, proto);
 }
 
 static __noinline bool tcp_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Services for clients outside the cluster: NodePorts, external IPs, load balancers'
- * addresses.
+ * addresses, and hostPorts.
  *
  * A backend on this node sees its client's own address. For one on another node this
  * node does SNAT to its address on the pod network, because the reply has to come back
@@ -12,6 +12,7 @@
 #include "backend.h"
 #include "config.h"
 #include "deliver.h"
+#include "host_port.h"
 #include "path_error.h"
 #include "reject.h"
 #include "remotes.h"
@@ -109,10 +110,12 @@ static __noinline addr_t snat_source(struct __sk_buff *skb, const struct node_co
 	return uplink ? uplink->addr : 0;
 }
 
-/* First packet of a flow from outside to a service. */
+/* First packet of a flow from outside to a service, or to a hostPort where `service` is
+ * NULL. */
 static __noinline int service_inbound(struct __sk_buff *skb, const struct packet *pkt,
 				      const struct node_config *config,
-				      const struct service *service)
+				      const struct service *service,
+				      const struct host_port *host_port)
 {
 	struct session session = {};
 	struct backend *backend;
@@ -121,18 +124,23 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 
 	if (pkt->tcp_flags & TCP_RST)
 		return drop(skb, DROP_RST_NO_SESSION);
-	if (!source_allowed(service, pkt->key.src))
-		return drop(skb, DROP_SOURCE_RANGE);
-	backend = backend_pick(service, &pkt->key);
-	if (!backend)
-		return service->flags & SERVICE_LOCAL_ONLY ?
-			       drop(skb, DROP_NO_LOCAL_BACKEND) :
-			       reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
-	session.service_id = service->id;
+	if (service) {
+		if (!source_allowed(service, pkt->key.src))
+			return drop(skb, DROP_SOURCE_RANGE);
+		backend = backend_pick(service, &pkt->key);
+		if (!backend)
+			return service->flags & SERVICE_LOCAL_ONLY ?
+				       drop(skb, DROP_NO_LOCAL_BACKEND) :
+				       reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
+		session.service_id = service->id;
+		session.dst = backend->addr;
+		session.dport = backend->port;
+	} else if (host_port) {
+		session.dst = host_port->addr;
+		session.dport = host_port->port;
+	}
 	session.ifindex = skb->ifindex;
 	session.sport = pkt->key.sport;
-	session.dst = backend->addr;
-	session.dport = backend->port;
 	session.src = snat_source(skb, config, session.dst, &snat);
 	if (snat && !session.src)
 		return drop(skb, DROP_NO_SNAT_ADDRESS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Source ports of flows that get an address of this node. A port is free if no session
- * with the same other end has it, no NodePort or other service of this node, and no
- * socket of the node's own processes.
+ * with the same other end has it, no NodePort, hostPort or other service of this node, and
+ * no socket of the node's own processes.
  *
  * The first port tried is a hash of the flow, so that a flow whose session was evicted
  * mostly gets its port back. RFC 6056, 3.3.3, without its secret: ports are as hard to

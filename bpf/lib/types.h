@@ -143,6 +143,21 @@ struct endpoint {
 	addr_t gateway; /* the pod's gateway: source address of hairpin flows; 0: unknown */
 };
 
+/* A hostPort: the port of a pod at an address of this node. */
+struct host_port_key {
+	addr_t addr; /* hostIP; 0: every address of this node */
+	port_be port;
+	enum proto proto;
+	__u8 reserved;
+};
+
+/* The pod and its port. Written by the CNI plugin. */
+struct host_port {
+	addr_t addr;
+	port_be port;
+	__u16 reserved;
+};
+
 /* First fragment's ports, for the fragments that carry none. */
 struct fragment_key {
 	addr_t src;

@@ -8,6 +8,7 @@ import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
 import { installedPluginFolder } from "../node/conflist.ts";
 import { Devices } from "./devices/devices.ts";
+import { HiddenHostPorts } from "./devices/host_ports.ts";
 import { type AgentEvents, Emitter } from "./events.ts";
 import { agentChecks, type CheckedParts } from "./http/checks.ts";
 import { agentState, controlReply } from "./http/control.ts";
@@ -224,9 +225,10 @@ function makeHttp(
 }
 
 /** Which event leads where. The listeners of one event run in this order. */
-function connect(parts: Parts, { log, config }: Context) {
+function connect(parts: Parts, { log, config, dataPlane }: Context) {
   const { events, reconciler, healthCheckPorts, socketLb, metrics } = parts;
   const { nodeSettings, network, nodeNames, podReadiness, vpc, devices, known, upkeep } = parts;
+  const hiddenHostPorts = new HiddenHostPorts(dataPlane.maps, log);
   events.on(
     "objects",
     (changes) => nodeSettings.changes(changes), // before those that ask it
@@ -262,6 +264,7 @@ function connect(parts: Parts, { log, config }: Context) {
     "servicesSynced",
     ({ healthChecks }) => healthCheckPorts.update(healthChecks),
     ({ changed }) => changed && socketLb.changed(),
+    () => hiddenHostPorts.check(),
     (sync) => metrics.synced(sync),
   );
   events.on("servicesFailed", () => metrics.syncFailed());

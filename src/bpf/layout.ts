@@ -136,6 +136,25 @@ export const endpoint = struct("endpoint", {
 });
 export type Endpoint = ValueOf<typeof endpoint>;
 
+/** A hostPort: the port of a pod at an address of this node. */
+export const hostPortKey = struct("host_port_key", {
+  /** hostIP; 0: every address of this node */
+  addr: ipv4,
+  port,
+  /** PROTO */
+  proto: u8,
+  reserved: pad(u8),
+});
+export type HostPortKey = ValueOf<typeof hostPortKey>;
+
+/** The pod and its port. Written by the CNI plugin. */
+export const hostPort = struct("host_port", {
+  addr: ipv4,
+  port,
+  reserved: pad(u16),
+});
+export type HostPort = ValueOf<typeof hostPort>;
+
 /** First fragment's ports, for the fragments that carry none. */
 export const fragmentKey = struct("fragment_key", {
   src: ipv4,
@@ -447,6 +466,7 @@ export const maps = {
   backends: map("backends", MAP_TYPE.ARRAY, u32, backend, "290f343a"),
   sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "4e905b4b"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
+  host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),
   uplinks: map("uplinks", MAP_TYPE.HASH, uplinkKey, uplink, "c8c23514"),
   /**

@@ -39,6 +39,7 @@ export const SCHEMAS = {
 
   sessions: converted(2), // 2: `created`
   endpoints: converted(1),
+  host_ports: converted(1),
   affinity: converted(1),
   counters: converted(1),
   hostlb_connections: converted(1),

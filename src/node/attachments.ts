@@ -3,6 +3,7 @@
  * (cni/state.ts). From them DEL and GC know what an ADD made when the namespace and the runtime's own memory of it are
  * gone, and the agent and the inspecting commands know the node's pods.
  */
+import { PROTO } from "../abi/enums.ts";
 import { isObject, type JsonObject, parseObject, readIfThere } from "./files.ts";
 import { withoutSchema, withSchema } from "./schema.ts";
 
@@ -18,6 +19,22 @@ export interface PodAddress {
   address: string;
   /** 0.0.0.0 when the plugin before pcnk named none. */
   gateway: string;
+}
+
+/** A port at an address of the node that leads to one of the pod. */
+export interface PortMapping {
+  /** 0.0.0.0: every address of the node. */
+  hostIP: string;
+  hostPort: number;
+  containerPort: number;
+  protocol: "tcp" | "udp";
+}
+
+/** Key and value in the map `host_ports` of a mapping to a pod's address. */
+export function hostPortEntry(mapping: PortMapping, addr: string) {
+  const { hostIP, hostPort, containerPort, protocol } = mapping;
+  const proto = protocol === "tcp" ? PROTO.TCP : PROTO.UDP;
+  return { key: { addr: hostIP, port: hostPort, proto }, value: { addr, port: containerPort } };
 }
 
 /** What an ADD set up, or was about to. */
@@ -37,6 +54,8 @@ export interface Attachment extends AttachmentId {
   /** MAC address of the pod's interface. */
   mac: string;
   addresses: PodAddress[];
+  /** Absent: of a release that left hostPorts to the plugin portmap. */
+  portMappings?: PortMapping[];
 }
 
 const SUFFIX = ".json";

@@ -2,6 +2,7 @@
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { Route } from "../../linux/rtnetlink.ts";
 import { type AttachmentContext, dropVanished } from "./attachments.ts";
+import { repairHostPorts } from "./host_ports.ts";
 
 interface DeviceOptions extends AttachmentContext {
   /** Called when a device, an address or the default route may have changed. */
@@ -31,6 +32,7 @@ export class Devices {
   /** Checks all devices, now and from time to time. */
   async start() {
     await dropVanished(this.#options);
+    await repairHostPorts(this.#options);
     if (!this.#stopped) this.#interval = setInterval(() => this.#check(), checkMs);
   }
 
@@ -73,6 +75,7 @@ export class Devices {
     this.#vanish = undefined;
     try {
       await dropVanished(this.#options);
+      await repairHostPorts(this.#options);
     } catch (error) {
       if (!this.#stopped) {
         this.#options.log.error(

@@ -1,6 +1,7 @@
 /** Deletes the entries of the `sessions` map whose backend or masquerade address is gone. */
 import { PROTO } from "../../abi/enums.ts";
 import { lookupBatch } from "../../bpf/batch.ts";
+import { LITTLE } from "../../bpf/codec.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
 import { session, type SessionKey, sessionKey } from "../../bpf/layout.ts";
@@ -36,6 +37,7 @@ const at = {
     dport: valueAt("dport"),
     state: valueAt("state"),
     flags: valueAt("flags"),
+    service: valueAt("service_id"),
   },
 };
 
@@ -49,6 +51,7 @@ export function endSessions(map: SessionMap, judge: SessionJudge): number {
       if (keys.getUint8(key + at.key.zone) !== SESSION_ZONE.SERVICE) continue;
       const flags = values.getUint8(i * session.size + at.value.flags);
       if (flags & SESSION_FLAG.MASQUERADE) continue; // of no service
+      if (values.getUint32(i * session.size + at.value.service, LITTLE) === 0) continue; // a hostPort's
       view.point(keys, key, values, i * session.size);
       if (judge(view)) stale.push(sessionKey.decode(keys, key));
     }

@@ -103,6 +103,7 @@ export class World {
       backends: lbrp.map(maps.backends),
       sessions: sessions ?? lbrp.map(maps.sessions),
       endpoints: lbrp.map(maps.endpoints),
+      host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
       config: lbrp.map(maps.config),
       counters: lbrp.map(maps.counters),

@@ -1,0 +1,134 @@
+/**
+ * hostPorts of pods: entries of the pinned map `host_ports`, which the programs look up where they look up NodePorts. The
+ * caller holds the lock of the state directory, so that two pods cannot take one port at once.
+ */
+import { lookupBatch } from "../src/bpf/batch.ts";
+import type { DataPlane } from "../src/bpf/dataplane.ts";
+import {
+  maps,
+  NAME_KIND,
+  PROTO,
+  SCOPE,
+  session,
+  SESSION_FLAG,
+  type SessionKey,
+  sessionKey,
+} from "../src/bpf/layout.ts";
+import { type MapOf, openMap } from "../src/bpf/map.ts";
+import { tryOpenVersion } from "../src/bpf/map_versions.ts";
+import { mapInfo } from "../src/bpf/syscall.ts";
+import { type Attachment, hostPortEntry } from "../src/node/attachments.ts";
+import { CniError, CODE } from "./errors.ts";
+import { ANY_ADDRESS, textOf } from "./port_mappings.ts";
+import type { State } from "./state.ts";
+
+type HostPorts = MapOf<typeof maps.host_ports>;
+type PodPorts = Pick<Attachment, "addresses" | "portMappings">;
+
+/**
+ * Checks that a pod's mappings are free, and returns what enters each of them; that returns what removes it again.
+ * @throws {CniError} code 104 naming what has a port; code 11 when the data plane has no such map yet; code 7 without an IPv4
+ *   address
+ */
+export function planHostPorts(
+  dataPlane: DataPlane,
+  state: State,
+  { addresses, portMappings }: PodPorts,
+): (() => () => void)[] {
+  if (!portMappings?.length) return [];
+  const addr = addresses[0]?.address;
+  if (addr === undefined) {
+    throw new CniError(CODE.INVALID_CONFIG, "a pod without an IPv4 address has no hostPorts");
+  }
+  const map = openHostPorts(dataPlane);
+  const entries = map.entries();
+  return portMappings.map((mapping) => {
+    const { key, value } = hostPortEntry(mapping, addr);
+    const owner = nodePort(dataPlane, key) ??
+      entries.find(([other, { addr: pod }]) =>
+        other.port === key.port && other.proto === key.proto && pod !== addr &&
+        (other.addr === key.addr || other.addr === ANY_ADDRESS || key.addr === ANY_ADDRESS) &&
+        dataPlane.maps.endpoints.get({ addr: pod }) !== undefined
+      )?.[1].addr;
+    if (owner === undefined) {
+      return () => {
+        map.set(key, value);
+        return () => void map.delete(key);
+      };
+    }
+    const pod = state.list().find(({ attachment }) =>
+      attachment?.addresses.some(({ address }) => address === owner)
+    )?.attachment?.pod;
+    throw new CniError(
+      CODE.PORT_TAKEN,
+      `hostPort ${textOf(mapping)} is taken by ${pod ? `pod ${pod} (${owner})` : owner}`,
+      "use another hostPort, or remove what has this one",
+    );
+  });
+}
+
+function openHostPorts({ maps }: DataPlane): HostPorts {
+  try {
+    return maps.host_ports;
+  } catch (error) {
+    throw new CniError(
+      CODE.TRY_AGAIN_LATER,
+      "the data plane does not serve hostPorts yet",
+      `start the agent of this version: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** The Service that has a port as its NodePort, which takes precedence. */
+function nodePort(
+  { maps: { services, names } }: DataPlane,
+  { port, proto }: { port: number; proto: number },
+): string | undefined {
+  const found = services.get({ addr: ANY_ADDRESS, port, proto, scope: SCOPE.EXTERNAL });
+  if (!found) return undefined;
+  const name = names.get({ kind: NAME_KIND.SERVICE_PORT, id: found.id });
+  return `the NodePort of ${name?.text || "a Service"}`;
+}
+
+/** Every difference of the map from a pod's mappings. */
+export function hostPortFaults(dataPlane: DataPlane, { addresses, portMappings }: PodPorts) {
+  if (!portMappings?.length) return [];
+  const map = openHostPorts(dataPlane);
+  return portMappings.flatMap((mapping) => {
+    const { key, value } = hostPortEntry(mapping, addresses[0]?.address ?? ANY_ADDRESS);
+    const found = map.get(key);
+    if (found?.addr === value.addr && found.port === value.port) return [];
+    const there = found ? `leads to ${found.addr}:${found.port}` : "is missing";
+    return [`hostPort ${textOf(mapping)} ${there}, expected ${value.addr}:${value.port}`];
+  });
+}
+
+/** Removes the entries of some addresses of pods, and ends UDP flows by them. */
+export function releaseHostPorts(bpffs: string, addresses: readonly string[]): void {
+  if (addresses.length === 0) return;
+  const fd = tryOpenVersion(bpffs, "host_ports");
+  if (fd === undefined) return;
+  using map = openMap(fd, maps.host_ports);
+  const stale = map.entries().filter(([, { addr }]) => addresses.includes(addr));
+  map.deleteBatch(stale.map(([key]) => key));
+  if (stale.some(([{ proto }]) => proto === PROTO.UDP)) endDatagrams(bpffs, addresses);
+}
+
+/** A client that never stops sending would keep its session, and never reach the next pod with that port. */
+function endDatagrams(bpffs: string, addresses: readonly string[]): void {
+  const fd = tryOpenVersion(bpffs, "sessions");
+  if (fd === undefined) return;
+  using map = openMap(fd, maps.sessions);
+  const protoAt = sessionKey.fields!.find(({ name }) => name === "proto")!.offset;
+  const stale: SessionKey[] = [];
+  lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      if (keys.getUint8(i * sessionKey.size + protoAt) !== PROTO.UDP) continue;
+      const key = sessionKey.decode(keys, i * sessionKey.size);
+      const { dst, flags, service_id } = session.decode(values, i * session.size);
+      if (service_id !== 0 || flags & SESSION_FLAG.MASQUERADE) continue;
+      if (addresses.includes(flags & SESSION_FLAG.REPLY ? key.src : dst)) stale.push(key);
+    }
+  });
+  map.deleteBatch(stale);
+}
