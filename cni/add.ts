@@ -17,7 +17,7 @@ import { planHostPorts } from "./host_ports.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { type Handles, release, releaseAddresses, releasePorts } from "./release.ts";
+import { type Handles, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
@@ -60,7 +60,7 @@ export function add(
   };
   const { endpoints } = dataPlane.maps;
   wire({ bpffs, nl, dataPlane, endpoints, state, log, before }, attachment, veth);
-  log.info("pod added", { ...attachment });
+  log.info("pod added", { ...attachment, portMappings: config.portMappings });
   return text;
 }
 
@@ -84,10 +84,11 @@ interface Wiring extends Handles {
 function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   const { bpffs, nl, state, log } = wiring;
   const undo: (() => void)[] = [];
-  const hostPorts = planHostPorts(wiring.dataPlane, state, attachment);
+  const former = state.read(attachment);
+  const hostPorts = planHostPorts(wiring.dataPlane, state, attachment, former);
   try {
     wiring.before("record");
-    undo.push(record(wiring, attachment));
+    undo.push(record(wiring, attachment, former));
     const mode = attachMode(state.stateDir);
     for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
@@ -114,16 +115,18 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
 }
 
 /** Writes the record. What a former ADD of the same attachment held and this one does not is released. */
-function record(wiring: Wiring, attachment: Attachment): () => void {
+function record(
+  wiring: Wiring,
+  attachment: Attachment,
+  former: Attachment | undefined,
+): () => void {
   const { state, log } = wiring;
-  const former = state.read(attachment);
   const same = former?.hostIfindex === attachment.hostIfindex &&
     former.hostIfname === attachment.hostIfname;
   if (former && same) {
     const kept = new Set(attachment.addresses.map(({ address }) => address));
     const dropped = former.addresses.filter(({ address }) => !kept.has(address));
     releaseAddresses(wiring, former, dropped);
-    releasePorts(wiring, former); // this ADD may have others
   } else if (former) {
     log.warn("ADD without a DEL before it: the former attachment is released", { former });
     release(wiring, former);

@@ -5,6 +5,8 @@
 import { lookupBatch } from "../src/bpf/batch.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import {
+  type HostPort,
+  type HostPortKey,
   maps,
   NAME_KIND,
   PROTO,
@@ -26,23 +28,26 @@ type HostPorts = MapOf<typeof maps.host_ports>;
 type PodPorts = Pick<Attachment, "addresses" | "portMappings">;
 
 /**
- * Checks that a pod's mappings are free, and returns what enters each of them; that returns what removes it again.
+ * Checks that a pod's mappings are free, and returns the changes that make the map hold these and no others of the pod; each
+ * returns what undoes it.
  * @throws {CniError} code 104 naming what has a port; code 11 when the data plane has no such map yet; code 7 without an IPv4
  *   address
  */
 export function planHostPorts(
   dataPlane: DataPlane,
   state: State,
-  { addresses, portMappings }: PodPorts,
+  { addresses, portMappings = [] }: PodPorts,
+  former: PodPorts | undefined,
 ): (() => () => void)[] {
-  if (!portMappings?.length) return [];
+  if (portMappings.length === 0 && !former?.portMappings?.length) return [];
   const addr = addresses[0]?.address;
   if (addr === undefined) {
+    if (portMappings.length === 0) return [];
     throw new CniError(CODE.INVALID_CONFIG, "a pod without an IPv4 address has no hostPorts");
   }
   const map = openHostPorts(dataPlane);
   const entries = map.entries();
-  return portMappings.map((mapping) => {
+  const changes = portMappings.map((mapping) => {
     const { key, value } = hostPortEntry(mapping, addr);
     const owner = nodePort(dataPlane, key) ??
       entries.find(([other, { addr: pod }]) =>
@@ -50,12 +55,7 @@ export function planHostPorts(
         (other.addr === key.addr || other.addr === ANY_ADDRESS || key.addr === ANY_ADDRESS) &&
         dataPlane.maps.endpoints.get({ addr: pod }) !== undefined
       )?.[1].addr;
-    if (owner === undefined) {
-      return () => {
-        map.set(key, value);
-        return () => void map.delete(key);
-      };
-    }
+    if (owner === undefined) return () => replace(map, key, value);
     const pod = state.list().find(({ attachment }) =>
       attachment?.addresses.some(({ address }) => address === owner)
     )?.attachment?.pod;
@@ -65,6 +65,19 @@ export function planHostPorts(
       "use another hostPort, or remove what has this one",
     );
   });
+  const wanted = portMappings.map(textOf);
+  const dropped = (former?.portMappings ?? []).filter((one) => !wanted.includes(textOf(one)))
+    .map((mapping) => hostPortEntry(mapping, addr).key)
+    .filter((key) => map.get(key)?.addr === addr);
+  return [...changes, ...dropped.map((key) => () => replace(map, key, undefined))];
+}
+
+/** Sets an entry, or deletes it; returns what restores the former one. */
+function replace(map: HostPorts, key: HostPortKey, value: HostPort | undefined): () => void {
+  const former = map.get(key);
+  if (value) map.set(key, value);
+  else map.delete(key);
+  return () => void (former ? map.set(key, former) : map.delete(key));
 }
 
 function openHostPorts({ maps }: DataPlane): HostPorts {

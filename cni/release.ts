@@ -46,7 +46,7 @@ export function releaseAddresses(
 }
 
 /** Removes an attachment's hostPorts, unless its address is another's by now. */
-export function releasePorts({ bpffs, endpoints }: Handles, attachment: Attachment): void {
+function releasePorts({ bpffs, endpoints }: Handles, attachment: Attachment): void {
   const { addresses: [first], portMappings } = attachment;
   if (!portMappings?.length || !first) return;
   const entry = endpoints?.get({ addr: first.address });

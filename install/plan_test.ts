@@ -32,7 +32,6 @@ Deno.test("planInstall() has a step for each thing that a fresh machine lacks", 
     "copy /build/version-1 to /opt/cni/bin/pcnk: the CNI plugin and the agent",
     "link /opt/cni/bin/bridge to /usr/lib/cni/bridge: a reference plugin that was missing",
     "link /opt/cni/bin/host-local to /usr/lib/cni/host-local: a reference plugin that was missing",
-    "link /opt/cni/bin/portmap to /usr/lib/cni/portmap: a reference plugin that was missing",
     "link /opt/cni/bin/loopback to /usr/lib/cni/loopback: a reference plugin that was missing",
     "set net.ipv4.ip_forward to 1: pods' packets are forwarded",
     "link /usr/lib/cni/pcnk to /opt/cni/bin/pcnk: containerd is configured to look there",
@@ -139,7 +138,7 @@ Deno.test("planInstall() says what keeps it from working, and what the agent wou
   using machine = debianMachine();
   Deno.removeSync(machine.at("/usr/lib/cni"), { recursive: true });
   const { problems, notes } = machine.plan(options(machine));
-  assert.match(problems.join(), /^bridge, host-local, portmap, loopback not in \/opt\/cni\/bin: /);
+  assert.match(problems.join(), /^bridge, host-local, loopback not in \/opt\/cni\/bin: /);
   assert.match(notes.join(), /\/etc\/pcnk\/kubeconfig is not there/);
   const nothing = machine.plan(options(machine, { settings: new Map() }));
   assert.match(nothing.notes.join(), /pcnk install --kubeconfig FILE, or --set manifests=DIR/);
@@ -180,19 +179,19 @@ Deno.test("planInstall() leaves files of others where its links belong, and plug
   const { steps, notes } = machine.plan(options(machine));
   const paths = steps.map((step) => "path" in step ? step.path : "");
   assert.ok(!paths.includes("/usr/local/bin/pcnk") && !paths.includes("/opt/cni/bin/bridge"));
-  assert.ok(paths.includes("/opt/cni/bin/portmap"));
+  assert.ok(paths.includes("/opt/cni/bin/host-local"));
   assert.match(notes.join("\n"), /\/usr\/local\/bin\/pcnk is there already and stays/);
 });
 
 Deno.test("planInstall() for a DaemonSet copies plugins, and renews only its own copies", () => {
   using machine = debianMachine();
-  machine.put("/opt/cni/bin/portmap", "the distribution's", 0o755);
+  machine.put("/opt/cni/bin/host-local", "the distribution's", 0o755);
   const given = options(machine, { noAgent: true, settings: new Map() });
   machine.install(given);
   assert.equal(machine.text("/opt/cni/bin/bridge"), "Debian's bridge");
   assert.equal(machine.find("/etc/pcnk").kind, "nothing");
   assert.deepEqual(machine.ran, []);
-  for (const name of ["bridge", "portmap", "loopback"]) {
+  for (const name of ["bridge", "host-local", "loopback"]) {
     machine.put(`/usr/lib/cni/${name}`, `a newer ${name}`, 0o755);
   }
   machine.put("/opt/cni/bin/loopback", "another tool's", 0o755);

@@ -108,7 +108,7 @@ async function start(
   parts.socketLb.start();
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;
   await parts.upkeep.pinsChanged(); // addresses in use are reserved
-  parts.podReadiness.start(); // from here on pods may come
+  await parts.podReadiness.start(); // from here on pods may come
 }
 
 /** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */

@@ -4,9 +4,10 @@ import { takeCalls } from "../bpf/cni_calls.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import type { Source } from "../cluster/source.ts";
 import type { AgentConfig } from "../config/schema.ts";
+import { PluginVersions } from "../node/plugin_versions.ts";
 import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
-import { installedPluginFolder } from "../node/conflist.ts";
+import { installedPluginFolder, PLUGIN_FOLDERS } from "../node/conflist.ts";
 import { Devices } from "./devices/devices.ts";
 import { HiddenHostPorts } from "./devices/host_ports.ts";
 import { type AgentEvents, Emitter } from "./events.ts";
@@ -152,6 +153,10 @@ function makeNode(
     mtu: () => network.podMtu,
     condition: reporter.condition(log),
     refusal,
+    plugins: new PluginVersions([
+      config.cniBinDir ?? installedPluginFolder() ?? PLUGIN_FOLDERS[0]!,
+      ...PLUGIN_FOLDERS,
+    ]),
   });
   stack.defer(() => podReadiness.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);

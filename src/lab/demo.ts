@@ -73,8 +73,8 @@ function ending(report: TestReport, paint: Paint): string {
   const verdict = report.passed > 0 ? "All green" : "Without pods there is nothing to check";
   return `${paint("green", `${verdict}, and nothing is left behind.`)}
 
-What you saw: a cluster of network namespaces; pods wired by the bridge,
-host-local and portmap plugins, with pcnk chained behind them; nodes joined
+What you saw: a cluster of network namespaces; pods wired by the bridge
+and host-local plugins, with pcnk chained behind them; nodes joined
 by pcnk; services translated by eBPF, at each pod's own veth and where
 processes of a node connect.
 

@@ -27,7 +27,7 @@ export function findPlugins(folders = PLUGIN_FOLDERS, exists = existsSync): stri
 
 /** @throws Error naming the program and the package that has it. */
 export function findPrograms(path = Deno.env.get("PATH") ?? "", exists = existsSync): void {
-  const wanted = [["nsenter", "util-linux"], ["iptables", "iptables"]] as const;
+  const wanted = [["nsenter", "util-linux"]] as const;
   for (const [program, debianPackage] of wanted) {
     // Daemons and sudo often have no sbin in their PATH; child processes find what PATH has, so ask for just that.
     if (path.split(":").some((folder) => exists(`${folder}/${program}`))) continue;

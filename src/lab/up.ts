@@ -1,5 +1,6 @@
 /** `lab up`: creates a lab, and waits until its Services respond. */
 import { conflist } from "../node/conflist.ts";
+import { PluginVersions } from "../node/plugin_versions.ts";
 import { replaceFile } from "../node/files.ts";
 import { prepareNode, startAgent } from "./agents.ts";
 import { downLab } from "./down.ts";
@@ -85,14 +86,14 @@ function startAgents(store: LabStore, progress: Progress, signal?: AbortSignal):
     let ready = 0;
     await inParallel(plan.nodes, PARALLEL_NODES, async (node) => {
       prepareNode(store, node);
-      writeConflist(plan, node);
+      await writeConflist(plan, node);
       await startAgent(store, node, signal);
       step.update(`${++ready}/${plan.nodes.length}`);
     });
   }, () => `${plan.nodes.length} ready`);
 }
 
-function writeConflist({ podMtu }: LabPlan, node: NodePlan): void {
+async function writeConflist({ podMtu }: LabPlan, node: NodePlan): Promise<void> {
   const { podCIDR, bpffs, dir, ipam } = node;
   const list = conflist({
     podCIDR,
@@ -101,6 +102,7 @@ function writeConflist({ podMtu }: LabPlan, node: NodePlan): void {
     ipamDataDir: ipam,
     mtu: podMtu,
   });
+  list.cniVersion = await new PluginVersions().common(list);
   replaceFile(node.conflist, JSON.stringify(list, null, 2) + "\n");
 }
 
@@ -113,7 +115,7 @@ function addPods(store: LabStore, progress: Progress, signal?: AbortSignal): Pro
       addPodsOf(store, node, () => step.update(`${++ready}/${count}`), signal)
     );
     await inParallel([() => startOutside(store, signal), ...work], PARALLEL_NODES, (one) => one());
-  }, () => `${count} wired by bridge, host-local, portmap and pcnk`);
+  }, () => `${count} wired by bridge, host-local and pcnk`);
 }
 
 async function addPodsOf(

@@ -23,9 +23,11 @@ export interface ConflistOptions {
   bridge?: string;
   /** Default `pcnk`. */
   name?: string;
-  /** Default 1.0.0: the newest version that the plugins of Debian 12 (1.1.1) speak. */
+  /** Default NEWEST_VERSION. */
   cniVersion?: string;
-  /** Leave pcnk out: the same plumbing without it, as a base line for measurements. */
+  /** Leave hostPorts to the plugin portmap. */
+  portmap?: boolean;
+  /** Leave pcnk out: what pods have without it, as a base line for measurements. */
   withoutPcnk?: boolean;
 }
 
@@ -36,6 +38,9 @@ export interface Conflist {
   plugins: ({ type: string } & Record<string, unknown>)[];
 }
 
+/** The newest version that the plugins of Debian 12 (1.1.1) support, and that container runtimes have taken since 2022. */
+export const NEWEST_VERSION = "1.0.0";
+
 /** The name of pcnk's file in the runtime's folder; libcni takes the first by name. */
 export const CONFLIST_NAME = "10-pcnk.conflist";
 
@@ -43,7 +48,7 @@ export const CONFLIST_NAME = "10-pcnk.conflist";
 export const PLUGIN_FOLDERS = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
 
 /** The reference plugins that the list below names. */
-export const REFERENCE_PLUGINS = ["bridge", "host-local", "portmap"];
+export const REFERENCE_PLUGINS = ["bridge", "host-local"];
 
 /** All that must be in the runtime's folder: runtimes call `loopback` by themselves. */
 export const SHIPPED_PLUGINS = [...REFERENCE_PLUGINS, "loopback"];
@@ -61,21 +66,20 @@ export function installedPluginFolder(): string | undefined {
 }
 
 /**
- * The list `bridge → host-local → portmap → pcnk` for a podCIDR. Keys that are not given are undefined: JSON
- * leaves them out, so that each plugin's own default holds.
+ * The list `bridge → host-local → pcnk` for a podCIDR. Keys that are not given are undefined: JSON leaves them out, so
+ * that each plugin's own default holds.
  */
 export function conflist(options: ConflistOptions): Conflist {
-  const plugins: Conflist["plugins"] = [bridgePlugin(options), {
-    type: "portmap",
-    capabilities: { portMappings: true },
-    snat: true,
-  }];
-  if (!options.withoutPcnk) plugins.push(pcnkPlugin(options));
-  return {
-    cniVersion: options.cniVersion ?? "1.0.0",
-    name: options.name ?? "pcnk",
-    plugins,
-  };
+  const { cniVersion = NEWEST_VERSION, name = "pcnk", withoutPcnk = false } = options;
+  const { portmap = withoutPcnk } = options;
+  const plugins: Conflist["plugins"] = [bridgePlugin(options)];
+  // The runtime passes hostPorts to each plugin that declares the capability: one of them must.
+  const capabilities = { portMappings: true };
+  if (portmap) plugins.push({ type: "portmap", capabilities, snat: true });
+  if (!withoutPcnk) {
+    plugins.push({ ...pcnkPlugin(options), capabilities: portmap ? undefined : capabilities });
+  }
+  return { cniVersion, name, plugins };
 }
 
 function bridgePlugin(options: ConflistOptions) {

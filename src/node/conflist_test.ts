@@ -4,7 +4,7 @@ import { conflist as made, type ConflistOptions } from "./conflist.ts";
 /** As it is on disk. */
 const conflist = (options: ConflistOptions) => JSON.parse(JSON.stringify(made(options)));
 
-Deno.test("conflist() chains bridge, portmap and pcnk, with host-local inside bridge", () => {
+Deno.test("conflist() chains bridge and pcnk, with host-local inside bridge", () => {
   const list = conflist({ podCIDR: "10.244.1.0/24" });
   assert.deepEqual(list, {
     cniVersion: "1.0.0",
@@ -16,8 +16,7 @@ Deno.test("conflist() chains bridge, portmap and pcnk, with host-local inside br
         isDefaultGateway: true,
         ipam: { type: "host-local", ranges: [[{ subnet: "10.244.1.0/24" }]] },
       },
-      { type: "portmap", capabilities: { portMappings: true }, snat: true },
-      { type: "pcnk" },
+      { type: "pcnk", capabilities: { portMappings: true } },
     ],
   });
 });
@@ -35,12 +34,21 @@ Deno.test("conflist() hands each plugin its own options", () => {
   assert.equal(list.cniVersion, "1.1.0");
   assert.equal(list.plugins[0].mtu, 1450);
   assert.equal(list.plugins[0].ipam.dataDir, "/x/ipam");
-  assert.deepEqual(list.plugins[2], {
+  assert.deepEqual(list.plugins[1], {
     type: "pcnk",
     bpffs: "/x/bpf",
     stateDir: "/x",
     logLevel: "debug",
+    capabilities: { portMappings: true },
   });
+});
+
+Deno.test("conflist() gives hostPorts to one plugin: pcnk, or portmap where it is wanted", () => {
+  const { plugins } = conflist({ podCIDR: "10.0.0.0/24", portmap: true });
+  assert.deepEqual(plugins.slice(1), [
+    { type: "portmap", capabilities: { portMappings: true }, snat: true },
+    { type: "pcnk" },
+  ]);
 });
 
 Deno.test("conflist() without pcnk is the base line", () => {

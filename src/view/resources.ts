@@ -1,5 +1,6 @@
 /** The kinds of `pcnk get`, by name. */
 import { counters, maps } from "./counters.ts";
+import { hostPorts } from "./host_ports.ts";
 import { endpoints, nodes, routes } from "./network.ts";
 import type { Resource } from "./resource.ts";
 import { backends, services } from "./services.ts";
@@ -11,6 +12,7 @@ const all: readonly Resource<any>[] = [
   backends,
   sessions,
   endpoints,
+  hostPorts,
   nodes,
   routes,
   snat,

@@ -17,6 +17,7 @@ import { type NodePlace, NodeReader } from "./node.ts";
 import { nodeNetfilter } from "./netfilter.ts";
 import { readNodes } from "./network.ts";
 import { readServices } from "./services.ts";
+import { hostPortFindings } from "./host_ports.ts";
 import { agentFindings } from "./status_agent.ts";
 import { asFinding, type Found, lastingFaults } from "./status_objects.ts";
 import { parseNetwork } from "../net/prefix.ts";
@@ -52,6 +53,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...nodeNetfilter(node),
     ...await peerFindings(node, options),
     ...serviceFindings(node),
+    ...hostPortFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),
   ];

@@ -9,8 +9,10 @@ import { CniWorld, type WiredPod } from "./cni/world.ts";
 
 const available = needs.root() && needs.file("dist/artifacts/lbrp.bpf.o");
 const tcx = needs.kernel(6, 6);
-const STEPS: AddStep[] = ["record", "lbrp_to_pod", "lbrp_from_pod", "endpoint"];
+const STEPS: AddStep[] = ["record", "lbrp_to_pod", "lbrp_from_pod", "endpoint", "host port"];
 const SCRIPT = new URL("cni/killed_add.ts", import.meta.url).pathname;
+
+const MAPPED = { runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80 }] } };
 
 /** A test in both modes, on a node where one pod is already, with another that comes. */
 function test(name: string, fn: (world: CniWorld, pod: WiredPod) => void | Promise<void>): void {
@@ -29,7 +31,7 @@ function test(name: string, fn: (world: CniWorld, pod: WiredPod) => void | Promi
 /** ADD in this process that fails before `step`. */
 function failAt(world: CniWorld, pod: WiredPod, step: AddStep): void {
   const { containerID, ifname, prevResult, netns } = pod;
-  const config = readConfig(world.config({ prevResult }));
+  const config = readConfig(world.config({ prevResult, ...MAPPED }));
   const container = { containerID, ifname, netns: netns.path };
   const fail = (next: AddStep) => {
     if (next === step) throw new Error(`no ${step}`);
@@ -46,7 +48,7 @@ async function killAt(world: CniWorld, pod: WiredPod, step: AddStep): Promise<vo
     CNI_IFNAME: pod.ifname,
   };
   const command = [Deno.execPath(), "run", "-A", "--no-check", "--quiet", SCRIPT, step];
-  const config = JSON.stringify(world.config({ prevResult: pod.prevResult }));
+  const config = JSON.stringify(world.config({ prevResult: pod.prevResult, ...MAPPED }));
   const { code, stderr } = await runIn(world.node.path, command, env, config);
   assert.equal(code, 128 + 9, textOf(stderr));
 }
@@ -61,6 +63,7 @@ const LEFT: Record<AddStep, number[]> = {
   lbrp_to_pod: [1, 0, 0],
   lbrp_from_pod: [1, 1, 0],
   endpoint: [1, 2, 0],
+  "host port": [1, 2, 1],
 };
 
 test("ADD that fails before any step leaves nothing", (world, pod) => {
@@ -78,11 +81,13 @@ test("ADD that fails before any step leaves nothing", (world, pod) => {
 });
 
 test("ADD again that fails before any step leaves the attachment whole", (world, pod) => {
-  world.add(pod);
-  const before = world.snapshot();
+  const portMappings = [{ hostPort: 9090, containerPort: 80 }];
+  world.add(pod, { config: { runtimeConfig: { portMappings } } });
+  const ports = () => world.plane.maps.host_ports.entries();
+  const before = [world.snapshot(), ports()];
   for (const step of STEPS) {
     failAt(world, pod, step);
-    assert.deepEqual(world.snapshot(), before, step);
+    assert.deepEqual([world.snapshot(), ports()], before, step);
     assert.equal(world.call("CHECK", pod).code, 0);
   }
 });
@@ -95,7 +100,8 @@ test(
       assert.deepEqual(traces(world), LEFT[step], step);
       assert.equal(world.call("DEL", pod).code, 0);
       const { endpoints, attachments } = world.snapshot();
-      assert.deepEqual([endpoints, attachments], [[], []], step);
+      const ports = world.plane.maps.host_ports.entries();
+      assert.deepEqual([endpoints, attachments, ports], [[], [], []], step);
 
       await killAt(world, pod, step);
       assert.equal(world.gc([]).code, 0);

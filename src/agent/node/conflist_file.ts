@@ -36,6 +36,11 @@ export class ConflistFile {
     this.#log.info({ file: this.#path }, `the CNI configuration ${what}`);
   }
 
+  /** Whether the file has the plugin portmap in its list. */
+  hasPortmap(): boolean {
+    return this.#read()?.includes('"portmap"') ?? false;
+  }
+
   #read(): string | undefined {
     try {
       return Deno.readTextFileSync(this.#path);

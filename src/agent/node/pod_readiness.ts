@@ -3,7 +3,9 @@
  * NetworkUnavailable to False.
  */
 import { join } from "node:path";
+import { type Attachment, readAttachments } from "../../node/attachments.ts";
 import { type Conflist, conflist } from "../../node/conflist.ts";
+import type { PluginVersions } from "../../node/plugin_versions.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { Node } from "../../model/objects.ts";
 import type { Change } from "../../model/state.ts";
@@ -21,11 +23,19 @@ interface PodReadinessOptions {
   condition?: Pick<NodeCondition, "set">;
   /** Why no pod can start here, although the configuration is written; undefined: pods can. */
   refusal?: () => string | undefined;
+  /** Undefined: the plugins are not asked for their versions. */
+  plugins?: Pick<PluginVersions, "stamp" | "common">;
   clock?: Clock;
 }
 
 /** Milliseconds between checks that nothing asks for. */
 const checkMs = 30_000;
+
+/**
+ * An attachment of a release whose list had portmap. While one is left, so does the list: its DEL removes the pod's rules of
+ * iptables, which would lead a port of the node to an address of nobody.
+ */
+const isFormer = ({ portMappings }: Attachment) => portMappings === undefined;
 
 export class PodReadiness {
   readonly #file: ConflistFile | undefined;
@@ -37,6 +47,9 @@ export class PodReadiness {
   /** What pods wait for. */
   #waiting: "node" | "podCIDR" | undefined;
   #failed: string | undefined;
+  /** The newest CNI version that all plugins support, and the files that were asked. */
+  #version: string | undefined;
+  #asked: string | undefined;
   readonly #options: PodReadinessOptions;
 
   constructor(options: PodReadinessOptions) {
@@ -74,17 +87,20 @@ export class PodReadiness {
   }
 
   /** The data plane is ready for pods: from now on they may come. */
-  start() {
+  async start() {
+    const { plugins } = this.#options;
+    if (plugins) await this.#askVersion(plugins, this.#conflist(""));
     this.#started = true;
     this.#runner.request();
   }
 
-  /** The MTU may have changed, or another program the file, or what else pods need. */
+  /** The MTU or the plugins may have changed, or another program the file, or what else pods need. */
   look() {
     if (this.#started) this.#runner.request();
   }
 
   stop() {
+    this.#started = false;
     this.#runner.stop();
   }
 
@@ -111,11 +127,22 @@ export class PodReadiness {
     this.#waiting = waiting;
     // A podCIDR that went away is no reason to take the network from under running pods.
     if (podCIDR === undefined) return;
-    this.#file?.ensure(this.#conflist(podCIDR));
+    const list = this.#conflist(podCIDR);
+    const { plugins } = this.#options;
+    if (plugins && plugins.stamp(list) !== this.#asked) {
+      this.#askVersion(plugins, list).then(() => this.look());
+    }
+    this.#file?.ensure({ ...list, cniVersion: this.#version ?? list.cniVersion });
     this.#failed = undefined;
     const refusal = refusalOf?.();
     if (this.#set !== (refusal ?? "")) condition?.set(refusal);
     this.#set = refusal ?? "";
+  }
+
+  /** Asks the plugins for the version that all of them support. */
+  async #askVersion(plugins: Pick<PluginVersions, "stamp" | "common">, list: Conflist) {
+    this.#asked = plugins.stamp(list);
+    this.#version = await plugins.common(list);
   }
 
   #conflist(podCIDR: string): Conflist {
@@ -128,6 +155,7 @@ export class PodReadiness {
       // Below /run by default: after a reboot no pod holds an address, and no lease is left of any.
       ipamDataDir: join(stateDir, "ipam"),
       mtu: mtu(),
+      portmap: this.#file?.hasPortmap() && readAttachments(stateDir).some(isFormer),
     });
   }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import "../../../tests/support/libraries.ts";
 import type { Node } from "../../model/objects.ts";
 import { PodReadiness } from "./pod_readiness.ts";
 import { CONFLIST_NAME, earlierFiles } from "../../node/conflist.ts";
@@ -16,7 +17,9 @@ class Place implements Disposable {
   #timers: { at: number; run: () => void }[] = [];
   readonly node: PodReadiness;
 
-  constructor() {
+  constructor(
+    options: { plugins?: ConstructorParameters<typeof PodReadiness>[0]["plugins"] } = {},
+  ) {
     const log: Log = createLog(
       "error",
       "node1",
@@ -30,11 +33,12 @@ class Place implements Disposable {
         nodeName: "node1",
         cniConfDir: this.confDir,
         bpffs: "/bpf",
-        stateDir: "/run/pcnk",
+        stateDir: this.dir,
         bridge: "pcnk0",
       },
       log: quiet,
       mtu: () => this.mtu,
+      ...options,
       condition: { set: () => void this.conditions++ },
       clock: {
         now: () => this.#time,
@@ -65,10 +69,14 @@ class Place implements Disposable {
     this.#time = end;
   }
 
+  list() {
+    return JSON.parse(Deno.readTextFileSync(join(this.confDir, CONFLIST_NAME)));
+  }
+
   read() {
-    const text = Deno.readTextFileSync(join(this.confDir, CONFLIST_NAME));
-    const { plugins: [bridge] } = JSON.parse(text);
-    return { subnet: bridge.ipam.ranges[0][0].subnet, mtu: bridge.mtu, data: bridge.ipam.dataDir };
+    const { plugins: [bridge] } = this.list();
+    const data = bridge.ipam.dataDir.slice(this.dir.length);
+    return { subnet: bridge.ipam.ranges[0][0].subnet, mtu: bridge.mtu, data };
   }
 
   [Symbol.dispose]() {
@@ -77,7 +85,7 @@ class Place implements Disposable {
   }
 }
 
-const first = { subnet: "10.244.1.0/24", mtu: 1450, data: "/run/pcnk/ipam" };
+const first = { subnet: "10.244.1.0/24", mtu: 1450, data: "/ipam" };
 
 Deno.test("PodReadiness writes the configuration when it has started and knows its podCIDR", () => {
   using place = new Place();
@@ -177,4 +185,43 @@ Deno.test("PodReadiness goes on trying when the file cannot be written", () => {
   Deno.removeSync(place.confDir);
   place.pass(10_000);
   assert.deepEqual([place.read(), place.node.failure], [first, undefined]);
+});
+
+Deno.test("PodReadiness writes the version that all plugins support, and another one when they are replaced", async () => {
+  let supported = "0.4.0";
+  const plugins = { stamp: () => supported, common: () => Promise.resolve(supported) };
+  using place = new Place({ plugins });
+  place.upsert({ podCIDRs: ["10.244.1.0/24"] });
+  await place.node.start();
+  place.pass(100);
+  assert.equal(place.list().cniVersion, "0.4.0");
+  supported = "1.0.0";
+  place.pass(30_000);
+  await Promise.resolve();
+  await Promise.resolve();
+  place.pass(100);
+  assert.equal(place.list().cniVersion, "1.0.0");
+});
+
+Deno.test("PodReadiness keeps portmap in the list while a pod of a former release has it", () => {
+  using place = new Place();
+  const record = `${place.dir}/attachments/c1@eth0.json`;
+  const attachment = {
+    ...{ containerID: "c1", ifname: "eth0", network: "pcnk", netns: "/x", hostIfindex: 7 },
+    ...{ hostIfname: "veth7", mac: "02:00:00:00:00:07", addresses: [] },
+  };
+  Deno.mkdirSync(`${place.dir}/attachments`);
+  Deno.writeTextFileSync(record, JSON.stringify(attachment));
+  const types = () => place.list().plugins.map(({ type }: { type: string }) => type);
+  place.upsert({ podCIDRs: ["10.244.1.0/24"] });
+  place.node.start();
+  place.pass(100);
+  assert.deepEqual(types(), ["bridge", "pcnk"]); // it had none
+  const path = join(place.confDir, CONFLIST_NAME);
+  Deno.writeTextFileSync(path, JSON.stringify({ plugins: [{ type: "portmap" }] }));
+  place.pass(30_000);
+  assert.deepEqual(types(), ["bridge", "portmap", "pcnk"]);
+  Deno.writeTextFileSync(record, JSON.stringify({ ...attachment, portMappings: [] }));
+  place.pass(30_000);
+  assert.deepEqual(types(), ["bridge", "pcnk"]);
 });
