@@ -1,6 +1,7 @@
 /** A node's state as values, for tests of what commands print: nothing of a machine or of the time is in it. */
 import type { CounterRow, MapRow } from "../view/counters.ts";
 import type { Description } from "../view/describe.ts";
+import type { HostPortRow } from "../view/host_ports.ts";
 import type { EndpointRow, NodeRow, RouteRow } from "../view/network.ts";
 import type { Row } from "../view/resource.ts";
 import type { BackendRow, ServiceRow } from "../view/services.ts";
@@ -108,6 +109,15 @@ const endpoints: EndpointRow[] = [{
   attached: "clsact",
 }];
 
+const hostports: HostPortRow[] = [{
+  name: "0.0.0.0:8080/TCP",
+  host: "0.0.0.0:8080",
+  protocol: "TCP",
+  pod: "default/web-1",
+  target: "10.244.1.2:80",
+  hiddenBy: "",
+}];
+
 const nodes: NodeRow[] = [
   {
     name: "node2",
@@ -174,6 +184,7 @@ export const rows: Readonly<Record<string, readonly Row[]>> = {
   backends,
   sessions,
   endpoints,
+  hostports,
   nodes,
   routes,
   snat,

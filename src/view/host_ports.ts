@@ -7,7 +7,7 @@ import type { NodeReader } from "./node.ts";
 import { type Filter, type Resource, type Row, sortBy } from "./resource.ts";
 
 /** A hostPort. */
-interface HostPortRow extends Row {
+export interface HostPortRow extends Row {
   /** `0.0.0.0:8080`: at every address of the node. */
   host: string;
   protocol: string;

@@ -12,7 +12,6 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     backends,
     sessions,
     endpoints,
-    host_ports: endpoints,
     affinity,
     fragments,
     source_ranges: sourceRanges,
