@@ -27,7 +27,7 @@ export interface ConflistOptions {
   cniVersion?: string;
   /** Leave hostPorts to the plugin portmap. */
   portmap?: boolean;
-  /** Leave pcnk out: what pods have without it, as a base line for measurements. */
+  /** Leave pcnk out: the same plumbing without it, as a base line for measurements. */
   withoutPcnk?: boolean;
 }
 
@@ -70,8 +70,7 @@ export function installedPluginFolder(): string | undefined {
  * that each plugin's own default holds.
  */
 export function conflist(options: ConflistOptions): Conflist {
-  const { cniVersion = NEWEST_VERSION, name = "pcnk", withoutPcnk = false } = options;
-  const { portmap = withoutPcnk } = options;
+  const { cniVersion = NEWEST_VERSION, name = "pcnk", portmap, withoutPcnk } = options;
   const plugins: Conflist["plugins"] = [bridgePlugin(options)];
   // The runtime passes hostPorts to each plugin that declares the capability: one of them must.
   const capabilities = { portMappings: true };

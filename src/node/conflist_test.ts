@@ -53,5 +53,5 @@ Deno.test("conflist() gives hostPorts to one plugin: pcnk, or portmap where it i
 
 Deno.test("conflist() without pcnk is the base line", () => {
   const list = conflist({ podCIDR: "10.0.0.0/24", withoutPcnk: true });
-  assert.deepEqual(list.plugins.map(({ type }: { type: string }) => type), ["bridge", "portmap"]);
+  assert.deepEqual(list.plugins.map(({ type }: { type: string }) => type), ["bridge"]);
 });
