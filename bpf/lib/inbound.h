@@ -112,10 +112,15 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 				host_port = host_port_find(pkt->key.dst, pkt->key.dport,
 							   pkt->key.proto);
 		}
-		if ((service || host_port) && local && node_socket(skb, pkt))
-			return pass(skb, PASS_NODE_FLOW);
-		if (service || host_port)
-			return service_inbound(skb, pkt, config, service, host_port);
+		/* Apart: clang would join both pointers by an OR, which the verifier refuses. */
+		if (service)
+			return local && node_socket(skb, pkt) ?
+				       pass(skb, PASS_NODE_FLOW) :
+				       service_inbound(skb, pkt, config, service, NULL);
+		if (host_port)
+			return node_socket(skb, pkt) ?
+				       pass(skb, PASS_NODE_FLOW) :
+				       service_inbound(skb, pkt, config, NULL, host_port);
 	}
 	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
 		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
