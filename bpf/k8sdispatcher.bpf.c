@@ -18,6 +18,12 @@
  * neither TCP nor UDP nor echo nor an ICMP error about one of these are dropped. A session
  * keeps the uplink that its first packet came in by.
  */
+/* With -DL3 both of the uplinks' programs are those of devices without Ethernet header. */
+#ifdef L3
+#define k8sd_from_uplink k8sd_from_l3
+#define k8sd_to_uplink k8sd_to_l3
+#endif
+
 #include "lib/flow.h"
 #include "lib/inbound.h"
 #include "lib/outbound.h"
@@ -58,6 +64,8 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 		return fragment_inbound(skb, &pkt);
 	return new_flow_inbound(skb, &pkt, config);
 }
+
+#ifndef L3
 
 /* The overlay's device accepts every VNI from every address. REASON_NONE, or why the
  * packet is not from this cluster. */
@@ -105,6 +113,8 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 		return direct_inbound(skb, &pkt, config, endpoint);
 	return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 }
+
+#endif
 
 SEC("tc")
 int k8sd_to_uplink(struct __sk_buff *skb)

@@ -18,14 +18,24 @@ static __always_inline struct endpoint *endpoint_find(addr_t addr)
 	return bpf_map_lookup_elem(&endpoints, &key);
 }
 
-/* Redirects into the pod behind `ifindex`, which may be the one that sent the packet.
+/* Redirects into the pod behind `ifindex`, which may be the one that sent the packet. `mac`
+ * is the pod's; a packet with an Ethernet header has it already.
  * The frame was not addressed to the host end of the veth pair, so the kernel has marked
  * it PACKET_OTHERHOST. Linux 5.10 would drop it in the pod (6.18 resets the mark). */
-static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifindex)
+static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifindex,
+					     const __u8 *mac)
 {
+#ifdef L3
+	if (eth_push(skb, mac))
+		return drop(skb, DROP_REWRITE_FAILED);
+	/* Not bpf_redirect_peer(): before Linux 5.13 bpf_skb_change_head() leaves mac_len at 0. */
+	return bpf_redirect(ifindex, 0);
+#else
+	(void)mac;
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
+#endif
 }
 
 /* The same for a packet whose Ethernet header is not rewritten yet; counted under
@@ -33,13 +43,13 @@ static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifinde
 static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint *endpoint,
 				   enum reason reason)
 {
-	struct ethhdr *eth = packet_data(skb);
+	void *frame = packet_data(skb);
 
-	if ((void *)(eth + 1) > packet_end(skb))
+	if (frame + ETH_HLEN > packet_end(skb))
 		return drop(skb, DROP_REWRITE_FAILED);
-	eth_rewrite(eth, endpoint->mac);
+	eth_set(frame, endpoint->mac);
 	count(skb, reason);
-	return redirect_into_pod(skb, endpoint->ifindex);
+	return redirect_into_pod(skb, endpoint->ifindex, endpoint->mac);
 }
 
 /* Translates a packet by its session: into the pod it is then for, counted under
@@ -58,5 +68,5 @@ static __always_inline int deliver_translated(struct __sk_buff *skb, const struc
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, delivered);
-	return redirect_into_pod(skb, endpoint->ifindex);
+	return redirect_into_pod(skb, endpoint->ifindex, endpoint->mac);
 }

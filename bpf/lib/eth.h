@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rewriting the Ethernet header. */
+/* The Ethernet header: rewriting it, and adding it where packets have none.
+ *
+ * k8sdispatcher is compiled a second time with -DL3, for uplinks whose packets begin with
+ * the IP header: TUN, WireGuard, IPIP, PPP. There a packet gets an Ethernet header when it
+ * leaves for another device: the kernel's redirections need one.
+ */
 #pragma once
 
-#include <linux/if_ether.h>
-#include <linux/types.h>
+#include "packet.h"
 
 /* Forwards a frame as the gateway would: it was sent to the gateway, and comes from
  * there. One that was sent to `to_mac` itself stays as it is. */
-static __always_inline void eth_rewrite(struct ethhdr *eth, const __u8 *to_mac)
+static __always_inline void eth_rewrite(void *frame, const __u8 *to_mac)
 {
+	struct ethhdr *eth = frame;
 	const __u16 *mac = (const __u16 *)to_mac;
 	__u16 *to = (__u16 *)eth->h_dest, *from = (__u16 *)eth->h_source;
 
@@ -31,3 +36,24 @@ static __always_inline void eth_swap(struct ethhdr *eth)
 	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
 }
+
+#ifdef L3
+/* Source of frames made here, which nothing reads: locally administered. */
+#define MAC_SOURCE { 2 }
+
+/* Adds an Ethernet header for `mac`; NULL: bpf_redirect_neigh() will replace it. */
+static __always_inline long eth_push(struct __sk_buff *skb, const __u8 *mac)
+{
+	struct ethhdr eth = { .h_source = MAC_SOURCE, .h_proto = bpf_htons(ETH_P_IP) };
+
+	if (mac)
+		__builtin_memcpy(eth.h_dest, mac, ETH_ALEN);
+	return bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	       bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
+}
+
+#define eth_set(frame, mac) ((void)(frame), (void)(mac))
+#else
+#define eth_push(skb, mac) ((void)(mac), 0)
+#define eth_set eth_rewrite
+#endif

@@ -26,19 +26,25 @@ static __always_inline enum reason ethertype_reason(__be16 proto)
  * pass. Later fragments have no ports. */
 static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct ethhdr *eth = packet_data(skb);
 	enum reason reason;
+#ifdef L3
+
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return ethertype_reason(skb->protocol);
+#else
+	struct ethhdr *eth = packet_data(skb);
 
 	if ((void *)(eth + 1) > packet_end(skb))
 		return PASS_TRUNCATED;
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return ethertype_reason(eth->h_proto);
+#endif
 	if (unlikely(skb->vlan_present)) /* the tag is in the skb, not the frame */
 		return PASS_VLAN;
 	reason = ip_parse(skb, pkt);
 	if (reason || pkt->fragment == FRAGMENT_LATER)
 		return reason;
-	if (pkt->ip_len < pkt->l4 - ETH_HLEN + l4_size(pkt->key.proto))
+	if (pkt->ip_len < pkt->l4 - MAC_HLEN + l4_size(pkt->key.proto))
 		return PASS_TRUNCATED;
 	return l4_parse(skb, pkt);
 }

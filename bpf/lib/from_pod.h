@@ -63,7 +63,7 @@ static __always_inline int translate_from_pod(struct __sk_buff *skb, const struc
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, session->flags & SESSION_REPLY ? REPLY_DELIVERED : FORWARD_DELIVERED);
-	return redirect_into_pod(skb, endpoint->ifindex);
+	return redirect_into_pod(skb, endpoint->ifindex, endpoint->mac);
 }
 
 /* A client that is its own backend would drop a packet from its own address as a

@@ -55,7 +55,7 @@ static __always_inline bool quote_parse(struct __sk_buff *skb, const struct pack
 	__u32 header;
 
 	quote->ip = pkt->l4 + sizeof(struct icmphdr);
-	quote->end = ETH_HLEN + pkt->ip_len;
+	quote->end = MAC_HLEN + pkt->ip_len;
 	header = ip_quoted(skb, quote->ip, quote->end, &quote->key);
 	if (!header)
 		return false;
@@ -137,7 +137,7 @@ static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct
 		return DROP_REWRITE_FAILED;
 	/* From the flow's other end itself, or from a router on the path? */
 	src = pkt->key.src == quote.key.src ? session->src : pkt->key.src;
-	if (ip_rewrite_at(skb, ETH_HLEN, src, session->dst, &addr_diff, &diff))
+	if (ip_rewrite_at(skb, MAC_HLEN, src, session->dst, &addr_diff, &diff))
 		return DROP_REWRITE_FAILED;
 	pkt->key.dst = session->dst;
 	*uplink = session->flags & SESSION_REPLY ? session->ifindex : 0;

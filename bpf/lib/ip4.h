@@ -42,20 +42,20 @@ static __always_inline __u32 ip_length(struct __sk_buff *skb, const struct iphdr
 	__u32 length = bpf_ntohs(ip->tot_len);
 
 	/* BIG TCP: a GSO packet that is longer than tot_len can say. */
-	return unlikely(!length && skb->gso_size) ? skb->len - ETH_HLEN : length;
+	return unlikely(!length && skb->gso_size) ? skb->len - MAC_HLEN : length;
 }
 
 /* Fills in `pkt` from the IP header behind Ethernet's, with ports, flags and type 0.
  * REASON_NONE, or why the packet is to pass. */
 static __always_inline enum reason ip_parse(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct iphdr *ip = packet_data(skb) + ETH_HLEN;
+	struct iphdr *ip = packet_data(skb) + MAC_HLEN;
 	__u32 header;
 
 	if (unlikely((void *)(ip + 1) > packet_end(skb))) {
-		if (bpf_skb_pull_data(skb, ETH_HLEN + sizeof(*ip)))
+		if (bpf_skb_pull_data(skb, MAC_HLEN + sizeof(*ip)))
 			return PASS_TRUNCATED;
-		ip = packet_data(skb) + ETH_HLEN;
+		ip = packet_data(skb) + MAC_HLEN;
 		if ((void *)(ip + 1) > packet_end(skb))
 			return PASS_TRUNCATED;
 	}
@@ -63,7 +63,7 @@ static __always_inline enum reason ip_parse(struct __sk_buff *skb, struct packet
 	header = ip->ihl * 4;
 	pkt->ip_len = ip_length(skb, ip);
 	if (ip->version != 4 || header < sizeof(*ip) || pkt->ip_len < header ||
-	    pkt->ip_len > skb->len - ETH_HLEN)
+	    pkt->ip_len > skb->len - MAC_HLEN)
 		return PASS_MALFORMED;
 
 	pkt->key.src = ip->saddr;
@@ -73,7 +73,7 @@ static __always_inline enum reason ip_parse(struct __sk_buff *skb, struct packet
 	pkt->key.proto = ip->protocol;
 	pkt->key.zone = ZONE_SERVICE;
 	pkt->key.reserved = 0;
-	pkt->l4 = ETH_HLEN + header;
+	pkt->l4 = MAC_HLEN + header;
 	pkt->ip_id = ip->id;
 	pkt->fragment = FRAGMENT_WHOLE;
 	pkt->tcp_flags = 0;
@@ -95,10 +95,10 @@ static __always_inline bool ip_ends(struct __sk_buff *skb, addr_t addrs[2], port
 {
 	struct iphdr ip;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4)
+	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)) || ip.version != 4)
 		return false;
 	if (ip.protocol == IPPROTO_TCP || ip.protocol == IPPROTO_UDP)
-		bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4, ports, 2 * sizeof(*ports));
+		bpf_skb_load_bytes(skb, MAC_HLEN + ip.ihl * 4, ports, 2 * sizeof(*ports));
 	addrs[0] = ip.saddr;
 	addrs[1] = ip.daddr;
 	return true;
@@ -109,7 +109,7 @@ static __always_inline bool ip_may_fragment(struct __sk_buff *skb)
 {
 	__be16 flags;
 
-	return !bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, frag_off), &flags,
+	return !bpf_skb_load_bytes(skb, MAC_HLEN + offsetof(struct iphdr, frag_off), &flags,
 				   sizeof(flags)) &&
 	       !(flags & bpf_htons(IP_DF));
 }
@@ -186,12 +186,12 @@ static __always_inline long ip_reply_parse(struct __sk_buff *skb, struct packet 
 {
 	struct iphdr ip;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.ihl * 4 < sizeof(ip))
+	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)) || ip.ihl * 4 < sizeof(ip))
 		return -1;
 	pkt->key.src = ip.saddr;
 	pkt->key.dst = ip.daddr;
 	pkt->key.proto = ip.protocol;
-	pkt->l4 = ETH_HLEN + ip.ihl * 4;
+	pkt->l4 = MAC_HLEN + ip.ihl * 4;
 	pkt->ip_len = ip_length(skb, &ip);
 	pkt->fragment = ip.frag_off & bpf_htons(IP_OFFSET) ? FRAGMENT_LATER : FRAGMENT_WHOLE;
 	return 0;

@@ -44,16 +44,21 @@ static __always_inline bool monitor_wants(struct __sk_buff *skb, __u32 wanted)
 		wanted) == wanted;
 }
 
-/* Copies the head of the frame, in one of four lengths: they must be constants. */
+#define MONITOR_MADE (ETH_HLEN - MAC_HLEN) /* bytes of an Ethernet header that the frame lacks */
+
+/* Copies the head of the frame, in one of four lengths: they must be constants. A packet
+ * without Ethernet header is reported with one. */
 static __always_inline __u16 monitor_capture(struct __sk_buff *skb, __u8 *head)
 {
-	if (!bpf_skb_load_bytes(skb, 0, head, MONITOR_HEAD))
+	if (MONITOR_MADE)
+		*(__be16 *)(head + offsetof(struct ethhdr, h_proto)) = skb->protocol;
+	if (!bpf_skb_load_bytes(skb, 0, head + MONITOR_MADE, MONITOR_HEAD - MONITOR_MADE))
 		return MONITOR_HEAD;
-	if (!bpf_skb_load_bytes(skb, 0, head, 54)) /* TCP */
+	if (!bpf_skb_load_bytes(skb, 0, head + MONITOR_MADE, 54 - MONITOR_MADE)) /* TCP */
 		return 54;
-	if (!bpf_skb_load_bytes(skb, 0, head, 42)) /* UDP, an echo, ARP */
+	if (!bpf_skb_load_bytes(skb, 0, head + MONITOR_MADE, 42 - MONITOR_MADE)) /* UDP, an echo, ARP */
 		return 42;
-	if (!bpf_skb_load_bytes(skb, 0, head, ETH_HLEN))
+	if (MONITOR_MADE || !bpf_skb_load_bytes(skb, 0, head, ETH_HLEN))
 		return ETH_HLEN;
 	return 0;
 }

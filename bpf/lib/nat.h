@@ -50,15 +50,15 @@ static __always_inline long nat_echo(struct __sk_buff *skb, const struct packet 
 static __always_inline long nat_rewrite(struct __sk_buff *skb, const struct packet *pkt,
 					const struct session *to, const __u8 *mac, bool hop)
 {
-	struct ethhdr *eth = packet_data(skb);
-	struct iphdr *ip = (void *)(eth + 1);
+	void *frame = packet_data(skb);
+	struct iphdr *ip = frame + MAC_HLEN;
 	__u32 addr_diff, port_diff, ports;
 	__u32 *l4;
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return -1;
 	if (mac)
-		eth_rewrite(eth, mac);
+		eth_set(frame, mac);
 	if (hop)
 		ip_decrement_ttl(ip);
 	addr_diff = ip_rewrite(ip, to->src, to->dst);

@@ -17,6 +17,13 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Bytes ahead of the IP header: none with -DL3, see eth.h. */
+#ifdef L3
+#define MAC_HLEN 0
+#else
+#define MAC_HLEN ETH_HLEN
+#endif
+
 enum fragment_part {
 	FRAGMENT_WHOLE = 0, /* not fragmented */
 	FRAGMENT_FIRST, /* has the ports */

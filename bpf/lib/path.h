@@ -15,7 +15,7 @@ static __noinline __u32 segment_len(struct __sk_buff *skb, const struct packet *
 			return pkt->ip_len;
 		header = (offset >> 4) * 4;
 	}
-	return pkt->l4 - ETH_HLEN + header + skb->gso_size;
+	return pkt->l4 - MAC_HLEN + header + skb->gso_size;
 }
 
 /* `mtu` 0: unlimited. */

@@ -6,6 +6,7 @@
 #include "deliver.h"
 #include "fragments.h"
 #include "reply.h"
+#include "uplinks.h"
 #include "verdict.h"
 
 enum reply_to {
@@ -36,8 +37,13 @@ static __always_inline bool icmp_allowed(void)
 /* Sends a packet that is now a reply. */
 static __always_inline int reply_send(struct __sk_buff *skb, enum reply_to to)
 {
-	return to == REPLY_TO_POD ? redirect_into_pod(skb, skb->ifindex) :
-				    bpf_redirect(skb->ifindex, 0);
+	if (to == REPLY_TO_POD)
+		return redirect_into_pod(skb, skb->ifindex, NULL);
+#ifdef L3
+	return uplink_send(skb, skb->ifindex); /* bpf_redirect() to PPP needs Linux 6.6 */
+#else
+	return bpf_redirect(skb->ifindex, 0);
+#endif
 }
 
 /* Rejects a packet to a service, counted under `reason`: TCP gets a reset, UDP an ICMP

@@ -43,6 +43,8 @@ static __always_inline int remote_send(struct __sk_buff *skb, const struct remot
 				   BPF_F_ZERO_CSUM_TX))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, reason);
+	if (eth_push(skb, remote->mac))
+		return drop(skb, DROP_REWRITE_FAILED);
 	if (remote->mode == REMOTE_OVERLAY)
 		return bpf_redirect(remote->ifindex, 0);
 	return bpf_redirect_neigh(remote->ifindex, &hop, sizeof(hop), 0);
@@ -52,12 +54,12 @@ static __always_inline int remote_send(struct __sk_buff *skb, const struct remot
 static __always_inline int remote_forward(struct __sk_buff *skb, const struct remote *remote,
 					  enum reason reason)
 {
-	struct ethhdr *eth = packet_data(skb);
-	struct iphdr *ip = (void *)(eth + 1);
+	void *frame = packet_data(skb);
+	struct iphdr *ip = frame + MAC_HLEN;
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return drop(skb, DROP_REWRITE_FAILED);
-	eth_rewrite(eth, remote->mac);
+	eth_set(frame, remote->mac);
 	ip_decrement_ttl(ip);
 	return remote_send(skb, remote, reason);
 }

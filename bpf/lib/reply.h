@@ -31,18 +31,26 @@ static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *c
 	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
 }
 
-static __always_inline long reply_store(struct __sk_buff *skb, const struct ethhdr *eth,
-					const struct iphdr *ip)
+/* Stores the IP header, and swaps the addresses of the Ethernet header. */
+static __always_inline long reply_store(struct __sk_buff *skb, const struct iphdr *ip)
 {
-	return bpf_skb_store_bytes(skb, 0, eth, sizeof(*eth), 0) ||
-	       bpf_skb_store_bytes(skb, ETH_HLEN, ip, sizeof(*ip), 0);
+#ifndef L3
+	struct ethhdr eth;
+
+	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+		return -1;
+	eth_swap(&eth);
+	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
+		return -1;
+#endif
+	return bpf_skb_store_bytes(skb, MAC_HLEN, ip, sizeof(*ip), 0);
 }
 
 /* The reset for a segment: RFC 9293, 3.10.7.1. */
 static __always_inline void reset_header(const struct packet *pkt, const struct tcphdr *segment,
 					 struct tcphdr *reset)
 {
-	__u32 headers = pkt->l4 - ETH_HLEN + segment->doff * 4;
+	__u32 headers = pkt->l4 - MAC_HLEN + segment->doff * 4;
 	__u32 len = pkt->ip_len > headers ? pkt->ip_len - headers : 0;
 
 	*reset = (struct tcphdr){
@@ -73,7 +81,7 @@ static __always_inline long clear_options(struct __sk_buff *skb, __u32 header)
 
 	if (header == fixed)
 		return 0;
-	return bpf_skb_store_bytes(skb, ETH_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
+	return bpf_skb_store_bytes(skb, MAC_HLEN + fixed, zeros, chunk_size(header - fixed), 0);
 }
 
 /* Rewrites a segment to the TCP reset for it. 0, or an error: the packet is broken. */
@@ -81,7 +89,6 @@ __noinline int reply_reset(struct __sk_buff *skb)
 {
 	struct tcphdr segment, reset;
 	struct packet pkt;
-	struct ethhdr eth;
 	struct iphdr ip;
 	__u32 header;
 	bool partial;
@@ -90,19 +97,17 @@ __noinline int reply_reset(struct __sk_buff *skb)
 
 	if (ip_reply_parse(skb, &pkt) ||
 	    bpf_skb_load_bytes(skb, pkt.l4, &segment, sizeof(segment)) ||
-	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    csum_probe(skb, pkt.l4 + offsetof(struct tcphdr, check), &check, &partial) ||
 	    bpf_skb_change_tail(skb, pkt.l4 + sizeof(reset), 0))
 		return -1;
-	header = pkt.l4 - ETH_HLEN;
-	eth_swap(&eth);
+	header = pkt.l4 - MAC_HLEN;
 	ip_reply_header(&pkt, &ip, header, header + sizeof(reset), IPPROTO_TCP, 0);
 	reset_header(&pkt, &segment, &reset);
 	sum = pseudo_header(pkt.key.src, pkt.key.dst, IPPROTO_TCP, sizeof(reset));
 	if (!partial)
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum);
 	reset.check = partial ? csum_fold(sum) : ~csum_fold(sum);
-	if (clear_options(skb, header) || reply_store(skb, &eth, &ip))
+	if (clear_options(skb, header) || reply_store(skb, &ip))
 		return -1;
 	return bpf_skb_store_bytes(skb, pkt.l4, &reset, sizeof(reset), 0);
 }
@@ -135,7 +140,7 @@ static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packe
 	bool partial;
 	__u16 check;
 
-	if (skb_sum(skb, ETH_HLEN, quoted, sum))
+	if (skb_sum(skb, MAC_HLEN, quoted, sum))
 		return -1;
 	if (pkt->fragment == FRAGMENT_LATER)
 		return 0;
@@ -143,7 +148,7 @@ static __always_inline long quoted_sum(struct __sk_buff *skb, const struct packe
 		return -1;
 	if (!partial)
 		return 0;
-	if (skb_sum(skb, pkt->l4, ETH_HLEN + quoted - pkt->l4, &covered))
+	if (skb_sum(skb, pkt->l4, MAC_HLEN + quoted - pkt->l4, &covered))
 		return -1;
 	*sum = csum_add(*sum, csum_diff(check, (__u16)~csum_fold(covered)));
 	return 0;
@@ -156,26 +161,24 @@ __noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 
 	const __u32 headers = sizeof(struct iphdr) + sizeof(struct icmphdr);
 	struct icmphdr icmp = { .type = type, .code = code, .rest = rest };
 	struct packet pkt;
-	struct ethhdr eth;
 	struct iphdr ip;
 	__u32 quoted;
 	__u32 sum = 0;
 
-	if (ip_reply_parse(skb, &pkt) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+	if (ip_reply_parse(skb, &pkt))
 		return -1;
 	quoted = pkt.ip_len < ICMP_MAX - headers ? pkt.ip_len : ICMP_MAX - headers;
 	/* First shorter, which also resets GSO, then longer. */
-	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) ||
+	if (bpf_skb_change_tail(skb, MAC_HLEN + quoted, 0) ||
 	    quoted_sum(skb, &pkt, quoted, &sum) ||
 	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
 		return -1;
-	eth_swap(&eth);
 	ip_reply_header(&pkt, &ip, sizeof(ip), headers + quoted, IPPROTO_ICMP, ICMP_TOS);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), sum);
 	icmp.checksum = ~csum_fold(sum);
-	if (reply_store(skb, &eth, &ip))
+	if (reply_store(skb, &ip))
 		return -1;
-	return bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
+	return bpf_skb_store_bytes(skb, MAC_HLEN + sizeof(ip), &icmp, sizeof(icmp), 0);
 }
 
 /* Rewrites an echo request to its reply. Later fragments have no ICMP header: only
@@ -183,14 +186,16 @@ __noinline int reply_icmp(struct __sk_buff *skb, __u32 type, __u32 code, __be32 
 static __always_inline long reply_echo(struct __sk_buff *skb, const struct packet *pkt)
 {
 	const __u16 request = bpf_htons(ICMP_ECHO << 8), reply = bpf_htons(ICMP_ECHOREPLY << 8);
-	struct ethhdr *eth = packet_data(skb);
-	struct iphdr *ip = (void *)(eth + 1);
+	void *frame = packet_data(skb);
+	struct iphdr *ip = frame + MAC_HLEN;
 	__u8 type = ICMP_ECHOREPLY;
 	addr_t addr;
 
 	if ((void *)(ip + 1) > packet_end(skb))
 		return -1;
-	eth_swap(eth);
+#ifndef L3
+	eth_swap(frame);
+#endif
 	addr = ip->saddr;
 	ip->saddr = ip->daddr;
 	ip->daddr = addr;

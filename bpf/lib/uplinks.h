@@ -32,6 +32,8 @@ static __always_inline enum reason uplink_check(struct __sk_buff *skb, const str
 /* The kernel looks up the route by this device, and the neighbour. */
 static __always_inline int uplink_send(struct __sk_buff *skb, __u32 ifindex)
 {
+	if (eth_push(skb, NULL))
+		return drop(skb, DROP_REWRITE_FAILED);
 	skb->tc_index = TC_INDEX_SENT;
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
@@ -58,7 +60,7 @@ static __noinline int uplink_reply(struct __sk_buff *skb, const struct packet *p
 /* Sends a translated ICMP error. No error is sent about one whose TTL expired. */
 static __noinline int uplink_error(struct __sk_buff *skb, const struct packet *pkt, __u32 ifindex)
 {
-	struct iphdr *ip = packet_data(skb) + ETH_HLEN;
+	struct iphdr *ip = packet_data(skb) + MAC_HLEN;
 
 	if ((void *)(ip + 1) > packet_end(skb) || pkt->ttl <= 1)
 		return drop(skb, DROP_TTL_EXPIRED);

@@ -26,7 +26,6 @@ import { refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog, type Log } from "./log.ts";
 import { checkPorts } from "./network/reserved_ports.ts";
-import { checkUplinks } from "./network/uplinks.ts";
 import { ApiReporter } from "./node/api_reporter.ts";
 import { type Context, makeParts, type Parts } from "./parts.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
@@ -61,7 +60,6 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   refuseNewerState(stateDir);
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
-  checkUplinks(nl, config.uplink);
   checkPorts(config, stateDir);
   const installation = await startDataPlane({ config, nl, log, signal });
   if (installation === undefined) return;

@@ -3,6 +3,7 @@
  * the egress of the bridge, where one serves all pods, or of the veth where there is no bridge. k8sdispatcher's run on uplinks
  * and on the overlay's device.
  */
+import { hasNoHeader } from "../linux/rtnl_link.ts";
 import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import { type Hook, isAttached } from "./attach.ts";
 import type { DataPlane } from "./dataplane.ts";
@@ -46,19 +47,20 @@ export function outletAttachPoint(
   return { name: "lbrp_to_pod", hook, device: device.name };
 }
 
-/** k8sdispatcher's on an uplink. */
+/** k8sdispatcher's on an uplink, with or without Ethernet header. */
 export function uplinkAttachPoints(
   bpffs: string,
   nl: RtNetlink,
-  device: Pick<Link, "index" | "name">,
+  device: Pick<Link, "index" | "name" | "type">,
 ): AttachPoint<DispatcherProgram>[] {
   const at = (direction: Hook["direction"]): Pick<AttachPoint, "hook" | "device"> => ({
     hook: { bpffs, nl, ifindex: device.index, direction },
     device: device.name,
   });
+  const headerless = hasNoHeader(device);
   return [
-    { name: "k8sd_to_uplink", ...at("egress") },
-    { name: "k8sd_from_uplink", ...at("ingress") },
+    { name: headerless ? "k8sd_to_l3" : "k8sd_to_uplink", ...at("egress") },
+    { name: headerless ? "k8sd_from_l3" : "k8sd_from_uplink", ...at("ingress") },
   ];
 }
 

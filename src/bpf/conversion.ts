@@ -26,7 +26,11 @@ import { mapPin, removePin, replacePin } from "./pins.ts";
 import { mapInfo, tryObjGet } from "./syscall.ts";
 
 /** Objects compiled with CONVERTING. The first one brings the maps that they share. */
-const OBJECTS = ["lbrp_converting.bpf.o", "k8sdispatcher_converting.bpf.o"];
+const OBJECTS = [
+  "lbrp_converting.bpf.o",
+  "k8sdispatcher_converting.bpf.o",
+  "k8sdispatcher_l3_converting.bpf.o",
+];
 
 type Layout = FormerLayout<SessionKey, Partial<Session>>;
 

@@ -54,7 +54,7 @@ export interface InstallOptions {
   mapSizes?: Readonly<Partial<Record<MapName, number>>>;
   /** A connection in the node's network namespace; by default one in the caller's. */
   nl?: RtNetlink;
-  /** An object instead of lbrp.bpf.o and k8sdispatcher.bpf.o. */
+  /** An object instead of those of OBJECTS. */
   object?: Uint8Array<ArrayBuffer>;
   /** Gets a line for each map that changed its capacity or schema, and one for programs that were replaced. */
   log?: (text: string) => void;
@@ -63,7 +63,7 @@ export interface InstallOptions {
 }
 
 /** The first one brings all the maps. */
-const OBJECTS = ["lbrp.bpf.o", "k8sdispatcher.bpf.o"] as const;
+const OBJECTS = ["lbrp.bpf.o", "k8sdispatcher.bpf.o", "k8sdispatcher_l3.bpf.o"] as const;
 
 interface NamedObject {
   name: string;

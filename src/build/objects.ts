@@ -9,12 +9,20 @@ export const artifacts = "dist/artifacts";
 /** UAPI headers only, and no CO-RE: the objects run on any kernel from 5.10 on. */
 const FLAGS = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"];
 
+/** Each source, with the flags of its variants by what their names end in. */
 const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c")).flatMap((source) => {
-  const object = join(artifacts, basename(source, ".c") + ".o");
-  if (basename(source).startsWith("hostlb")) return [{ source, object, flags: [] }];
+  const name = basename(source, ".bpf.c");
+  const object = (suffix: string, ...flags: string[]) => ({
+    source,
+    object: join(artifacts, `${name}${suffix}.bpf.o`),
+    flags,
+  });
+  if (name === "hostlb") return [object("")];
   // Once more for the time of a conversion of sessions (bpf/lib/session_converting.h).
-  const converting = object.replace(".bpf.o", "_converting.bpf.o");
-  return [{ source, object, flags: [] }, { source, object: converting, flags: ["-DCONVERTING"] }];
+  const both = [object(""), object("_converting", "-DCONVERTING")];
+  if (name !== "k8sdispatcher") return both;
+  // And for devices without Ethernet header (bpf/lib/eth.h).
+  return [...both, object("_l3", "-DL3"), object("_l3_converting", "-DL3", "-DCONVERTING")];
 });
 
 /** The objects of all programs, relative to the root. */

@@ -37,7 +37,7 @@ interface EtcdConfig {
 /** Settings after defaults, file and flags. Lengths of time in seconds. */
 export interface AgentConfig {
   nodeName: string;
-  /** Undefined: the devices of default routes, and of the node's InternalIPs. */
+  /** Names, or patterns with * and ?. Undefined: found, see src/agent/network/uplink_rule.ts. */
   uplink?: string[];
   bpffs: string;
   stateDir: string;
@@ -113,8 +113,8 @@ export const settings: readonly Setting[] = [
     "uplink",
     devices,
     undefined,
-    "Devices to other nodes and the world",
-    "those with a default route or the node's InternalIP",
+    "Devices to other nodes and the world, by name or pattern (eth*)",
+    "those with a default route or the node's InternalIP, and NICs with an address",
   ),
   setting(
     "manifests",

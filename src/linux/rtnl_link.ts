@@ -50,6 +50,8 @@ export interface Link {
   /** Up and with a carrier. */
   readonly running: boolean;
   readonly loopback: boolean;
+  /** ARPHRD_*: what its frames begin with; 1 is Ethernet. */
+  readonly type: number;
   /** Index of the bridge (or the like) whose port this device is. */
   readonly master?: number;
   /** IFLA_LINK: of a veth the index of its other end, within that end's network namespace. */
@@ -58,6 +60,16 @@ export interface Link {
   readonly peerNetnsId?: number;
   /** Driver, e.g. `veth`, `bridge`, `vxlan`; absent for real hardware. */
   readonly kind?: string;
+}
+
+const ARPHRD = { ETHER: 1, PPP: 512, RAWIP: 519, TUNNEL: 768, SIT: 776, NONE: 0xfffe } as const;
+
+/** Whether packets of the device have an Ethernet header. */
+export const isEthernet = ({ type }: Pick<Link, "type">): boolean => type === ARPHRD.ETHER;
+
+/** Whether they begin with the IP header: TUN, WireGuard, IPIP, SIT, PPP, modems. */
+export function hasNoHeader({ type }: Pick<Link, "type">): boolean {
+  return type !== ARPHRD.ETHER && (Object.values(ARPHRD) as number[]).includes(type);
 }
 
 /** What `addLink` and `setLink` can set. */
@@ -115,6 +127,7 @@ export function parseLink(body: Reader): Link {
     up: (flags & IFF_UP) !== 0,
     running: (flags & IFF_LOWER_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
+    type: body.u16(2),
     master: attrs.get(IFLA.MASTER)?.u32(0),
     peerIndex: attrs.get(IFLA.LINK)?.u32(0),
     peerNetnsId: attrs.get(IFLA.LINK_NETNSID)?.u32(0),

@@ -16,6 +16,7 @@ const RTA = {
   PRIORITY: 6,
   PREFSRC: 7,
   METRICS: 8,
+  MULTIPATH: 9,
   TABLE: 15,
   ENCAP_TYPE: 21,
   ENCAP: 22,
@@ -48,6 +49,8 @@ export interface Route {
   readonly destination: string;
   readonly gateway?: string;
   readonly ifindex?: number;
+  /** Devices of a route with several next hops; read only. */
+  readonly multipath?: readonly number[];
   /** Preferred source address for packets of the node. */
   readonly source?: string;
   /** `unicast` when left out. */
@@ -130,6 +133,7 @@ export function parseRoute(body: Reader): Route | undefined {
     destination: `${prefix ? formatAddress(prefix.bytes) : "0.0.0.0"}/${body.u8(1)}`,
     gateway: address(attrs.get(RTA.GATEWAY)),
     ifindex: attrs.get(RTA.OIF)?.u32(0),
+    multipath: parseNextHops(attrs.get(RTA.MULTIPATH)),
     source: address(attrs.get(RTA.PREFSRC)),
     type,
     table: attrs.get(RTA.TABLE)?.u32(0) ?? body.u8(4),
@@ -144,6 +148,19 @@ export function parseRoute(body: Reader): Route | undefined {
 
 function address(value: Reader | undefined): string | undefined {
   return value && formatAddress(value.bytes);
+}
+
+/** Of struct rtnexthop, one after the other: its length, and the index of its device. */
+function parseNextHops(hops: Reader | undefined): number[] | undefined {
+  if (hops === undefined) return undefined;
+  const found: number[] = [];
+  for (let at = 0; at + 8 <= hops.bytes.length;) {
+    found.push(hops.u32(at + 4));
+    const length = hops.u16(at);
+    if (length < 8) break;
+    at += (length + 3) & ~3;
+  }
+  return found;
 }
 
 function parseEncap(attrs: Map<number, Reader>): Route["encap"] {
@@ -163,7 +180,7 @@ function defined(route: { [K in keyof Route]: Route[K] | undefined }): Route {
   ) as unknown as Route;
 }
 
-/** The IPv4 routes of a table. */
+/** The IPv4 routes of a table; 0: of all tables. */
 export function listRoutes(socket: NetlinkSocket, table: number = TABLE_MAIN): Route[] {
   const request = header(0, 0, 0, 0, 0).u32(0).attrU32(RTA.TABLE, table);
   try {

@@ -17,6 +17,7 @@ const VERSIONS = {
   vpc: 1,
   "reserved-ports": 1,
   objects: 1,
+  uplinks: 1,
 } as const;
 
 type RecordKind = keyof typeof VERSIONS;

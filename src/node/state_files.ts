@@ -44,6 +44,11 @@ export interface StateFiles {
   "reserved-ports": { ports: string };
   /** What the agent last saw well, or is configured to need: by it objects are checked and made again. */
   objects: NodeObjects;
+  /** Devices that are uplinks or might have been expected to be, and why; names of the setting that no device has. */
+  uplinks: {
+    devices: { name: string; uplink: boolean; why: string; unserved?: boolean }[];
+    missing: string[];
+  };
 }
 
 /** A parameter's value before the first change, and after the last one. */
@@ -102,6 +107,9 @@ const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
   objects: ({ bridge, bridgeAddresses, overlayDevice }) =>
     text(bridge) && text(overlayDevice) && Array.isArray(bridgeAddresses) &&
     bridgeAddresses.every(text),
+  uplinks: ({ devices, missing }) =>
+    Array.isArray(devices) && devices.every((one) => isObject(one) && text(one.name)) &&
+    Array.isArray(missing),
 };
 
 /** The names of all state files. */

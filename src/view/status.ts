@@ -9,7 +9,7 @@ import { pinnedVersions } from "../bpf/map_versions.ts";
 import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
 import { listAttachmentIds } from "../node/attachments.ts";
-import { readState } from "../node/state_files.ts";
+import { readState, type StateFiles } from "../node/state_files.ts";
 import { pinFaults } from "../upkeep/pins.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import type { Finding } from "./finding.ts";
@@ -142,8 +142,9 @@ const SHOWN_FAULTS = 10;
 function uplinkFindings(node: NodeReader, well: boolean): Finding[] {
   const part = "uplink";
   const entries = node.maps.uplinks.entries();
+  const known = readState(node.place.stateDir, "uplinks");
   if (entries.length === 0) {
-    return [{
+    return [...otherDevices(known), {
       part,
       health: "bad",
       text: "none is known: no NodePorts, no other nodes, nothing outside for pods",
@@ -151,7 +152,8 @@ function uplinkFindings(node: NodeReader, well: boolean): Finding[] {
         "is there a default route? else name the device: --uplink, or uplink in the configuration",
     }];
   }
-  return entries.flatMap(([{ ifindex }, { addr, mtu }]): Finding[] => {
+  const someUp = entries.some(([{ ifindex }]) => node.links.get(ifindex)?.up);
+  const findings = entries.flatMap(([{ ifindex }, { addr, mtu }]): Finding[] => {
     const link = node.links.get(ifindex);
     const name = node.device(ifindex);
     if (link === undefined) {
@@ -160,10 +162,45 @@ function uplinkFindings(node: NodeReader, well: boolean): Finding[] {
       return [{ part, health: "bad", text, next }];
     }
     if (!link.up) {
-      return [{ part, health: "bad", text: `${name} is down`, next: `ip link set ${name} up` }];
+      const next = `ip link set ${name} up, unless it is down on purpose`;
+      return [{ part, health: someUp ? "note" : "bad", text: `${name} is down`, next }];
     }
-    return well ? [{ part, health: "ok", text: `${name}, address ${addr}, MTU ${mtu}` }] : [];
+    const why = known?.devices.find((one) => one.name === name)?.why;
+    const text = `${name}, address ${addr}, MTU ${mtu}${why === undefined ? "" : `; ${why}`}`;
+    return well ? [{ part, health: "ok", text }] : [];
   });
+  return [...findings, ...otherDevices(known)];
+}
+
+/** Devices that are no uplinks: NodePorts are not served there, and pods' packets keep their address. */
+function otherDevices(known: StateFiles["uplinks"] | undefined): Finding[] {
+  const part = "uplink";
+  const { devices = [], missing = [] } = known ?? {};
+  const others = devices.filter(({ uplink, unserved }) => !uplink && !unserved);
+  const list = others.map(({ name, why }) => `${name} (${why})`).join(", ");
+  return [
+    ...devices.filter(({ unserved }) => unserved).map(({ name, why }): Finding => ({
+      part,
+      health: "bad",
+      text: `${name} cannot be one: it ${why}`,
+      next: "lead the default route through an Ethernet, TUN, WireGuard, IPIP or PPP device",
+    })),
+    ...missing.map((name): Finding => ({
+      part,
+      health: "warn",
+      text: `${name}, which the setting uplink names, does not exist`,
+      next: "ip link; it becomes an uplink when it appears",
+    })),
+    ...others.length === 0 ? [] : [
+      {
+        part,
+        health: "note",
+        text: `none of: ${list}`,
+        next:
+          "to serve NodePorts there and masquerade, name it in the setting uplink, beside the others",
+      } as const,
+    ],
+  ];
 }
 
 function hostFinding(bpffs: string): Finding {

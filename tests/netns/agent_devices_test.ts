@@ -5,6 +5,7 @@ import { isAttached } from "../../src/bpf/attach.ts";
 import { SESSION_FLAG, SESSION_STATE } from "../../src/bpf/layout.ts";
 import type { Session, SessionKey } from "../../src/bpf/layout.ts";
 import type { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import { readState } from "../../src/node/state_files.ts";
 import { writeAttachment } from "../../src/node/attachments_support.ts";
 import * as needs from "../support/needs.ts";
 import { AgentPlace, serviceYaml, test } from "./support/agent.ts";
@@ -102,6 +103,46 @@ test("agent takes the default route's device as uplink and tells programs its ad
   nl.addRoute({ destination: "0.0.0.0/0", gateway: "192.0.2.1", ifindex });
   await agent.log(({ msg, device }) => msg === "uplink" && device === "eth7");
   assert.equal(nodeConfig().node_addr, "192.0.2.7");
+});
+
+test("agent takes named devices when they appear, and NodePorts follow the node's addresses", async (place) => {
+  using nl = place.netlink();
+  const agent = place.spawn("--uplink", "wan0,eth*");
+  const missing = await agent.log(({ event }) => event === "UplinkMissing");
+  assert.match(missing.msg, /^uplink wan0: there is no such device/);
+  await agent.log(({ msg }) => msg === "ready");
+  const followed = () => agent.log(({ msg }) => msg === "followed the node's devices");
+  const state = () => readState(place.stateDir, "uplinks")!;
+  const local = () => {
+    using dataPlane = place.dataPlane();
+    return dataPlane.maps.node_addrs.keys().map(({ addr }) => addr).sort();
+  };
+
+  nl.addLink({ kind: "veth", name: "eth7", up: true, peer: { name: "other" } });
+  const { index: ifindex } = nl.link("eth7")!;
+  nl.addAddr({ ifindex, address: "192.0.2.7", prefixLength: 24 });
+  await agent.log(({ msg, device, address }) =>
+    msg === "uplink" && device === "eth7" && address === "192.0.2.7"
+  );
+  await agent.log(({ msg, device }) => msg === "k8sd_from_uplink attached" && device === "eth7");
+  assert.deepEqual(state().missing, ["wan0"]);
+
+  nl.setLink(ifindex, { up: false });
+  nl.setLink(ifindex, { name: "wan0" });
+  await agent.log(({ msg, device }) => msg === "uplink" && device === "wan0");
+  assert.notEqual(modeOf(place, nl, "wan0", "egress", "k8sd_to_uplink"), undefined);
+  assert.deepEqual(state().devices.map(({ name, why }) => `${name} ${why}`), [
+    "wan0 named by the setting uplink",
+  ]);
+
+  agent.skip();
+  const vip = { ifindex: nl.link("lo")!.index, address: "203.0.113.9", prefixLength: 32 };
+  nl.addAddr(vip);
+  await followed();
+  assert.deepEqual(local(), ["192.0.2.7", "203.0.113.9"]);
+  nl.delAddr(vip);
+  await followed();
+  assert.deepEqual(local(), ["192.0.2.7"]);
 });
 
 /** Both entries of a flow from 10.244.0.9:1234 through 10.96.0.1:80 to a backend. */

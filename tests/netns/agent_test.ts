@@ -130,10 +130,6 @@ test("agent refuses to run beside another one of the same node", async (place) =
 });
 
 const refusals: Record<string, [string[], RegExp]> = {
-  "an uplink that is not there": [
-    ["--uplink", "eth7"],
-    /^pcnk: uplink eth7: there is no such device; there are: .*\n$/,
-  ],
   "manifests that are not there": [
     ["--manifests", "/nonexistent"],
     /^pcnk: manifests \/nonexistent: there is no such directory\n$/,

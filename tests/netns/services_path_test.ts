@@ -1,6 +1,8 @@
 /** Paths of packets: small links, fragments, pods that are their own backends, ports that run out, nodes that come and go. */
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { nodeManifests } from "../../src/lab/manifests.ts";
+import { readState } from "../../src/node/state_files.ts";
 import { ping } from "../../src/linux/ping.ts";
 import { type Cluster, onClusters } from "./services/cluster.ts";
 import { serviceObject, sliceObject } from "./services/objects.ts";
@@ -38,6 +40,25 @@ async function withSmallLink(cluster: Cluster, fn: () => Promise<void>): Promise
   }
 }
 
+type TunEnd = [netnsPath: string, address: string];
+
+/** TUN devices `tun7` in two namespaces, connected. */
+async function withTun(near: TunEnd, far: TunEnd, fn: () => Promise<void>): Promise<void> {
+  const script = fileURLToPath(new URL("services/tun_link.py", import.meta.url));
+  const io = { stdin: "piped", stdout: "piped" } as const;
+  const args = [script, "tun7", ...near, ...far];
+  const child = new Deno.Command("python3", { args, ...io }).spawn();
+  const reader = child.stdout.getReader();
+  try {
+    assert.equal(new TextDecoder().decode((await reader.read()).value), "ready\n");
+    await fn();
+  } finally {
+    await reader.cancel();
+    await child.stdin.close();
+    await child.status;
+  }
+}
+
 onClusters("path", async (cluster, test) => {
   const { lab } = cluster;
 
@@ -58,6 +79,35 @@ onClusters("path", async (cluster, test) => {
         const address = cluster.address(node);
         await cluster.answered("outside", address, { port: NODE_PORT, size: MUCH });
       }
+    });
+  });
+
+  await test("an uplink without Ethernet header, found by a default route of another table, serves both ways", async () => {
+    const { outside, nodes: [first] } = lab.store.plan;
+    const [near, far] = ["198.51.100.33", "198.51.100.34"];
+    await withTun([first!.netnsPath, `${near}/30`], [outside.netnsPath, `${far}/30`], async () => {
+      await ip(first!.netns, "route", "add", "default", "dev", "tun7", "table", "77");
+      await ip(first!.netns, "rule", "add", "from", near, "table", "77");
+      await cluster.until("tun7 is an uplink", () => {
+        const state = readState(first!.dir, "uplinks");
+        return state?.devices.some(({ name, uplink }) => name === "tun7" && uplink) ?? false;
+      });
+      for (const pods of [["pod1-1"], ["pod2-1"]]) {
+        await serve(cluster, ...pods);
+        for (const kind of ["tcp", "udp"]) {
+          const how = { kind, port: NODE_PORT, size: 3000 };
+          const { backends, seenAs } = await cluster.answered("outside", near, how);
+          assert.deepEqual(backends, pods);
+          if (pods[0] === "pod1-1") assert.deepEqual(seenAs, [far]);
+          const back = await cluster.answered("pod1-1", far, { kind, port: 8080, size: 3000 });
+          assert.deepEqual(back.seenAs, [near], "masqueraded");
+        }
+      }
+      await cluster.answered("outside", near, { port: NODE_PORT, size: MUCH });
+      await serve(cluster);
+      const refused = await cluster.ask("outside", near, { port: NODE_PORT });
+      assert.match(refused.error ?? "", /refused/);
+      await ip(first!.netns, "rule", "del", "from", near, "table", "77");
     });
   });
 

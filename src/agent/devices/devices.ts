@@ -1,6 +1,6 @@
 /** Drops the endpoints of devices that are gone, and reports when uplinks may have changed. */
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
-import type { Route } from "../../linux/rtnetlink.ts";
+import { isDefaultRoute } from "../network/uplink_rule.ts";
 import { type AttachmentContext, dropVanished } from "./attachments.ts";
 import { repairHostPorts } from "./host_ports.ts";
 
@@ -88,10 +88,6 @@ export class Devices {
 }
 
 function mayMoveUplinks(event: RtEvent): boolean {
-  if (event.type === "route" || event.type === "route-gone") return isDefault(event.route);
+  if (event.type === "route" || event.type === "route-gone") return isDefaultRoute(event.route);
   return !["parameters", "lost", "filter-gone"].includes(event.type);
-}
-
-function isDefault({ destination }: Route): boolean {
-  return destination === "0.0.0.0/0";
 }

@@ -26,6 +26,7 @@ import { endMasqueraded } from "../services/stale_sessions.ts";
 import { recordSysctl } from "../../node/state_files.ts";
 import { dispatch } from "./uplink_programs.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
+import { UplinkReport } from "./uplink_report.ts";
 
 interface NetworkOptions {
   dataPlane: DataPlane;
@@ -55,8 +56,7 @@ export class Network {
   #lookAt = 0;
   /** The kernel's reserved ports after the last sync. */
   #reserved: string | undefined;
-  /** Those that were logged. */
-  #logged: string | undefined;
+  readonly #uplinkReport: UplinkReport;
   #masqueradedAs: ReadonlySet<string> = new Set();
   #reported = new Set<string>();
   #unreserved: string | undefined;
@@ -68,6 +68,7 @@ export class Network {
   constructor(options: NetworkOptions) {
     this.#options = options;
     const { config, dataPlane, nl, log } = options;
+    this.#uplinkReport = new UplinkReport(config.stateDir, log);
     this.#routing = new Routing({
       node: config.nodeName,
       device: config.overlay.device,
@@ -159,8 +160,9 @@ export class Network {
 
   #findDevices(): NodeDevices {
     const { nl, config } = this.#options;
-    const internalIPs = this.#nodes.get(config.nodeName)?.internalIPs ?? [];
-    return findDevices(nl, { names: config.uplink, internalIPs, bridge: config.bridge });
+    const { internalIPs, podCIDRs } = this.#nodes.get(config.nodeName) ?? {};
+    const { uplink: names, bridge, overlay: { device: overlay } } = config;
+    return findDevices(nl, { names, internalIPs, podCIDRs, bridge, overlay });
   }
 
   #reconcile() {
@@ -182,13 +184,14 @@ export class Network {
     this.#masquerade(
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, bridge, plan }),
     );
-    this.#logUplinks(devices);
+    this.#uplinkReport.update(devices);
     this.#reserve();
     this.#reserved = readSysctl(RESERVED_PORTS);
     const report = this.#applyRouting(plan);
     this.#plan = plan;
     this.#report(report);
-    dispatch({ dataPlane, nl, attach: config.attach, log }, uplinks, {
+    const links = devices.choices.filter(({ uplink }) => uplink).map(({ link }) => link);
+    dispatch({ dataPlane, nl, attach: config.attach, log }, links, {
       ifindex: report.overlay,
       name: overlay.device,
     });
@@ -215,22 +218,6 @@ export class Network {
   #routingNode({ name, internalIPs, podCIDRs, createdAt }: Node): RoutingNode {
     const settings = routingSettings(this.#options.settingsOf(name));
     return { name, internalIPs, podCIDRs, createdAt, ...settings };
-  }
-
-  #logUplinks({ uplinks, missing }: NodeDevices) {
-    const { log } = this.#options;
-    const found = JSON.stringify([uplinks, missing]);
-    if (found === this.#logged) return;
-    this.#logged = found;
-    for (const { name, addresses } of uplinks) {
-      log.info({ device: name, address: addresses[0]?.address }, "uplink");
-    }
-    for (const name of missing) {
-      log.warn({ device: name }, `uplink ${name}: there is no such device`);
-    }
-    if (uplinks.length + missing.length === 0) {
-      log.warn("no uplink: there is no default route, and none was named");
-    }
   }
 
   /** Keeps the kernel from giving masquerade's ports to sockets of the node. */

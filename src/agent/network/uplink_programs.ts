@@ -1,19 +1,17 @@
 /** k8sdispatcher on the uplinks and on the overlay device. */
 import { detach, listAttachments } from "../../bpf/attach.ts";
 import { overlayAttachPoint, uplinkAttachPoints } from "../../bpf/attach_points.ts";
-import type { Uplink } from "../../routing/types.ts";
+import type { Link } from "../../linux/rtnetlink.ts";
 import { type AttachmentContext, ensureProgram } from "../devices/attachments.ts";
 
 /** Attaches the programs, and detaches those of former uplinks. @param overlay `ifindex` undefined: there is none */
 export function dispatch(
   context: Omit<AttachmentContext, "stateDir">,
-  uplinks: readonly Uplink[],
+  uplinks: readonly Link[],
   overlay: { ifindex?: number; name: string },
 ) {
   const { dataPlane: { bpffs }, nl, log } = context;
-  const wanted = uplinks.flatMap(({ ifindex, name }) =>
-    uplinkAttachPoints(bpffs, nl, { index: ifindex, name })
-  );
+  const wanted = uplinks.flatMap((link) => uplinkAttachPoints(bpffs, nl, link));
   if (overlay.ifindex !== undefined) {
     wanted.push(overlayAttachPoint(bpffs, nl, { index: overlay.ifindex, name: overlay.name }));
   }

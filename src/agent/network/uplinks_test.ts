@@ -1,51 +1,55 @@
 import assert from "node:assert/strict";
 import type { Link, Route } from "../../linux/rtnetlink.ts";
 import type { Address } from "../../linux/rtnl_addr.ts";
-import { checkUplinks, findDevices, masqueradeAddress } from "./uplinks.ts";
+import { findDevices, masqueradeAddress } from "./uplinks.ts";
 
-const link = (index: number, name: string, loopback = false): Link => ({
-  index,
-  name,
-  mac: "",
-  mtu: 1500,
-  up: true,
-  running: true,
-  loopback,
-});
+/** A device with an address: `eth0 192.0.2.2/24`; kind, master, and so on as they differ from a NIC's. */
+type Spec = [text: string, link?: Partial<Link>];
 
-/** A node with these devices, routes as `destination ifindex metric`, and 192.0.2.IFINDEX on each device. */
-function node(names: string[], routes: string[], more: Address[] = []) {
-  const links = [link(1, "lo", true), ...names.map((name, i) => link(i + 2, name))];
+/** A node with lo (index 1) and these devices (from 2), and routes as `destination device metric table`. */
+function node(specs: Spec[], routes: string[], more: Address[] = []) {
+  const lo: Spec = ["lo 127.0.0.1/8", { loopback: true, type: 772 }];
+  const links = [lo, ...specs].map(([text, link], i): Link => ({
+    ...{ index: i + 1, name: text.split(" ")[0]!, mac: "", mtu: 1500, type: 1 },
+    ...{ up: true, running: true, loopback: false },
+    ...link,
+  }));
+  const index = (name: string) => links.find((link) => link.name === name)!.index;
+  const addresses = [lo, ...specs].flatMap(([text]): Address[] => {
+    const [name = "", network] = text.split(" ");
+    if (network === undefined) return [];
+    const [address = "", length] = network.split("/");
+    return [{ ifindex: index(name), address, prefixLength: Number(length), scope: 0 }];
+  });
   return {
     links: () => links,
+    addrs: () => [...addresses, ...more],
     routes: (): Route[] =>
       routes.map((text) => {
-        const [destination = "", ifindex, metric] = text.split(" ");
-        return { destination, ifindex: Number(ifindex), metric: Number(metric ?? 0) };
+        const [destination = "", names = "", metric, table] = text.split(" ");
+        const [ifindex, ...rest] = names.split("+").map(index);
+        const via = rest.length > 0 ? { multipath: [ifindex!, ...rest] } : { ifindex };
+        const known = { destination, metric: Number(metric ?? 0), table: Number(table ?? 254) };
+        return { ...known, ...via } as Route;
       }),
-    addrs: (): Address[] => [
-      { ifindex: 1, address: "127.0.0.1", prefixLength: 8, scope: 254 },
-      ...links.slice(1).flatMap(({ index: ifindex }) => [
-        { ifindex, address: "169.254.0.1", prefixLength: 16, scope: 253 },
-        { ifindex, address: `192.0.2.${ifindex}`, prefixLength: 24, scope: 0 },
-      ]),
-      ...more,
-    ],
   };
 }
 
 const names = (...args: Parameters<typeof findDevices>) =>
   findDevices(...args).uplinks.map(({ name }) => name);
 
+const eth0: Spec = ["eth0 192.0.2.2/24"];
+const eth1: Spec = ["eth1 198.51.100.3/24"];
+const toEth0 = "0.0.0.0/0 eth0 100";
+
 Deno.test("findDevices() takes the devices of all default routes, the best one's first", () => {
-  const nl = node(["eth0", "eth1", "eth2"], ["10.0.0.0/8 4", "0.0.0.0/0 2 600", "0.0.0.0/0 3 100"]);
-  const { uplinks } = findDevices(nl, {});
-  assert.deepEqual(uplinks, [
+  const nl = node([eth0, eth1], ["0.0.0.0/0 eth0 600", "0.0.0.0/0 eth1 100"]);
+  assert.deepEqual(findDevices(nl, {}).uplinks, [
     {
       ifindex: 3,
       name: "eth1",
       mtu: 1500,
-      addresses: [{ address: "192.0.2.3", prefixLength: 24 }],
+      addresses: [{ address: "198.51.100.3", prefixLength: 24 }],
     },
     {
       ifindex: 2,
@@ -56,42 +60,159 @@ Deno.test("findDevices() takes the devices of all default routes, the best one's
   ]);
 });
 
-Deno.test("findDevices() takes the device with the node's InternalIP, too, once", () => {
-  const nl = node(["eth0", "eth1"], ["0.0.0.0/0 2", "0.0.0.0/0 2 50"]);
-  assert.deepEqual(names(nl, { internalIPs: ["192.0.2.3"] }), ["eth0", "eth1"]);
+/** Each case: devices, routes, the uplinks in their order. */
+const cases: Record<string, [specs: Spec[], routes: string[], uplinks: string[]]> = {
+  "a second NIC without a default route": [[eth0, eth1], [toEth0], ["eth0", "eth1"]],
+  "no NIC without an address": [[eth0, ["eth1"]], [toEth0], ["eth0"]],
+  "a NIC with addresses of its own link only": [
+    [eth0, ["eth1 169.254.7.1/16"]],
+    [toEth0],
+    ["eth0"],
+  ],
+  "a default route of another table": [
+    [eth0, ["tun0 10.8.0.2/32", { kind: "tun", type: 65534 }]],
+    [toEth0, "0.0.0.0/0 tun0 0 51820"],
+    ["eth0", "tun0"],
+  ],
+  "a default route in two halves": [
+    [eth0, ["tun0 10.8.0.2/24", { kind: "tun", type: 65534 }]],
+    [toEth0, "0.0.0.0/1 tun0", "128.0.0.0/1 tun0"],
+    ["tun0", "eth0"],
+  ],
+  "all devices of a multipath route": [
+    [["eth0"], ["eth1"]],
+    ["0.0.0.0/0 eth0+eth1"],
+    ["eth0", "eth1"],
+  ],
+  "a device of a VRF, not the VRF": [
+    [eth0, ["eth1 198.51.100.3/24", { master: 4 }], ["blue 203.0.113.1/24", { kind: "vrf" }]],
+    [toEth0, "0.0.0.0/0 eth1 0 10"],
+    ["eth0", "eth1"],
+  ],
+  "a bond, not its ports": [
+    [["bond0 192.0.2.2/24", { kind: "bond" }], ["eth0", { master: 2 }], ["eth1", { master: 2 }]],
+    [],
+    ["bond0"],
+  ],
+  "a VLAN and a macvlan, not their parent without an address": [
+    [["eth0"], ["eth0.7 192.0.2.2/24", { kind: "vlan" }], ["mv0 198.51.100.1/24", {
+      kind: "macvlan",
+    }]],
+    [],
+    ["eth0.7", "mv0"],
+  ],
+  "the bridge of a KVM host, not its ports": [
+    [
+      ["br0 192.0.2.2/24", { kind: "bridge" }],
+      ["eth0", { master: 2 }],
+      ["vnet0", { master: 2, kind: "tun" }],
+    ],
+    [],
+    ["br0"],
+  ],
+  "no bridge of containers or VMs, and none of their devices": [
+    [
+      eth0,
+      ["docker0 172.17.0.1/16", { kind: "bridge" }],
+      ["veth1", { kind: "veth", master: 3 }],
+      ["virbr0 192.168.122.1/24", { kind: "bridge" }],
+      ["vnet0", { kind: "tun", master: 5 }],
+      ["pcnk0 10.244.1.1/24", { kind: "bridge" }],
+    ],
+    [toEth0],
+    ["eth0"],
+  ],
+  "a veth that is the NIC of a container, none that leads to a pod": [
+    [
+      ["eth0 192.0.2.2/24", { kind: "veth" }],
+      ["eth1 198.51.100.3/24", { kind: "veth" }],
+      ["veth1 10.244.1.1/32", { kind: "veth" }],
+      ["veth2 10.244.1.1/24", { kind: "veth" }],
+      ["veth3 172.31.0.1/32", { kind: "veth" }],
+    ],
+    [toEth0],
+    ["eth0", "eth1"],
+  ],
+  "no dummy, overlay or tunnel without a default route": [
+    [
+      eth0,
+      ["dummy0 203.0.113.7/32", { kind: "dummy" }],
+      ["kube-ipvs0 10.96.0.1/32", { kind: "dummy" }],
+      ["flannel.1 10.244.1.0/32", { kind: "vxlan" }],
+      ["wg0 10.8.0.1/24", { kind: "wireguard", type: 65534 }],
+      ["tunl0 10.9.0.1/24", { kind: "ipip", type: 768 }],
+    ],
+    [toEth0],
+    ["eth0"],
+  ],
+};
+
+for (const [title, [specs, routes, uplinks]] of Object.entries(cases)) {
+  Deno.test(`findDevices() takes ${title}`, () => {
+    const own = { bridge: "pcnk0", overlay: "pcnk_vxlan" };
+    assert.deepEqual(
+      names(node(specs, routes), { podCIDRs: ["10.244.1.0/24", "nonsense"], ...own }),
+      uplinks,
+    );
+  });
+}
+
+Deno.test("findDevices() takes the device with the node's InternalIP, once, whatever it is", () => {
+  const wg0: Spec = ["wg0 10.8.0.1/24", { kind: "wireguard", type: 65534 }];
+  const nl = node([eth0, wg0], [toEth0, "0.0.0.0/0 eth0 50"]);
+  assert.deepEqual(names(nl, { internalIPs: ["10.8.0.1"] }), ["eth0", "wg0"]);
   assert.deepEqual(names(nl, { internalIPs: ["192.0.2.2"] }), ["eth0"]);
 });
 
-Deno.test("findDevices() takes those that are named, with a default route or without", () => {
-  const nl = node(["eth0", "eth1"], ["0.0.0.0/0 2"]);
+Deno.test("findDevices() takes those that are named, by name or pattern, and says which are not there", () => {
+  const nl = node([eth0, eth1, ["wan.0 203.0.113.1/24"]], [toEth0]);
   assert.deepEqual(names(nl, { names: ["eth1"], internalIPs: ["192.0.2.2"] }), ["eth1"]);
-  assert.deepEqual(names(nl, { names: ["eth1", "eth0"] }), ["eth1", "eth0"]);
-  const { uplinks, missing } = findDevices(nl, { names: ["eth7", "eth0"] });
-  assert.deepEqual([uplinks.length, missing], [1, ["eth7"]]);
+  assert.deepEqual(names(nl, { names: ["wan.?", "eth*", "eth0"] }), ["wan.0", "eth0", "eth1"]);
+  assert.deepEqual(names(nl, { names: ["wan*0", "wanx0", "et?"] }), ["wan.0"]);
+  assert.deepEqual(names(nl, { names: ["*"] }), ["eth0", "eth1", "wan.0"]);
+  const { uplinks, missing } = findDevices(nl, { names: ["eth7", "eth0", "enp*"] });
+  assert.deepEqual([uplinks.length, missing], [1, ["eth7", "enp*"]]);
 });
 
-Deno.test("findDevices() finds no uplink without a default route, nor the loopback", () => {
-  const service: Address = { ifindex: 1, address: "198.51.100.1", prefixLength: 32, scope: 0 };
-  const nl = node(["eth0"], ["10.0.0.0/8 2"], [service]);
-  assert.deepEqual(names(nl, { internalIPs: ["198.51.100.1"] }), []);
-});
-
-Deno.test("findDevices() knows every address of the node, but those of the loopback", () => {
-  const more = [
-    { ifindex: 1, address: "198.51.100.1", prefixLength: 32, scope: 0 },
-    { ifindex: 3, address: "10.244.1.1", prefixLength: 24 },
+Deno.test("findDevices() says of each device why it is an uplink, or why not", () => {
+  const specs: Spec[] = [
+    eth0,
+    eth1,
+    ["docker0 172.17.0.1/16", { kind: "bridge" }],
+    ["wg0 10.8.0.1/24", { kind: "wireguard", type: 65534 }],
+    ["ib0 10.9.0.1/24", { type: 32 }],
+    ["silent"],
   ];
-  const { addresses } = findDevices(node(["eth0", "pcnk0"], ["0.0.0.0/0 2"], more), {});
-  assert.deepEqual(addresses, ["169.254.0.1", "192.0.2.2", "192.0.2.3", "10.244.1.1"]);
+  const { choices } = findDevices(node(specs, [toEth0, "0.0.0.0/0 ib0 200"]), {});
+  assert.deepEqual(
+    choices.map(({ link, uplink, why, unserved }) =>
+      [link.name, uplink, why, unserved ?? false].join(": ")
+    ),
+    [
+      "eth0: true: has a default route: false",
+      "ib0: false: has a default route, but its frames begin with a header that pcnk cannot read (type 32): true",
+      "eth1: true: a NIC with an address: false",
+      "docker0: false: a bridge without a NIC: false",
+      "wg0: false: a wireguard device without a default route: false",
+    ],
+  );
 });
 
-Deno.test("checkUplinks() says which devices there are when a named one is not there", () => {
-  const nl = node(["eth0", "eth1"], []);
-  checkUplinks(nl, undefined);
-  checkUplinks(nl, ["eth1", "eth0"]);
-  assert.throws(
-    () => checkUplinks(nl, ["eth0", "eth7"]),
-    new Error("uplink eth7: there is no such device; there are: eth0, eth1"),
+Deno.test("findDevices() knows every address of the node: VIPs on lo and dummies, none of IPVS, no 127.0.0.1", () => {
+  const more = [
+    { ifindex: 1, address: "203.0.113.9", prefixLength: 32, scope: 0 },
+    { ifindex: 2, address: "169.254.0.1", prefixLength: 16, scope: 253 },
+  ];
+  const specs: Spec[] = [
+    eth0,
+    ["dummy0 203.0.113.7/32", { kind: "dummy" }],
+    ["kube-ipvs0 10.96.0.1/32", { kind: "dummy" }],
+    ["pcnk0 10.244.1.1/24", { kind: "bridge" }],
+  ];
+  const { addresses } = findDevices(node(specs, [toEth0], more), {});
+  assert.deepEqual(
+    addresses,
+    ["192.0.2.2", "203.0.113.7", "10.244.1.1", "203.0.113.9", "169.254.0.1"],
   );
 });
 
