@@ -47,14 +47,19 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 		return pass(skb, PASS_OTHER_HOST);
 	reason = packet_parse(skb, &pkt);
 	if (reason || !config)
-		return pass(skb, reason);
-	if (is_tunnel(config, &pkt))
-		return pass(skb, PASS_TUNNEL);
+		return unparsed(skb, reason);
 	if (is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_LOCAL_SOURCE);
+	if (unlikely(pkt.fragment) && fragment_concerns(&pkt, config)) {
+		reason = fragment_meet(skb, &pkt, FRAGMENT_INBOUND);
+		if (reason)
+			return drop(skb, reason);
+	}
+	if (is_tunnel(config, &pkt))
+		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_inbound(skb, &pkt);
-	session = flow_find(&pkt);
+	session = session_track(&pkt);
 	if (session && !session_is_exempt(&pkt, session))
 		return session->flags & SESSION_REPLY ? reply_inbound(skb, &pkt, session) :
 							forward_inbound(skb, &pkt, session);
@@ -91,7 +96,7 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	struct packet pkt;
 	enum reason reason;
 
-	if (config && config->overlay_vni) {
+	if (config && config->overlay_vni && skb->mark != FRAGMENT_MARK) {
 		if (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0))
 			return drop(skb, DROP_UNKNOWN_VNI);
 		reason = tunnel_check(config, &tunnel);
@@ -100,12 +105,17 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	}
 	reason = packet_parse(skb, &pkt);
 	if (reason || !config)
-		return pass(skb, reason);
+		return unparsed(skb, reason);
 	if (is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_LOCAL_SOURCE);
+	if (unlikely(pkt.fragment)) {
+		reason = fragment_meet(skb, &pkt, FRAGMENT_INBOUND);
+		if (reason)
+			return drop(skb, reason);
+	}
 	if (is_icmp_error(&pkt))
 		return icmp_error_inbound(skb, &pkt);
-	session = flow_find(&pkt);
+	session = session_track(&pkt);
 	if (session && session->flags & SESSION_REPLY && !session_is_exempt(&pkt, session))
 		return reply_inbound(skb, &pkt, session);
 	endpoint = endpoint_find(pkt.key.dst);
@@ -129,16 +139,21 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
 	pkt.key.dst = 0;
 	reason = packet_parse(skb, &pkt);
-	if (!config)
-		return pass(skb, reason);
+	if (!config || reason == DROP_FRAGMENT_TINY)
+		return unparsed(skb, reason);
 	if (reason)
 		return pass_unmasqueraded(skb, &pkt, config, reason);
+	if (unlikely(pkt.fragment)) {
+		reason = fragment_meet(skb, &pkt, FRAGMENT_PASSING);
+		if (reason)
+			return drop(skb, reason);
+	}
 	/* A pod may send to that port of another host. */
 	if (is_tunnel(config, &pkt) && !is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_outbound(skb, &pkt, config);
-	session = flow_find(&pkt);
+	session = session_track(&pkt);
 	if (session && session->flags & SESSION_REPLY && session->ifindex)
 		return reply_routed(skb, &pkt, session);
 	if (!is_own_pod(config, pkt.key.src)) {

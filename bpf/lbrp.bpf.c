@@ -28,7 +28,7 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 
 	if (pkt->key.proto == IPPROTO_ICMP)
 		return icmp_from_pod(skb, pkt);
-	session = flow_find(pkt);
+	session = session_track(pkt);
 	if (!session && pkt->fragment == FRAGMENT_LATER)
 		return pkt->key.sport ? world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
 					pass(skb, PASS_FRAGMENT);
@@ -50,7 +50,12 @@ int lbrp_from_pod(struct __sk_buff *skb)
 
 	skb->tc_index = 0; /* what the pod has set */
 	if (reason)
-		return pass(skb, reason);
+		return unparsed(skb, reason);
+	if (unlikely(pkt.fragment)) {
+		reason = fragment_meet(skb, &pkt, FRAGMENT_FROM_POD);
+		if (reason)
+			return drop(skb, reason);
+	}
 	verdict = flow_from_pod(skb, &pkt);
 	return verdict == WORLD_REFUSED ? world_refuse(skb, &pkt) : verdict;
 }
@@ -86,10 +91,15 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	enum reason reason = packet_parse(skb, &pkt);
 
 	if (reason)
-		return pass(skb, reason);
+		return unparsed(skb, reason);
+	if (unlikely(pkt.fragment)) {
+		reason = fragment_meet(skb, &pkt, FRAGMENT_PASSING);
+		if (reason)
+			return drop(skb, reason);
+	}
 	if (pkt.key.proto == IPPROTO_ICMP)
 		return icmp_to_pod(skb, &pkt);
-	session = flow_find(&pkt);
+	session = session_track(&pkt);
 	if (!session || !(session->flags & SESSION_REPLY) || session_is_exempt(&pkt, session)) {
 		session_evict(&pkt);
 		if (!session)

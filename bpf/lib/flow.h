@@ -45,20 +45,12 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 	if (reason || pkt->fragment == FRAGMENT_LATER)
 		return reason;
 	if (pkt->ip_len < pkt->l4 - MAC_HLEN + l4_size(pkt->key.proto))
-		return PASS_TRUNCATED;
+		return pkt->fragment ? DROP_FRAGMENT_TINY : PASS_TRUNCATED;
 	return l4_parse(skb, pkt);
 }
 
-/* The live session of a packet, or NULL. A later fragment gets the ports of the first one,
- * if that was seen. */
-static __always_inline struct session *flow_find(struct packet *pkt)
+/* The end of a packet that packet_parse() gave this reason. */
+static __always_inline int unparsed(struct __sk_buff *skb, enum reason reason)
 {
-	struct session *session;
-
-	if (pkt->fragment == FRAGMENT_LATER)
-		fragment_recall(pkt);
-	session = session_track(pkt);
-	if (session)
-		fragment_note(pkt);
-	return session;
+	return reason == DROP_FRAGMENT_TINY ? drop(skb, reason) : pass(skb, reason);
 }

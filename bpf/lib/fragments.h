@@ -1,50 +1,343 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Only the first fragment of a datagram carries the ports. They are stored for the
- * others; one that comes before the first passes untouched, as does every fragment of a
- * datagram that is not translated, so that all of them take one path to where they are
- * reassembled.
+/* Fragments, in any order.
+ *
+ * Only the first fragment of a datagram carries the ports, by which it is translated. They
+ * are stored for the others. One that comes ahead of the first is held: its bytes wait in
+ * `held_fragments`. When the first one comes, they are received once more, by the device that
+ * they came in by, and meet the program after it.
+ *
+ * Fragments that do not belong to translated flows go on as they came, with the ports of
+ * their first, which no session has.
+ *
+ * Limitations. One that finds no room passes, as do all of an ICMP message, and is lost if its
+ * flow is translated. The 65th and later fragments of a datagram are checked for overlap
+ * with the first one only.
  */
 #pragma once
 
+#include <linux/tcp.h>
+
+#include "hash.h"
+#include "ip4.h"
 #include "maps.h"
-#include "packet.h"
+#include "verdict.h"
 
-static __always_inline void fragment_key(const struct packet *pkt, struct fragment_key *key)
+/* ipfrag_time: the kernel waits as long for the rest of a datagram. */
+#define FRAGMENT_TIMEOUT (30ULL * 1000000000)
+/* A held fragment's room may go to another after this. */
+#define HELD_TIMEOUT (2ULL * 1000000000)
+
+/* skb->mark of packets on their way back to the device that they came in by. */
+#define FRAGMENT_MARK 0x70636e6b
+
+/* Where a program meets a fragment. */
+enum fragment_hook {
+	FRAGMENT_FROM_POD,
+	FRAGMENT_INBOUND, /* from an uplink or the overlay */
+	FRAGMENT_PASSING, /* from the node's stack: none is held */
+};
+
+/* Which share of the table a packet's source has: that of the pod that sent it, whatever its
+ * source address, or of an address. */
+static __always_inline __u32 fragment_source(struct __sk_buff *skb, const struct iphdr *ip,
+					     enum fragment_hook hook)
 {
-	key->src = pkt->key.src;
-	key->dst = pkt->key.dst;
-	key->id = pkt->ip_id;
-	key->proto = pkt->key.proto;
-	key->reserved = 0;
+	if (hook == FRAGMENT_FROM_POD)
+		return skb->ifindex % (FRAGMENT_SOURCES / 2);
+	return FRAGMENT_SOURCES / 2 + hash_word(0, ip->saddr) % (FRAGMENT_SOURCES / 2);
 }
 
-static __noinline void fragment_store(const struct packet *pkt)
+static __always_inline bool fragment_is_of(const struct fragment *datagram, const struct iphdr *ip)
 {
-	struct fragment ports = { .sport = pkt->key.sport, .dport = pkt->key.dport };
-	struct fragment_key key;
-
-	fragment_key(pkt, &key);
-	bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
+	return datagram->src == ip->saddr && datagram->dst == ip->daddr && datagram->id == ip->id &&
+	       datagram->proto == ip->protocol;
 }
 
-/* Stores the ports, if the packet is a first fragment. */
-static __always_inline void fragment_note(const struct packet *pkt)
+/* The datagram of a fragment, and its index. It takes the place of the one of its set that
+ * was idle for longest, if it is new. */
+static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip, __u32 source,
+							  __u32 *index)
 {
-	if (unlikely(pkt->fragment == FRAGMENT_FIRST))
-		fragment_store(pkt);
+	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
+	__u32 set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
+	__u64 now = bpf_ktime_get_ns();
+	struct fragment *oldest = NULL;
+	int way;
+
+#pragma unroll
+	for (way = 0; way < FRAGMENT_WAYS; way++) {
+		__u32 at = set + way;
+		struct fragment *datagram = bpf_map_lookup_elem(&fragments, &at);
+
+		if (!datagram)
+			return NULL;
+		if (fragment_is_of(datagram, ip) && now - datagram->last_seen < FRAGMENT_TIMEOUT) {
+			datagram->last_seen = now;
+			*index = at;
+			return datagram;
+		}
+		if (!oldest || datagram->last_seen < oldest->last_seen) {
+			oldest = datagram;
+			*index = at;
+		}
+	}
+	if (!oldest)
+		return NULL;
+	oldest->last_seen = now;
+	oldest->src = ip->saddr;
+	oldest->dst = ip->daddr;
+	oldest->id = ip->id;
+	oldest->proto = ip->protocol;
+	oldest->refused = 0;
+	oldest->firsts = 0;
+	oldest->held = 0;
+	oldest->count = 1;
+	oldest->piece[0] = 0;
+	return oldest;
 }
 
-/* Looks up the ports of a later fragment; false: its first was not seen. */
-static __noinline bool fragment_recall(struct packet *pkt)
+/* Does [first, end) overlap a piece without being the same? */
+static __always_inline bool piece_overlaps(__u32 known, __u32 first, __u32 end)
 {
-	struct fragment_key key;
-	struct fragment *ports;
+	__u32 known_first = known >> 16, known_end = known & 0xffff;
 
-	fragment_key(pkt, &key);
-	ports = bpf_map_lookup_elem(&fragments, &key);
-	if (!ports)
-		return false;
-	pkt->key.sport = ports->sport;
-	pkt->key.dport = ports->dport;
-	return true;
+	return first < known_end && known_first < end && known != (first << 16 | end);
+}
+
+/* Enters the piece that a fragment is of its datagram. REASON_NONE, or why it is dropped. */
+static __noinline __loop enum reason fragment_check(struct fragment *datagram, __u32 first,
+						    __u32 end)
+{
+	__u32 i;
+
+	if (datagram->refused)
+		return DROP_FRAGMENT_OVERLAP;
+	for (i = 0; i < FRAGMENT_PIECES; i++) {
+		if (i >= datagram->count)
+			break;
+		if (piece_overlaps(datagram->piece[i], first, end)) {
+			datagram->refused = 1;
+			return DROP_FRAGMENT_OVERLAP;
+		}
+		if (datagram->piece[i] == (first << 16 | end))
+			return REASON_NONE;
+	}
+	if (!first)
+		datagram->piece[0] = end;
+	else if (i > 0 && i < FRAGMENT_PIECES) {
+		datagram->piece[i] = first << 16 | end;
+		datagram->count = i + 1;
+	}
+	return REASON_NONE;
+}
+
+#ifndef CONVERTING
+/* The length of the part of a frame that begins at `at`. */
+#define part_size(len, at)                                                                 \
+	(bounded(((len) - (at) < HELD_PART ? (len) - (at) : HELD_PART) - 1, HELD_PART - 1) + 1)
+
+/* Is the slot of a source free? Its entry may be one that nothing waits for any more. */
+static __always_inline bool held_is_free(const struct held_key *key, __u64 now)
+{
+	struct held_fragment *held = bpf_map_lookup_elem(&held_fragments, key);
+
+	return !held || now - held->time > HELD_TIMEOUT;
+}
+
+/* Holds a fragment of the datagram at `index`. False: there is no room, or its first one came
+ * meanwhile. Not static: the verifier checks it once. */
+__noinline __loop int fragment_hold(struct __sk_buff *skb, __u32 index)
+{
+	struct held_key key = { .source = index / (FRAGMENT_SETS * FRAGMENT_WAYS) };
+	struct fragment *datagram = bpf_map_lookup_elem(&fragments, &index);
+	__u32 zero = 0, len = skb->len, at = 0;
+	struct held_fragment *held = bpf_map_lookup_elem(&held_scratch, &zero);
+	__u64 now = bpf_ktime_get_ns();
+	int i;
+
+	if (!datagram || !held || len > HELD_PARTS * HELD_PART)
+		return 0;
+	for (i = 0; i < HELD_SLOTS; i++) {
+		key.slot = i;
+		if (held_is_free(&key, now))
+			break;
+	}
+	if (i == HELD_SLOTS)
+		return 0;
+	datagram->held = 1; /* before the entry: see fragment_enter() */
+	held->time = now;
+	held->datagram = index;
+	held->id = datagram->id;
+	held->src = datagram->src;
+	held->dst = datagram->dst;
+	held->len = len;
+	held->ifindex = skb->ifindex;
+	/* The first part last: with it, the fragment is held. */
+	for (i = HELD_PARTS - 1; i >= 0; i--) {
+		at = i * HELD_PART;
+		if (at >= len)
+			continue;
+		key.part = i;
+		if (bpf_skb_load_bytes(skb, at, held->bytes, part_size(len, at)) ||
+		    bpf_map_update_elem(&held_fragments, &key, held, BPF_ANY))
+			return 0;
+	}
+	/* The first one may have come on another CPU meanwhile: one of both takes the entry. */
+	return !datagram->firsts || bpf_map_delete_elem(&held_fragments, &key);
+}
+
+/* Saves the packet's bytes; with `back`, makes the packet of `len` bytes what was saved. 0, or an
+ * error. This and the next one are not static: the verifier checks them once. */
+__noinline __loop int held_save(struct __sk_buff *skb, __u32 len, __u32 back)
+{
+	struct held_fragment *saved;
+	__u32 part, key, at;
+	long failed;
+
+	if (len > HELD_PARTS * HELD_PART || (back && bpf_skb_change_tail(skb, len, 0)))
+		return -1;
+	for (part = 0; part < HELD_PARTS; part++) {
+		at = part * HELD_PART;
+		if (at >= len)
+			break;
+		key = part;
+		saved = bpf_map_lookup_elem(&held_scratch, &key);
+		if (!saved)
+			return -1;
+		failed = back ? bpf_skb_store_bytes(skb, at, saved->bytes, part_size(len, at),
+						    BPF_F_RECOMPUTE_CSUM) :
+				bpf_skb_load_bytes(skb, at, saved->bytes, part_size(len, at));
+		if (failed)
+			return -1;
+	}
+	return 0;
+}
+
+/* Makes the packet what is held, of `len` bytes, in a slot of a source. 0, or an error. */
+__noinline __loop int held_restore(struct __sk_buff *skb, __u32 source, __u32 slot, __u32 len)
+{
+	struct held_key key = { .source = source, .slot = slot };
+	struct held_fragment *held;
+	__u32 part, at;
+
+	if (len > HELD_PARTS * HELD_PART || bpf_skb_change_tail(skb, len, 0))
+		return -1;
+	for (part = 0; part < HELD_PARTS; part++) {
+		at = part * HELD_PART;
+		if (at >= len)
+			break;
+		key.part = part;
+		held = bpf_map_lookup_elem(&held_fragments, &key);
+		if (!held || bpf_skb_store_bytes(skb, at, held->bytes, part_size(len, at),
+						 BPF_F_RECOMPUTE_CSUM))
+			return -1;
+	}
+	return 0;
+}
+
+/* Lets the datagram's fragments that are held be received once more, by way of its first
+ * one's buffer, which is the same afterwards. They come after it: the device's queue is not
+ * served meanwhile. 0, or an error: the packet is broken. */
+__noinline __loop int fragment_release(struct __sk_buff *skb, __u32 index)
+{
+	struct held_key key = { .source = index / (FRAGMENT_SETS * FRAGMENT_WAYS) };
+	struct fragment *datagram = bpf_map_lookup_elem(&fragments, &index);
+	__u32 ifindex, length, len = skb->len, mark = skb->mark;
+	__u64 now = bpf_ktime_get_ns();
+	struct held_fragment *held;
+	int i;
+
+	if (!datagram || held_save(skb, len, false))
+		return 0;
+	skb->mark = FRAGMENT_MARK;
+	for (i = 0; i < HELD_SLOTS; i++) {
+		key.slot = i;
+		held = bpf_map_lookup_elem(&held_fragments, &key);
+		if (!held || held->datagram != index || held->id != datagram->id ||
+		    held->src != datagram->src || held->dst != datagram->dst ||
+		    now - held->time > FRAGMENT_TIMEOUT)
+			continue;
+		length = held->len;
+		ifindex = held->ifindex;
+		if (held_restore(skb, key.source, i, length))
+			continue;
+		/* Only one CPU deletes it, and that one sends it. */
+		if (!bpf_map_delete_elem(&held_fragments, &key))
+			bpf_clone_redirect(skb, ifindex, BPF_F_INGRESS);
+	}
+	skb->mark = mark;
+	return held_save(skb, len, true);
+}
+#endif
+
+/* Does a fragment cut the transport header, or hold nothing, or end beyond 64 KB? */
+static __always_inline bool fragment_is_tiny(const struct iphdr *ip, __u32 at, __u32 size)
+{
+	return !size || at + size > 0xffff ||
+	       (at && ip->protocol == IPPROTO_TCP && at < sizeof(struct tcphdr));
+}
+
+/* Notes a fragment whose ports are `sport << 16 | dport`, if it is the first. Below 0: its way
+ * ends here, under the reason of that number. 0: no ports are known; else one more than the
+ * index of the datagram. Not static: the verifier checks it once. */
+__noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
+{
+	struct fragment *datagram;
+	__u32 at, size, index = 0;
+	enum reason refused;
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
+		return 0;
+	at = (bpf_ntohs(ip.frag_off) & IP_OFFSET) * 8;
+	size = bpf_ntohs(ip.tot_len) - ip.ihl * 4;
+	if (fragment_is_tiny(&ip, at, size))
+		return -DROP_FRAGMENT_TINY;
+	if (skb->mark == FRAGMENT_MARK)
+		skb->mark = 0;
+	datagram = fragment_datagram(&ip, fragment_source(skb, &ip, hook), &index);
+	if (!datagram)
+		return 0;
+	refused = fragment_check(datagram, at / 8, (at + size + 7) / 8);
+	if (refused)
+		return -refused;
+	if (!at) {
+		datagram->sport = ports >> 16;
+		datagram->dport = ports;
+		__sync_fetch_and_add(&datagram->firsts, 1); /* written before `held` is read */
+	}
+#ifndef CONVERTING
+	if (!at && datagram->held) {
+		datagram->held = 0;
+		if (fragment_release(skb, index))
+			return -DROP_REWRITE_FAILED;
+	} else if (!datagram->firsts && hook != FRAGMENT_PASSING && ip.protocol != IPPROTO_ICMP) {
+		if (fragment_hold(skb, index))
+			return -EVENT_FRAGMENT_HELD;
+		if (!datagram->firsts)
+			event(EVENT_FRAGMENT_NOT_HELD);
+	}
+#endif
+	return datagram->firsts ? index + 1 : 0;
+}
+
+/* Notes a fragment; a later one gets its first one's ports. REASON_NONE: go on with it; else
+ * it ends here, under that reason. */
+static __noinline enum reason fragment_meet(struct __sk_buff *skb, struct packet *pkt,
+					    enum fragment_hook hook)
+{
+	int known = fragment_enter(skb, hook, (__u32)pkt->key.sport << 16 | pkt->key.dport);
+	struct fragment *datagram;
+	__u32 index = known - 1;
+
+	if (known < 0)
+		return -known;
+	if (!known || pkt->fragment == FRAGMENT_FIRST)
+		return REASON_NONE;
+	datagram = bpf_map_lookup_elem(&fragments, &index);
+	if (datagram) {
+		pkt->key.sport = datagram->sport;
+		pkt->key.dport = datagram->dport;
+	}
+	return REASON_NONE;
 }

@@ -207,7 +207,7 @@ static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
 	if (is_icmp_error(pkt))
 		return icmp_error_from_pod(skb, pkt);
 	if (pkt->fragment == FRAGMENT_LATER)
-		ping = fragment_recall(pkt);
+		ping = pkt->key.sport != 0;
 	if (ping && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return echo_from_pod(skb, pkt);
 	endpoint = endpoint_find(pkt->key.dst);

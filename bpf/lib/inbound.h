@@ -144,6 +144,13 @@ static __always_inline int new_flow_inbound(struct __sk_buff *skb, const struct 
 	return address_inbound(skb, pkt, config, local);
 }
 
+/* May a fragment be of a flow that is translated here? Not if it is only routed. */
+static __noinline bool fragment_concerns(const struct packet *pkt, const struct node_config *config)
+{
+	return node_addr_is_local(pkt->key.dst) || is_own_pod(config, pkt->key.dst) ||
+	       service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL);
+}
+
 /* Later fragments of a ping have no type; the first one was replied to. */
 static __noinline int fragment_inbound(struct __sk_buff *skb, const struct packet *pkt)
 {

@@ -74,7 +74,6 @@ static __always_inline enum reason ip_parse(struct __sk_buff *skb, struct packet
 	pkt->key.zone = ZONE_SERVICE;
 	pkt->key.reserved = 0;
 	pkt->l4 = MAC_HLEN + header;
-	pkt->ip_id = ip->id;
 	pkt->fragment = FRAGMENT_WHOLE;
 	pkt->tcp_flags = 0;
 	pkt->icmp_type = 0;

@@ -109,11 +109,29 @@ struct {
 } maglev SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct fragment_key);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FRAGMENT_SOURCES * FRAGMENT_SETS * FRAGMENT_WAYS);
+	__type(key, __u32);
 	__type(value, struct fragment);
 } fragments SEC(".maps");
+
+/* Takes memory only while something is held. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FRAGMENT_SOURCES * HELD_SLOTS * HELD_PARTS);
+	__type(key, struct held_key);
+	__type(value, struct held_fragment);
+} held_fragments SEC(".maps");
+
+/* Where an entry of `held_fragments` is made, and a whole frame saved: a program's stack is
+ * smaller. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HELD_PARTS);
+	__type(key, __u32);
+	__type(value, struct held_fragment);
+} held_scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -168,7 +186,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 64);
+	__uint(max_entries, 256);
 	__type(key, __u32);
 	__type(value, struct counter);
 } counters SEC(".maps");

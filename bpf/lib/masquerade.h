@@ -8,7 +8,6 @@
 #pragma once
 
 #include "config.h"
-#include "fragments.h"
 #include "masquerade_exempt.h"
 #include "nat.h"
 #include "node_addrs.h"
@@ -60,10 +59,8 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 		return pass(skb, PASS_NOT_MASQUERADED);
 	pkt->key.zone = ZONE_MASQUERADE;
 	session = session_track(pkt);
-	if (session) {
-		fragment_note(pkt);
+	if (session)
 		return masquerade_packet(skb, pkt, session);
-	}
 	if (pkt->fragment == FRAGMENT_LATER)
 		return drop(skb, DROP_FRAGMENT);
 	if (pkt->key.proto == IPPROTO_ICMP && pkt->icmp_type != ICMP_ECHO)

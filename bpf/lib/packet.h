@@ -35,7 +35,6 @@ struct packet {
 				 * echo's identifier is the port of the side that asks. */
 	__u32 ip_len; /* bytes from the IP header on, without Ethernet's padding */
 	__u32 l4; /* offset of the transport header */
-	__be16 ip_id;
 	__u8 fragment; /* enum fragment_part */
 	__u8 tcp_flags;
 	__u8 icmp_type;

@@ -16,7 +16,7 @@ enum reason {
 	PASS_ETHERTYPE, /* an unknown ethertype */
 	PASS_MALFORMED, /* an IPv4 header that contradicts itself or the frame */
 	PASS_PROTOCOL, /* neither TCP nor UDP nor ICMP */
-	PASS_FRAGMENT, /* a fragment of no session, or ahead of the first fragment */
+	PASS_FRAGMENT, /* a fragment of no session, or ahead of the first one without room to wait */
 	PASS_ICMP, /* ICMP to neither a service nor a local pod */
 	PASS_ICMP_ERROR, /* an ICMP error about no translated flow */
 	PASS_NO_SERVICE, /* to neither a service nor a local pod */
@@ -80,6 +80,11 @@ enum reason {
 	DROP_UNKNOWN_VTEP, /* out of the overlay, from no node of the cluster */
 	WORLD_SENT, /* pod to the world by an uplink, past the stack */
 	PASS_NODE_FLOW, /* to a service's port, but of a flow of the node itself */
+
+	EVENT_FRAGMENT_HELD, /* fragments held until the first one of their datagram came */
+	EVENT_FRAGMENT_NOT_HELD, /* fragments ahead of the first one that found no room */
+	DROP_FRAGMENT_TINY, /* a fragment that cuts the transport header, or is empty (RFC 1858, 3128) */
+	DROP_FRAGMENT_OVERLAP, /* a fragment that overlaps another, or of such a datagram (RFC 5722) */
 
 	REASON_COUNT,
 };

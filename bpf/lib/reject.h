@@ -4,7 +4,6 @@
 
 #include "config.h"
 #include "deliver.h"
-#include "fragments.h"
 #include "reply.h"
 #include "uplinks.h"
 #include "verdict.h"
@@ -72,7 +71,6 @@ static __always_inline int reject(struct __sk_buff *skb, const struct packet *pk
 /* Replies to a ping of an address that only services have. */
 static __always_inline int echo(struct __sk_buff *skb, const struct packet *pkt, enum reply_to to)
 {
-	fragment_note(pkt);
 	if (reply_echo(skb, pkt))
 		return drop(skb, DROP_REWRITE_FAILED);
 	count(skb, ECHO_REPLIED);

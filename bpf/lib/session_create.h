@@ -5,7 +5,6 @@
 #pragma once
 
 #include "bounded.h"
-#include "fragments.h"
 #include "session.h"
 
 /* How long the port of a closed connection is quarantined, in nanoseconds, before another
@@ -147,7 +146,6 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
-	fragment_note(pkt);
 	if (!session_write(&pkt->key, session, BPF_NOEXIST)) {
 		event(EVENT_SESSION_CREATED);
 		return REASON_NONE;

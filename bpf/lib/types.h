@@ -158,18 +158,52 @@ struct host_port {
 	__u16 reserved;
 };
 
-/* First fragment's ports, for the fragments that carry none. */
-struct fragment_key {
+/* `fragments` is an array of sets of four. A source has a number of sets, and a datagram one
+ * of them: however many datagrams one source begins, it takes the room of no other. The
+ * first half of the sources are pods, the second addresses of elsewhere. */
+#define FRAGMENT_SOURCES 64
+#define FRAGMENT_SETS 32 /* of a source */
+#define FRAGMENT_WAYS 4 /* datagrams in a set */
+#define FRAGMENT_PIECES 64 /* fragments of a datagram that are checked for overlap */
+
+/* A datagram in fragments: the first one's ports, for those that carry none. */
+struct fragment {
+	ns_t last_seen;
 	addr_t src;
 	addr_t dst;
 	__be16 id;
 	enum proto proto;
-	__u8 reserved;
-};
-
-struct fragment {
+	__u8 refused; /* overlapping: all of the datagram is dropped (RFC 5722) */
 	port_be sport;
 	port_be dport;
+	__u32 firsts; /* first fragments seen, which have the ports */
+	__u32 held; /* nonzero: some wait in `held_fragments` */
+	__u32 count; /* pieces */
+	__u32 reserved;
+	__u32 piece[FRAGMENT_PIECES]; /* first * 65536 + end, in units of 8 bytes; the first fragment's is [0] */
+};
+
+#define HELD_SLOTS 48 /* of a source: a datagram of 64 KB has 45 fragments on Ethernet */
+#define HELD_PART 2048 /* bytes of a frame in one entry */
+#define HELD_PARTS 5 /* a frame of 9,216 bytes, and more */
+
+struct held_key {
+	__u16 source;
+	__u8 slot;
+	__u8 part;
+};
+
+/* A part of a fragment that came ahead of the first one of its datagram. */
+struct held_fragment {
+	ns_t time;
+	__u32 datagram; /* index in `fragments` */
+	__be16 id; /* of the datagram: the place may be another's by now */
+	__u16 len; /* bytes of the frame */
+	addr_t src;
+	addr_t dst;
+	__u32 ifindex; /* the device that it came in by */
+	__u32 reserved;
+	__u8 bytes[HELD_PART];
 };
 
 enum node_flag : __u32 {

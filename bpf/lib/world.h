@@ -199,7 +199,6 @@ static __noinline int world_from_pod(struct __sk_buff *skb, const struct packet 
 		count(skb, to->flags & SESSION_REPLY ? REPLY_SENT : FORWARD_SENT);
 		return world_send(&exit);
 	}
-	fragment_note(pkt);
 	return world_forward(skb, &exit);
 }
 

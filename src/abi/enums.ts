@@ -3,6 +3,8 @@
 
 export const MAC_LEN = 6;
 
+export const FRAGMENT_SOURCES = 64;
+
 export const MAGLEV_SLOTS = 4;
 
 export const NAME_LEN = 256;
@@ -175,7 +177,10 @@ export const REASONS = [
   { name: "pass_ethertype", help: "an unknown ethertype" },
   { name: "pass_malformed", help: "an IPv4 header that contradicts itself or the frame" },
   { name: "pass_protocol", help: "neither TCP nor UDP nor ICMP" },
-  { name: "pass_fragment", help: "a fragment of no session, or ahead of the first fragment" },
+  {
+    name: "pass_fragment",
+    help: "a fragment of no session, or ahead of the first one without room to wait",
+  },
   { name: "pass_icmp", help: "ICMP to neither a service nor a local pod" },
   { name: "pass_icmp_error", help: "an ICMP error about no translated flow" },
   { name: "pass_no_service", help: "to neither a service nor a local pod" },
@@ -241,6 +246,19 @@ export const REASONS = [
   { name: "drop_unknown_vtep", help: "out of the overlay, from no node of the cluster" },
   { name: "world_sent", help: "pod to the world by an uplink, past the stack" },
   { name: "pass_node_flow", help: "to a service's port, but of a flow of the node itself" },
+  {
+    name: "event_fragment_held",
+    help: "fragments held until the first one of their datagram came",
+  },
+  { name: "event_fragment_not_held", help: "fragments ahead of the first one that found no room" },
+  {
+    name: "drop_fragment_tiny",
+    help: "a fragment that cuts the transport header, or is empty (RFC 1858, 3128)",
+  },
+  {
+    name: "drop_fragment_overlap",
+    help: "a fragment that overlaps another, or of such a datagram (RFC 5722)",
+  },
 ] as const;
 
 /** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */

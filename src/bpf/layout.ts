@@ -155,22 +155,54 @@ export const hostPort = struct("host_port", {
 });
 export type HostPort = ValueOf<typeof hostPort>;
 
-/** First fragment's ports, for the fragments that carry none. */
-export const fragmentKey = struct("fragment_key", {
+/** A datagram in fragments: the first one's ports, for those that carry none. */
+export const fragment = struct("fragment", {
+  last_seen: ns,
   src: ipv4,
   dst: ipv4,
   id: be16,
   /** PROTO */
   proto: u8,
-  reserved: pad(u8),
-});
-export type FragmentKey = ValueOf<typeof fragmentKey>;
-
-export const fragment = struct("fragment", {
+  /** overlapping: all of the datagram is dropped (RFC 5722) */
+  refused: u8,
   sport: port,
   dport: port,
+  /** first fragments seen, which have the ports */
+  firsts: u32,
+  /** nonzero: some wait in `held_fragments` */
+  held: u32,
+  /** pieces */
+  count: u32,
+  reserved: pad(u32),
+  /** first 65536 + end, in units of 8 bytes; the first fragment's is [0] */
+  piece: array(u32, 64),
 });
 export type Fragment = ValueOf<typeof fragment>;
+
+export const heldKey = struct("held_key", {
+  source: u16,
+  slot: u8,
+  part: u8,
+});
+export type HeldKey = ValueOf<typeof heldKey>;
+
+/** A part of a fragment that came ahead of the first one of its datagram. */
+export const heldFragment = struct("held_fragment", {
+  time: ns,
+  /** index in `fragments` */
+  datagram: u32,
+  /** of the datagram: the place may be another's by now */
+  id: be16,
+  /** bytes of the frame */
+  len: u16,
+  src: ipv4,
+  dst: ipv4,
+  /** the device that it came in by */
+  ifindex: u32,
+  reserved: pad(u32),
+  bytes: bytes(2048),
+});
+export type HeldFragment = ValueOf<typeof heldFragment>;
 
 /**
  * One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the default of
@@ -482,7 +514,14 @@ export const maps = {
   source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
-  fragments: map("fragments", MAP_TYPE.LRU_HASH, fragmentKey, fragment, "7e322962"),
+  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "371a3cf6"),
+  /** Takes memory only while something is held. */
+  held_fragments: map("held_fragments", MAP_TYPE.HASH, heldKey, heldFragment, "042d0650"),
+  /**
+   * Where an entry of `held_fragments` is made, and a whole frame saved: a program's stack is
+   * smaller.
+   */
+  held_scratch: perCpuMap("held_scratch", MAP_TYPE.PERCPU_ARRAY, u32, heldFragment, "48e33620"),
   config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "905789ef"),
   /** No program reads it: it is for the inspecting commands, also when no agent runs. */
   names: map("names", MAP_TYPE.HASH, nameKey, name, "0ca28384"),

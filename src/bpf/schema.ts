@@ -45,7 +45,9 @@ export const SCHEMAS = {
   hostlb_connections: converted(1),
   hostlb_counters: converted(1),
 
-  fragments: dropped(1),
+  fragments: dropped(2), // 2: an array, with what came of each datagram
+  held_fragments: dropped(1),
+  held_scratch: dropped(1),
   monitor: dropped(1),
   monitor_ends: dropped(1),
   monitor_budget: dropped(1),

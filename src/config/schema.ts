@@ -87,6 +87,7 @@ export interface AgentConfig {
     /** Tables; one is 2 KB. */
     maglev: number;
     affinity: number;
+    /** Without effect, see the table. */
     fragments: number;
     nodes: number;
   };
@@ -314,7 +315,7 @@ export const settings: readonly Setting[] = [
     "mapSizes.fragments",
     entries(64, 1 << 20),
     8192,
-    "Capacity: datagrams in fragments; the oldest are evicted",
+    "No effect any more: each source of fragments has its share of a fixed table",
   ),
   setting(
     "mapSizes.nodes",

@@ -3,7 +3,6 @@ import { stringify } from "yaml";
 import { mountBpffs } from "../linux/mount.ts";
 import { replaceFile } from "../node/files.ts";
 import { readState, removeState } from "../node/state_files.ts";
-import { UPLINK } from "./network.ts";
 import type { LabOptions, NodePlan } from "./plan.ts";
 import { type Ending, endProcess, identify, isAlive } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
@@ -41,7 +40,6 @@ function agentConfig(
 ) {
   return {
     nodeName: node.name,
-    uplink: UPLINK,
     bpffs: node.bpffs,
     stateDir: node.dir,
     attach,

@@ -17,6 +17,8 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "sessions",
   "affinity",
   "fragments",
+  "held_fragments",
+  "held_scratch",
   "counters",
   // A traced packet is not shown by pcnk monitor.
   "monitor",

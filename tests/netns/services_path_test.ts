@@ -9,6 +9,7 @@ import { serviceObject, sliceObject } from "./services/objects.ts";
 
 const VIP = "10.96.9.1";
 const NODE_PORT = 30700;
+const fragmentsPy = ["python3", fileURLToPath(new URL("services/fragments.py", import.meta.url))];
 /** Bytes of a line that takes many full packets, there and back. */
 const MUCH = 50_000;
 
@@ -40,6 +41,29 @@ async function withSmallLink(cluster: Cluster, fn: () => Promise<void>): Promise
   }
 }
 
+/** Runs fragments.py; its last line. */
+async function fragments(cluster: Cluster, where: string, ...args: string[]): Promise<string> {
+  const io = { stdin: "null", stdout: "piped", stderr: "inherit" } as const;
+  const { stdout } = await cluster.lab.command(where, [...fragmentsPy, ...args], io).output();
+  return new TextDecoder().decode(stdout).trim().split("\n").at(-1)!;
+}
+
+/** The backend answers a client in fragments of every order; how many of them arrive. */
+async function answerFragments(cluster: Cluster, backend: string, where: string, ...to: string[]) {
+  const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+  const client = cluster.lab.command(where, [...fragmentsPy, "await", ...to], io).spawn();
+  const lines = client.stdout.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
+  const seenAs = (await lines.next()).value!.trim().split(" ");
+  const writer = client.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("\n"));
+  await fragments(cluster, backend, "answer", "8080", ...seenAs);
+  await writer.close();
+  let last = "";
+  for await (const text of lines) last += text;
+  await client.status;
+  return last.trim();
+}
+
 type TunEnd = [netnsPath: string, address: string];
 
 /** TUN devices `tun7` in two namespaces, connected. */
@@ -50,7 +74,7 @@ async function withTun(near: TunEnd, far: TunEnd, fn: () => Promise<void>): Prom
   const child = new Deno.Command("python3", { args, ...io }).spawn();
   const reader = child.stdout.getReader();
   try {
-    assert.equal(new TextDecoder().decode((await reader.read()).value), "ready\n");
+    assert.match(new TextDecoder().decode((await reader.read()).value), /^ready/);
     await fn();
   } finally {
     await reader.cancel();
@@ -120,6 +144,25 @@ onClusters("path", async (cluster, test) => {
       await cluster.answered("outside", cluster.address(node), { ...big, port: NODE_PORT });
     }
     await cluster.answered("pod1-1", cluster.outside, { ...big, port: 8080 });
+  });
+
+  await test("fragments in every order go through Services and to the world, there and back", async () => {
+    const all = "32 of 32";
+    for (const pod of ["pod1-1", "pod2-1"]) {
+      await serve(cluster, pod);
+      const ways = [["pod1-2", VIP, "80"], ["outside", cluster.address("node1"), `${NODE_PORT}`]];
+      for (const [where = "", ...to] of ways) {
+        const said = [where, pod, ...to].join(" ");
+        assert.equal(await fragments(cluster, where, "ask", ...to), all, said);
+        assert.equal(await answerFragments(cluster, pod, where, ...to), all, `answers: ${said}`);
+      }
+    }
+    await serve(cluster, "pod1-1");
+    assert.equal(await fragments(cluster, "pod1-1", "ask", VIP, "80"), all, "to itself");
+    // While another pod sends what is held: each has a share of its own.
+    const flood = fragments(cluster, "pod1-2", "flood", VIP, "100000");
+    assert.equal(await fragments(cluster, "pod1-1", "ask", cluster.outside, "8080"), all, "world");
+    await flood;
   });
 
   await test("a pod reaches itself through its own Service: by ClusterIP, and by NodePort at any node", async () => {

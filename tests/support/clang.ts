@@ -45,7 +45,7 @@ SEC("tc") int lbrp_from_pod(struct __sk_buff *skb)
 	struct counter *counter = bpf_map_lookup_elem(&counters, &zero);
 
 	USE(services, struct service_key); USE(sessions, struct session_key);
-	USE(endpoints, struct endpoint_key); USE(fragments, struct fragment_key);
+	USE(endpoints, struct endpoint_key); USE(fragments, __u32);
 	USE(backends, __u32); USE(config, __u32);
 	if (counter)
 		counter->packets++;

@@ -5,7 +5,7 @@ import { MAGLEV_SIZE, maglevElements } from "../../services/maglev.ts";
 
 /** Entries of each map that has a setting. */
 export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<MapName, number>> {
-  const { services, backends, sessions, endpoints, sourceRanges, affinity, fragments } = sizes;
+  const { services, backends, sessions, endpoints, sourceRanges, affinity } = sizes;
   const { maglev: tables, nodes } = sizes;
   return {
     services,
@@ -13,7 +13,6 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     sessions,
     endpoints,
     affinity,
-    fragments,
     source_ranges: sourceRanges,
     maglev: tables * maglevElements(MAGLEV_SIZE),
     remotes: nodes,

@@ -7,6 +7,7 @@ import { readArtifact } from "../../../src/bpf/artifacts.ts";
 import { zero } from "../../../src/bpf/codec.ts";
 import {
   type Endpoint,
+  fragment,
   type MapName,
   maps,
   type NodeConfig,
@@ -28,7 +29,9 @@ import { describe } from "./describe.ts";
 import { type Addr, type Bytes, PROTO } from "./packet.ts";
 
 /** Maps that tests overwrite and do not empty. */
-const ARRAYS: ReadonlySet<string> = new Set(["backends", "config", "counters", "maglev"]);
+const ARRAYS: ReadonlySet<string> = new Set([
+  ...["backends", "config", "counters", "fragments", "maglev"],
+]);
 
 /** The device that packets are on: the loopback of the machine, whose MAC address is all zeros. */
 export const UPLINK = 1;
@@ -93,6 +96,8 @@ export class World {
   readonly #objects: readonly LoadedObject[];
   readonly #maps;
   #nextRun = 0;
+  /** Whether there may be entries of fragments. */
+  #fragments = false;
 
   constructor(maxEntries: Partial<Record<MapName, number>> = {}, load: Load = loadSteady) {
     const sizes = { backends: 4096, services: 1024, maglev: 1024, ...maxEntries };
@@ -105,6 +110,7 @@ export class World {
       endpoints: lbrp.map(maps.endpoints),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
+      held_fragments: lbrp.map(maps.held_fragments),
       config: lbrp.map(maps.config),
       counters: lbrp.map(maps.counters),
       affinity: lbrp.map(maps.affinity),
@@ -130,6 +136,14 @@ export class World {
       if (!ARRAYS.has(name)) target.deleteBatch(target.keys() as never);
     }
     this.#maps.config.set(0, zero(nodeConfig));
+    if (this.#fragments) this.#emptyFragments();
+  }
+
+  #emptyFragments(): void {
+    const none = zero(fragment);
+    const { fragments } = this.#maps;
+    fragments.setBatch(Array.from({ length: fragments.maxEntries }, (_, i) => [i, none] as const));
+    this.#fragments = false;
   }
 
   /** Sets members of the node's configuration. */
@@ -267,8 +281,9 @@ export class World {
   }
 
   /** Runs a program over a packet, without asking anything of the result. */
-  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod") {
-    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex: UPLINK });
+  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod", ifindex = UPLINK) {
+    this.#fragments ||= ((packet[20]! & 0x3f) | packet[21]!) !== 0;
+    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex });
     if (result.verdict !== VERDICT.drop && !equal(result.packet, packet)) {
       this.outputs.push({ test: this.test, packet: result.packet });
     }

@@ -111,10 +111,10 @@ test("masquerade_packet() leaves all fragments of an answer to the world alone",
 
 test("fragments of no session pass in every program", (w) => {
   serve(w, `${LOCAL}:5353`);
-  const [, later] = cut(client, port, IN);
   const [first, second] = cut(client, `${NODE}:9999`, IN);
   const direct = cut(client, `${LOCAL}:5353`, IN);
-  for (const packet of [later!, first!, second!, ...direct]) {
+  const routed = cut(client, `${OUTSIDE}9:5353`, IN);
+  for (const packet of [first!, second!, ...direct, routed[2]!, routed[0]!]) {
     w.check({ program, packet, reason: "pass_fragment" });
   }
   for (const packet of cut(`${REMOTE}:1`, `${LOCAL}:5353`, IN)) {

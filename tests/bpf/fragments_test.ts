@@ -1,0 +1,130 @@
+/**
+ * Fragments in any order through the steady programs, as far as a packet at a time shows it; tests/netns/services_path_test.ts
+ * sends them in all orders.
+ */
+import assert from "node:assert/strict";
+import * as needs from "../support/needs.ts";
+import { external, IN, NODE, node, OUTSIDE } from "./support/node.ts";
+import { type Bytes, fragments, ICMP, icmp, pattern, PROTO, udp } from "./support/packet.ts";
+import { CLIENT, INTO_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
+import { World } from "./support/world.ts";
+
+const world = needs.root() ? new World() : undefined;
+const client = `${CLIENT}:40000`;
+const vip = `${VIP}:53`;
+
+function test(name: string, run: (w: World) => void): void {
+  Deno.test({
+    name,
+    ignore: world === undefined,
+    fn() {
+      world!.clear(name);
+      pods(world!);
+      node(world!);
+      world!.service(vip, [`${LOCAL}:5353`], { proto: PROTO.UDP });
+      run(world!);
+    },
+  });
+}
+
+/** A datagram in fragments of 1480 bytes. */
+const cut = (src: string, dst: string, id = 1, size = 4000, more = {}) =>
+  fragments(udp({ src, dst, payload: pattern(size), df: false, id, ...more }), 1480);
+
+/** Packets and events counted while a fragment goes through a program. */
+function counted(w: World, packet: Bytes, ...how: [Parameters<World["run"]>[1]?, number?]) {
+  const names = ["event_fragment_held", "event_fragment_not_held", "pass_fragment"] as const;
+  const more = ["drop_fragment_tiny", "drop_fragment_overlap", "forward_delivered"] as const;
+  const all = [...names, ...more];
+  const before = all.map((name) => w.counter(name));
+  w.run(packet, ...how);
+  return all.filter((name, i) => w.counter(name) > before[i]!).join(" ");
+}
+
+test("fragment_hold() holds what comes ahead of the first, which fragment_release() lets go", (w) => {
+  const [first, second, third] = cut(client, vip) as [Bytes, Bytes, Bytes];
+  assert.equal(counted(w, third), "event_fragment_held");
+  assert.equal(counted(w, second), "event_fragment_held");
+  const held = w.maps.held_fragments.entries().sort(([a], [b]) => a.slot - b.slot).map((
+    [, { len, bytes }],
+  ) => bytes.slice(0, len));
+  assert.deepEqual(held, [third, second], "whole, as they came");
+  const out = cut(client, `${LOCAL}:5353`, 1, 4000, INTO_LOCAL);
+  w.check({ packet: first, out: out[0]!, reason: "forward_delivered" });
+  assert.deepEqual(w.maps.held_fragments.entries(), []);
+  // They are received once more, and so come to this program again.
+  w.check({ packet: third, out: out[2]!, reason: "forward_delivered" });
+  w.check({ packet: second, out: out[1]!, reason: "forward_delivered" });
+});
+
+test("fragment_hold() holds a long frame in parts", (w) => {
+  const [first, second] = fragments(
+    udp({ src: client, dst: vip, payload: pattern(5000), df: false }),
+    2560,
+  ) as [Bytes, Bytes];
+  assert.equal(counted(w, second), "event_fragment_held");
+  const parts = w.maps.held_fragments.entries().sort(([a], [b]) => a.part - b.part);
+  assert.equal(parts.length, Math.ceil(second.length / 2048));
+  const whole = parts.flatMap(([, { bytes }]) => [...bytes]).slice(0, second.length);
+  assert.deepEqual(new Uint8Array(whole), second);
+  w.run(first);
+  assert.equal(w.maps.held_fragments.keys().filter(({ part }) => part === 0).length, 0);
+});
+
+test("fragment_datagram() tells datagrams apart by identification and addresses", (w) => {
+  w.run(cut(client, vip)[0]!);
+  for (const [src, id] of [[client, 2], ["10.1.0.9:40000", 1]] as const) {
+    assert.equal(counted(w, cut(src, vip, id)[1]!), "event_fragment_held");
+  }
+  assert.equal(counted(w, cut(client, vip)[1]!), "forward_delivered");
+});
+
+test("fragment_hold() gives each pod, and each address outside, a share of its own", (w) => {
+  external(w, "0.0.0.0:30053", [`${LOCAL}:5353`], { proto: PROTO.UDP });
+  const program = "k8sd_from_uplink";
+  const later = (id: number, src = client) => cut(src, vip, id)[1]!;
+  const fromOutside = (src: string, id = 1) => cut(src, `${NODE}:30053`, id, 4000, IN)[1]!;
+  // One pod, by whatever addresses it says.
+  for (let id = 1; id <= 2000; id++) w.run(later(id, `10.1.7.${id % 250}:1`));
+  assert.equal(w.maps.held_fragments.keys().length, 48);
+  assert.equal(counted(w, later(9999)), "event_fragment_not_held pass_fragment");
+  assert.equal(counted(w, fromOutside(`${OUTSIDE}:1`), program), "event_fragment_held");
+  for (let id = 1; id <= 2000; id++) w.run(fromOutside(`${OUTSIDE}:1`, id), program);
+  assert.equal(w.maps.held_fragments.keys().length, 96);
+  assert.equal(counted(w, fromOutside("198.51.100.9:1"), program), "event_fragment_held");
+});
+
+test("first fragments of one source, however many, push out no other's", (w) => {
+  const [first, second] = cut(`${OUTSIDE}:1`, `${NODE}:30053`, 7, 4000, IN);
+  external(w, "0.0.0.0:30053", [`${LOCAL}:5353`], { proto: PROTO.UDP });
+  w.run(first!, "k8sd_from_uplink");
+  for (let id = 1; id <= 20_000; id++) w.run(cut(client, vip, id, 1500)[0]!);
+  assert.equal(counted(w, second!, "k8sd_from_uplink"), "forward_delivered");
+});
+
+test("fragment_check() drops a datagram whose fragments overlap, and passes duplicates", (w) => {
+  const [first, second, third] = cut(client, vip) as [Bytes, Bytes, Bytes];
+  w.run(first);
+  assert.equal(counted(w, second), "forward_delivered");
+  assert.equal(counted(w, second), "forward_delivered", "a duplicate");
+  assert.equal(counted(w, first), "forward_delivered", "a duplicate");
+  const bad = second.slice(); // eight bytes further back: into the first one
+  new DataView(bad.buffer).setUint16(20, new DataView(bad.buffer).getUint16(20) - 1);
+  assert.equal(counted(w, bad), "drop_fragment_overlap");
+  assert.equal(counted(w, third), "drop_fragment_overlap", "all of the datagram");
+  assert.equal(counted(w, cut(client, vip, 2)[0]!), "forward_delivered", "no other one");
+  // Ahead of the first, too: nothing of such a datagram is let go.
+  assert.equal(counted(w, cut(client, vip, 3)[1]!), "event_fragment_held");
+  const other = cut(client, vip, 3)[2]!;
+  new DataView(other.buffer).setUint16(20, 186); // 8 units into the second
+  assert.equal(counted(w, other), "drop_fragment_overlap");
+  assert.equal(counted(w, cut(client, vip, 3)[0]!), "drop_fragment_overlap");
+});
+
+test("pings in fragments are not held", (w) => {
+  const ping = { type: ICMP.ECHO, rest: 0x00070001, payload: pattern(3000), df: false };
+  const [, later] = fragments(icmp({ src: CLIENT, dst: VIP, ...ping }), 1480);
+  assert.equal(counted(w, later!), "pass_fragment");
+});
+
+Deno.test("nothing of the tests of fragments stays in the kernel", () => world?.close());
