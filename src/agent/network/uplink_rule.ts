@@ -18,7 +18,7 @@ export interface UplinkChoice {
 }
 
 /** What the kernel holds. Routes of all tables: policy routing and VRFs have default routes in others. */
-export interface KernelDevices {
+interface KernelDevices {
   links: readonly Link[];
   addresses: readonly Address[];
   routes: readonly Route[];
