@@ -47,17 +47,21 @@ static __always_inline __u32 fragment_source(struct __sk_buff *skb, const struct
 	return FRAGMENT_SOURCES / 2 + hash_word(0, ip->saddr) % (FRAGMENT_SOURCES / 2);
 }
 
-static __always_inline bool fragment_is_of(const struct fragment *datagram, const struct iphdr *ip)
+static __always_inline bool fragment_is_of(const struct fragment *datagram, const struct iphdr *ip,
+					   enum fragment_hook hook)
 {
-	return datagram->src == ip->saddr && datagram->dst == ip->daddr && datagram->id == ip->id &&
+	return datagram->hook == hook && datagram->src == ip->saddr &&
+	       datagram->dst == ip->daddr && datagram->id == ip->id &&
 	       datagram->proto == ip->protocol;
 }
 
 /* The datagram of a fragment, and its index. It takes the place of the one of its set that
  * was idle for longest, if it is new. */
-static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip, __u32 source,
-							  __u32 *index)
+static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
+							  const struct iphdr *ip,
+							  enum fragment_hook hook, __u32 *index)
 {
+	__u32 source = fragment_source(skb, ip, hook);
 	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
 	__u32 set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
 	__u64 now = bpf_ktime_get_ns();
@@ -71,7 +75,8 @@ static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip
 
 		if (!datagram)
 			return NULL;
-		if (fragment_is_of(datagram, ip) && now - datagram->last_seen < FRAGMENT_TIMEOUT) {
+		if (fragment_is_of(datagram, ip, hook) &&
+		    now - datagram->last_seen < FRAGMENT_TIMEOUT) {
 			datagram->last_seen = now;
 			*index = at;
 			return datagram;
@@ -92,6 +97,7 @@ static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip
 	oldest->firsts = 0;
 	oldest->held = 0;
 	oldest->count = 1;
+	oldest->hook = hook;
 	oldest->piece[0] = 0;
 	return oldest;
 }
@@ -295,7 +301,7 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 		return -DROP_FRAGMENT_TINY;
 	if (skb->mark == FRAGMENT_MARK)
 		skb->mark = 0;
-	datagram = fragment_datagram(&ip, fragment_source(skb, &ip, hook), &index);
+	datagram = fragment_datagram(skb, &ip, hook, &index);
 	if (!datagram)
 		return 0;
 	refused = fragment_check(datagram, at / 8, (at + size + 7) / 8);

@@ -21,16 +21,34 @@
 #include "snat.h"
 #include "uplinks.h"
 
+static __always_inline bool is_routed(long result)
+{
+	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	       result == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+}
+
 /* The uplink by which the node's routes lead to an address; 0: none does. */
 static __noinline __u32 route_uplink(struct __sk_buff *skb, addr_t dst)
 {
 	struct bpf_fib_lookup route = fib_params(skb->ifindex, dst);
-	long result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
 
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+	if (!is_routed(bpf_fib_lookup(skb, &route, sizeof(route), 0)))
 		return 0;
 	return uplink_find(route.ifindex) ? route.ifindex : 0;
+}
+
+/* The uplink that replies to a client leave by: the one that it came in by, unless only
+ * another one's routes lead back. */
+static __noinline __u32 reply_uplink(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct bpf_fib_lookup route = fib_params(skb->ifindex, pkt->key.src);
+	__u32 other;
+
+	route.ipv4_src = pkt->key.dst; /* for rules of policy routing */
+	if (is_routed(bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_OUTPUT)))
+		return skb->ifindex;
+	other = route_uplink(skb, pkt->key.src);
+	return other ? other : skb->ifindex;
 }
 
 static __noinline int reject_inbound(struct __sk_buff *skb, const struct packet *pkt,
@@ -139,7 +157,7 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 		session.dst = host_port->addr;
 		session.dport = host_port->port;
 	}
-	session.ifindex = skb->ifindex;
+	session.ifindex = reply_uplink(skb, pkt);
 	session.sport = pkt->key.sport;
 	session.src = snat_source(skb, config, session.dst, &snat);
 	if (snat && !session.src)

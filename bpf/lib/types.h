@@ -179,7 +179,7 @@ struct fragment {
 	__u32 firsts; /* first fragments seen, which have the ports */
 	__u32 held; /* nonzero: some wait in `held_fragments` */
 	__u32 count; /* pieces */
-	__u32 reserved;
+	__u32 hook; /* where: between two hooks the stack may cut fragments anew */
 	__u32 piece[FRAGMENT_PIECES]; /* first * 65536 + end, in units of 8 bytes; the first fragment's is [0] */
 };
 

@@ -173,7 +173,8 @@ export const fragment = struct("fragment", {
   held: u32,
   /** pieces */
   count: u32,
-  reserved: pad(u32),
+  /** where: between two hooks the stack may cut fragments anew */
+  hook: u32,
   /** first 65536 + end, in units of 8 bytes; the first fragment's is [0] */
   piece: array(u32, 64),
 });
@@ -514,7 +515,7 @@ export const maps = {
   source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
-  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "371a3cf6"),
+  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "a87f622f"),
   /** Takes memory only while something is held. */
   held_fragments: map("held_fragments", MAP_TYPE.HASH, heldKey, heldFragment, "042d0650"),
   /**

@@ -135,6 +135,38 @@ onClusters("path", async (cluster, test) => {
     });
   });
 
+  await test("a second NIC without default route serves NodePorts, to clients of its network and beyond", async () => {
+    const { outside, nodes: [first] } = lab.store.plan;
+    const [near, far] = ["203.0.113.33", "203.0.113.34"];
+    const peer = ["peer", "name", "nic2", "netns", outside.netns];
+    await ip(first!.netns, "link", "add", "eth1", "type", "veth", ...peer);
+    try {
+      for (
+        const [ns, nic, address] of [[first!.netns, "eth1", near], [outside.netns, "nic2", far]]
+      ) {
+        await ip(ns!, "address", "add", `${address}/24`, "dev", nic!);
+        await ip(ns!, "link", "set", nic!, "up");
+      }
+      await cluster.until("eth1 is an uplink", () => {
+        const state = readState(first!.dir, "uplinks");
+        return state?.devices.some(({ name, uplink }) => name === "eth1" && uplink) ?? false;
+      });
+      for (const source of [far, cluster.outside]) {
+        // The node's routes lead back to the second address by eth0.
+        await ip(outside.netns, "route", "replace", near, "dev", "nic2", "src", source);
+        for (const pod of ["pod1-1", "pod2-1"]) {
+          await serve(cluster, pod);
+          const { seenAs } = await cluster.answered("outside", near, { port: NODE_PORT });
+          if (pod === "pod1-1") assert.deepEqual(seenAs, [source]);
+        }
+      }
+      const { seenAs } = await cluster.answered("pod1-1", far, { port: 8080 });
+      assert.deepEqual(seenAs, [near], "masqueraded");
+    } finally {
+      await ip(first!.netns, "link", "del", "eth1");
+    }
+  });
+
   await test("datagrams in fragments go through Services: pod to pod, and from outside", async () => {
     await serve(cluster, "pod2-1");
     const big = { kind: "udp", size: 8000 };

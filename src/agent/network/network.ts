@@ -184,7 +184,6 @@ export class Network {
     this.#masquerade(
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, bridge, plan }),
     );
-    this.#uplinkReport.update(devices);
     this.#reserve();
     this.#reserved = readSysctl(RESERVED_PORTS);
     const report = this.#applyRouting(plan);
@@ -195,6 +194,7 @@ export class Network {
       ifindex: report.overlay,
       name: overlay.device,
     });
+    this.#uplinkReport.update(devices);
     const indexes = uplinks.map(({ ifindex }) => ifindex);
     const applied = { plan, device: overlay.device, uplinks: indexes, overlay: report.overlay };
     this.#disturbances.update(applied);
