@@ -4,7 +4,7 @@
  * never reach another process.
  */
 import { closeFd, rawSyscall, SyscallError } from "../linux/libc.ts";
-import { pollInThread } from "./poll.ts";
+import { pollInThread } from "../linux/poll.ts";
 
 /** A process for good: its pid with the time it was started, in clock ticks since boot (proc(5), stat field 22). */
 export interface ProcessId {

@@ -2,11 +2,10 @@
  * IPv4 sockets for probes, straight from the kernel: Deno's own do not tell a UDP port unreachable and hide the
  * error's number. All sockets are non-blocking, close-on-exec and connected.
  */
-import { addressBytes } from "../net/address.ts";
 import { closeFd, SyscallError, trySyscall } from "../linux/libc.ts";
-import { pollfd, POLLIN, pollInThread, POLLOUT } from "./poll.ts";
+import { POLLIN, pollInThread, pollNow, POLLOUT } from "../linux/poll.ts";
+import { AF_INET, sockaddr } from "../linux/sockaddr.ts";
 
-const AF_INET = 2;
 const FLAGS = 0o2000000 | 0o4000; // SOCK_CLOEXEC | SOCK_NONBLOCK
 
 /** Type and protocol for socket(2). */
@@ -104,17 +103,8 @@ function must(call: string, result: number): number {
   return result;
 }
 
-/** struct sockaddr_in */
-function sockaddr(address: string, port: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(16);
-  bytes.set([AF_INET, 0, port >> 8, port & 255, ...addressBytes(address)]);
-  return bytes;
-}
-
 function isReady(fd: number, events: number, deadline: number): boolean {
-  const ms = Math.max(0, Math.min(deadline - performance.now(), SPIN_MS));
-  const timespec = new Uint8Array(new BigInt64Array([0n, BigInt(Math.floor(ms * 1e6))]).buffer);
-  return must("ppoll", trySyscall("ppoll", pollfd(fd, events), 1, timespec, null, 0)) > 0;
+  return pollNow(fd, events, Math.min(deadline - performance.now(), SPIN_MS));
 }
 
 async function wait(fd: number, events: number, deadline: number): Promise<void> {

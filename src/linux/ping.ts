@@ -2,12 +2,11 @@
  * One ICMP echo (RFC 792) from a network namespace, with the reason when no reply comes. Uses a raw socket, because a ping
  * socket does not receive ICMP errors of routers and depends on a kernel parameter.
  */
-import { parseIpv4 } from "../net/ipv4.ts";
 import { closeFd, errnoText, syscall, trySyscall } from "./libc.ts";
 import { withNetns } from "./netns.ts";
 import { Poller } from "./poll.ts";
+import { AF_INET, sockaddr } from "./sockaddr.ts";
 
-const AF_INET = 2;
 const SOCK_RAW_NONBLOCK_CLOEXEC = 3 | 0o4000 | 0o2000000;
 const IPPROTO_ICMP = 1;
 const IPPROTO_IP = 0;
@@ -89,7 +88,7 @@ function openSocket({ netnsPath, dontFragment, ttl, source }: PingOptions): numb
   try {
     if (dontFragment) set(IP_MTU_DISCOVER, IP_PMTUDISC_DO);
     if (ttl !== undefined) set(IP_TTL, ttl);
-    if (source !== undefined) syscall("bind", fd, socketAddress(source), 16);
+    if (source !== undefined) syscall("bind", fd, sockaddr(source), 16);
   } catch (error) {
     closeFd(fd);
     throw error;
@@ -97,20 +96,12 @@ function openSocket({ netnsPath, dontFragment, ttl, source }: PingOptions): numb
   return fd;
 }
 
-/** struct sockaddr_in without a port. */
-function socketAddress(address: string): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(16);
-  bytes.set(new Uint8Array(new Uint16Array([AF_INET]).buffer));
-  new DataView(bytes.buffer).setUint32(4, parseIpv4(address));
-  return bytes;
-}
-
 async function exchange(fd: number, poller: Poller, options: PingOptions): Promise<PingResult> {
   const id = options.id ?? Math.floor(Math.random() * 65536);
   const request = echoRequest(id, options.size ?? 56);
   const start = performance.now();
   const deadline = start + (options.timeoutMs ?? 1000);
-  const target = socketAddress(options.address);
+  const target = sockaddr(options.address);
   const sent = trySyscall("sendto", fd, request, request.length, 0, target, target.length);
   if (sent < 0) return { ok: false, reason: errnoText(-sent) };
   const buffer = new Uint8Array(65536);

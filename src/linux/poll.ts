@@ -5,7 +5,9 @@
 import { closeFd, syscall } from "./libc.ts";
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-const POLLIN = 1;
+/** Events of poll(2). A pidfd is readable when its process has ended. */
+export const POLLIN = 1;
+export const POLLOUT = 4;
 
 type Ppoll = (
   fds: Uint8Array<ArrayBuffer>,
@@ -30,6 +32,33 @@ export function loadPpoll(): Ppoll {
   return ppoll = symbols.ppoll;
 }
 
+/** Descriptors and a time for ppoll(2): `struct pollfd { int fd; short events; short revents; }` each, `struct timespec`. */
+function pollMemory(fds: readonly number[], events: number, ms: number) {
+  // In one buffer: only what is used after the call is certain to live that long.
+  const view = new DataView(new ArrayBuffer(8 * fds.length + 16));
+  fds.forEach((fd, i) => {
+    view.setInt32(8 * i, fd, LITTLE);
+    view.setInt16(8 * i + 4, events, LITTLE);
+  });
+  const nanoseconds = BigInt(Math.round(Math.max(0, ms) * 1e6));
+  view.setBigInt64(8 * fds.length, nanoseconds / 1_000_000_000n, LITTLE);
+  view.setBigInt64(8 * fds.length + 8, nanoseconds % 1_000_000_000n, LITTLE);
+  const timeout = new Uint8Array(view.buffer, 8 * fds.length);
+  return { view, entries: new Uint8Array(view.buffer), timeout };
+}
+
+/** Whether `fd` is ready, or in error, within `ms`, which blocks everything else. @throws {SyscallError} */
+export function pollNow(fd: number, events: number, ms: number): boolean {
+  const { entries, timeout } = pollMemory([fd], events, ms);
+  return syscall("ppoll", entries, 1, timeout, null, 0) > 0;
+}
+
+/** Waits on a thread of Deno's pool until `fd` is ready, or in error, at most `ms`; false when the time is over. */
+export async function pollInThread(fd: number, ms: number, events = POLLIN): Promise<boolean> {
+  const { view, entries, timeout } = pollMemory([fd], events, ms);
+  return await loadPpoll()(entries, 1, timeout, null, 0) > 0 && view.byteLength > 0;
+}
+
 /** Waits for one descriptor to become readable, as often as wanted. */
 export class Poller {
   readonly #wake: number;
@@ -49,23 +78,10 @@ export class Poller {
   async readable(timeoutMs?: number): Promise<boolean> {
     if (this.#waiting) throw new TypeError("already waiting");
     if (this.#closed) return false;
-    // Two of struct pollfd { int fd; short events; short revents; } and a struct timespec, in one buffer: only
-    // what is used after the call is certain to live that long.
-    const memory = new ArrayBuffer(32);
-    const fds = new Uint8Array(memory);
-    const view = new DataView(fds.buffer);
-    for (const [i, fd] of [this.fd, this.#wake].entries()) {
-      view.setInt32(8 * i, fd, LITTLE);
-      view.setInt16(8 * i + 4, POLLIN, LITTLE);
-    }
-    let timeout: Uint8Array<ArrayBuffer> | null = null;
-    if (timeoutMs !== undefined) {
-      timeout = new Uint8Array(memory, 16);
-      const nanoseconds = BigInt(Math.round(Math.max(0, timeoutMs) * 1e6));
-      view.setBigInt64(16, nanoseconds / 1_000_000_000n, LITTLE);
-      view.setBigInt64(24, nanoseconds % 1_000_000_000n, LITTLE);
-    }
-    this.#waiting = loadPpoll()(fds, 2, timeout, null, 0);
+    const fds = [this.fd, this.#wake];
+    const { view, entries, timeout } = pollMemory(fds, POLLIN, timeoutMs ?? 0);
+    const limit = timeoutMs === undefined ? null : timeout;
+    this.#waiting = loadPpoll()(entries, 2, limit, null, 0);
     try {
       await this.#waiting;
     } finally {

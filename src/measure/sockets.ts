@@ -2,10 +2,10 @@
  * The tool of its own that the benchmark has: a server that takes one connection after the other, and a client that times
  * connect(2). Both are plain blocking calls in a process of their own, since an event loop would cost more than what is measured.
  */
-import { addressBytes } from "../net/address.ts";
 import { closeFd, syscall, SyscallError, trySyscall } from "../linux/libc.ts";
+import { AF_INET, sockaddr } from "../linux/sockaddr.ts";
 
-const AF_INET = 2, SOCK_STREAM = 1, SOCK_CLOEXEC = 0o2000000;
+const SOCK_STREAM = 1, SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1, SO_REUSEADDR = 2, SO_LINGER = 13, SO_RCVTIMEO = 20, SO_SNDTIMEO = 21;
 const BACKLOG = 4096;
 const TIMEOUT_SECONDS = 2;
@@ -74,11 +74,4 @@ function setTimeouts(fd: number): void {
 function setOption(fd: number, option: number, value: Int32Array | BigInt64Array): void {
   const bytes = new Uint8Array(value.buffer as ArrayBuffer);
   syscall("setsockopt", fd, SOL_SOCKET, option, bytes, bytes.length);
-}
-
-/** struct sockaddr_in */
-function sockaddr(address: string, port: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(16);
-  bytes.set([AF_INET, 0, port >> 8, port & 255, ...addressBytes(address)]);
-  return bytes;
 }
