@@ -15,6 +15,7 @@ import {
 import { monotonicNow } from "../../src/linux/clock.ts";
 import { parseIpv4 } from "../../src/net/ipv4.ts";
 import { writeAttachment } from "../../src/node/attachments_support.ts";
+import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -239,19 +240,10 @@ test("get says what is wrong with the call, and what is not there", async ({ get
 
 test("get --watch tells what comes, changes and goes", async ({ command, plane }) => {
   const child = command("services", "-w", "-o", "json", "--interval", "0.1").spawn();
-  const lines = child.stdout.pipeThrough(new TextDecoderStream());
-  const reader = lines.getReader();
-  let text = "";
+  const lines = linesOf(child.stdout);
   const next = async (): Promise<{ type: string; row: { service: string; backends: number } }> => {
-    while (!text.includes("\n")) {
-      const { value, done } = await reader.read();
-      if (done) throw new Error("the watch ended");
-      text += value;
-    }
-    const end = text.indexOf("\n");
-    const line = text.slice(0, end);
-    text = text.slice(end + 1);
-    return JSON.parse(line);
+    const { value } = await lines.next();
+    return JSON.parse(value ?? "the watch ended");
   };
   try {
     for (let i = 0; i < 3; i++) assert.equal((await next()).type, "added");
@@ -269,7 +261,7 @@ test("get --watch tells what comes, changes and goes", async ({ command, plane }
     // Nothing was wrong: the watch ends by its signal.
     assert.equal((await child.status).code, 0);
   } finally {
-    await reader.cancel();
+    await lines.return();
     await child.stderr.cancel();
     try {
       child.kill("SIGKILL");

@@ -62,6 +62,7 @@ while True:
         except ConnectionRefusedError:
             print(datagrams.pop(s), flush=True)
 `;
+import { linesOf } from "../support/lines.ts";
 
 /** Flows to what there is and to what there is not. */
 function flows(lab: LabHandle, seed: number): Sent[] {
@@ -110,15 +111,10 @@ class Watcher implements AsyncDisposable {
   }
 
   async #read(): Promise<void> {
-    let rest = "";
-    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop()!;
-      for (const line of lines) {
-        const told: Told = JSON.parse(line);
-        for (const port of [told.flow?.sport, told.flow?.dport]) {
-          if (port !== undefined && !this.first.has(port)) this.first.set(port, told);
-        }
+    for await (const line of linesOf(this.#child.stdout)) {
+      const told: Told = JSON.parse(line);
+      for (const port of [told.flow?.sport, told.flow?.dport]) {
+        if (port !== undefined && !this.first.has(port)) this.first.set(port, told);
       }
       this.#wake();
     }
@@ -156,11 +152,8 @@ class Senders implements AsyncDisposable {
   }
 
   async #read(child: Deno.ChildProcess): Promise<void> {
-    let rest = "";
-    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop()!;
-      for (const line of lines) this.refused.add(Number(line));
+    for await (const line of linesOf(child.stdout)) {
+      this.refused.add(Number(line));
       this.#wake();
     }
   }

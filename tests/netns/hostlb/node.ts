@@ -22,6 +22,7 @@ import { objGet } from "../../../src/bpf/syscall.ts";
 import { SockDiag } from "../../../src/linux/sock_diag.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
 import { testCgroup } from "../../support/cgroup.ts";
+import { linesOf } from "../../support/lines.ts";
 import { Sandbox, type TestNetns } from "../../support/sandbox.ts";
 import { EVERYWHERE, NUMBER, Plane, type Proto } from "../support/plane.ts";
 import { sharedPlane } from "../support/shared_plane.ts";
@@ -52,7 +53,7 @@ export class Driver {
   constructor(command: Deno.Command) {
     this.#child = command.spawn();
     this.#writer = this.#child.stdin.getWriter();
-    this.#lines = lines(this.#child.stdout);
+    this.#lines = linesOf(this.#child.stdout);
   }
 
   /** Calls a function of sockets.py: its result, or the name of its error. */
@@ -168,7 +169,7 @@ export class HostNode {
   /** Starts a server on PORT, outside the cgroup; it is listening when this returns. */
   async serve(netns: TestNetns, name: string): Promise<void> {
     const child = command(netns, undefined, ["serve", name, `${PORT}`]).spawn();
-    const reader: AsyncIterator<string> = lines(child.stdout);
+    const reader: AsyncIterator<string> = linesOf(child.stdout);
     this.#children.push({
       async end() {
         child.kill("SIGKILL");
@@ -240,13 +241,4 @@ function command(netns: TestNetns, cgroup: string | undefined, args: string[]): 
     stdin: "piped",
     stdout: "piped",
   });
-}
-
-async function* lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
-  let rest = "";
-  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
-    const parts = (rest + chunk).split("\n");
-    rest = parts.pop() ?? "";
-    yield* parts;
-  }
 }

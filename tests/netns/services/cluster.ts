@@ -6,6 +6,7 @@ import { SCOPE } from "../../../src/bpf/layout.ts";
 import { type Reason, reasonIndex } from "../../../src/bpf/reasons.ts";
 import type { LabHandle } from "../../../src/lab/lab.ts";
 import type { Manifest } from "../../../src/lab/manifests.ts";
+import { linesOf } from "../../support/lines.ts";
 import { kernel } from "../../support/needs.ts";
 import { LAB_TEST, withLab } from "../support/lab.ts";
 import type { AskReport, LoadReport, UdpReport } from "./client.ts";
@@ -143,7 +144,7 @@ export class Cluster implements Disposable {
     const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
     const child = this.lab.command(where, argv, io).spawn();
     this.children.add(child);
-    const lines = readLines(child.stdout);
+    const lines = linesOf(child.stdout);
     const next = async () => {
       const { value, done } = await lines.next();
       if (done) throw new Error(`the client ${args.join(" ")} in ${where} ended`);
@@ -222,16 +223,5 @@ export class Cluster implements Disposable {
       }
     }
     for (const plane of this.planes.values()) plane.close();
-  }
-}
-
-async function* readLines(
-  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-): AsyncGenerator<string, void> {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    yield* lines;
   }
 }

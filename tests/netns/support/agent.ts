@@ -5,6 +5,7 @@ import { type DataPlane, openDataPlane } from "../../../src/bpf/dataplane.ts";
 import { umount } from "../../../src/linux/mount.ts";
 import { createNetns, deleteNetns } from "../../../src/linux/netns.ts";
 import { RtNetlink } from "../../../src/linux/rtnetlink.ts";
+import { linesOf } from "../../support/lines.ts";
 import * as needs from "../../support/needs.ts";
 import { pcnk } from "../../support/pcnk.ts";
 
@@ -30,14 +31,10 @@ export class AgentProcess {
   }
 
   private async read() {
-    let rest = "";
-    for await (const text of this.child.stderr.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop()!;
-      for (const line of lines) this.take(line);
+    for await (const line of linesOf(this.child.stderr)) {
+      this.take(line);
       this.wake();
     }
-    this.take(rest);
     this.ended = true;
     this.wake();
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { installDataPlane } from "../../../src/bpf/install.ts";
 import type { TestNetns } from "../../support/sandbox.ts";
 import { Cluster, type ClusterOptions } from "../dispatcher/cluster.ts";
+import { linesOf } from "../../support/lines.ts";
 
 const STEADY = new URL("../install/steady.py", import.meta.url).pathname;
 
@@ -22,8 +23,7 @@ interface Counted {
 /** steady.py in a namespace; what it says comes on standard error. */
 class Steady {
   readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
-  #rest = "";
+  readonly #lines: AsyncGenerator<string, void>;
 
   constructor({ path }: TestNetns, ...args: (string | number)[]) {
     this.#child = new Deno.Command("nsenter", {
@@ -32,24 +32,19 @@ class Steady {
       stdout: "null",
       stderr: "piped",
     }).spawn();
-    this.#lines = this.#child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    this.#lines = linesOf(this.#child.stderr);
   }
 
   /** The next line. */
   async line(): Promise<string> {
-    while (!this.#rest.includes("\n")) {
-      const { value, done } = await this.#lines.read();
-      if (done) throw new Error(`steady.py ended: ${this.#rest}`);
-      this.#rest += value;
-    }
-    const [line = "", ...others] = this.#rest.split("\n");
-    this.#rest = others.join("\n");
-    return line;
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("steady.py ended");
+    return value;
   }
 
   async end(signal: Deno.Signal): Promise<void> {
     this.#child.kill(signal);
-    while (!(await this.#lines.read()).done);
+    while (!(await this.#lines.next()).done);
     await this.#child.status;
   }
   kill(signal: Deno.Signal): void {
