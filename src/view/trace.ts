@@ -39,7 +39,8 @@ export function trace(node: NodeReader, flow: Flow): Trace {
 
 const LOCAL_MAC = "02:00:00:00:00:01";
 
-class Tracer {
+/** The trace of one flow on copies of the programs. */
+export class Tracer {
   readonly #hops: Hop[] = [];
   readonly #node: NodeReader;
   readonly #replica: Replica;

@@ -1,5 +1,5 @@
 /**
- * `pcnk trace` against the packets themselves: random flows are traced, then really sent from the same port, and the first
+ * The trace of `pcnk trace` against the packets themselves: random flows are traced, then really sent from the same port, and the first
  * thing the node's programs do with each, as `pcnk monitor` tells it, must be what the trace said.
  */
 import assert from "node:assert/strict";
@@ -7,9 +7,13 @@ import type { LabHandle } from "../../src/lab/lab.ts";
 import { within } from "../../src/lab/wait.ts";
 import { generator } from "../../src/services/test_support.ts";
 import type { Flow } from "../../src/view/packet.ts";
-import type { Trace } from "../../src/view/trace.ts";
+import { withNetns } from "../../src/linux/netns.ts";
+import { NodeReader } from "../../src/view/node.ts";
+import { Replica } from "../../src/view/replica.ts";
+import { type Trace, Tracer } from "../../src/view/trace.ts";
+import { linesOf } from "../support/lines.ts";
 import { listening, startMonitor } from "./support/monitor.ts";
-import { labTest, pcnkOn } from "./support/lab.ts";
+import { labTest } from "./support/lab.ts";
 
 /** Flows of a run, and which run: another seed, other flows. */
 const FLOWS = 40;
@@ -62,7 +66,6 @@ while True:
         except ConnectionRefusedError:
             print(datagrams.pop(s), flush=True)
 `;
-import { linesOf } from "../support/lines.ts";
 
 /** Flows to what there is and to what there is not. */
 function flows(lab: LabHandle, seed: number): Sent[] {
@@ -90,12 +93,17 @@ function flows(lab: LabHandle, seed: number): Sent[] {
   });
 }
 
-async function trace(lab: LabHandle, flow: Sent): Promise<Trace> {
-  const { src, dst, dport, sport, protocol } = flow;
-  const words = [src, `${dst}:${dport}`, "-p", protocol, "--source-port", String(sport)];
-  const { stdout, stderr } = await pcnkOn(lab, "trace", ...words, "-o", "json");
-  assert.equal(stderr, "", words.join(" "));
-  return JSON.parse(stdout);
+/** As `pcnk trace` on node 1, but all on one copy of the programs: the kernel verifies it for seconds. */
+function traceAll(lab: LabHandle, all: readonly Sent[]): Trace[] {
+  const { bpffs, dir, netnsPath } = lab.node("node1");
+  return withNetns(netnsPath, () => {
+    using node = new NodeReader({ bpffs, stateDir: dir });
+    using replica = new Replica(node);
+    return all.map(({ from: _, protocol, ...flow }) => {
+      const upper = protocol.toUpperCase() as "TCP" | "UDP";
+      return new Tracer(node, replica, { ...flow, protocol: upper }).run();
+    });
+  });
 }
 
 /** A monitor of every packet on node 1: the first thing that was done with each flow, by the client's port. */
@@ -184,8 +192,7 @@ labTest("what pcnk trace says of random flows is what becomes of their packets",
 }, async (lab) => {
   const all = flows(lab, SEED);
   // First, as a real packet leaves a session behind and a trace nothing.
-  const traces: Trace[] = [];
-  for (const flow of all) traces.push(await trace(lab, flow));
+  const traces = traceAll(lab, all);
   await using watcher = new Watcher(lab);
   await listening(lab);
   await using senders = new Senders(lab, all);
