@@ -18,45 +18,25 @@ import { findCgroup2, parseMounts } from "../../src/lab/mounts.ts";
 import { address, closeFd, openFile, rawSyscall, SYS } from "../../src/linux/libc.ts";
 import { netnsCookie } from "../../src/linux/netns_cookie.ts";
 import { removeCgroup, testCgroup } from "../support/cgroup.ts";
-import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
-import { Sandbox } from "../support/sandbox.ts";
-
-interface Scene {
-  sandbox: Sandbox;
-  bpffs: string;
-  cgroup: string;
-  /** Two versions of the program for connect4. */
-  programs: [number, number];
-  /** Paths of two network namespaces. */
-  netns: [string, string];
-}
+import { sandboxed } from "../support/sandboxed.ts";
 
 const hook = "connect4";
 const id = (fd: number) => progInfo(fd).id;
 
-function test(name: string, fn: (scene: Scene) => void): void {
-  Deno.test({
-    name,
-    ignore: !needs.root(),
-    fn() {
-      using sandbox = new Sandbox();
-      const bpffs = sandbox.bpffs();
-      const cgroup = testCgroup(sandbox);
-      const load = () => {
-        const sizes = { sessions: 16, backends: 16, services: 16, fragments: 16 };
-        const object = loadObject(readArtifact("hostlb.bpf.o"), { maxEntries: sizes });
-        sandbox.defer(() => object.close());
-        return object.program("hostlb_connect4");
-      };
-      const programs: [number, number] = [load(), load()];
-      const netns: [string, string] = [sandbox.netns().path, sandbox.netns().path];
-      const before = openFds();
-      fn({ netns, sandbox, bpffs, cgroup, programs });
-      assert.deepEqual(openFds(), before, "a descriptor leaked");
-    },
-  });
-}
+const test = sandboxed({ ignore: !needs.root() }, (sandbox) => {
+  const load = () => {
+    const sizes = { sessions: 16, backends: 16, services: 16, fragments: 16 };
+    const object = loadObject(readArtifact("hostlb.bpf.o"), { maxEntries: sizes });
+    sandbox.defer(() => object.close());
+    return object.program("hostlb_connect4");
+  };
+  /** Two versions of the program for connect4. */
+  const programs: [number, number] = [load(), load()];
+  /** Paths of two network namespaces. */
+  const netns: [string, string] = [sandbox.netns().path, sandbox.netns().path];
+  return { netns, sandbox, bpffs: sandbox.bpffs(), cgroup: testCgroup(sandbox), programs };
+});
 
 test("attachCgroup() attaches, replaces in place, and detachCgroup() removes", (scene) => {
   const { bpffs, cgroup, programs: [a, b] } = scene;

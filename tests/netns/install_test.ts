@@ -21,7 +21,8 @@ import { isBpffs, umount } from "../../src/linux/mount.ts";
 import { CLANG, compile, twoPrograms } from "../support/clang.ts";
 import { fillFds, openFds, withFdLimit } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
-import { Sandbox, type TestNetns } from "../support/sandbox.ts";
+import { Sandbox } from "../support/sandbox.ts";
+import { sandboxed } from "../support/sandboxed.ts";
 
 const ignore = !(needs.root() && needs.file(CLANG));
 
@@ -34,30 +35,15 @@ const mapSizes: Record<string, number> = {
 };
 const object = ignore ? new Uint8Array() : compile(twoPrograms(1));
 
-interface Scene {
-  sandbox: Sandbox;
-  netns: TestNetns;
-  options: InstallOptions;
-  bpffs: string;
-}
-
 /** Pins of an installed data plane. */
 const PINNED = [...Object.keys({ ...maps, ...queues }), SCHEMA_MAP].sort();
 
-function test(name: string, fn: (scene: Scene) => void): void {
-  Deno.test({
-    name,
-    ignore,
-    fn() {
-      using sandbox = new Sandbox();
-      const netns = sandbox.netns();
-      const bpffs = `${sandbox.bpffs()}/node`;
-      const before = openFds();
-      fn({ sandbox, netns, bpffs, options: { bpffs, nl: netns.nl, object, mapSizes } });
-      assert.deepEqual(openFds(), before, "a descriptor leaked");
-    },
-  });
-}
+const test = sandboxed({ ignore }, (sandbox) => {
+  const netns = sandbox.netns();
+  const bpffs = `${sandbox.bpffs()}/node`;
+  const options: InstallOptions = { bpffs, nl: netns.nl, object, mapSizes };
+  return { sandbox, netns, bpffs, options };
+});
 
 const pod = { ifindex: 3, mac: "02:00:00:00:00:01", gateway: "10.0.0.1" };
 const podKey = (i: number) => ({ addr: `10.0.0.${i}` });

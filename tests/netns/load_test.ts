@@ -7,26 +7,15 @@ import { RingBuffer } from "../../src/bpf/ringbuf.ts";
 import { objPin } from "../../src/bpf/syscall.ts";
 import { testRun } from "../../src/bpf/testrun.ts";
 import { CLANG, compile, twoPrograms } from "../support/clang.ts";
-import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
-import { Sandbox } from "../support/sandbox.ts";
+import type { Sandbox } from "../support/sandbox.ts";
+import { sandboxed } from "../support/sandboxed.ts";
 
 const ignore = !(needs.root() && needs.file(CLANG));
 const small = { services: 10, backends: 10, sessions: 10, fragments: 10 };
 const packet = new Uint8Array(60);
 
-function test(name: string, fn: (sandbox: Sandbox) => void | Promise<void>): void {
-  Deno.test({
-    name,
-    ignore,
-    async fn() {
-      using sandbox = new Sandbox();
-      const before = openFds();
-      await fn(sandbox);
-      assert.deepEqual(openFds(), before, "a descriptor leaked");
-    },
-  });
-}
+const test = sandboxed({ ignore }, (sandbox) => sandbox);
 
 function pinMaps(pinDir: string, { maps }: LoadedObject): void {
   for (const [name, fd] of maps) {

@@ -13,21 +13,13 @@ import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
 import { mountCgroup2 } from "../support/cgroup.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
-import { Sandbox } from "../support/sandbox.ts";
+import type { Sandbox } from "../support/sandbox.ts";
+import { sandboxed } from "../support/sandboxed.ts";
 
 const ignore = !needs.root();
 const OWN = "/proc/thread-self/ns/net";
 
-function test(name: string, fn: (sandbox: Sandbox) => void | Promise<void>): void {
-  Deno.test({
-    name,
-    ignore,
-    async fn() {
-      using sandbox = new Sandbox();
-      await fn(sandbox);
-    },
-  });
-}
+const test = sandboxed({ ignore, leaks: true }, (sandbox) => sandbox);
 
 test("createNetns() and deleteNetns() leave no trace", () => {
   const before = openFds();

@@ -8,20 +8,11 @@ import { addRouteRequest, deleteRouteRequest } from "../../src/linux/rtnl_route.
 import { writeSysctl } from "../../src/linux/sysctl.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
-import { Sandbox } from "../support/sandbox.ts";
+import { sandboxed } from "../support/sandboxed.ts";
 
 const ignore = !needs.root();
 
-function test(name: string, fn: (sandbox: Sandbox) => void | Promise<void>): void {
-  Deno.test({
-    name,
-    ignore,
-    async fn() {
-      using sandbox = new Sandbox();
-      await fn(sandbox);
-    },
-  });
-}
+const test = sandboxed({ ignore, leaks: true }, (sandbox) => sandbox);
 
 test("RtNetlink makes, changes and removes devices", (sandbox) => {
   const { nl } = sandbox.netns();
