@@ -12,8 +12,8 @@
  *
  * They are attached to a cgroup and act for sockets of the node's network namespace,
  * or of all (HOSTLB_ALL). bind() has no hook: no program here rewrites a source, and a
- * server's clients are never translated, as a socket translates only addresses that it
- * connected or sent to itself.
+ * server's clients are never translated: a socket translates only addresses that it
+ * connected or sent to itself, and not those that sent to it first.
  *
  * User space ends a connected UDP socket whose backend is removed, by
  * `hostlb_connections`: no program sees what that socket sends.
@@ -102,13 +102,25 @@ static __always_inline int reverse6(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg4")
 int hostlb_recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return reverse4(ctx);
+	struct peer peer = peer4(ctx);
+
+	if (socket_receive(ctx, &peer)) {
+		ctx->user_ip4 = peer.addr;
+		ctx->user_port = peer.port;
+	}
+	return VERDICT_ALLOWED;
 }
 
 SEC("cgroup/recvmsg6")
 int hostlb_recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return reverse6(ctx);
+	struct peer peer;
+
+	if (peer6(ctx, &peer) && socket_receive(ctx, &peer)) {
+		ctx->user_ip6[3] = peer.addr;
+		ctx->user_port = peer.port;
+	}
+	return VERDICT_ALLOWED;
 }
 
 SEC("cgroup/getpeername4")

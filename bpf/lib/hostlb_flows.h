@@ -82,6 +82,8 @@ static __noinline enum flow_state flow_apply(struct bpf_sock_addr *ctx,
 	if (at >= HOSTLB_FLOWS)
 		return FLOW_NONE;
 	flow = &record->flows[at];
+	if (flow_is_to(flow, peer)) /* see socket_receive() */
+		return FLOW_ALIVE;
 	index = backend_find(service->first, service->count, flow->index, flow->backend_addr,
 			     flow->backend_port);
 	if (index == NOT_FOUND)

@@ -125,3 +125,18 @@ static __noinline enum verdict socket_send(struct bpf_sock_addr *ctx, struct pee
 	flow_store(ctx, &original, peer, index);
 	return VERDICT_ALLOWED;
 }
+
+/* recvmsg(): replaces `peer`, a backend, by the original destination of its flow; true if it
+ * did. What comes from a service's port at a node's address by no flow of the socket is from a
+ * client with that source port: replies to it are not for the service. They are noted as a
+ * flow to itself. */
+static __noinline bool socket_receive(struct bpf_sock_addr *ctx, struct peer *peer)
+{
+	if (flow_reverse(ctx, peer))
+		return true;
+	if (node_addr_find(peer->addr) && socket_netns(ctx) != NETNS_UNSERVED &&
+	    (service_find(0, peer->port, IPPROTO_UDP, SCOPE_CLUSTER) ||
+	     service_find(peer->addr, peer->port, IPPROTO_UDP, SCOPE_CLUSTER)))
+		flow_store(ctx, peer, peer, 0);
+	return false;
+}
