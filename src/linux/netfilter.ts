@@ -56,35 +56,28 @@ export function readNetfilter(): NetfilterState {
 
 function nftChains(): NetfilterState {
   using socket = NetlinkSocket.open(undefined, { protocol: NETLINK_NETFILTER });
-  const dump = (what: string, type: number) =>
-    socket.dump(what, type, new Message().u8(0).u8(0).u16(0)).flatMap(({ body }) => {
-      const family = FAMILIES[body.u8(0)];
-      return family === undefined ? [] : [{ family, attrs: body.attrs(NFGENMSG) }];
-    });
-  const chains = dump("NFT_MSG_GETCHAIN", GETCHAIN);
+  const all = socket.dump("NFT_MSG_GETCHAIN", GETCHAIN, new Message().u8(0).u8(0).u16(0));
+  const chains = all.map(({ body }) => ({ family: body.u8(0), attrs: body.attrs(NFGENMSG) }))
+    .filter(({ family }) => FAMILIES[family] !== undefined);
   const kubeProxy = chains.some(({ attrs }) => attrs.get(CHAIN.NAME)?.text() === "KUBE-SERVICES");
-  const based = chains.flatMap(({ family, attrs }) => {
+  const closed = chains.flatMap(({ family, attrs }): ClosedChain[] => {
     const hook = HOOKS[attrs.get(CHAIN.HOOK)?.attrs().get(1)?.view.getUint32(0) ?? -1];
-    const policy = attrs.get(CHAIN.POLICY)?.view.getUint32(0);
-    const name = `${family} ${attrs.get(CHAIN.TABLE)?.text()} ${attrs.get(CHAIN.NAME)?.text()}`;
-    return hook === undefined ? [] : [{ name, hook, dropping: policy === NF_DROP }];
+    if (hook === undefined) return [];
+    const table = attrs.get(CHAIN.TABLE)!.text(), chain = attrs.get(CHAIN.NAME)!.text();
+    const dropping = attrs.get(CHAIN.POLICY)?.view.getUint32(0) === NF_DROP;
+    if (!dropping && !hasBlanket(socket, family, table, chain)) return [];
+    const name = `${FAMILIES[family]} ${table} ${chain}`;
+    return [{ name, hook, by: dropping ? "policy" : "rule" }];
   });
-  if (based.length === 0) return { closed: [], kubeProxy };
-  const blanket = new Set(
-    dump("NFT_MSG_GETRULE", GETRULE)
-      .filter(({ attrs }) => isBlanket(attrs.get(RULE.EXPRESSIONS)))
-      .map(({ family, attrs }) =>
-        `${family} ${attrs.get(RULE.TABLE)?.text()} ${attrs.get(RULE.CHAIN)?.text()}`
-      ),
-  );
-  const closed = based.flatMap(({ name, hook, dropping }): ClosedChain[] =>
-    dropping
-      ? [{ name, hook, by: "policy" }]
-      : blanket.has(name)
-      ? [{ name, hook, by: "rule" }]
-      : []
-  );
   return { closed, kubeProxy };
+}
+
+/** Has this chain, of whose table there may be many thousand rules, one that drops or rejects every packet? */
+function hasBlanket(socket: NetlinkSocket, family: number, table: string, chain: string): boolean {
+  const wanted = new Message().u8(family).u8(0).u16(0)
+    .attrString(RULE.TABLE, table).attrString(RULE.CHAIN, chain);
+  return socket.dump("NFT_MSG_GETRULE", GETRULE, wanted)
+    .some(({ body }) => isBlanket(body.attrs(NFGENMSG).get(RULE.EXPRESSIONS)));
 }
 
 /** Does a rule drop or reject every packet that comes to it? */

@@ -302,11 +302,18 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
   });
 
   await step("status names the chains that traffic through the stack meets", async () => {
-    const { stdout } = await pcnkOn(lab, "status", "-o", "json", "--peers", "0");
-    const { findings } = JSON.parse(stdout) as { findings: { part: string; text: string }[] };
-    const [rule, ...rest] = findings.filter(({ part }) => part === "netfilter");
-    assert.match(rule!.text, /^ip filter FORWARD \(policy drop\) may drop .*no uplinks/);
+    const found = async () => {
+      const { stdout } = await pcnkOn(lab, "status", "-o", "json", "--peers", "0");
+      const { findings } = JSON.parse(stdout) as { findings: { part: string; text: string }[] };
+      return findings.filter(({ part }) => part === "netfilter").map(({ text }) => text);
+    };
+    const [policy, ...rest] = await found();
+    assert.match(policy!, /^ip filter FORWARD \(policy drop\) may drop .*no uplinks/);
     assert.deepEqual(rest, []);
+    await bench.nft("node1", `flush ruleset; ${RULES[4]![1]} ${RULES[5]![1]}`);
+    const [rule, kubeProxy] = await found();
+    assert.match(rule!, /^inet firewalld filter_FORWARD \(its last rule\) may drop/);
+    assert.match(kubeProxy!, /kube-proxy/);
     await bench.nft("node1", "flush ruleset");
   });
 }
