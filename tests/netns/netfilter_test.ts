@@ -289,15 +289,23 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
   });
 
   await step("podEgress: stack takes both directions through the stack", async () => {
-    const { config } = cluster.maps("node1");
-    const before = config.get(0)!;
-    config.set(0, { ...before, flags: before.flags | NODE_FLAG.EGRESS_STACK });
+    const { agentConfig } = lab.node("node1");
+    const before = Deno.readTextFileSync(agentConfig);
+    const set = async (text: string, flag: number) => {
+      Deno.writeTextFileSync(agentConfig, text); // the setting is live
+      const { config } = cluster.maps("node1");
+      await cluster.until(
+        "the setting holds",
+        () => (config.get(0)!.flags & NODE_FLAG.EGRESS_STACK) === flag,
+      );
+    };
+    await set(`${before}\npodEgress: stack\n`, NODE_FLAG.EGRESS_STACK);
     await bench.nft("node1", RULES[3]![1]); // INVALID is dropped
     await bench.answered("pod1-1", podProbes(bench));
     await bench.nft("node1", `flush ruleset; ${RULES[1]![1]}`);
     const pod: Probe[] = [{ name: "tcp", kind: "tcp", to: [cluster.outside, PORT] }];
     assert.match((await bench.ask("pod1-1", pod)).tcp!, /^error/, "FORWARD decides");
-    config.set(0, before);
+    await set(before, 0);
     await bench.answered("pod1-1", pod);
   });
 
