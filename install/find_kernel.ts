@@ -6,7 +6,7 @@ import { listAttachments } from "../src/bpf/attach.ts";
 import { listCgroupHooks } from "../src/bpf/cgroup.ts";
 import { listPins } from "../src/bpf/pins.ts";
 import { Routing } from "../src/agent/routing/routing.ts";
-import { isBpffs } from "../src/linux/mount.ts";
+import { isBpffs, isCgroup2, OWN_CGROUP2 } from "../src/linux/mount.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import { TunnelNetlink } from "../src/linux/rtnetlink_tunnel.ts";
 import { emptyPlan } from "../src/routing/plan.ts";
@@ -30,6 +30,7 @@ export function findInKernel({ bpffs, bridge, device }: Places): RemovalStep[] {
     ...routing(device),
     ...devices(nl, bridge, device),
     ...pins(bpffs),
+    ...(isCgroup2(OWN_CGROUP2) ? [{ do: "unmount", path: OWN_CGROUP2 } as const] : []),
   ];
 }
 

@@ -40,7 +40,9 @@ export function install(options: RunOptions): void {
   say(plan.steps.length === 0 ? "installed already: nothing to do" : "installed");
 }
 
+/** What is missing first: the steps are of no use before it is there. */
 function tell(plan: Plan, say: (line: string) => void): void {
+  for (const problem of plan.problems) say(`missing: ${problem}`);
   for (const step of plan.steps) say(`would ${describeStep(step)}`);
   for (const note of plan.notes) say(`note: ${note}`);
   if (plan.steps.length === 0) say("installed already: nothing to do");

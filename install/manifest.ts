@@ -42,6 +42,11 @@ export const manifestKeys: SetRules = {
       }
     },
     namespace: dnsLabel,
+    arch(value) {
+      if (!/^(amd64|arm64)(,(amd64|arm64))*$/.test(value)) {
+        throw new Error("must be amd64, arm64, or both with a comma between");
+      }
+    },
     apiServer(value) {
       if (hostAndPort(value) === undefined) {
         throw new Error("must be HOST or HOST:PORT, e.g. 192.0.2.10:6443");
@@ -76,13 +81,22 @@ export function manifest(set: SetOptions, version: string): KubeObject[] {
   return namespace === "kube-system" ? objects : [namespaceObject(namespace), ...objects];
 }
 
+/** An image of localhost is in no registry: how it gets onto a node. */
+function imageNote(objects: readonly KubeObject[]): string {
+  const image = /"image":"(localhost\/[^"]*)"/.exec(JSON.stringify(objects))?.[1];
+  if (image === undefined) return "";
+  return `# ${image} is in no registry. Bring it onto each node first, or give --set image=REGISTRY/pcnk:VERSION:\n` +
+    "#   scp dist/pcnk-image.tar NODE:/tmp/\n" +
+    "#   ssh NODE ctr -n k8s.io images import /tmp/pcnk-image.tar\n";
+}
+
 /** The objects as one YAML stream. */
 export function renderManifest(
   objects: readonly KubeObject[],
   version: string,
   what = "kubectl apply -f this, or kubectl delete -f this, which cleans the nodes up too",
 ): string {
-  return `# pcnk ${version}: ${what}.\n` +
+  return `# pcnk ${version}: ${what}.\n` + imageNote(objects) +
     objects.map((one) => `---\n${stringify(one, { lineWidth: 0, aliasDuplicateObjects: false })}`)
       .join("");
 }

@@ -115,3 +115,20 @@ Deno.test("manifest() asks the agent's health where it tells it, or not at all",
   assert.equal(agent().readinessProbe.httpGet.path, "/readyz");
   assert.equal(agent("healthAddress=off").livenessProbe, undefined);
 });
+
+Deno.test("manifest() selects the architectures that the image has", () => {
+  const values = (...set: string[]) => {
+    const text = JSON.stringify(manifest(readSetOptions(set, manifestKeys), "1.2.3"));
+    return /"kubernetes.io\/arch","operator":"In","values":(\[[^\]]*\])/.exec(text)?.[1];
+  };
+  assert.equal(values(), Deno.build.arch === "aarch64" ? '["arm64"]' : '["amd64"]');
+  assert.equal(values("arch=amd64,arm64"), '["amd64","arm64"]');
+  assert.throws(() => values("arch=mips"), /amd64, arm64/);
+});
+
+Deno.test("renderManifest() says how an image without a registry gets onto a node", () => {
+  const head = (...set: string[]) =>
+    renderManifest(manifest(readSetOptions(set, manifestKeys), "1.2.3"), "1.2.3").split("---")[0]!;
+  assert.match(head(), /ssh NODE ctr -n k8s\.io images import/);
+  assert.doesNotMatch(head("image=registry.example/pcnk:1"), /import/);
+});

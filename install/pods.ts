@@ -40,6 +40,7 @@ export function podSpec({ set, namespace, image }: About) {
     dnsPolicy: "Default",
     priorityClassName: "system-node-critical",
     nodeSelector: { "kubernetes.io/os": "linux" },
+    affinity: archAffinity(set),
     tolerations: [{ operator: "Exists" }],
     // When the DaemonSet is deleted the agent cleans the node up.
     terminationGracePeriodSeconds: 60,
@@ -54,6 +55,15 @@ export function podSpec({ set, namespace, image }: About) {
     }],
     volumes,
   };
+}
+
+/** Nodes of the architectures that the image has; that of this executable, where nothing else is set. */
+function archAffinity(set: SetOptions) {
+  const own = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+  const values = (set.own.get("arch") ?? own).split(",");
+  const matchExpressions = [{ key: "kubernetes.io/arch", operator: "In", values }];
+  const terms = { nodeSelectorTerms: [{ matchExpressions }] };
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } };
 }
 
 /**

@@ -53,6 +53,7 @@ const footer = `
 Keys besides the agent's settings (pcnk agent --help):
   image            default localhost/pcnk:VERSION
   imagePullPolicy  Always, IfNotPresent (default) or Never
+  arch             amd64, arm64 or amd64,arm64: what the image has (default: as this executable)
   namespace        default kube-system
   apiServer        HOST:PORT where agents reach the API server; needed where no kube-proxy serves it
   cniBinDir        default /opt/cni/bin
