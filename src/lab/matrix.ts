@@ -1,7 +1,7 @@
 /** The connectivity matrix: whether what a probe saw is right, and answers sorted into rows (pure). */
 import type { Check } from "./checks.ts";
 import type { PodAddress } from "./manifests.ts";
-import type { Answer, Probe, ProbeResult } from "./probe.ts";
+import { type Answer, type Probe, type ProbeResult, PROMPT_MS } from "./probe.ts";
 import { ALL_ROWS } from "./rows.ts";
 
 /** An answered question. */
@@ -33,9 +33,6 @@ export interface Health {
   /** Names of pods whose server does not run. */
   deadServers: string[];
 }
-
-/** A refusal that takes longer than this is not prompt. */
-const PROMPT_MS = 500;
 
 /** Whether a probe saw what was to be seen, and if not, why. */
 export function judge(check: Check, result: ProbeResult): Cell {

@@ -60,8 +60,21 @@ export async function runProbes(probes: Probe[]): Promise<ProbeResult[]> {
   return await Promise.all(results);
 }
 
-/** Runs one probe. */
+/** A refusal that takes longer is not prompt: the first SYN was lost, or the machine is busy. */
+export const PROMPT_MS = 500;
+
+/** Runs one probe. A refusal that comes late is asked for twice more: only the network is late each time. */
 export async function runProbe(probe: Probe): Promise<ProbeResult> {
+  let result = await tryProbe(probe);
+  for (let again = 0; again < 2 && isLateRefusal(result); again++) result = await tryProbe(probe);
+  return result;
+}
+
+function isLateRefusal({ error }: ProbeResult): boolean {
+  return error?.code === "ECONNREFUSED" && error.afterMs > PROMPT_MS;
+}
+
+async function tryProbe(probe: Probe): Promise<ProbeResult> {
   const result: ProbeResult = { answers: [] };
   const start = performance.now();
   try {

@@ -73,7 +73,7 @@ export async function settle(store: LabStore, services: LabService[], signal?: A
 
 function pause(ms: number, signal?: AbortSignal): Promise<void> {
   const over = new Promise<void>((resolve) => setTimeout(resolve, ms));
-  return within(ms + 1000, "a timer did not fire", over, signal);
+  return within(SETTLE_MS, "a timer did not fire", over, signal);
 }
 
 function firstMissing(node: NodePlan, services: LabService[]): string | undefined {
