@@ -29,17 +29,21 @@ export interface ManifestFile {
   pieces: Map<number, PieceResult>;
 }
 
+/** Milliseconds after which the agent's other work has its turn: a large file takes seconds. */
+const sliceMs = 20;
+
 /**
- * Reads a file's documents.
+ * Reads a file's documents, in slices of time.
  *
  * @param previous what the same file gave before: source of unchanged documents and of the last good state. A file that
  * was never good shows what can be read of it, and loses nothing until it is good.
  */
-export function readManifest(
+export async function readManifest(
   file: string,
   pieces: Iterable<Piece>,
   previous?: ManifestFile,
-): ManifestFile {
+): Promise<ManifestFile> {
+  let since = performance.now();
   const result: ManifestFile = {
     entries: new Map(),
     problems: [],
@@ -57,6 +61,10 @@ export function readManifest(
     }
     for (const type of parsed.ignored) result.ignored.add(type);
     for (const object of parsed.objects) add(result, { object, line }, file, previous);
+    if (performance.now() - since > sliceMs) {
+      await new Promise((next) => setTimeout(next, 0));
+      since = performance.now();
+    }
   }
   return withLastGood(result, previous);
 }

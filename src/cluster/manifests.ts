@@ -50,6 +50,8 @@ export class ManifestSource implements Source {
   readonly #watch: DirectoryWatch;
   readonly #quietMs: number;
   #listing: string | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #closed = false;
 
   readonly #listener: SourceListener;
 
@@ -58,8 +60,8 @@ export class ManifestSource implements Source {
     this.#directory = resolve(directory);
     this.#quietMs = options.quietMs ?? 250;
     this.#watch = new DirectoryWatch(this.#directory, {
-      files: (names, how) => this.#readSome(names, how),
-      scan: () => this.#scan(),
+      files: (names, how) => this.#enqueue(() => this.#readSome(names, how)),
+      scan: () => this.#enqueue(() => this.#scan()),
     }, { rescanMs: options.rescanMs ?? 30_000, quietMs: this.#quietMs, removeMs });
   }
 
@@ -69,24 +71,29 @@ export class ManifestSource implements Source {
     return true;
   }
 
-  // deno-lint-ignore require-await -- as the interface has it
   async start(): Promise<void> {
     Deno.readDirSync(this.#directory);
     this.#watch.start();
-    this.#scan(true);
+    await this.#enqueue(() => this.#scan(true));
   }
 
   close() {
+    this.#closed = true;
     this.#watch.close();
   }
 
+  /** Runs a reading when those before it have ended. */
+  #enqueue(read: () => Promise<void>): Promise<void> {
+    return this.#work = this.#work.catch(() => {}).then(() => this.#closed ? undefined : read());
+  }
+
   /** Looks at the whole directory. */
-  #scan(first = false) {
+  async #scan(first = false) {
     const names = this.#list();
     if (names === undefined) return;
     // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
     for (const name of this.#known.keys()) if (!names.has(name)) this.#watch.later(name, removeMs);
-    for (const name of names) this.#refresh(name, first ? "whole" : "quiet");
+    for (const name of names) await this.#refresh(name, first ? "whole" : "quiet");
     this.#publish();
   }
 
@@ -107,13 +114,13 @@ export class ManifestSource implements Source {
     }
   }
 
-  #readSome(names: string[], how: Reading) {
-    for (const name of names) if (isManifest(name)) this.#refresh(name, how);
+  async #readSome(names: string[], how: Reading) {
+    for (const name of names) if (isManifest(name)) await this.#refresh(name, how);
     this.#publish();
   }
 
   /** Reads a file if it looks different from when it was last read; one that may be half written a little later. */
-  #refresh(name: string, how: Reading) {
+  async #refresh(name: string, how: Reading) {
     const path = join(this.#directory, name);
     const before = this.#known.get(name);
     let stamp: Stamp | undefined;
@@ -132,7 +139,7 @@ export class ManifestSource implements Source {
         return this.#watch.later(name, removeMs); // truncated: its writer is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
-      file = readFile(path, before?.file);
+      file = await readFile(path, before?.file);
       if (how !== "again" && age < racyMs) {
         this.#watch.later(name, 2 * racyMs, true);
       }
@@ -142,6 +149,7 @@ export class ManifestSource implements Source {
       stamp = undefined;
       this.#watch.later(name, retryMs, true); // out of file descriptors, for example
     }
+    if (this.#closed) return;
     const reported = this.#report(path, file, before);
     this.#known.set(name, { stamp: stamp?.key, file, reported });
     this.#index.update(path, file.entries);
@@ -182,9 +190,9 @@ export class ManifestSource implements Source {
   }
 }
 
-function readFile(path: string, previous: ManifestFile | undefined): ManifestFile {
+async function readFile(path: string, previous: ManifestFile | undefined): Promise<ManifestFile> {
   using file = Deno.openSync(path);
-  return readManifest(path, splitDocuments((into) => file.readSync(into) ?? 0), previous);
+  return await readManifest(path, splitDocuments((into) => file.readSync(into) ?? 0), previous);
 }
 
 function isManifest(name: string): boolean {

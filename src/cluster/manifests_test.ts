@@ -267,3 +267,29 @@ Deno.test("ManifestSource.start() throws when there is no directory", async () =
   const source = new ManifestSource("/nonexistent/pcnk", new Recorder());
   await assert.rejects(source.start(), Deno.errors.NotFound);
 });
+
+Deno.test("ManifestSource reads a large file in slices, so that other work has its turn", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pcnk-t-" });
+  const endpoints = (slice: number) =>
+    Array.from({ length: 1000 }, (_, i) => `- addresses: [10.${slice}.${i >> 8}.${i & 255}]\n`);
+  const slices = Array.from(
+    { length: 40 },
+    (_, i) =>
+      `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-${i}}\n` +
+      `addressType: IPv4\nports: [{port: 80}]\nendpoints:\n${endpoints(i).join("")}`,
+  );
+  await Deno.writeTextFile(join(dir, "large.yaml"), slices.join("---\n"));
+  const sink = new Recorder();
+  const source = new ManifestSource(dir, sink);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  try {
+    await source.start();
+    assert.equal(sink.objects.size, 40);
+    assert.ok(turns > 5, `${turns} turns`);
+  } finally {
+    clearInterval(timer);
+    source.close();
+    await Deno.remove(dir, { recursive: true });
+  }
+});

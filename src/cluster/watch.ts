@@ -18,9 +18,9 @@ export interface WatchHandler {
    * Look at these files of the directory: `whole` ones now, whatever their age; of others some may still be written to.
    * `again`: even at those that look unchanged.
    */
-  files(names: string[], how: "whole" | "quiet" | "again"): void;
-  /** Look at all of them. */
-  scan(): void;
+  files(names: string[], how: "whole" | "quiet" | "again"): unknown;
+  /** Look at all of them. May return a promise of the end. */
+  scan(): unknown;
 }
 
 export interface WatchTimes {
@@ -160,8 +160,8 @@ export class DirectoryWatch {
     this.#burst = setTimeout(() => {
       this.#burstSince = undefined;
       const start = performance.now();
-      this.#handler.scan();
-      this.#scanNotBefore = performance.now() + 10 * (performance.now() - start);
+      const rest = () => this.#scanNotBefore = performance.now() + 10 * (performance.now() - start);
+      void Promise.resolve(this.#handler.scan()).then(rest);
     }, Math.max(at, this.#scanNotBefore) - now);
   }
 
