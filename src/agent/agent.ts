@@ -20,6 +20,8 @@ import type { Installation } from "../bpf/install.ts";
 import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { trimMemory } from "../linux/malloc.ts";
+import { isCgroup2, mountOwnCgroup2, OWN_CGROUP2 } from "../linux/mount.ts";
+import { cgroup2For, CGROUP_ROOT } from "../linux/mounts.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
 import { refuseNewerState, removeState } from "../node/state_files.ts";
@@ -51,6 +53,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   // Whatever can be wrong with the call comes before anything is changed.
   const choice = chooseSource(config);
   if (Deno.uid() !== 0) throw new Error("the agent loads eBPF programs: it must run as root");
+  locateCgroup(config);
   const startedAt = new Date();
   await using stack = new AsyncDisposableStack();
   const reporter = stack.use(new ApiReporter(choice, config.nodeName));
@@ -73,7 +76,9 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (signal.aborted) return;
   if (configFile !== undefined) {
     const changed = (keys: readonly string[]) => parts.events.emit("configFile", keys);
-    const watch = new ConfigWatch({ ...configFile, config, log, changed });
+    const { file, load } = configFile;
+    const located = () => locateCgroup(load());
+    const watch = new ConfigWatch({ file, load: located, config, log, changed });
     stack.defer(() => watch.stop());
     watch.start();
   }
@@ -82,6 +87,22 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   log.info({ pid: Deno.pid }, "ready");
   await aborted(signal);
   log.info("stopping; the data plane stays in place");
+}
+
+/** Leads the setting `cgroup` to where cgroup v2 is, or is mounted now; without any it stays, and hostlb says so. */
+function locateCgroup(config: AgentConfig): AgentConfig {
+  const { cgroup, socketLB } = config;
+  const found = cgroup2For(cgroup, isCgroup2);
+  if (found !== undefined) config.cgroup = found;
+  else if (cgroup === CGROUP_ROOT && socketLB !== "off") {
+    try {
+      mountOwnCgroup2();
+      config.cgroup = OWN_CGROUP2;
+    } catch {
+      // A kernel without cgroups, or a container without the right to mount.
+    }
+  }
+  return config;
 }
 
 /** Starts the parts one after the other. Returns early when the signal is aborted. */

@@ -169,7 +169,12 @@ export const settings: readonly Setting[] = [
     false,
     "Serve the page of pcnk ui at healthAddress, below /ui/, for this node only, with the token of agent.json",
   ),
-  setting("cgroup", path, "/sys/fs/cgroup", "Cgroup v2 of the node's own processes"),
+  setting(
+    "cgroup",
+    path,
+    "/sys/fs/cgroup",
+    "Cgroup v2 of the node's own processes, or a directory above its mount",
+  ),
   setting("bridge", device, "pcnk0", "Bridge of the pods; may appear later"),
   setting(
     "attach",

@@ -7,7 +7,7 @@ import { umount } from "../linux/mount.ts";
 import { deleteNetns } from "../linux/netns.ts";
 import { stopAgent } from "./agents.ts";
 import { cgroupOf, isThere, leftovers, namespacesOf } from "./leftovers.ts";
-import { mountsBelow } from "./mounts.ts";
+import { mountsBelow } from "../linux/mounts.ts";
 import { LAB_ROOT, labDir, NETNS_ROOT, planPod } from "./plan.ts";
 import { deletePod, endAll, endAllIn, removeCgroup } from "./pods.ts";
 import { netnsKey, processesIn } from "./process.ts";

@@ -1,6 +1,6 @@
 /** What of a lab is there, by its name alone. */
 import { listNetns } from "../linux/netns.ts";
-import { findCgroup2, mountsBelow } from "./mounts.ts";
+import { findCgroup2, mountsBelow } from "../linux/mounts.ts";
 import { labDir, NETNS_ROOT, netnsPrefix } from "./plan.ts";
 
 /** Names of the lab's network namespaces that are there. */

@@ -7,7 +7,7 @@ import { downLab } from "./down.ts";
 import { installSelf, selfCommand } from "./executable.ts";
 import { LabHandle } from "./lab.ts";
 import { isThere } from "./leftovers.ts";
-import { findCgroup2 } from "./mounts.ts";
+import { findCgroup2 } from "../linux/mounts.ts";
 import { createFabric, createNode, createOutside } from "./network.ts";
 import { startOutside } from "./outside.ts";
 import { DEFAULT_OPTIONS, type LabOptions, type LabPlan, type NodePlan, planLab } from "./plan.ts";

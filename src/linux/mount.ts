@@ -26,6 +26,22 @@ export function isCgroup2(path: string): boolean {
   return magic(path) === CGROUP2_SUPER_MAGIC;
 }
 
+/**
+ * Where the agent mounts cgroup v2 on a machine that has only v1: the hierarchy is always there, and all processes are in its
+ * root.
+ */
+export const OWN_CGROUP2 = "/run/pcnk-cgroup2";
+
+/** Mounts cgroup v2 there, when it is not yet. @throws {SyscallError} */
+export function mountOwnCgroup2(): void {
+  if (isCgroup2(OWN_CGROUP2)) return;
+  Deno.mkdirSync(OWN_CGROUP2, { recursive: true, mode: 0o755 });
+  const type = cstring("cgroup2");
+  const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  const error = trySyscall("mount", type, cstring(OWN_CGROUP2), type, flags, 0);
+  if (error < 0) throw new SyscallError("mount", -error, `cgroup2 on ${OWN_CGROUP2}`);
+}
+
 /** Mounts a new bpffs at `path`, which is made when missing. Only root may look inside. @throws {SyscallError} */
 export function mountBpffs(path: string): void {
   Deno.mkdirSync(path, { recursive: true, mode: 0o700 });

@@ -43,7 +43,7 @@ export async function startAgentAt(stage: Stage, node: string, flags: string[]):
       `--net=${node}`,
       pcnk(),
       ...["agent", "--bpffs", bpffs, "--state-dir", stateDir],
-      ...flags,
+      ...(flags.includes("--cgroup") ? flags : ["--socket-lb", "off", ...flags]),
     ],
     stdin: "null",
     stdout: "null",

@@ -4,7 +4,7 @@
  */
 import { downLab } from "../../src/lab/down.ts";
 import { cgroupOf } from "../../src/lab/leftovers.ts";
-import { mountsBelow } from "../../src/lab/mounts.ts";
+import { mountsBelow } from "../../src/linux/mounts.ts";
 import { LAB_ROOT } from "../../src/lab/plan.ts";
 import { removeCgroup } from "../../src/lab/pods.ts";
 import { endProcess, netnsKey, processesIn } from "../../src/lab/process.ts";

@@ -5,6 +5,7 @@ import { SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { listAttachments } from "../../src/bpf/attach.ts";
 import { listCgroupHooks } from "../../src/bpf/cgroup.ts";
 import { ROUTE_PROTOCOL } from "../../src/routing/diff.ts";
+import { isCgroup2 } from "../../src/linux/mount.ts";
 import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
 import { testCgroup } from "../support/cgroup.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -228,6 +229,35 @@ test("agent attaches hostlb to the cgroup it is given, and takes it away when it
   await place.start("--cgroup", cgroup, "--socket-lb", "off");
   assert.deepEqual(listCgroupHooks(place.bpffs), []);
 });
+
+for (
+  const [what, mount, found] of [
+    [
+      "below /sys/fs/cgroup",
+      "mount -t cgroup2 none /sys/fs/cgroup/unified",
+      "/sys/fs/cgroup/unified",
+    ],
+    ["itself where there is only v1", "true", "/run/pcnk-cgroup2"],
+  ] as const
+) {
+  test(
+    `agent finds or mounts cgroup v2: ${what}`,
+    async (place) => {
+      using _nl = prepare(place);
+      using sandbox = new Sandbox();
+      // In a cgroup namespace, whose root is this cgroup and not the machine's; a tmpfs for /run/pcnk-cgroup2.
+      const inner =
+        `umount -l /sys/fs/cgroup/unified; ${mount}; mount -t tmpfs none /run; exec "$@"`;
+      const script = 'echo $$ >"$1/cgroup.procs"; shift; exec unshare -m -C sh -c "$@"';
+      place.wrapper = ["sh", "-c", script, "sh", testCgroup(sandbox), inner, "sh"];
+      const agent = await place.start("--cgroup", "/sys/fs/cgroup");
+      const told = agent.lines.find(({ msg }) => /node's own processes/.test(msg));
+      assert.deepEqual([told?.level, told?.cgroup], ["info", found], agent.transcript());
+      await agent.end("SIGKILL");
+    },
+    isCgroup2("/sys/fs/cgroup"),
+  );
+}
 
 test("agent goes on without hostlb where its cgroup is none, and says so", async (place) => {
   using _nl = prepare(place);

@@ -14,7 +14,7 @@ import { installHostlb } from "../../src/bpf/hostlb.ts";
 import { netnsCookieByProgram } from "../../src/bpf/netns_cookie.ts";
 import { loadObject } from "../../src/bpf/object.ts";
 import { objGet, objPin, progInfo } from "../../src/bpf/syscall.ts";
-import { findCgroup2, parseMounts } from "../../src/lab/mounts.ts";
+import { findCgroup2, parseMounts } from "../../src/linux/mounts.ts";
 import { address, closeFd, openFile, rawSyscall, SYS } from "../../src/linux/libc.ts";
 import { netnsCookie } from "../../src/linux/netns_cookie.ts";
 import { removeCgroup, testCgroup } from "../support/cgroup.ts";

@@ -107,6 +107,8 @@ export class AgentPlace {
   readonly manifests: string;
   /** Flags that say where objects come from. */
   source: readonly string[];
+  /** A command, with its arguments, that runs the agent. */
+  wrapper: readonly string[] = [];
   private readonly agents: AgentProcess[] = [];
 
   constructor() {
@@ -122,14 +124,16 @@ export class AgentPlace {
   /** Starts an agent without waiting for anything. */
   spawn(...flags: string[]): AgentProcess {
     const { bpffs, stateDir, netns } = this;
-    const args = [`--net=${netns}`, ...pcnk];
+    const args = [`--net=${netns}`, ...this.wrapper, ...pcnk];
     const child = new Deno.Command("nsenter", {
       args: [
         ...args,
         "agent",
         ...this.source,
         ...["--bpffs", bpffs, "--state-dir", stateDir],
-        ...["--node-name", "node1", "--log-level", "debug", ...flags],
+        ...["--node-name", "node1", "--log-level", "debug"],
+        // Not the cgroup of the whole machine.
+        ...(flags.includes("--cgroup") ? flags : ["--socket-lb", "off", ...flags]),
       ],
       stdin: "null",
       stdout: "null",
