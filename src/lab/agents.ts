@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { mountBpffs } from "../linux/mount.ts";
 import { replaceFile } from "../node/files.ts";
 import { readState, removeState } from "../node/state_files.ts";
-import type { LabOptions, NodePlan } from "./plan.ts";
+import type { NodePlan } from "./plan.ts";
 import { type Ending, endProcess, identify, isAlive } from "./process.ts";
 import { commandAt, type Place } from "./spawn.ts";
 import type { LabStore } from "./state.ts";
@@ -26,26 +26,18 @@ export function prepareNode(store: LabStore, node: NodePlan): void {
   mountBpffs(node.bpffs);
   const cgroup = store.cgroup(node.cgroup);
   if (cgroup !== null) Deno.mkdirSync(cgroup, { recursive: true });
+  const { attach, routing } = store.plan.options;
   replaceFile(
     node.agentConfig,
-    stringify(agentConfig(node, store.plan.options, cgroup)),
+    stringify({
+      nodeName: node.name,
+      bpffs: node.bpffs,
+      stateDir: node.dir,
+      attach,
+      routing,
+      cgroup: cgroup ?? undefined,
+    }),
   );
-}
-
-/** The agent's configuration file (pcnk agent --help says the keys). */
-function agentConfig(
-  node: NodePlan,
-  { attach, routing }: Pick<LabOptions, "attach" | "routing">,
-  cgroup: string | null,
-) {
-  return {
-    nodeName: node.name,
-    bpffs: node.bpffs,
-    stateDir: node.dir,
-    attach,
-    routing,
-    cgroup: cgroup ?? undefined,
-  };
 }
 
 /**

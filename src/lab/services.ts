@@ -1,4 +1,5 @@
 /** The lab's cluster objects as files that the agents watch, and waiting until the nodes' maps hold what the files say. */
+import { setTimeout } from "node:timers/promises";
 import { stringify } from "yaml";
 import { backend, maps, SCOPE, service, serviceKey } from "../bpf/layout.ts";
 import { BpfMap } from "../bpf/map.ts";
@@ -18,7 +19,6 @@ import { tail } from "./agents.ts";
 import { type NodePlan, SERVER_PORT } from "./plan.ts";
 import { isAlive } from "./process.ts";
 import type { LabStore } from "./state.ts";
-import { within } from "./wait.ts";
 
 /** Pods that have an address and a server that runs: what a readiness probe would find. */
 export function readyPods(store: LabStore): PodAddress[] {
@@ -66,14 +66,9 @@ export async function settle(store: LabStore, services: LabService[], signal?: A
         const what = `service ${missing} is not in the maps of ${node.name}`;
         throw new Error(`${what}; its agent's log ends:\n${tail(node.agentLog)}`);
       }
-      await pause(LOOK_EVERY_MS, signal);
+      await setTimeout(LOOK_EVERY_MS, undefined, { signal });
     }
   }
-}
-
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  const over = new Promise<void>((resolve) => setTimeout(resolve, ms));
-  return within(SETTLE_MS, "a timer did not fire", over, signal);
 }
 
 function firstMissing(node: NodePlan, services: LabService[]): string | undefined {

@@ -1,4 +1,5 @@
 /** What every measure gets, and what it is. */
+import { setTimeout } from "node:timers/promises";
 import type { AttachMode } from "../../src/bpf/attach.ts";
 import { turned } from "../../src/measure/run.ts";
 import type { Found } from "./result.ts";
@@ -44,12 +45,5 @@ export async function interleave(
 }
 
 /** Waits; rejects when the signal is aborted meanwhile. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((done, failed) => {
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      failed(signal.reason);
-    }, { once: true });
-  });
-}
+export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
+  setTimeout(ms, undefined, { signal });

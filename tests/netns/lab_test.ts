@@ -117,7 +117,7 @@ Deno.test("pcnk lab up, test, exec, status, down", LAB_TEST, async (t) => {
 async function crash(name: string, line: RegExp, after: () => void = () => {}): Promise<void> {
   await around(name, async () => {
     const before = snapshot();
-    const up = startPcnk("lab", "up", "--name", name, "--pods", "3");
+    const up = startPcnk("lab", "up", "--name", name, "--nodes", "1", "--pods", "3");
     const said = new Listener(up.stderr);
     await said.line(line);
     up.kill("SIGKILL");
