@@ -33,7 +33,7 @@ const checkMs = 30_000;
 
 /**
  * An attachment of a release whose list had portmap. While one is left, so does the list: its DEL removes the pod's rules of
- * iptables, which would lead a port of the node to an address of nobody.
+ * iptables, which would lead a port of the node to an address without a pod.
  */
 const isFormer = ({ portMappings }: Attachment) => portMappings === undefined;
 
