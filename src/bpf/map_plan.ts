@@ -7,7 +7,7 @@ import type { MapDescriptor } from "./codec.ts";
 import { MapVersions, type PinnedVersion, pinnedVersions } from "./map_versions.ts";
 import { Migration, MigrationError } from "./migrate.ts";
 import { mapPin, replacePin } from "./pins.ts";
-import { SchemaError, schemaOf } from "./schema.ts";
+import { leastEntries, SchemaError, schemaOf } from "./schema.ts";
 import { mapInfo } from "./syscall.ts";
 
 /** Which maps to create, and which pinned ones they replace. */
@@ -36,7 +36,7 @@ export function planMaps(
   const former = new Map<string, PinnedVersion>();
   for (const name of names) {
     const found = pinned.get(name);
-    const size = capacities[name] ?? found?.maxEntries;
+    const size = capacities[name] ?? (found && Math.max(found.maxEntries, leastEntries(name)));
     if (size !== undefined) maxEntries[name] = size;
     if (found?.version === schemaOf(name)!.version && found.maxEntries === size) continue;
     fresh.add(name);
