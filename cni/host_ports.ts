@@ -129,9 +129,16 @@ export function releaseHostPorts(bpffs: string, addresses: readonly string[]): v
 
 /** A client that never stops sending would keep its session, and never reach the next pod with that port. */
 function endDatagrams(bpffs: string, addresses: readonly string[]): void {
-  const fd = tryOpenVersion(bpffs, "sessions");
-  if (fd === undefined) return;
-  using map = openMap(fd, maps.sessions);
+  // The copies first, or a packet would restore its session from there.
+  for (const name of ["assured", "sessions"] as const) {
+    const fd = tryOpenVersion(bpffs, name);
+    if (fd === undefined) continue;
+    using map = openMap(fd, maps[name]);
+    deleteDatagrams(map, addresses);
+  }
+}
+
+function deleteDatagrams(map: MapOf<typeof maps.sessions>, addresses: readonly string[]): void {
   const protoAt = sessionKey.fields!.find(({ name }) => name === "proto")!.offset;
   const stale: SessionKey[] = [];
   lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {

@@ -10,10 +10,10 @@
 
 #define SECOND 1000000000ULL
 
-/* RFC 5382, REQ-5 wants at least 2 h 4 min for an idle connection; 24 h and one
- * hour half-closed are what kube-proxy sets (conntrack-tcp-timeout-established,
- * -close-wait). Long ones cost nothing: the table is an LRU. */
-#define DEFAULT_TCP_ESTABLISHED (24 * 3600 * SECOND)
+/* RFC 5382, REQ-5 wants at least 2 h 4 min for an idle connection; five days are
+ * nf_conntrack's default, one hour half-closed is what kube-proxy sets
+ * (conntrack-tcp-timeout-close-wait). */
+#define DEFAULT_TCP_ESTABLISHED (5 * 24 * 3600 * SECOND)
 #define DEFAULT_TCP_CLOSING (3600 * SECOND)
 /* 2 MSL: stragglers still find their backend. */
 #define DEFAULT_TCP_CLOSED (120 * SECOND)
@@ -25,6 +25,13 @@
 #define DEFAULT_UDP (120 * SECOND)
 /* RFC 5508, REQ-1: not less than one minute. */
 #define DEFAULT_ICMP (120 * SECOND)
+
+/* A source's share: half of the flows that the default table has room for, and three
+ * quarters of the ports to one destination. */
+#define DEFAULT_SOURCE_FLOWS 65536
+#define DEFAULT_SOURCE_PORTS 192
+/* Smaller ranges of ports are not shared out. */
+#define SHARED_PORTS 1024
 
 /* How many source ports are tried for a flow whose own is in use. */
 #define PORT_TRIES 32
@@ -45,6 +52,13 @@ static __always_inline struct node_config *node_config(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline struct session_limits *session_limits_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&session_limits, &zero);
 }
 
 /* Nanoseconds after which a session in this state is dead if idle. */

@@ -36,9 +36,13 @@ static __noinline bool exempt_entry(const struct session_key *key, const struct 
 	if (!session_write(key, value, BPF_NOEXIST))
 		return true;
 	found = session_read(key);
-	if (found && (found->src != key->src || found->dst != key->dst) &&
-	    !session_expired(found, key->proto, value->last_seen))
-		return false;
+	if (found && found->state < STATE_CLOSING &&
+	    !session_expired(found, key->proto, value->last_seen)) {
+		if (found->src != key->src || found->dst != key->dst)
+			return false;
+		if (!((found->flags ^ value->flags) & SESSION_STACK))
+			return true;
+	}
 	return !session_write(key, value, BPF_ANY);
 }
 

@@ -2,6 +2,7 @@
 /* Looks up services, and the indices of their backends. */
 #pragma once
 
+#include "host_port.h"
 #include "ip4.h"
 #include "maps.h"
 
@@ -89,4 +90,25 @@ __noinline __u32 backend_find(__u32 first, __u32 count, __u32 guess, addr_t addr
 		if (backend_is(first + i, addr, port))
 			return first + i;
 	return NOT_FOUND;
+}
+
+/* Has the TCP frontend, a Service's or a hostPort, this backend? 1 also where the extent is
+ * too long to tell. A NodePort is open at every address of a node. Not static: see
+ * timed_out(). */
+__noinline __u32 frontend_has(addr_t frontend, __u32 port, __u32 scope, addr_t backend,
+			      __u32 backend_port)
+{
+	struct service *service = service_find(frontend, port, IPPROTO_TCP, scope);
+	struct host_port *pod;
+
+	if (!service)
+		service = service_find(0, port, IPPROTO_TCP, scope);
+	if (!service) {
+		pod = host_port_find(frontend, port, IPPROTO_TCP);
+		return pod && pod->addr == backend && pod->port == backend_port;
+	}
+	if (service->count > SCAN_LIMIT)
+		return 1;
+	return backend_find(service->first, service->count, service->first, backend,
+			    backend_port) != NOT_FOUND;
 }

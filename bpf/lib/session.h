@@ -2,9 +2,10 @@
 /* Sessions keep a flow at its backend while its service changes.
  *
  * A flow has two entries, original and reply direction (types.h). The LRU may evict
- * either; a refresh of the other creates it again. If both are evicted, the next packet
- * of the client picks a backend anew: with one backend nothing is lost, with more the
- * wrong one resets the connection, which dropping the packet would only delay.
+ * either: an assured flow's come back (session_assured.h), another's when the other entry
+ * is refreshed. If both are lost, the next packet of the client picks a backend anew: with
+ * one backend nothing is lost, with more the wrong one resets the connection, which
+ * dropping the packet would only delay.
  *
  * Fields are written without locks: two CPUs may see one flow at a time, and the
  * worst effect of a lost update is the timeout of another state.
@@ -14,67 +15,9 @@
 #include "config.h"
 #include "count.h"
 #include "l4.h"
+#include "service.h"
+#include "session_key.h"
 #include "session_table.h"
-
-static __always_inline __u8 reverse_zone(const struct session *session)
-{
-	const __u8 reply = SESSION_MASQUERADE | SESSION_REPLY;
-
-	return (session->flags & reply) == reply ? ZONE_MASQUERADE : ZONE_SERVICE;
-}
-
-/* The reverse of a 5-tuple. */
-static __always_inline struct session_key reverse_tuple(const struct session_key *key, __u8 zone)
-{
-	return (struct session_key){
-		.src = key->dst,
-		.dst = key->src,
-		.sport = key->dport,
-		.dport = key->sport,
-		.proto = key->proto,
-		.zone = zone,
-	};
-}
-
-/* The key of the other direction: the reverse of the translation. */
-static __always_inline void reverse_key(const struct session *session, __u8 proto,
-					struct session_key *key)
-{
-	key->src = session->dst;
-	key->dst = session->src;
-	key->sport = session->dport;
-	key->dport = session->sport;
-	key->proto = proto;
-	key->zone = reverse_zone(session);
-	key->reserved = 0;
-}
-
-/* The value of the other direction's entry. */
-static __always_inline void reverse_entry(const struct session_key *key,
-					  const struct session *session, struct session *reverse)
-{
-	*reverse = (struct session){
-		.last_seen = session->last_seen,
-		.src = key->dst,
-		.dst = key->src,
-		.sport = key->dport,
-		.dport = key->sport,
-		.service_id = session->service_id,
-		/* A flow that is repaired is beyond its handshake. */
-		.state = STATE_ESTABLISHED,
-		.flags = session->flags ^ SESSION_REPLY,
-		.ifindex = session->ifindex,
-		.created = session->created,
-	};
-}
-
-/* Is `session` the other direction of the entry under `key`? */
-static __always_inline bool is_reverse_of(const struct session *session,
-					  const struct session_key *key)
-{
-	return session->src == key->dst && session->dst == key->src &&
-	       session->sport == key->dport && session->dport == key->sport;
-}
 
 /* Not static: the verifier checks a global function once, for any arguments, instead of
  * once for each call. Hence it takes scalars and the context only. */
@@ -90,46 +33,71 @@ static __always_inline bool session_expired(const struct session *session, __u8 
 	return timed_out(session->last_seen, now, proto, session->state);
 }
 
+static __always_inline bool syn_only(__u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* A SYN of a closing or closed connection opens a new one from the same port (RFC 6191).
  * Of any other it is a retransmission, or the backend itself handles it (RFC 9293,
  * 3.10.7.4). */
-static __always_inline bool reopens(const struct packet *pkt, const struct session *session)
+static __always_inline bool reopens(__u8 tcp_flags, const struct session *session)
 {
-	return is_syn(pkt) && session->state >= STATE_CLOSING &&
+	return syn_only(tcp_flags) && session->state >= STATE_CLOSING &&
 	       !(session->flags & SESSION_REPLY);
 }
 
-/* Once a second: false if the session is expired, else repairs the other direction. */
-static __noinline bool session_refresh(const struct packet *pkt, struct session *session,
-				       __u64 now)
+/* Both directions of the flow are known and in use: see session_assured.h. */
+static __always_inline void session_used(const struct session_key *key, struct session *session,
+					 const struct session_key *other_key,
+					 struct session *other)
 {
-	struct session_key key;
-	struct session value, *reverse;
+	struct session *forward = session->flags & SESSION_REPLY ? other : session;
 
-	if (session_expired(session, pkt->key.proto, now))
-		return false;
-	session->last_seen = now;
-	session_save(&pkt->key, session);
-	if (session->state == STATE_CLOSED)
-		return true;
-	reverse_key(session, pkt->key.proto, &key);
-	reverse = session_read(&key);
-	if (reverse) {
-		/* Unless another flow has that key by now. */
-		if (is_reverse_of(reverse, &pkt->key)) {
-			reverse->last_seen = now;
-			session_save(&key, reverse);
-		}
-		return true;
-	}
-	reverse_entry(&pkt->key, session, &value);
-	if (!session_write(&key, &value, BPF_NOEXIST))
-		event(EVENT_SESSION_REPAIRED);
-	return true;
+	if (!STEADY || (key->proto == IPPROTO_TCP && forward->state == STATE_NEW))
+		return;
+	session_assure(session->flags & SESSION_REPLY ? other_key : key);
 }
 
-/* Follows FIN and RST. `fin`: the session's flags for a FIN of this direction. */
-static __always_inline void tcp_note_close(struct session *session, __u8 tcp_flags, __u8 fin)
+/* Once a second, for the flow of scratch_flow(): 0 if the session is expired, else repairs
+ * the other direction. */
+__noinline int session_refresh(__u64 now)
+{
+	struct flow_scratch *scratch = scratch_get();
+	struct session value, *session, *reverse;
+	struct session_key key, other;
+
+	if (!scratch)
+		return 0;
+	key = scratch->flow;
+	session = session_read(&key);
+	if (!session || session_expired(session, key.proto, now))
+		return 0;
+	session->last_seen = now;
+	session_save(&key, session);
+	if (session->state == STATE_CLOSED)
+		return 1;
+	reverse_key(session, key.proto, &other);
+	reverse = session_read(&other);
+	if (reverse) {
+		/* Unless another flow has that key by now. */
+		if (is_reverse_of(reverse, &key)) {
+			reverse->last_seen = now;
+			session_save(&other, reverse);
+			session_used(&key, session, &other, reverse);
+		}
+		return 1;
+	}
+	reverse_entry(&key, session, &value);
+	if (!session_write(&other, &value, BPF_NOEXIST))
+		event(EVENT_SESSION_REPAIRED);
+	return 1;
+}
+
+/* Follows FIN and RST. `fin`: the session's flags for a FIN of this direction. A connection
+ * that is over is left to the LRU. */
+static __always_inline void tcp_note_close(const struct session_key *key, struct session *session,
+					   __u8 tcp_flags, __u8 fin)
 {
 	const __u8 both = SESSION_FIN_FORWARD | SESSION_FIN_REPLY;
 
@@ -143,33 +111,96 @@ static __always_inline void tcp_note_close(struct session *session, __u8 tcp_fla
 		session->state = STATE_CLOSED;
 	else if (tcp_flags & TCP_FIN && session->state != STATE_CLOSED)
 		session->state = STATE_CLOSING;
+	if (session->state == STATE_CLOSED)
+		session_unassure(key);
 }
 
-/* Follows the state of a TCP connection, in the forward entry. The client's first ACK
- * establishes it; the backend's packets change it only when they close it, which saves
- * a second look-up for all others. */
-static __noinline void tcp_track(const struct packet *pkt, struct session *session)
+/* A packet of the reply direction, mostly of a backend. Of a flow from outside to a pod's
+ * own address (masquerade.h) it is the client's, and its first ACK ends the handshake. */
+static __always_inline void tcp_track_reply(const struct session_key *key, struct session *reply,
+					    __u8 tcp_flags)
 {
-	struct session_key key;
+	const bool first = reply->state == STATE_NEW && !syn_only(tcp_flags);
+	const bool opens = first && reply->flags & SESSION_MASQUERADE && reply->dst == key->dst;
+	struct session *session;
+	struct session_key forward;
 
-	if (!(session->flags & SESSION_REPLY)) {
-		if (session->state == STATE_NEW &&
-		    (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
-			session->state = STATE_ESTABLISHED;
-		tcp_note_close(session, pkt->tcp_flags,
-			 session->flags & SESSION_FIN_REPLY ? SESSION_FIN_FORWARD :
-							      SESSION_FIN_FORWARD | SESSION_CLIENT_FIRST);
-		session_save(&pkt->key, session);
+	if (first) {
+		reply->state = STATE_ESTABLISHED;
+		session_save(key, reply);
+	}
+	if (!(tcp_flags & (TCP_FIN | TCP_RST)) && !opens)
+		return;
+	reverse_key(reply, IPPROTO_TCP, &forward);
+	session = session_read(&forward);
+	if (!session || !is_reverse_of(session, key))
+		return;
+	if (opens && session->state == STATE_NEW) {
+		session->state = STATE_ESTABLISHED;
+		session_assure(&forward);
+	}
+	tcp_note_close(&forward, session, tcp_flags, SESSION_FIN_REPLY);
+	session_save(&forward, session);
+}
+
+/* A SYN whose backend is one of its Service no more: the client begins anew, or repeats a
+ * SYN that was not answered. A backend that has replied since the SYN before this one
+ * lives: a connection to a terminating backend goes on. Any other loses the flow. */
+static __always_inline void syn_check_backend(const struct session_key *key,
+					      struct session *session)
+{
+	__u32 scope = session->ifindex ? SCOPE_EXTERNAL : SCOPE_CLUSTER;
+	struct session_key other;
+	struct session *reply;
+
+	if (session->flags & SESSION_MASQUERADE ||
+	    frontend_has(key->dst, key->dport, scope, session->dst, session->dport))
+		return;
+	reverse_key(session, IPPROTO_TCP, &other);
+	reply = session_read(&other);
+	if (reply && is_reverse_of(reply, key) && reply->state != STATE_NEW) {
+		reply->state = STATE_NEW;
+		session_save(&other, reply);
 		return;
 	}
-	if (!(pkt->tcp_flags & (TCP_FIN | TCP_RST)))
-		return;
-	reverse_key(session, IPPROTO_TCP, &key);
+	tcp_note_close(key, session, TCP_RST, 0);
+	session_save(key, session);
+}
+
+/* Follows the state of the TCP connection of scratch_flow(), in the forward entry. The
+ * client's first ACK establishes it; the backend's packets change it only when they close
+ * it, which saves a second look-up for all others. 1: the packet opens a new connection
+ * instead. */
+__noinline int tcp_track(__u32 tcp_flags)
+{
+	struct flow_scratch *scratch = scratch_get();
+	struct session *session;
+	struct session_key key;
+
+	if (!scratch)
+		return 0;
+	key = scratch->flow;
 	session = session_read(&key);
-	if (!session || !is_reverse_of(session, &pkt->key))
-		return;
-	tcp_note_close(session, pkt->tcp_flags, SESSION_FIN_REPLY);
+	if (!session)
+		return 0;
+	if (session->flags & SESSION_REPLY) {
+		tcp_track_reply(&key, session, tcp_flags);
+		return 0;
+	}
+	if (syn_only(tcp_flags))
+		syn_check_backend(&key, session);
+	if (reopens(tcp_flags, session))
+		return 1;
+	if (session->state == STATE_NEW && (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK) {
+		session->state = STATE_ESTABLISHED;
+		session_assure(&key);
+	}
+	tcp_note_close(&key, session, tcp_flags,
+		       session->flags & SESSION_FIN_REPLY ?
+			       SESSION_FIN_FORWARD :
+			       SESSION_FIN_FORWARD | SESSION_CLIENT_FIRST);
 	session_save(&key, session);
+	return 0;
 }
 
 /* The live session of a packet, or NULL: refreshes it once a second, repairs the other
@@ -183,13 +214,15 @@ static __always_inline struct session *session_track(const struct packet *pkt)
 		return NULL;
 	now = bpf_ktime_get_ns();
 	if (unlikely((__s64)(now - session->last_seen) > (__s64)SECOND) &&
-	    !session_refresh(pkt, session, now))
+	    (!scratch_flow(&pkt->key) || !session_refresh(now)))
 		return NULL;
-	if (pkt->key.proto == IPPROTO_TCP &&
-	    (pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || session->state == STATE_NEW)) {
-		if (reopens(pkt, session))
+	if (pkt->key.proto == IPPROTO_TCP) {
+		if ((pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+		     session->state == STATE_NEW) &&
+		    (!scratch_flow(&pkt->key) || tcp_track(pkt->tcp_flags)))
 			return NULL;
-		tcp_track(pkt, session);
+	} else if (STEADY && session->state == STATE_NEW && session->flags & SESSION_REPLY) {
+		session->state = STATE_ESTABLISHED; /* there was a reply */
 	}
 	return session;
 }

@@ -17,6 +17,8 @@
 
 #include "bounded.h"
 #include "maps.h"
+#include "session_key.h"
+#include "session_scratch.h"
 #include "session_former.h"
 
 /* The loader replaces it by the pinned table, whose values may be smaller or larger. */
@@ -28,7 +30,7 @@ struct {
 } sessions_former SEC(".maps");
 
 /* More entries than a program uses at one time. */
-#define SCRATCH_SESSIONS 4
+#define SCRATCH_SESSIONS 8
 
 /* A program is not interrupted by another one on its CPU. */
 struct session_scratch {
@@ -199,4 +201,20 @@ static __always_inline void session_save(const struct session_key *key,
 	scratch->key = *key;
 	scratch->session = *session;
 	table_save(0);
+}
+
+/* `assured` is left alone: user space copies it into the table first. */
+static __always_inline void session_assure(const struct session_key *forward_key)
+{
+	(void)forward_key;
+}
+
+static __always_inline void session_unassure(const struct session_key *key)
+{
+	(void)key;
+}
+
+static __always_inline void source_note(addr_t addr)
+{
+	(void)addr;
 }

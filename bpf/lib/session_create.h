@@ -54,7 +54,7 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
  * flow. Reading and writing are not atomic together, and an LRU hash can hold no spin
  * lock (5.10); so the CPU that creates the entry of ZONE_CLAIM holds the lock, and for
  * the other one the key is in use. */
-static __noinline enum reason reply_key_take(const struct session_key *key,
+static __always_inline enum reason reply_key_take(const struct session_key *key,
 					     const struct session *value,
 					     const struct session_key *forward_key, bool scarce)
 {
@@ -73,26 +73,44 @@ static __noinline enum reason reply_key_take(const struct session_key *key,
 	return failed;
 }
 
-/* Claims the key of replies. REASON_NONE, DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED
- * when it is another flow's, so that another port has to be tried. `scarce`: see
- * port_time_wait(). */
-static __always_inline enum reason reply_key_claim(const struct session_key *key,
-						   const struct session *value,
-						   const struct session_key *forward_key,
-						   bool scarce)
+/* Claims scratch->claim, the key of replies to scratch->flow. REASON_NONE,
+ * DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED when it is another flow's, so that another
+ * port has to be tried. `scarce`: see port_time_wait(). Not static: see timed_out(). */
+__noinline int reply_key_claim(__u32 scarce)
 {
-	struct session *found;
+	struct flow_scratch *scratch = scratch_get();
+	struct session_key key, forward_key;
+	struct session *value, *found;
 
-	if (!session_write(key, value, BPF_NOEXIST))
+	if (!scratch)
+		return DROP_SESSIONS_FULL;
+	key = scratch->claim;
+	forward_key = scratch->flow;
+	value = &scratch->claim_value;
+	if (!session_write(&key, value, BPF_NOEXIST))
 		return REASON_NONE;
-	found = session_read(key);
+	found = session_read(&key);
 	if (!found)
 		return DROP_SESSIONS_FULL;
-	if (!reply_alive(key, found, value->last_seen, scarce))
-		return reply_key_take(key, value, forward_key, scarce);
-	if (!is_reverse_of(found, forward_key))
+	if (!reply_alive(&key, found, value->last_seen, scarce))
+		return reply_key_take(&key, value, &forward_key, scarce);
+	if (!is_reverse_of(found, &forward_key))
 		return DROP_PORTS_EXHAUSTED;
-	return session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
+	return session_write(&key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
+}
+
+/* Begins the claims for a flow: the value of its replies' entry. */
+static __always_inline struct flow_scratch *claim_begin(const struct session_key *forward_key,
+							const struct session *forward)
+{
+	struct flow_scratch *scratch = scratch_get();
+
+	if (!scratch)
+		return NULL;
+	scratch->flow = *forward_key;
+	reverse_entry(forward_key, forward, &scratch->claim_value);
+	scratch->claim_value.state = STATE_NEW;
+	return scratch;
 }
 
 /* Claims the reply key of `forward`. From one source port a client may reach one backend
@@ -102,16 +120,16 @@ static __always_inline enum reason reply_key_claim(const struct session_key *key
 static __noinline __loop enum reason reply_claim(const struct session_key *forward_key,
 						 struct session *forward)
 {
-	struct session_key key;
-	struct session value;
+	struct flow_scratch *scratch = claim_begin(forward_key, forward);
 	enum reason failed;
 	__u16 port = 0;
 	int i;
 
-	reverse_entry(forward_key, forward, &value);
+	if (!scratch)
+		return DROP_SESSIONS_FULL;
 	for (i = 0; i < PORT_TRIES; i++) {
-		reverse_key(forward, forward_key->proto, &key);
-		failed = reply_key_claim(&key, &value, forward_key, false);
+		reverse_key(forward, forward_key->proto, &scratch->claim);
+		failed = reply_key_claim(false);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 		if (!port) {
@@ -139,6 +157,14 @@ static __always_inline void session_begin(const struct packet *pkt, struct sessi
 	}
 }
 
+static __always_inline enum reason session_created(const struct packet *pkt)
+{
+	event(EVENT_SESSION_CREATED);
+	if (STEADY && scratch_flow(&pkt->key))
+		source_note(pkt->key.src);
+	return REASON_NONE;
+}
+
 /* Last: the forward entry. Returns in `session` the one that holds: another CPU's, if
  * that was faster with a packet of the same flow. */
 static __noinline enum reason session_commit(const struct packet *pkt, struct session *session)
@@ -146,12 +172,10 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
-	if (!session_write(&pkt->key, session, BPF_NOEXIST)) {
-		event(EVENT_SESSION_CREATED);
-		return REASON_NONE;
-	}
+	if (!session_write(&pkt->key, session, BPF_NOEXIST))
+		return session_created(pkt);
 	winner = session_read(&pkt->key);
-	if (winner && !reopens(pkt, winner) &&
+	if (winner && !reopens(pkt->tcp_flags, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
 		reverse_key(session, pkt->key.proto, &reply_key);
 		if (!is_reverse_of(winner, &reply_key))
@@ -162,8 +186,7 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	/* A flow that is over. */
 	if (session_write(&pkt->key, session, BPF_ANY))
 		return DROP_SESSIONS_FULL;
-	event(EVENT_SESSION_CREATED);
-	return REASON_NONE;
+	return session_created(pkt);
 }
 
 /* Creates both entries of a new flow. `session` has the translated addresses, ports and

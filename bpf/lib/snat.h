@@ -48,6 +48,17 @@ __noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t loca
 	       port_taken(local, port, proto) || socket_holds(skb, &tuple, proto);
 }
 
+/* Is the port one of those that this source may have? Each source has a random subset of
+ * the range, so that none can take all ports to a destination, and two have different
+ * ones. */
+static __always_inline bool port_shared(addr_t source, port_be port)
+{
+	struct session_limits *limits = session_limits_get();
+	__u32 share = limits && limits->ports ? limits->ports : DEFAULT_SOURCE_PORTS;
+
+	return (hash_word(hash_word(0, source), port) >> 24) < share;
+}
+
 /* Primes, of which no number of 16 bits is a multiple of two. */
 static const volatile __u16 port_primes[] = { 257, 577, 1153, 2311, 4621, 9241, 18481, 36979 };
 
@@ -73,21 +84,23 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 			       (__u32)forward_key->sport << 16 | forward_key->dport);
 	__u32 stride = count <= PORT_TRIES ? 1 : port_stride(hash >> 16, count);
 	__u32 at = hash % count;
-	struct session_key key;
-	struct session value;
+	struct flow_scratch *scratch = claim_begin(forward_key, forward);
 	enum reason failed;
 	int i;
 
-	reverse_entry(forward_key, forward, &value);
+	if (!scratch)
+		return DROP_SESSIONS_FULL;
 	for (i = 0; i < PORT_TRIES; i++) {
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried port by port, a large one is sampled. */
 		at = (at + stride) % count;
+		if (count >= SHARED_PORTS && !port_shared(forward_key->src, forward->sport))
+			continue;
 		if (port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;
-		reverse_key(forward, forward_key->proto, &key);
-		failed = reply_key_claim(&key, &value, forward_key, i >= PORT_TRIES / 2);
+		reverse_key(forward, forward_key->proto, &scratch->claim);
+		failed = reply_key_claim(i >= PORT_TRIES / 2);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 	}

@@ -97,8 +97,8 @@ struct session_key {
 	__u16 reserved;
 };
 
-enum session_state : __u8 { /* of TCP; other protocols stay at NEW */
-	STATE_NEW = 0, /* the client has not acknowledged anything yet */
+enum session_state : __u8 { /* of TCP; other protocols stay at NEW in the forward entry */
+	STATE_NEW = 0, /* the client has not acknowledged anything yet; reply entry: no reply yet */
 	STATE_ESTABLISHED = 1,
 	STATE_CLOSING = 2, /* a FIN went one way */
 	STATE_CLOSED = 3, /* FIN both ways, or RST */
@@ -123,11 +123,35 @@ struct session {
 	port_be sport;
 	port_be dport;
 	__u32 service_id;
-	enum session_state state; /* kept in the forward entry, a reply is ESTABLISHED */
+	enum session_state state; /* kept in the forward entry; reply entry: NEW or ESTABLISHED */
 	enum session_flag flags;
 	__u16 reserved;
 	__u32 ifindex; /* the uplink that the client came in by, and replies leave by; 0: none */
 	__u64 created; /* bpf_ktime_get_ns() of the flow's first packet; 0: unknown */
+};
+
+/* A client: a pod, or an address outside. */
+struct source_key {
+	addr_t addr;
+};
+
+/* What a source may have. One element, index 0. */
+struct session_limits {
+	__u32 flows; /* in each of `sessions` and `assured`; 0: the default of lib/config.h */
+	__u32 ports; /* of 256 source ports to one destination; 0: the default of lib/config.h */
+};
+
+/* What it has of the session table. */
+struct source {
+	__u32 assured; /* flows in `assured`; the agent corrects it now and then */
+	__u32 created; /* flows since the entry was made, modulo 2^32 */
+};
+
+/* A source's flows, numbered modulo session_limits.flows. The value is the key of the
+ * flow's forward entry, which may be another flow's by now, or gone. */
+struct source_slot {
+	addr_t addr;
+	__u32 number;
 };
 
 /* The address of a pod of this node. */

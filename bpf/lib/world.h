@@ -45,9 +45,11 @@ static __noinline bool passes_stack(const struct session_key *key, __u8 tcp_flag
 	if (session_expired(session, key->proto, now))
 		return !opens;
 	session->last_seen = now;
-	if (session->state == STATE_NEW && tcp_flags && !(tcp_flags & TCP_SYN))
+	if (session->state == STATE_NEW && tcp_flags && !(tcp_flags & TCP_SYN)) {
 		session->state = STATE_ESTABLISHED;
-	tcp_note_close(session, tcp_flags, SESSION_FIN_FORWARD);
+		session_assure(key);
+	}
+	tcp_note_close(key, session, tcp_flags, SESSION_FIN_FORWARD);
 	session_save(key, session);
 	return true;
 }

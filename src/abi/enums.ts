@@ -57,9 +57,9 @@ export const SESSION_ZONE = {
   CLAIM: 2,
 } as const;
 
-/** `enum session_state`. of TCP; other protocols stay at NEW */
+/** `enum session_state`. of TCP; other protocols stay at NEW in the forward entry */
 export const SESSION_STATE = {
-  /** the client has not acknowledged anything yet */
+  /** the client has not acknowledged anything yet; reply entry: no reply yet */
   NEW: 0,
   ESTABLISHED: 1,
   /** a FIN went one way */
@@ -258,6 +258,18 @@ export const REASONS = [
   {
     name: "drop_fragment_overlap",
     help: "a fragment that overlaps another, or of such a datagram (RFC 5722)",
+  },
+  {
+    name: "event_session_restored",
+    help: "entries of assured sessions that were evicted and restored",
+  },
+  {
+    name: "event_session_unassured",
+    help: "sessions not assured: no room, or their client has its share",
+  },
+  {
+    name: "event_session_recycled",
+    help: "sessions that newer ones of the same client, above its share, replaced",
   },
 ] as const;
 

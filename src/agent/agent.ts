@@ -127,6 +127,7 @@ async function start(
   parts.socketLb.start();
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;
   await parts.upkeep.pinsChanged(); // addresses in use are reserved
+  parts.sessionSweep.start();
   await parts.podReadiness.start(); // from here on pods may come
 }
 

@@ -16,6 +16,7 @@ import { agentState, controlReply } from "./http/control.ts";
 import { HealthServer } from "./http/health.ts";
 import { Metrics } from "./http/metrics.ts";
 import { type Page, UiPage } from "./http/ui_page.ts";
+import { readAttachments } from "../node/attachments.ts";
 import type { Log } from "./log.ts";
 import { NodeNames } from "./maps/names.ts";
 import { Network } from "./network/network.ts";
@@ -23,6 +24,7 @@ import { Vpc } from "./network/vpc.ts";
 import type { ApiReporter } from "./node/api_reporter.ts";
 import { PodReadiness } from "./node/pod_readiness.ts";
 import { HealthCheckPorts } from "./services/health_check_ports.ts";
+import { SessionSweep } from "./services/session_sweep.ts";
 import { Reconciler } from "./services/reconciler.ts";
 import { SocketLb } from "./services/socket_lb.ts";
 import { KnownObjects } from "./upkeep/known_objects.ts";
@@ -51,6 +53,7 @@ export interface Parts {
   reconciler: Reconciler;
   healthCheckPorts: HealthCheckPorts;
   socketLb: SocketLb;
+  sessionSweep: SessionSweep;
   network: Network;
   podReadiness: PodReadiness;
   nodeNames: NodeNames;
@@ -122,7 +125,18 @@ function makeServices(
   stack.defer(() => healthCheckPorts.stop());
   const socketLb = new SocketLb(dataPlane, config, log);
   stack.defer(() => socketLb.stop());
-  return { reconciler, healthCheckPorts, socketLb };
+  const nameOf = (address: string) => podAt(config.stateDir, address);
+  const sessionSweep = new SessionSweep({ maps: dataPlane.maps, log, nameOf });
+  stack.defer(() => sessionSweep.stop());
+  return { reconciler, healthCheckPorts, socketLb, sessionSweep };
+}
+
+/** `pod namespace/name` of an address on this node. */
+function podAt(stateDir: string, address: string): string | undefined {
+  const found = readAttachments(stateDir).find(({ addresses }) =>
+    addresses.some((one) => one.address === address)
+  );
+  return found?.pod && `pod ${found.pod}`;
 }
 
 /** This node among the others, and towards Kubernetes. */

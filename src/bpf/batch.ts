@@ -144,6 +144,42 @@ export function lookupBatch<K, V>(
   }
 }
 
+/** Entries of a hash, one after another in the buffers. */
+export interface Slice {
+  readonly keys: DataView<ArrayBuffer>;
+  readonly values: DataView<ArrayBuffer>;
+  readonly count: number;
+}
+
+/**
+ * Reads a hash `size` entries at a time, as the caller goes on; the buffers are good until then. What is added or deleted
+ * meanwhile may be seen or not.
+ */
+export function* readSlices<K, V>(map: BatchTarget<K, V>, size: number): Generator<Slice> {
+  const cursor = new Uint8Array(Math.max(4, map.key.size));
+  for (let started = false;;) {
+    const keys = new Uint8Array(size * map.key.size),
+      values = new Uint8Array(size * map.value.size);
+    const [result, count] = callBatch(CMD.MAP_LOOKUP_BATCH, map.fd, {
+      from: started ? address(cursor) : 0,
+      to: address(cursor),
+      keys: address(keys),
+      values: address(values),
+      count: size,
+    });
+    if (result === -ENOSPC) { // a bucket holds more
+      size *= 2;
+      continue;
+    }
+    if (result < 0 && result !== -ENOENT) {
+      throw new SyscallError("bpf(BPF_MAP_LOOKUP_BATCH)", -result, map.name);
+    }
+    started = true;
+    yield { keys: new DataView(keys.buffer), values: new DataView(values.buffer), count };
+    if (result === -ENOENT) return;
+  }
+}
+
 /** Where the kernel has no batches for the kind of map: per-CPU arrays before 5.13. `after`: the key to go on from. */
 function lookupOneByOne<K, V>(
   map: BatchTarget<K, V>,

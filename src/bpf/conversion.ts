@@ -44,6 +44,7 @@ const sameLayout: Layout = {
 /** The move of one table of sessions into another. Loads everything, and changes nothing yet. */
 export class SessionConversion {
   readonly #bpffs: string;
+  readonly #pinned: PinnedVersion;
   readonly #layout: Layout;
   readonly #former: BpfMap<SessionKey, Partial<Session>>;
   readonly #table: MapOf<typeof maps.sessions>;
@@ -59,6 +60,7 @@ export class SessionConversion {
    */
   constructor(bpffs: string, former: PinnedVersion, shared: ReadonlyMap<string, number>) {
     this.#bpffs = bpffs;
+    this.#pinned = former;
     this.#layout = FORMER_LAYOUTS.sessions?.[former.version] ?? sameLayout;
     using stack = new DisposableStack();
     const { key, value } = this.#layout;
@@ -74,6 +76,19 @@ export class SessionConversion {
     this.programs = new Map(this.#objects.flatMap(({ programs }) => [...programs]));
     this.#state = stack.use(this.#objects[0]!.map(conversionMaps.conversion));
     stack.move();
+  }
+
+  /**
+   * Copies `assured` into the table, as transitional programs do not know it; what the table has holds. Before the pins of
+   * other maps are replaced: it has the table's layout, and the version before (from sessions 2, assured 1 on).
+   */
+  restore(): void {
+    const { version } = this.#pinned;
+    const found = pinnedVersions(this.#bpffs).find(({ name }) => name === "assured");
+    if (found?.version !== version - 1) return; // none, or that of an upgrade that was interrupted
+    const { key, value } = this.#layout;
+    using assured = BpfMap.openPinned(mapPin(this.#bpffs, "assured"), key, value);
+    this.#former.addBatch(assured.entries());
   }
 
   /** Lets a run that comes after this one know of it, should this one be killed. */

@@ -172,6 +172,7 @@ export class Installation {
     const { bpffs, log, before } = this.#options;
     before?.("copy");
     this.#renewal.copy();
+    this.#conversion?.restore();
     before?.("pin maps");
     finishCommit(bpffs);
     this.#renewal.pin();

@@ -106,7 +106,7 @@ export const session = struct("session", {
   sport: port,
   dport: port,
   service_id: u32,
-  /** SESSION_STATE; kept in the forward entry, a reply is ESTABLISHED */
+  /** SESSION_STATE; kept in the forward entry; reply entry: NEW or ESTABLISHED */
   state: u8,
   /** SESSION_FLAG */
   flags: u8,
@@ -117,6 +117,40 @@ export const session = struct("session", {
   created: u64,
 });
 export type Session = ValueOf<typeof session>;
+
+/** A client: a pod, or an address outside. */
+export const sourceKey = struct("source_key", {
+  addr: ipv4,
+});
+export type SourceKey = ValueOf<typeof sourceKey>;
+
+/** What a source may have. One element, index 0. */
+export const sessionLimits = struct("session_limits", {
+  /** in each of `sessions` and `assured`; 0: the default of lib/config.h */
+  flows: u32,
+  /** of 256 source ports to one destination; 0: the default of lib/config.h */
+  ports: u32,
+});
+export type SessionLimits = ValueOf<typeof sessionLimits>;
+
+/** What it has of the session table. */
+export const source = struct("source", {
+  /** flows in `assured`; the agent corrects it now and then */
+  assured: u32,
+  /** flows since the entry was made, modulo 2^32 */
+  created: u32,
+});
+export type Source = ValueOf<typeof source>;
+
+/**
+ * A source's flows, numbered modulo session_limits.flows. The value is the key of the flow's
+ * forward entry, which may be another flow's by now, or gone.
+ */
+export const sourceSlot = struct("source_slot", {
+  addr: ipv4,
+  number: u32,
+});
+export type SourceSlot = ValueOf<typeof sourceSlot>;
 
 /** The address of a pod of this node. */
 export const endpointKey = struct("endpoint_key", {
@@ -498,6 +532,11 @@ export const maps = {
   services: map("services", MAP_TYPE.HASH, serviceKey, service, "6198bb14"),
   backends: map("backends", MAP_TYPE.ARRAY, u32, backend, "290f343a"),
   sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "4e905b4b"),
+  /** Copies of the entries of flows that both ends have used: see session_assured.h. */
+  assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "4e905b4b"),
+  session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "1c0addd0"),
+  sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
+  source_flows: map("source_flows", MAP_TYPE.LRU_HASH, sourceSlot, sessionKey, "9b6f101a"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),

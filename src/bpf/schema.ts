@@ -29,6 +29,7 @@ export const SCHEMAS = {
   maglev: rebuilt(1),
   source_ranges: rebuilt(1),
   config: rebuilt(2), // 2: `pods_ifindex`
+  session_limits: rebuilt(1),
   remotes: rebuilt(1),
   uplinks: rebuilt(1),
   node_addrs: rebuilt(1),
@@ -38,6 +39,7 @@ export const SCHEMAS = {
   hostlb_config: rebuilt(1),
 
   sessions: converted(2), // 2: `created`
+  assured: converted(1), // the same struct as `sessions`
   endpoints: converted(1),
   host_ports: converted(1),
   affinity: converted(1),
@@ -48,6 +50,8 @@ export const SCHEMAS = {
   fragments: dropped(2), // 2: an array, with what came of each datagram
   held_fragments: dropped(1),
   held_scratch: dropped(1),
+  sources: dropped(1), // the agent counts anew
+  source_flows: dropped(1),
   monitor: dropped(1),
   monitor_ends: dropped(1),
   monitor_budget: dropped(1),

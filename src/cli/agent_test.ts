@@ -30,7 +30,7 @@ Deno.test("agentCommand() shows every setting as a flag and as a key, with its d
   assert.match(flat, /--bpffs <DIR> Pin maps .* \(default: \/sys\/fs\/bpf\/pcnk\)/);
   assert.match(
     flat,
-    /--timeouts-tcp-established <TIME> Expire idle TCP connections \(default: 1d\)/,
+    /--timeouts-tcp-established <TIME> Expire idle TCP connections \(default: 5d\)/,
   );
   assert.match(text, /^ {2}pcnk agent --node-name node1/m);
 });

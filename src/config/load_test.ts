@@ -85,7 +85,7 @@ Deno.test("loadConfig() lets flags win over the file and the file over defaults"
       fragments: 8192,
       nodes: 16384,
     });
-    assert.equal(config.timeouts.tcpEstablished, 86400);
+    assert.equal(config.timeouts.tcpEstablished, 432000);
   } finally {
     await Deno.remove(file);
   }

@@ -99,6 +99,8 @@ export interface AgentConfig {
     udp: number;
     icmp: number;
   };
+  /** What one pod or address outside may have, in per cent. */
+  shares: { sessions: number; snatPorts: number };
 }
 
 /** Every setting of the agent, in the order of the help text. */
@@ -295,7 +297,7 @@ export const settings: readonly Setting[] = [
     "mapSizes.sessions",
     entries(1024, 1 << 26),
     262144,
-    "Capacity: sessions, two a flow; the oldest are evicted",
+    "Capacity: sessions, two a flow; the oldest are evicted, connections in use last",
   ),
   setting("mapSizes.endpoints", entries(16, 1 << 20), 4096, "Capacity: local pods"),
   setting(
@@ -329,7 +331,7 @@ export const settings: readonly Setting[] = [
     "Capacity: podCIDRs and addresses of nodes",
   ),
   live(setting("timeouts.tcpNew", seconds, 60, "Expire TCP connections idle in the handshake")),
-  live(setting("timeouts.tcpEstablished", seconds, 86400, "Expire idle TCP connections")),
+  live(setting("timeouts.tcpEstablished", seconds, 432000, "Expire idle TCP connections")),
   live(
     setting("timeouts.tcpClosing", seconds, 3600, "Expire half-closed TCP connections"),
   ),
@@ -343,4 +345,16 @@ export const settings: readonly Setting[] = [
   ),
   live(setting("timeouts.udp", seconds, 120, "Expire idle UDP flows")),
   live(setting("timeouts.icmp", seconds, 120, "Expire idle ICMP flows")),
+  live(setting(
+    "shares.sessions",
+    entries(1, 100, "PERCENT"),
+    50,
+    "Share of the sessions that one pod or address outside may have; above it its oldest are replaced",
+  )),
+  live(setting(
+    "shares.snatPorts",
+    entries(1, 100, "PERCENT"),
+    75,
+    "Share of snatPorts that one pod or address outside may have to one destination",
+  )),
 ] as Setting[];

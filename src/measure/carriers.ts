@@ -2,6 +2,7 @@
 import { attach, detach, listAttachments } from "../bpf/attach.ts";
 import { attachCgroup, cgroupAttachment, detachCgroup, listCgroupHooks } from "../bpf/cgroup.ts";
 import { openDataPlane } from "../bpf/dataplane.ts";
+import { allSessions, deleteSessions } from "../bpf/sessions.ts";
 import { progById } from "../bpf/syscall.ts";
 import type { NodePlan } from "../lab/plan.ts";
 import type { LabStore } from "../lab/state.ts";
@@ -51,14 +52,17 @@ function devicePrograms(cleanup: Cleanup, { netnsPath, bpffs }: NodePlan): Varia
 
 /** Each turn begins with no flow known, as it does for the rule sets. */
 function sessionsOf(cleanup: Cleanup, { bpffs }: NodePlan): Variant {
-  const table = sessionTable(cleanup, bpffs);
-  return { on: () => {}, off: () => void table.deleteBatch(table.keys()) };
+  const tables = sessionTables(cleanup, bpffs);
+  return {
+    on: () => {},
+    off: () => void deleteSessions(tables, allSessions(tables).map(([key]) => key)),
+  };
 }
 
-export function sessionTable(cleanup: Cleanup, bpffs: string) {
+export function sessionTables(cleanup: Cleanup, bpffs: string) {
   const plane = openDataPlane(bpffs);
   cleanup.defer(() => plane.close());
-  return plane.maps.sessions;
+  return plane.maps;
 }
 
 function cgroupPrograms(cleanup: Cleanup, { bpffs }: NodePlan, cgroup: string | null): Variant {

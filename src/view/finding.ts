@@ -12,6 +12,7 @@ export interface Finding {
     | "data plane"
     | "pods"
     | "services"
+    | "sessions"
     | "uplink"
     | "netfilter"
     | "peer"

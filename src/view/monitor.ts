@@ -235,7 +235,7 @@ function serviceOf({ maps }: NodeReader, flow: Flow): string | undefined {
   const { src, dst, sport, dport } = flow;
   const proto = PROTOCOL_NUMBER[flow.protocol];
   const reverse: SessionKey = { src: dst, dst: src, sport: dport, dport: sport, proto, zone: 0 };
-  const back = maps.sessions.get(reverse);
+  const back = maps.sessions.get(reverse) ?? maps.assured.get(reverse);
   if (back === undefined || back.flags & SESSION_FLAG.MASQUERADE) return undefined;
   // Of a packet to a backend the reply's source becomes the service; of a reply it is its own source already.
   return back.flags & SESSION_FLAG.REPLY ? formatEnd(flow, back.src, back.sport) : undefined;

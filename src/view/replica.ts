@@ -15,6 +15,9 @@ import type { NodeReader } from "./node.ts";
 /** Maps that programs write. */
 const WRITTEN: ReadonlySet<MapName> = new Set([
   "sessions",
+  "assured",
+  "sources",
+  "source_flows",
   "affinity",
   "fragments",
   "held_fragments",
@@ -25,7 +28,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "monitor_budget",
 ]);
 /** Of these, what flows have left behind counts: where a client went before, it goes again. */
-const COPIED = ["sessions", "affinity"] as const;
+const COPIED = ["sessions", "assured", "affinity"] as const;
 
 /** What a program did with a packet. */
 export interface Passage {

@@ -1,4 +1,5 @@
 /** `sessions` and `snat`: flows that the kernel translates. */
+import { allSessions } from "../bpf/sessions.ts";
 import {
   type NodeConfig,
   type Session,
@@ -7,6 +8,7 @@ import {
   type SessionKey,
 } from "../bpf/layout.ts";
 import { monotonicNow } from "../linux/clock.ts";
+import { isOver } from "../services/session_timeouts.ts";
 import { parsePortName, type PortName, protocolName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
 import { type Filter, type Resource, type Row, sortBy } from "./resource.ts";
@@ -44,7 +46,7 @@ export function readSessions(node: NodeReader, filter: Filter): SessionRow[] {
   const now = monotonicNow();
   const config = node.maps.config.get(0);
   const rows: SessionRow[] = [];
-  for (const [key, session] of node.maps.sessions.entries()) {
+  for (const [key, session] of allSessions(node.maps)) {
     if (session.flags & SESSION_FLAG.REPLY) continue;
     const row = rowOf(node, key, session, now, config);
     if ((filter.all || !row.expired) && isWanted(filter, row, key, session)) rows.push(row);
@@ -81,19 +83,10 @@ function rowOf(
     state: key.proto === 6 ? STATES[session.state] ?? "new" : "established",
     idleSeconds: Number(idle) / 1e9,
     ageSeconds: session.created ? Number(now - session.created) / 1e9 : undefined,
-    expired: config !== undefined && idle > timeoutOf(config, key.proto, session.state),
+    expired: config !== undefined && isOver(config, key.proto, session.state, idle),
     pod: pod || undefined,
     hairpin: (session.flags & SESSION_FLAG.HAIRPIN) !== 0,
   };
-}
-
-/** Nanoseconds; as bpf/lib/config.h has it. A timeout of 0 is endless. */
-function timeoutOf(config: NodeConfig, proto: number, state: number): bigint {
-  const { tcp_new_timeout, tcp_established_timeout, tcp_closing_timeout, tcp_closed_timeout } =
-    config;
-  const tcp = [tcp_new_timeout, tcp_established_timeout, tcp_closing_timeout, tcp_closed_timeout];
-  const found = proto === 6 ? tcp[state] : proto === 17 ? config.udp_timeout : config.icmp_timeout;
-  return found || 1n << 62n;
 }
 
 function isWanted(filter: Filter, row: SessionRow, key: SessionKey, session: Session): boolean {

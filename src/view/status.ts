@@ -54,6 +54,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...await peerFindings(node, options),
     ...serviceFindings(node),
     ...hostPortFindings(node),
+    ...sessionFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),
   ];
@@ -288,6 +289,38 @@ function serviceFindings(node: NodeReader): Finding[] {
   return [{ part, health: "note", text, next: `pcnk describe service ${empty[0]}` }];
 }
 
+/** How full the session tables are, and what a shortage has done since the data plane was installed. */
+function sessionFindings(node: NodeReader): Finding[] {
+  const part = "sessions";
+  const { sessions, assured } = node.maps;
+  const [entries, copies, capacity] = [sessions.count(), assured.count(), sessions.maxEntries];
+  const flows = Math.max(entries, copies) / 2;
+  const shortages = readCounters(node, { names: Object.keys(SHORTAGES) })
+    .filter(({ packets }) => packets > 0)
+    .map(({ name, packets }) => `${packets} ${SHORTAGES[name]}`);
+  const text = [
+    `${Math.ceil(flows)} of ${capacity / 2} flows, ${Math.ceil(copies / 2)} assured`,
+    ...shortages,
+  ].join("; ");
+  if (Math.max(entries, copies) < PRESSURE * capacity) {
+    return [{ part, health: shortages.length > 0 ? "note" : "ok", text }];
+  }
+  const next = "raise mapSizes.sessions, or lower shares.sessions if one client has most of them " +
+    "(pcnk get sessions); the agent removes what is over";
+  // What is evicted is the oldest of what is not assured, unless that does not fit either.
+  return [{ part, health: copies < PRESSURE * capacity ? "note" : "warn", text, next }];
+}
+
+/** From this fill level on there may not be room for every flow in use. */
+const PRESSURE = 0.9;
+
+/** Counters that say so, and what they count. */
+const SHORTAGES: Readonly<Record<string, string>> = {
+  event_session_restored: "times an evicted entry was restored",
+  event_session_recycled: "replaced by newer ones of a client above shares.sessions",
+  event_session_unassured: "attempts to assure one without room in its client's share",
+};
+
 /** Settings of capacities, by the maps that are called otherwise. */
 const SETTINGS: Readonly<Record<string, string>> = {
   source_ranges: "sourceRanges",
@@ -309,7 +342,9 @@ function mapFindings(node: NodeReader): Finding[] {
     used: row.entries / row.capacity,
   }));
   // A map that evicts its oldest entries may be full.
-  const full = rows.filter(({ used, whenFull }) => used >= FULL && whenFull === "refuses");
+  const full = rows.filter(({ name, used, whenFull }) =>
+    used >= FULL && whenFull === "refuses" && name !== "assured" // see sessionFindings()
+  );
   if (full.length > 0) {
     return full.map(({ name, entries, capacity }): Finding => ({
       part: "maps",

@@ -2,12 +2,12 @@
 import { SESSION_STATE, SESSION_ZONE } from "../../src/bpf/layout.ts";
 import type { LabStore } from "../../src/lab/state.ts";
 import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
-import { sessionTable } from "../../src/measure/carriers.ts";
+import { sessionTables } from "../../src/measure/carriers.ts";
 import { BRIDGE_NETFILTER, type Cleanup, type Variant } from "../../src/measure/variants.ts";
 
 /** pcnk with a table of sessions that is full of ended ones, as on a node that has been up for long. */
 export function fullOf(cleanup: Cleanup, { plan }: LabStore, pcnk: Variant): Variant {
-  const tables = plan.nodes.map(({ bpffs }) => sessionTable(cleanup, bpffs));
+  const tables = plan.nodes.map(({ bpffs }) => sessionTables(cleanup, bpffs).sessions);
   const { maxEntries } = tables[0]!;
   const ended = Array.from({ length: maxEntries }, (_, i) => {
     const flow = { src: "198.18.0.1", dst: "198.18.0.2", sport: i & 0xffff, dport: i >>> 16 };

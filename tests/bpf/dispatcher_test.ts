@@ -17,5 +17,6 @@ import "./cases/dispatcher/leave.ts";
 import "./cases/dispatcher/overlay.ts";
 import "./cases/dispatcher/node_flow.ts";
 import "./cases/dispatcher/pass.ts";
+import "./cases/dispatcher/shares.ts";
 
 runPacketTests("k8sdispatcher", node);

@@ -13,5 +13,6 @@ import "./cases/sessions.ts";
 import "./cases/remotes.ts";
 import "./cases/affinity.ts";
 import "./cases/maglev.ts";
+import "./cases/assured.ts";
 
 runPacketTests("lbrp");

@@ -21,6 +21,7 @@ class Maps implements Disposable {
   readonly source_ranges = openMap(create("source_ranges", 64, NO_PREALLOC), layout.source_ranges);
   readonly maglev = openMap(create("maglev", 1024), layout.maglev);
   readonly sessions = openMap(create("sessions", 64), layout.sessions);
+  readonly assured = openMap(create("assured", 64), layout.assured);
   readonly names = openMap(create("names", 64, NO_PREALLOC), layout.names);
 
   [Symbol.dispose]() {

@@ -3,6 +3,11 @@ import type { MapName } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import { MAGLEV_SIZE, maglevElements } from "../../services/maglev.ts";
 
+/** Flows that a table of so many sessions has room for: each has an entry for each direction. */
+export function flowCapacity(sessions: number): number {
+  return Math.floor(sessions / 2);
+}
+
 /** Entries of each map that has a setting. */
 export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<MapName, number>> {
   const { services, backends, sessions, endpoints, sourceRanges, affinity } = sizes;
@@ -11,6 +16,8 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     services,
     backends,
     sessions,
+    assured: sessions,
+    source_flows: flowCapacity(sessions),
     endpoints,
     affinity,
     source_ranges: sourceRanges,

@@ -18,6 +18,8 @@ Deno.test("mapCapacities() gives every map what its setting says, Maglev's in wh
     services: 1,
     backends: 2,
     sessions: 3,
+    assured: 3,
+    source_flows: 1,
     endpoints: 4,
     source_ranges: 5,
     maglev: 6 * 256,

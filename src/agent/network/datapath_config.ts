@@ -1,10 +1,11 @@
 /** The one entry of the map `config`: what the programs read of settings and of this node. */
 import { zero } from "../../bpf/codec.ts";
-import { NODE_FLAG, type NodeConfig, nodeConfig } from "../../bpf/layout.ts";
+import { NODE_FLAG, type NodeConfig, nodeConfig, type SessionLimits } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import { formatIpv4 } from "../../net/ipv4.ts";
 import { parseNetwork } from "../../net/prefix.ts";
 import type { RoutingPlan } from "../../routing/types.ts";
+import { flowCapacity } from "../maps/sizes.ts";
 import { MAGLEV_SIZE } from "../../services/maglev.ts";
 
 /** Facts of the node, beside its settings. */
@@ -47,6 +48,16 @@ export function nodeConfigOf(
     overlay_port: plan.device?.port ?? 0,
     maglev_size: MAGLEV_SIZE,
     pods_ifindex: bridge,
+  };
+}
+
+/** The one entry of the map `session_limits`: what one client may have. */
+export function sessionLimitsOf(
+  { shares, mapSizes }: Pick<AgentConfig, "shares" | "mapSizes">,
+): SessionLimits {
+  return {
+    flows: Math.max(1, Math.floor(flowCapacity(mapSizes.sessions) * shares.sessions / 100)),
+    ports: Math.max(1, Math.round(256 * shares.snatPorts / 100)),
   };
 }
 

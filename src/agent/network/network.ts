@@ -236,7 +236,7 @@ export class Network {
   /** Ends flows that are masqueraded as an address that no uplink has any more. */
   #masquerade(now: ReadonlySet<string>) {
     for (const address of this.#masqueradedAs) {
-      if (!now.has(address)) endMasqueraded(this.#options.dataPlane.maps.sessions, address);
+      if (!now.has(address)) endMasqueraded(this.#options.dataPlane.maps, address);
     }
     this.#masqueradedAs = now;
   }

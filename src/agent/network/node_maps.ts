@@ -5,13 +5,13 @@ import type { AgentConfig } from "../../config/schema.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
 import { tunnelSources } from "../../routing/nodes.ts";
 import { syncMap } from "../maps/sync.ts";
-import { nodeConfigOf } from "./datapath_config.ts";
+import { nodeConfigOf, sessionLimitsOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";
 import { masqueradeAddress } from "./uplinks.ts";
 
 type NodeMaps = Pick<
   DataPlaneMaps,
-  "config" | "node_addrs" | "vteps" | "no_masquerade" | "uplinks"
+  "config" | "session_limits" | "node_addrs" | "vteps" | "no_masquerade" | "uplinks"
 >;
 
 /** What the maps are made from. */
@@ -43,6 +43,7 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
   maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], bridge, plan }));
+  maps.session_limits.set(0, sessionLimitsOf(config));
   syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
   const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
   const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);

@@ -23,7 +23,7 @@ import { TroubleLog } from "./trouble_log.ts";
 interface ReconcilerOptions {
   maps: Pick<
     DataPlaneMaps,
-    "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "names"
+    "services" | "backends" | "source_ranges" | "maglev" | "sessions" | "assured" | "names"
   >;
   nodeName: string;
   /** Of Services without the annotation; undefined: random. */
@@ -83,7 +83,7 @@ export class Reconciler {
       lbAlgorithm === undefined ? {} : { lbAlgorithm },
     );
     this.#writer = new KernelWriter(options.maps);
-    this.#cleaner = new SessionCleaner(options.maps.sessions, this.#log, this.#clock);
+    this.#cleaner = new SessionCleaner(options.maps, this.#log, this.#clock);
     this.#names = servicePortNames(options.maps.names, this.#log);
     this.#runner = new Runner({
       run: (full) => this.#reconcile(full),
@@ -118,7 +118,7 @@ export class Reconciler {
   start() {
     this.#runner.request();
     if (this.#kernel === undefined) throw this.#failure;
-    const ended = endSessions(this.#options.maps.sessions, judgeOrphans(this.#kernel));
+    const ended = endSessions(this.#options.maps, judgeOrphans(this.#kernel));
     if (ended > 0) this.#log.info({ ended }, "sessions without a service or backend ended");
     const { services, nodes } = this.#desired.state;
     this.#log.info(

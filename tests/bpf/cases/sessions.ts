@@ -107,15 +107,47 @@ for (const [who, reset] of [["client", send], ["backend", answer]] as const) {
 }
 
 test("tcp_track() keeps the backend of a SYN that is repeated", (w) => {
-  moved(w, "S");
-  assert.equal(send(w, "S"), A);
+  w.service(vip, [A, B]);
+  const first = send(w, "S");
+  for (let i = 0; i < 20; i++) assert.equal(send(w, "S"), first);
   assert.equal(state(w), NEW);
+  w.service(vip, [first]);
   answer(w, "SA");
+  assert.equal(send(w, "S"), first);
+});
+
+test("syn_check_backend() picks again when the Service has the backend no more", (w) => {
+  moved(w, "S");
+  assert.equal(send(w, "S"), B, "A has not replied");
+  assert.equal(state(w), NEW);
+  assert.equal(w.session({ src: B, dst: client })?.src, VIP);
+});
+
+test("syn_check_backend() asks a lost backend once whether it knows the connection", (w) => {
+  w.service(vip, [A]);
+  send(w, "S");
+  answer(w, "SA");
+  send(w, "A");
+  w.service(vip, [B]);
+  assert.equal(send(w, "PA"), A, "a terminating backend finishes");
+  assert.equal(send(w, "S"), A, "RFC 5961: a challenge ACK from a backend that lives");
+  answer(w, "A");
+  assert.equal(send(w, "PA"), A);
+  assert.equal(state(w), ESTABLISHED);
   assert.equal(send(w, "S"), A);
+  assert.equal(send(w, "S"), B, "no reply: both ends of the former connection are gone");
+  assert.equal(state(w), NEW);
+  answer(w, "R");
+  w.removeService(vip);
+  send(w, "S");
+  assert.equal(state(w), CLOSED, "no Service any more");
 });
 
 test("reopens() takes a SYN on an established connection for a retransmission", (w) => {
-  moved(w, "S", "A");
+  w.service(vip, [A]);
+  send(w, "S");
+  answer(w, "SA");
+  send(w, "A");
   assert.equal(send(w, "S"), A);
   assert.equal(state(w), ESTABLISHED);
 });
@@ -155,7 +187,7 @@ test("service_from_pod() makes no session for a reset", (w) => {
 
 const timeouts: [what: string, seconds: number, flags: string[], reply?: string][] = [
   ["an opening connection", 60, ["S"]],
-  ["an established connection", 24 * 3600, ["S", "A"]],
+  ["an established connection", 5 * 24 * 3600, ["S", "A"]],
   ["a half-closed connection", 3600, ["S", "A", "FA"]],
   ["a closed connection", 120, ["S", "A", "FA"], "FA"],
 ];
@@ -245,7 +277,9 @@ for (const direction of ["forward", "reply"] as const) {
   test(`session_refresh() brings back a ${direction} entry that the LRU evicted`, (w) => {
     w.service(vip, [A]);
     send(w, "S");
+    answer(w, "SA");
     send(w, "A");
+    w.maps.assured.deleteBatch(w.maps.assured.keys());
     const reply = { src: A, dst: client };
     const [lost, left] = direction === "forward" ? [flow, reply] : [reply, flow];
     const value = w.session(lost)!;
@@ -280,7 +314,7 @@ test("session_create() marks the direction, the service and nothing else", (w) =
   assert.deepEqual([forward.flags, forward.service_id, forward.state], [0, 77, NEW]);
   assert.deepEqual(
     [reply.flags, reply.service_id, reply.state],
-    [SESSION_FLAG.REPLY, 77, ESTABLISHED],
+    [SESSION_FLAG.REPLY, 77, NEW],
   );
 });
 
@@ -326,7 +360,7 @@ test("session_evict() ends a running connection that has timed out", (w) => {
   w.service(vip, [A]);
   send(w, "S");
   send(w, "A");
-  w.age(flow, 3 * 86_400);
+  w.age(flow, 6 * 86_400);
   w.run(tcp({ src: client, dst: A, flags: "S" }));
   answeredAs(w, "tcp", A);
 });

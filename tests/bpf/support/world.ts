@@ -19,6 +19,7 @@ import {
   SESSION_FLAG,
   SESSION_ZONE,
   type SessionKey,
+  type SessionLimits,
 } from "../../../src/bpf/layout.ts";
 import type { MapOf } from "../../../src/bpf/map.ts";
 import { type LoadedObject, loadObject } from "../../../src/bpf/object.ts";
@@ -30,7 +31,7 @@ import { type Addr, type Bytes, PROTO } from "./packet.ts";
 
 /** Maps that tests overwrite and do not empty. */
 const ARRAYS: ReadonlySet<string> = new Set([
-  ...["backends", "config", "counters", "fragments", "maglev"],
+  ...["backends", "config", "counters", "fragments", "maglev", "session_limits"],
 ]);
 
 /** The device that packets are on: the loopback of the machine, whose MAC address is all zeros. */
@@ -107,6 +108,10 @@ export class World {
       services: lbrp.map(maps.services),
       backends: lbrp.map(maps.backends),
       sessions: sessions ?? lbrp.map(maps.sessions),
+      assured: lbrp.map(maps.assured),
+      session_limits: lbrp.map(maps.session_limits),
+      sources: lbrp.map(maps.sources),
+      source_flows: lbrp.map(maps.source_flows),
       endpoints: lbrp.map(maps.endpoints),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
@@ -136,7 +141,13 @@ export class World {
       if (!ARRAYS.has(name)) target.deleteBatch(target.keys() as never);
     }
     this.#maps.config.set(0, zero(nodeConfig));
+    this.limit({});
     if (this.#fragments) this.#emptyFragments();
+  }
+
+  /** Sets what one client may have; what is left out is the default. */
+  limit({ flows = 0, ports = 0 }: Partial<SessionLimits>): void {
+    this.#maps.session_limits.set(0, { flows, ports });
   }
 
   #emptyFragments(): void {

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What one source, a pod or an address outside, may have of the session table: its share
+ * (session_limits.flows). A source that opens more flows recycles its own oldest, so
+ * that a flood does not evict the flows of others. No agent is needed.
+ */
+#pragma once
+
+#include "config.h"
+#include "count.h"
+#include "session_key.h"
+#include "session_scratch.h"
+
+/* The client's address. The forward entry of a flow from outside to a pod's own address is
+ * of the pod's packets. */
+static __always_inline addr_t session_client(const struct session_key *forward_key,
+					     const struct session *forward)
+{
+	bool exempt = forward->flags & SESSION_MASQUERADE && forward->src == forward_key->src;
+
+	return exempt ? forward_key->dst : forward_key->src;
+}
+
+static __always_inline __u32 source_limit(void)
+{
+	struct session_limits *limits = session_limits_get();
+
+	return limits && limits->flows ? limits->flows : DEFAULT_SOURCE_FLOWS;
+}
+
+static __always_inline struct source *source_get(addr_t addr)
+{
+	struct source_key key = { .addr = addr };
+	struct source none = {};
+	struct source *source = bpf_map_lookup_elem(&sources, &key);
+
+	if (source)
+		return source;
+	bpf_map_update_elem(&sources, &key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&sources, &key);
+}
+
+/* Removes both entries of a flow, unless it is assured or another one by now. */
+static __always_inline void session_recycle(const struct session_key *key)
+{
+	struct session *session = bpf_map_lookup_elem(&sessions, key);
+	struct session_key reply_key;
+	struct session *reply;
+
+	if (!session || session->flags & SESSION_REPLY || bpf_map_lookup_elem(&assured, key))
+		return;
+	reverse_key(session, key->proto, &reply_key);
+	reply = bpf_map_lookup_elem(&sessions, &reply_key);
+	if (reply && is_reverse_of(reply, key))
+		bpf_map_delete_elem(&sessions, &reply_key);
+	bpf_map_delete_elem(&sessions, key);
+	count_bytes(EVENT_SESSION_RECYCLED, 0);
+}
+
+/* Notes the new flow of scratch_flow() for its source, in the place of the source's oldest
+ * one when that has its share. Two CPUs may get one slot: one flow more than the share. */
+__noinline int source_note(addr_t addr)
+{
+	struct flow_scratch *scratch = scratch_get();
+	struct source *source = source_get(addr);
+	struct source_slot slot = { .addr = addr };
+	struct session_key *found;
+	struct session_key former;
+
+	if (!scratch || !source)
+		return 0;
+	slot.number = source->created++ % source_limit();
+	found = bpf_map_lookup_elem(&source_flows, &slot);
+	if (found) {
+		former = *found;
+		session_recycle(&former);
+	}
+	bpf_map_update_elem(&source_flows, &slot, &scratch->flow, BPF_ANY);
+	return 0;
+}

@@ -1,0 +1,66 @@
+/** What one pod may have of the node's source ports, and flows from outside to a pod's own address. */
+import assert from "node:assert/strict";
+import { SESSION_STATE } from "../../../../src/bpf/layout.ts";
+import { tcp, udp } from "../../support/packet.ts";
+import { IN, NODE, OUTSIDE } from "../../support/node.ts";
+import { CLIENT, LOCAL, test } from "../../support/scene.ts";
+
+const out = "k8sd_to_uplink", back = "k8sd_from_uplink";
+const MASQUERADE = 1;
+const dst = `${OUTSIDE}:53`;
+
+test("snat_claim() leaves other pods ports to a destination that one pod floods", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 + 2047 });
+  for (let port = 1; port <= 6000; port++) w.run(udp({ src: `${CLIENT}:${port}`, dst }), out);
+  const taken = () =>
+    w.sessions().filter(([{ src, dst }]) => src === OUTSIDE && dst === NODE).length;
+  const own = taken();
+  assert.ok(own > 0.7 * 2048 && own < 0.8 * 2048, `${own} of 2048`);
+  for (let port = 1; port <= 100; port++) {
+    const { verdict } = w.run(udp({ src: `${LOCAL}:${port}`, dst }), out);
+    assert.equal(verdict, -1, `flow ${port}`);
+  }
+  assert.equal(taken(), own + 100);
+});
+
+test("snat_claim() gives a pod the share that is set", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 + 2047 });
+  w.limit({ ports: 64 });
+  for (let port = 1; port <= 6000; port++) w.run(udp({ src: `${CLIENT}:${port}`, dst }), out);
+  const own = w.sessions().filter(([{ src, dst }]) => src === OUTSIDE && dst === NODE).length;
+  assert.ok(own > 0.2 * 2048 && own < 0.3 * 2048, `${own} of 2048`);
+});
+
+test("reply_key_claim() knows the port of an assured flow that was evicted", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 });
+  const flow = { src: `${CLIENT}:1`, dst };
+  const port = `${NODE}:20000`;
+  w.run(tcp({ ...flow, flags: "S" }), out);
+  w.run(tcp({ src: dst, dst: port, flags: "SA", ...IN }), back);
+  w.run(tcp({ ...flow, flags: "A" }), out);
+  assert.equal(w.maps.assured.keys().length, 2);
+  w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+  const packet = tcp({ src: `${LOCAL}:1`, dst, flags: "S" });
+  w.check({ program: out, packet, reason: "drop_ports_exhausted" });
+  assert.equal(w.session({ src: dst, dst: port })?.dst, CLIENT);
+});
+
+test("tcp_track() sees the handshake of a client outside with a pod's own address", (w) => {
+  const client = `${OUTSIDE}:4000`, pod = `${CLIENT}:80`;
+  const forward = { src: pod, dst: client, zone: MASQUERADE };
+  w.run(tcp({ src: client, dst: pod, flags: "S", ...IN }), back);
+  w.run(tcp({ src: client, dst: pod, flags: "S", ...IN }), back);
+  w.run(tcp({ src: pod, dst: client, flags: "SA" }), out);
+  assert.equal(w.session(forward)?.state, SESSION_STATE.NEW);
+  assert.equal(w.maps.assured.keys().length, 0);
+  w.run(tcp({ src: client, dst: pod, flags: "A", ...IN }), back);
+  assert.equal(w.session(forward)?.state, SESSION_STATE.ESTABLISHED);
+  assert.equal(w.maps.assured.keys().length, 2);
+  assert.equal(w.maps.sources.get({ addr: OUTSIDE })?.assured, 1);
+  w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+  const packet = tcp({ src: pod, dst: client, flags: "PA" });
+  w.check({ program: out, packet, reason: "pass_not_masqueraded" });
+  w.run(tcp({ src: client, dst: pod, flags: "R", ...IN }), back);
+  assert.equal(w.session(forward)?.state, SESSION_STATE.CLOSED);
+  assert.equal(w.maps.assured.keys().length, 0);
+});
