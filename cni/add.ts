@@ -3,7 +3,15 @@
  *
  * Limitation: IPv4 only. A pod with IPv6 addresses alone gets the programs, which pass its packets, and no entry.
  */
-import { type AttachMode, attachPinned, detach, isAttached } from "../src/bpf/attach.ts";
+import {
+  type AttachMode,
+  attachPinned,
+  detach,
+  isAttached,
+  tcxSupported,
+} from "../src/bpf/attach.ts";
+import { RATE_FLAG } from "../src/bpf/layout.ts";
+import { deviceRates, setRates } from "../src/bpf/rates.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { type AttachPoint, podAttachPoints } from "../src/bpf/attach_points.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
@@ -59,7 +67,10 @@ export function add(
     portMappings: config.portMappings ?? [],
   };
   const { endpoints } = dataPlane.maps;
-  wire({ bpffs, nl, dataPlane, endpoints, state, log, before }, attachment, veth);
+  const rates = deviceRates(nl, veth.host) |
+    (config.bandwidth?.ingress ? RATE_FLAG.INGRESS : 0) |
+    (config.bandwidth?.egress ? RATE_FLAG.EGRESS : 0);
+  wire({ bpffs, nl, dataPlane, endpoints, state, log, before, rates }, attachment, veth);
   log.info("pod added", { ...attachment, portMappings: config.portMappings });
   return text;
 }
@@ -75,6 +86,8 @@ interface Wiring extends Handles {
   state: State;
   log: Log;
   before: (step: AddStep) => void;
+  /** RATE_FLAG */
+  rates: number;
 }
 
 /**
@@ -89,10 +102,15 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   try {
     wiring.before("record");
     undo.push(record(wiring, attachment, former));
+    // bandwidth, if it comes next, needs the qdisc of the ingress for itself.
+    const limited = wiring.rates & RATE_FLAG.EGRESS && tcxSupported() ? "tcx" : undefined;
     const mode = attachMode(state.stateDir);
+    if (wiring.rates) setRates(wiring.dataPlane.maps.rates, host.index, wiring.rates);
     for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
-      undo.push(attach(wiring.dataPlane, placed, mode));
+      undo.push(
+        attach(wiring.dataPlane, placed, placed.name === "lbrp_from_pod" ? limited ?? mode : mode),
+      );
     }
     for (const address of attachment.addresses) {
       wiring.before("endpoint");

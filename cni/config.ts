@@ -30,6 +30,8 @@ export interface Config {
   prevResult?: JsonObject;
   /** hostPorts; undefined when the runtime passes none to this plugin. */
   portMappings?: PortMapping[];
+  /** A limit that a plugin after this one sets: of what the pod receives, and sends. */
+  bandwidth?: { ingress: boolean; egress: boolean };
   /** GC only: attachments that still exist. */
   validAttachments?: AttachmentId[];
 }
@@ -189,6 +191,11 @@ export function readConfig(input: JsonObject, lenient = false): Config {
   // DEL undoes what is on record.
   if (isObject(runtimeConfig) && runtimeConfig["portMappings"] != null && !lenient) {
     config.portMappings = portMappings(runtimeConfig["portMappings"]);
+  }
+  const bandwidth = isObject(runtimeConfig) ? runtimeConfig["bandwidth"] : undefined;
+  if (isObject(bandwidth)) {
+    const { ingressRate, egressRate } = bandwidth;
+    config.bandwidth = { ingress: Number(ingressRate) > 0, egress: Number(egressRate) > 0 };
   }
   // libcni sends the second name besides, for plugins of a draft of the spec.
   const valid = input["cni.dev/valid-attachments"] ?? input["cni.dev/attachments"];

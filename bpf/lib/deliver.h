@@ -18,10 +18,20 @@ static __always_inline struct endpoint *endpoint_find(addr_t addr)
 	return bpf_map_lookup_elem(&endpoints, &key);
 }
 
+/* Has the device of a pod such a limit? */
+static __always_inline bool has_rate(__u32 ifindex, enum rate_flag flag)
+{
+	__u32 slot = ifindex % RATE_SLOTS;
+	struct rate *rate = bpf_map_lookup_elem(&rates, &slot);
+
+	return rate && unlikely(rate->flags & flag) && rate->ifindex == ifindex;
+}
+
 /* Redirects into the pod behind `ifindex`, which may be the one that sent the packet. `mac`
  * is the pod's; a packet with an Ethernet header has it already.
  * The frame was not addressed to the host end of the veth pair, so the kernel has marked
- * it PACKET_OTHERHOST. Linux 5.10 would drop it in the pod (6.18 resets the mark). */
+ * it PACKET_OTHERHOST. Linux 5.10 would drop it in the pod (6.18 resets the mark). Where
+ * the pod's device has a rate, the packet goes through its qdisc. */
 static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifindex,
 					     const __u8 *mac)
 {
@@ -32,6 +42,8 @@ static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifinde
 	return bpf_redirect(ifindex, 0);
 #else
 	(void)mac;
+	if (has_rate(ifindex, RATE_INGRESS))
+		return bpf_redirect(ifindex, 0);
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);

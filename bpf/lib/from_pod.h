@@ -52,12 +52,36 @@ static __noinline int translate_away(struct __sk_buff *skb, const struct packet 
 	return remote_send(skb, remote, reply ? REPLY_SENT : FORWARD_SENT);
 }
 
+/* Translates a packet of a pod whose sending rate is limited: by filters that run after
+ * this program and lead to another device's qdisc, from which the packet enters the node
+ * anew, past this program. So it is not redirected: for a pod of this node the bridge gets
+ * its address, all else goes by the stack. A reply to a client outside is translated where
+ * it leaves: the stack would drop its source, one of its own addresses, as a martian. */
+static __noinline int translate_limited(struct __sk_buff *skb, const struct packet *pkt,
+					const struct session *session)
+{
+	struct endpoint *endpoint = endpoint_find(session->dst);
+	bool reply = session->flags & SESSION_REPLY;
+
+	if (reply && session->ifindex)
+		return pass(skb, REPLY_ROUTED);
+	if (nat_rewrite(skb, pkt, session, NULL, false))
+		return drop(skb, DROP_REWRITE_FAILED);
+	if (endpoint && bpf_skb_store_bytes(skb, 0, endpoint->mac, MAC_LEN, 0))
+		return drop(skb, DROP_REWRITE_FAILED);
+	return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
+}
+
 /* Translates a packet of a pod by its session, and sends it. */
 static __always_inline int translate_from_pod(struct __sk_buff *skb, const struct packet *pkt,
 					      const struct session *session)
 {
 	struct endpoint *endpoint = endpoint_find(session->dst);
 
+	/* No port of a bridge gets back what it sent. */
+	if (has_rate(skb->ifindex, RATE_EGRESS) &&
+	    (!endpoint || endpoint->ifindex != skb->ifindex))
+		return translate_limited(skb, pkt, session);
 	if (!endpoint)
 		return translate_away(skb, pkt, session);
 	if (nat_rewrite(skb, pkt, session, endpoint->mac, false))
@@ -171,11 +195,15 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 		if (pkt->fragment)
 			return pass(skb, PASS_FRAGMENT);
 		session_evict(pkt);
+		if (has_rate(skb->ifindex, RATE_EGRESS))
+			return pass(skb, PASS_NO_SERVICE);
 		return deliver(skb, endpoint, DIRECT_DELIVERED);
 	}
 	remote = remote_find(pkt->key.dst);
 	if (remote && !pkt->fragment) {
 		session_evict(pkt);
+		if (has_rate(skb->ifindex, RATE_EGRESS))
+			return pass(skb, PASS_NO_SERVICE);
 		return direct_from_pod(skb, pkt, remote);
 	}
 	service = service_of(skb, pkt, &host_port);
@@ -210,6 +238,8 @@ static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
 		ping = pkt->key.sport != 0;
 	if (ping && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return echo_from_pod(skb, pkt);
+	if (has_rate(skb->ifindex, RATE_EGRESS))
+		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_ICMP);
 	endpoint = endpoint_find(pkt->key.dst);
 	if (endpoint)
 		return pkt->fragment ? pass(skb, PASS_FRAGMENT) :

@@ -182,6 +182,21 @@ struct host_port {
 	__u16 reserved;
 };
 
+enum rate_flag : __u32 {
+	RATE_INGRESS = 1 << 0, /* what the pod receives: its device's root qdisc */
+	RATE_EGRESS = 1 << 1, /* what the pod sends: filters of its device's ingress qdisc */
+};
+
+/* Slots of `rates`: an array, because every packet looks one up. */
+#define RATE_SLOTS 16384
+
+/* Limits of a pod's device, which another CNI plugin has set (bandwidth). Its slot is the
+ * index modulo RATE_SLOTS; a device of the same slot takes it over. */
+struct rate {
+	__u32 ifindex;
+	enum rate_flag flags;
+};
+
 /* `fragments` is an array of sets of four. A source has a number of sets, and a datagram one
  * of them: however many datagrams one source begins, it takes the room of no other. The
  * first half of the sources are pods, the second addresses of elsewhere. */

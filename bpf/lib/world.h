@@ -162,7 +162,7 @@ static __noinline enum reason world_judge(struct __sk_buff *skb, const struct pa
 	struct session_key key;
 
 	world_key(pkt, to, &key);
-	if (!may_bypass(config, pkt, key.src) ||
+	if (has_rate(skb->ifindex, RATE_EGRESS) || !may_bypass(config, pkt, key.src) ||
 	    passes_stack(&key, pkt->tcp_flags, may_open(config, pkt, key.dst)))
 		return PASS_NO_SERVICE;
 	return world_route(skb, pkt, &key, exit);

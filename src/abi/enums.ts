@@ -3,6 +3,8 @@
 
 export const MAC_LEN = 6;
 
+export const RATE_SLOTS = 16384;
+
 export const FRAGMENT_SOURCES = 64;
 
 export const MAGLEV_SLOTS = 4;
@@ -84,6 +86,14 @@ export const SESSION_FLAG = {
   CLIENT_FIRST: 64,
   /** not translated: came in by the node's stack, and leaves by it */
   STACK: 128,
+} as const;
+
+/** `enum rate_flag`. */
+export const RATE_FLAG = {
+  /** what the pod receives: its device's root qdisc */
+  INGRESS: 1,
+  /** what the pod sends: filters of its device's ingress qdisc */
+  EGRESS: 2,
 } as const;
 
 /** `enum node_flag`. */

@@ -81,7 +81,7 @@ export function attach(
     return attachment;
   }
   const attachment = attachFilter(options, options.programFd, options.name);
-  detachTcx(options);
+  if (attachment.mode === "clsact") detachTcx(options);
   return attachment;
 }
 
@@ -285,6 +285,13 @@ function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
   const result: Attachment = { ifindex, direction, mode: "clsact", progId };
   const fresh = nl.addClsact(ifindex);
   const present = fresh ? undefined : filterInPlace(hook);
+  if (!fresh && !present && isOccupied(hook)) {
+    if (tcxSupported()) return attachTcx(hook, programFd); // which runs before the filters
+    throw new AttachError(
+      `${direction} of device ${ifindex} has filters of another plugin (bandwidth?) at priority ${FILTER.priority}, which ` +
+        "programs can only be put before since Linux 6.6",
+    );
+  }
   if (present && !isOwn(present)) {
     throw new AttachError(
       `${direction} of device ${ifindex}: priority ${FILTER.priority}, handle ${FILTER.handle} ` +
@@ -301,6 +308,13 @@ function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
     name: FILTER.prefix + name,
   });
   return result;
+}
+
+/** Whether another kind of filter has pcnk's priority. */
+function isOccupied({ nl, ifindex, direction }: Hook): boolean {
+  return nl.filterList(ifindex, direction).some(({ priority, kind }) =>
+    priority === FILTER.priority && kind !== "bpf"
+  );
 }
 
 function detachFilter(hook: Hook): boolean {

@@ -189,6 +189,17 @@ export const hostPort = struct("host_port", {
 });
 export type HostPort = ValueOf<typeof hostPort>;
 
+/**
+ * Limits of a pod's device, which another CNI plugin has set (bandwidth). Its slot is the
+ * index modulo RATE_SLOTS; a device of the same slot takes it over.
+ */
+export const rate = struct("rate", {
+  ifindex: u32,
+  /** RATE_FLAG */
+  flags: u32,
+});
+export type Rate = ValueOf<typeof rate>;
+
 /** A datagram in fragments: the first one's ports, for those that carry none. */
 export const fragment = struct("fragment", {
   last_seen: ns,
@@ -538,6 +549,7 @@ export const maps = {
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
   source_flows: map("source_flows", MAP_TYPE.LRU_HASH, sourceSlot, sessionKey, "9b6f101a"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
+  rates: map("rates", MAP_TYPE.ARRAY, u32, rate, "d56d238d"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),
   uplinks: map("uplinks", MAP_TYPE.HASH, uplinkKey, uplink, "c8c23514"),

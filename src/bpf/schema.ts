@@ -42,6 +42,7 @@ export const SCHEMAS = {
   assured: converted(1), // the same struct as `sessions`
   endpoints: converted(1),
   host_ports: converted(1),
+  rates: converted(1),
   affinity: converted(1),
   counters: converted(1),
   hostlb_connections: converted(1),

@@ -14,6 +14,7 @@ export const IFLA = {
   IFNAME: 3,
   MTU: 4,
   LINK: 5,
+  QDISC: 6,
   MASTER: 10,
   LINKINFO: 18,
   NET_NS_FD: 28,
@@ -60,6 +61,8 @@ export interface Link {
   readonly peerNetnsId?: number;
   /** Driver, e.g. `veth`, `bridge`, `vxlan`; absent for real hardware. */
   readonly kind?: string;
+  /** Root qdisc, e.g. `noqueue`, `tbf`. */
+  readonly qdisc?: string;
 }
 
 const ARPHRD = { ETHER: 1, PPP: 512, RAWIP: 519, TUNNEL: 768, SIT: 776, NONE: 0xfffe } as const;
@@ -132,6 +135,7 @@ export function parseLink(body: Reader): Link {
     peerIndex: attrs.get(IFLA.LINK)?.u32(0),
     peerNetnsId: attrs.get(IFLA.LINK_NETNSID)?.u32(0),
     kind: info?.get(IFLA_INFO_KIND)?.text(),
+    qdisc: attrs.get(IFLA.QDISC)?.text(),
   };
 }
 

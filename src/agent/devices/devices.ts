@@ -2,7 +2,7 @@
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import { isDefaultRoute } from "../network/uplink_rule.ts";
 import { type AttachmentContext, dropVanished } from "./attachments.ts";
-import { repairHostPorts } from "./host_ports.ts";
+import { followRates, repairHostPorts } from "./host_ports.ts";
 
 interface DeviceOptions extends AttachmentContext {
   /** Called when a device, an address or the default route may have changed. */
@@ -15,6 +15,8 @@ const checkMs = 30_000;
 /** Milliseconds from a device's end to the check of its endpoints; the runtime's DEL mostly comes first. */
 const vanishMs = 5000;
 
+/** Milliseconds until the plugin that made an ifb device has set the limit. */
+const limitMs = 500;
 /** Milliseconds in which changes are collected: a pod's devices make a dozen events. */
 const burstMs = 50;
 
@@ -33,6 +35,7 @@ export class Devices {
   async start() {
     await dropVanished(this.#options);
     await repairHostPorts(this.#options);
+    followRates(this.#options);
     if (!this.#stopped) this.#interval = setInterval(() => this.#check(), checkMs);
   }
 
@@ -49,6 +52,10 @@ export class Devices {
       if (event.type === "lost") this.#check();
       else if (mayMoveUplinks(event)) {
         this.#changed ??= setTimeout(() => this.#reportChange(), burstMs);
+      }
+      // An ifb device comes with a limit on a pod.
+      if (event.type === "link" && event.link.kind === "ifb") {
+        this.#vanish ??= setTimeout(() => this.#dropVanished(), limitMs);
       }
       if (event.type === "link-gone") {
         this.#vanish ??= setTimeout(() => this.#dropVanished(), vanishMs);
@@ -76,6 +83,7 @@ export class Devices {
     try {
       await dropVanished(this.#options);
       await repairHostPorts(this.#options);
+      followRates(this.#options);
     } catch (error) {
       if (!this.#stopped) {
         this.#options.log.error(

@@ -4,6 +4,7 @@
  */
 import type { DataPlane } from "../../bpf/dataplane.ts";
 import { NAME_KIND, SCOPE } from "../../bpf/layout.ts";
+import { deviceRates, knownRates, setRates } from "../../bpf/rates.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import { hostPortEntry, openLock, readAttachments } from "../../node/attachments.ts";
 import type { Log } from "../log.ts";
@@ -13,6 +14,20 @@ interface HostPortContext {
   nl: RtNetlink;
   stateDir: string;
   log: Log;
+}
+
+/** Makes limits that were put on pods' devices since their ADD known to the programs, and forgets those that went. */
+export function followRates(
+  { dataPlane: { maps: { rates } }, nl, stateDir, log }: HostPortContext,
+) {
+  for (const { hostIfindex, hostIfname, pod } of readAttachments(stateDir)) {
+    const link = nl.link(hostIfindex);
+    if (link?.name !== hostIfname) continue;
+    const flags = deviceRates(nl, link);
+    if (flags === knownRates(rates, hostIfindex)) continue;
+    setRates(rates, hostIfindex, flags);
+    log.info({ device: hostIfname, pod, flags }, "the limits on a pod's device have changed");
+  }
 }
 
 /** Makes the map what the records say. Locks CNI calls out while there is something to change. */
