@@ -7,6 +7,7 @@
  */
 import { createLog } from "../src/agent/log.ts";
 import { ApiClient, ApiError } from "../src/cluster/kube/client.ts";
+import { linesOf } from "../src/cluster/kube/lines.ts";
 import { inCluster } from "../src/cluster/kube/kubeconfig.ts";
 import type { AgentConfig } from "../src/config/schema.ts";
 import { HOST_PREFIX } from "./places.ts";
@@ -84,12 +85,7 @@ async function watchOnce({ client, path, name, seen, signal }: Watching): Promis
     silenceMs: watchMs + askMs,
   });
   try {
-    let text = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of answer.body) {
-      text += decoder.decode(chunk, { stream: true });
-      const lines = text.split("\n");
-      text = lines.pop()!;
+    for await (const lines of linesOf(answer.body)) {
       for (const line of lines) {
         const { type, object } = JSON.parse(line);
         if (type === "ERROR") return;
