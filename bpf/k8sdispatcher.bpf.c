@@ -157,7 +157,9 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 	if (session && session->flags & SESSION_REPLY && session->ifindex)
 		return reply_routed(skb, &pkt, session);
 	if (!is_own_pod(config, pkt.key.src)) {
-		node_flow_note(&pkt);
+		/* A TCP socket of the node is found by itself: see node_socket(). */
+		if (pkt.key.proto != IPPROTO_TCP || skb->ingress_ifindex)
+			node_flow_note(&pkt);
 		return pass(skb, pkt.fragment == FRAGMENT_LATER ? PASS_FRAGMENT : PASS_NO_SESSION);
 	}
 	return masquerade(skb, &pkt, config);

@@ -131,7 +131,8 @@ static __noinline __loop enum reason fragment_check(struct fragment *datagram, _
 	if (!first)
 		datagram->piece[0] = end;
 	else if (i > 0 && i < FRAGMENT_PIECES) {
-		datagram->piece[i] = first << 16 | end;
+		/* Linux 5.10 does not see that the comparison bounds the index. */
+		datagram->piece[bounded(i, FRAGMENT_PIECES - 1)] = first << 16 | end;
 		datagram->count = i + 1;
 	}
 	return REASON_NONE;

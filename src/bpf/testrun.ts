@@ -19,6 +19,8 @@ interface TestRunOptions {
   repeat?: number;
   /** skb->mark */
   mark?: number;
+  /** The device that the packet came in by before; 0, the default: none. */
+  ingress?: number;
 }
 
 /** The result of a run. */
@@ -45,6 +47,7 @@ export function testRun(
   const ctxIn = new Uint8Array(SKB.size);
   const view = new DataView(ctxIn.buffer);
   view.setUint32(SKB.mark, options.mark ?? 0, LITTLE);
+  view.setUint32(SKB.ingressIfindex, options.ingress ?? 0, LITTLE);
   view.setUint32(SKB.ifindex, options.ifindex ?? 0, LITTLE);
   const dataOut = new Uint8Array(packet.length + HEADROOM);
   const ctxOut = new Uint8Array(SKB.size);

@@ -41,8 +41,8 @@ class Bench {
 
   constructor(readonly lab: LabHandle, readonly cluster: Cluster) {}
 
-  async serve(where: string, address: string, port: number): Promise<void> {
-    const argv = [PYTHON, script, "serve", address, `${port}`];
+  async serve(where: string, address: string, port: number, within: string[] = []): Promise<void> {
+    const argv = [...within, PYTHON, script, "serve", address, `${port}`];
     const child = this.lab.command(where, argv, { stdout: "piped" }).spawn();
     this.#servers.push(child);
     await new Listener(child.stdout).line(/^listening$/);
@@ -233,6 +233,56 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
       { name: "udp", kind: "udp", to },
       { name: "the same 5-tuple, the other way", kind: "udp", to, from: 9999 },
     ]);
+  });
+
+  await step("a container behind a masquerade, as of Docker", async () => {
+    const name = "pcnk-tnetfilter-docker", address = "172.17.0.2";
+    const ip = (...words: string[]) => bench.run("node1", "ip", ...words);
+    const link = `peer name eth0 netns ${name}`.split(" ");
+    await ip("netns", "add", name);
+    try {
+      await ip("link", "add", "docker0", "type", "veth", ...link);
+      await ip("addr", "add", "172.17.0.1/24", "dev", "docker0");
+      await ip("link", "set", "docker0", "up");
+      for (
+        const words of [
+          "addr add 172.17.0.2/24 dev eth0",
+          "link set eth0 up",
+          "route add default via 172.17.0.1",
+        ]
+      ) {
+        await ip("-n", name, ...words.split(" "));
+      }
+      // To a NodePort: what netfilter chooses by itself may be one, too.
+      const masquerade = ["tcp", "udp"].map((kind) =>
+        `ip saddr 172.17.0.0/24 oifname "eth0" ip protocol ${kind} masquerade to :${NODE_PORT};`
+      );
+      await bench.nft(
+        "node1",
+        `flush ruleset;
+        table ip nat { chain POSTROUTING { type nat hook postrouting priority 100; ${
+          masquerade.join(" ")
+        } } }
+        table ip filter { chain FORWARD { type filter hook forward priority 0; ct state invalid drop; } }`,
+      );
+      const inside = ["ip", "netns", "exec", name, PYTHON, script];
+      const probes = [cluster.outside, lab.pod("pod1-1").address].flatMap((to) =>
+        (["tcp", "udp"] as const).map((kind) => ({ name: `${kind} ${to}`, kind, to: [to, PORT] }))
+      );
+      const answers = await bench.run("node1", ...inside, "ask", JSON.stringify(probes));
+      // The lab's servers tell whom they saw: `pod1-1 172.17.0.2:40000 …`.
+      const seen = Object.values(JSON.parse(answers) as Record<string, string>)
+        .map((answer) => / ([\d.]+):/.exec(answer)?.[1] ?? answer);
+      assert.deepEqual(seen.sort(), [address, address, own, own]);
+      await bench.serve("node1", address, PORT, ["ip", "netns", "exec", name]);
+      await bench.answered("pod1-1", [
+        { name: "tcp", kind: "tcp", to: [address, PORT] },
+        { name: "udp", kind: "udp", to: [address, PORT] },
+      ]);
+      await bench.nft("node1", "flush ruleset");
+    } finally {
+      await ip("netns", "del", name);
+    }
   });
 
   await step("a policy route: pods leave by another table", async () => {

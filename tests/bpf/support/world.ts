@@ -59,6 +59,8 @@ interface Step {
   reason: Reason;
   /** Events that must be counted besides, each once; left out: any. */
   events?: readonly Reason[];
+  /** The packet was forwarded: the device that it came in by. */
+  ingress?: number;
 }
 
 /** A backend as "10.0.0.1:80", with a weight as "10.0.0.1:80*3". */
@@ -292,9 +294,9 @@ export class World {
   }
 
   /** Runs a program over a packet, without asking anything of the result. */
-  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod", ifindex = UPLINK) {
+  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod", ifindex = UPLINK, ingress = 0) {
     this.#fragments ||= ((packet[20]! & 0x3f) | packet[21]!) !== 0;
-    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex });
+    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex, ingress });
     if (result.verdict !== VERDICT.drop && !equal(result.packet, packet)) {
       this.outputs.push({ test: this.test, packet: result.packet });
     }
@@ -304,7 +306,7 @@ export class World {
   /** Runs a program over a packet and compares. */
   check(step: Step): void {
     const before = this.counters();
-    const { verdict, packet } = this.run(step.packet, step.program);
+    const { verdict, packet } = this.run(step.packet, step.program, UPLINK, step.ingress);
     const counted = this.#counted(before);
     const names = Object.entries(VERDICT).find(([, value]) => value === verdict)?.[0] ?? verdict;
     const came = `\n  in   ${describe(step.packet)}\n  out  ${describe(packet)}` +

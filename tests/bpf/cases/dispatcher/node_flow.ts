@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { SCOPE, SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../../../src/bpf/layout.ts";
 import { CODE, ICMP, icmpError, PROTO, tcp, udp } from "../../support/packet.ts";
 import { external, IN, into, NODE, OTHER_NODE, OUTSIDE } from "../../support/node.ts";
+import { UPLINK } from "../../support/world.ts";
 import { CLIENT, INTO_LOCAL, LOCAL, LOCAL_MAC, test } from "../../support/scene.ts";
 
 const out = "k8sd_to_uplink", back = "k8sd_from_uplink", intoPod = "lbrp_to_pod";
@@ -36,7 +37,7 @@ test("node_flow_note() keeps replies to the node's own datagrams from a NodePort
   });
 });
 
-test("node_flow_note() notes a connection that runs as a Service takes its port, also at an external IP", (w) => {
+test("node_flow_note() notes a container's connection that runs as a Service takes its port, also at an external IP", (w) => {
   for (const frontend of ["0.0.0.0:30080", own]) {
     w.maps.sessions.deleteBatch(w.maps.sessions.keys());
     external(w, frontend, [`${LOCAL}:8080`]);
@@ -44,6 +45,7 @@ test("node_flow_note() notes a connection that runs as a Service takes its port,
       program: out,
       packet: tcp({ src: own, dst: world, flags: "A" }),
       reason: "pass_no_session",
+      ingress: UPLINK, // masqueraded by netfilter; a socket of the node is looked up
     });
     w.check({
       program: back,
