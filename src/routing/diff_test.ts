@@ -3,7 +3,16 @@ import { diffRouting, UNREACHABLE_METRIC } from "./diff.ts";
 import type { KernelRouting } from "./kernel.ts";
 import { emptyPlan, planRouting } from "./plan.ts";
 import type { HeldRoute, Step } from "./steps.ts";
-import { bareKernel, follow, input, manyNodes, node, settings, uplink } from "./test_support.ts";
+import {
+  bareKernel,
+  cpuMs,
+  follow,
+  input,
+  manyNodes,
+  node,
+  settings,
+  uplink,
+} from "./test_support.ts";
 import type { RoutingPlan } from "./types.ts";
 
 const nodes = [node(1), node(2), node(3)];
@@ -348,12 +357,11 @@ Deno.test("diffRouting() finds one change among 5,000 nodes in less than a tenth
   const cluster = manyNodes(5000);
   const kernel = settled(planRouting(input(cluster)));
   cluster[4000] = { ...cluster[4000]!, internalIPs: ["172.31.255.1"] };
-  const times = Array.from({ length: 7 }, () => {
-    const start = performance.now();
-    const { steps } = diffRouting(planRouting(input(cluster)), kernel);
-    assert.equal(steps.length, 3);
-    return performance.now() - start;
-  });
+  const times = Array.from({ length: 7 }, () =>
+    cpuMs(() => {
+      const { steps } = diffRouting(planRouting(input(cluster)), kernel);
+      assert.equal(steps.length, 3);
+    }));
   const best = Math.min(...times);
   assert.ok(best < 100, `${best} ms`);
 });

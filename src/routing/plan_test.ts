@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { emptyPlan, overlayMac, planRouting } from "./plan.ts";
-import { input, manyNodes, node, settings, uplink } from "./test_support.ts";
+import { cpuMs, input, manyNodes, node, settings, uplink } from "./test_support.ts";
 
 const direct = settings({ routing: "direct" });
 
@@ -201,12 +201,11 @@ Deno.test("planRouting() gives the same plan whatever the order of the nodes", (
 
 Deno.test("planRouting() plans 5,000 nodes in less than a tenth of a second", () => {
   const nodes = manyNodes(5000);
-  const times = Array.from({ length: 7 }, () => {
-    const start = performance.now();
-    const plan = planRouting(input(nodes));
-    assert.equal(plan.routes.length, 5000);
-    return performance.now() - start;
-  });
+  const times = Array.from({ length: 7 }, () =>
+    cpuMs(() => {
+      const plan = planRouting(input(nodes));
+      assert.equal(plan.routes.length, 5000);
+    }));
   const best = Math.min(...times);
   assert.ok(best < 100, `${best} ms`);
 });

@@ -1,4 +1,5 @@
 /** What the tests of routing share: clusters, and a kernel of values that follows steps. */
+import process from "node:process";
 import { ROUTE_PROTOCOL, UNREACHABLE_METRIC } from "./diff.ts";
 import type { HeldNeighbour, KernelRouting } from "./kernel.ts";
 import type { HeldRoute, Step } from "./steps.ts";
@@ -187,4 +188,12 @@ function toHeld(route: PlannedRoute, kernel: KernelRouting): HeldRoute {
   if (route.type === "direct") return { ...unicast, ifindex: route.ifindex };
   if (!kernel.overlay?.up) throw new Error("ENETDOWN");
   return { ...unicast, ifindex: kernel.overlay.ifindex, onlink: true, encap: route.encap };
+}
+
+/** Milliseconds of processor time that `work` takes: the machine may have other work. */
+export function cpuMs(work: () => void): number {
+  const start = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1000;
 }
