@@ -197,9 +197,11 @@ export function readConfig(input: JsonObject, lenient = false): Config {
     const { ingressRate, egressRate } = bandwidth;
     config.bandwidth = { ingress: Number(ingressRate) > 0, egress: Number(egressRate) > 0 };
   }
-  // libcni sends the second name besides, for plugins of a draft of the spec.
-  const valid = input["cni.dev/valid-attachments"] ?? input["cni.dev/attachments"];
-  if (valid !== undefined && valid !== null) config.validAttachments = attachments(valid);
+  // libcni sends the second name besides, for plugins of a draft of the spec; and null for none, as Go writes an empty list.
+  const names = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+  if (names.some((name) => input[name] !== undefined)) {
+    config.validAttachments = attachments(input[names[0]!] ?? input[names[1]!]);
+  }
   return config;
 }
 

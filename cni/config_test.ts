@@ -151,6 +151,12 @@ Deno.test("readConfig() reads the valid attachments under either name", () => {
   for (const name of names) {
     deepEqual(readConfig({ ...minimal, [name]: list }).validAttachments, list);
   }
-  equal(readConfig({ ...minimal, [names[0]!]: null }).validAttachments, undefined);
-  deepEqual(readConfig({ ...minimal, [names[0]!]: [] }).validAttachments, []);
+  equal(readConfig(minimal).validAttachments, undefined);
+  for (const none of [null, []]) { // libcni writes null where a runtime has no pods
+    deepEqual(readConfig({ ...minimal, [names[0]!]: none }).validAttachments, []);
+    const both = { [names[0]!]: none, [names[1]!]: none };
+    deepEqual(readConfig({ ...minimal, ...both }).validAttachments, []);
+  }
+  const more = [{ ...list[0], netns: "/x", other: 1 }];
+  deepEqual(readConfig({ ...minimal, [names[0]!]: more }).validAttachments, list);
 });
