@@ -1,5 +1,5 @@
 /**
- * The plugin as a process behind the real reference plugins (bridge or ptp, host-local, portmap), run as container runtimes
+ * The plugin as a process behind the real reference plugins (bridge or ptp, host-local, meta plugins), run as container runtimes
  * run a conflist. Debian 12's plugins speak CNI up to 1.0.0; pcnk alone is asked what came with 1.1.0.
  */
 import assert from "node:assert/strict";
@@ -81,7 +81,7 @@ for (const attach of ["tcx", "clsact"] as const) {
   for (const cniVersion of ["0.3.0", "0.3.1", "0.4.0", "1.0.0"]) {
     const change = (list: Conflist) => list.cniVersion = cniVersion;
     test(
-      `bridge, host-local, portmap and pcnk add, check and delete a pod (${cniVersion}, ${attach})`,
+      `bridge, host-local and pcnk add, check and delete a pod (${cniVersion}, ${attach})`,
       async (runtime) => {
         const { world } = runtime;
         const netns = world.sandbox.netns();
@@ -230,3 +230,39 @@ test("what a runtime tells by its arguments and capabilities arrives", async (ru
   assert.deepEqual([msg, pod, containerID], ["pod added", "default/web", netns.name]);
   await runtime.run("DEL", netns, { ...more, prevResult: result });
 });
+
+const META = [
+  { type: "portmap", capabilities: { portMappings: true }, snat: true },
+  { type: "tuning", sysctl: { "net.core.somaxconn": "500" } },
+  { type: "firewall" },
+  { type: "sbr" },
+  { type: "bandwidth", ingressRate: 8e6, ingressBurst: 8e6 },
+];
+
+for (const plugin of META) {
+  for (const order of ["before", "after"] as const) {
+    const at = order === "before" ? 1 : 2;
+    test(
+      `a chain with ${plugin.type} ${order} pcnk adds, checks and deletes a pod`,
+      async (runtime) => {
+        const { world } = runtime;
+        const netns = world.sandbox.netns();
+        const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }];
+        const more = { capabilityArgs: { portMappings } };
+        const result = (await runtime.run("ADD", netns, more))!;
+        await runtime.run("CHECK", netns, { ...more, prevResult: result });
+        // One of both, that which has the capability.
+        assert.equal(world.plane.maps.host_ports.keys().length, plugin.type === "portmap" ? 0 : 1);
+        await runtime.run("DEL", netns, { ...more, prevResult: result });
+        assert.deepEqual(world.snapshot().endpoints, []);
+        assert.deepEqual(world.plane.maps.host_ports.keys(), []);
+      },
+      {
+        change: (list) => {
+          if (plugin.type === "portmap") delete list.plugins[1]!.capabilities;
+          list.plugins.splice(at, 0, plugin);
+        },
+      },
+    );
+  }
+}
