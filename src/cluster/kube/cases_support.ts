@@ -130,8 +130,8 @@ export const sourceCases: readonly SourceCase[] = [
         await put({ [label]: null });
         await known(true);
       }
+      await world.remove("Endpoints", name); // before the Service, with which a controller removes it
       await world.remove("Service", name);
-      await world.remove("Endpoints", name);
       await known(false);
     },
   },
