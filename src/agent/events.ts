@@ -19,6 +19,8 @@ export interface AgentEvents {
   vpcRoutes: ReadonlySet<string> | undefined;
   servicesSynced: ServiceSync;
   servicesFailed: void;
+  /** An object was mended; its row in the table of objects. */
+  objectMended: string;
   /** The node's objects were checked. */
   objectsChecked: void;
   /** A second went by: what no event reports may have changed. */

@@ -210,6 +210,7 @@ function makeUpkeep(
     ...{ dataPlane, nl, config, known, log },
     installHostlb: () => socketLb.install(),
     everySecond: () => events.emit("second", undefined),
+    mended: (row) => events.emit("objectMended", row),
     changed: () => events.emit("objectsChecked", undefined),
   });
   return { known, upkeep };
@@ -279,6 +280,7 @@ function connect(parts: Parts, { log, config, dataPlane }: Context) {
   events.on("networkSynced", () => podReadiness.look());
   events.on("objectsChecked", () => podReadiness.look());
   events.on("second", () => network.look());
+  events.on("objectMended", (row) => metrics.objectMended(row));
   events.on(
     "servicesSynced",
     ({ healthChecks }) => healthCheckPorts.update(healthChecks),

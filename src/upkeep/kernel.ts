@@ -6,15 +6,39 @@ import type { Fault, NodeState } from "./fault.ts";
 
 const FORWARD = "net/ipv4/ip_forward";
 
-/** Without it nothing that takes the stack reaches a pod, or leaves one. */
-export function sysctlFaults(_: NodeState): Fault[] {
-  if (readSysctl(FORWARD) === "1") return [];
-  return [{
-    object: "net.ipv4.ip_forward",
-    text: "net.ipv4.ip_forward is off: the node forwards no pod's packets",
-    next: "sysctl -w net.ipv4.ip_forward=1, and check what turns it off",
-    mend: () => writeSysctl(FORWARD, "1"),
-  }];
+/** Forwarding, without which nothing that takes the stack reaches a pod or leaves one: of the node, and of each device. */
+export function sysctlFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
+  if (readSysctl(FORWARD) !== "1") return [forwardFault(FORWARD)]; // all devices' with it
+  const uplinks = dataPlane.maps.uplinks.keys().map(({ ifindex }) => nl.link(ifindex));
+  const links = [nl.link(objects.bridge), nl.link(objects.overlayDevice), ...uplinks];
+  return links.filter((link) => link !== undefined)
+    .map(({ name }) => `net/ipv4/conf/${name}/forwarding`)
+    .filter((name) => readSysctl(name) !== "1").map(forwardFault);
+}
+
+function forwardFault(name: string): Fault {
+  return {
+    object: name,
+    text: `the kernel parameter ${name} is off: packets of pods are not forwarded`,
+    next: `sysctl -w ${name}=1, and check what turns it off`,
+    mend: () => writeSysctl(name, "1"),
+  };
+}
+
+/** Devices to other nodes and the world; which ones they are, the agent finds out again when one goes. */
+export function uplinkFaults({ nl, dataPlane }: NodeState): Fault[] {
+  return dataPlane.maps.uplinks.keys().flatMap(({ ifindex }): Fault[] => {
+    const link = nl.link(ifindex);
+    if (link?.up) return [];
+    const object = `uplink ${link?.name ?? ifindex}`;
+    return link === undefined
+      ? [{
+        object,
+        text: `the uplink with index ${ifindex} is gone`,
+        next: "ip link; the agent takes the device of the default route",
+      }]
+      : [{ object, text: `the uplink ${link.name} is down`, next: `ip link set ${link.name} up` }];
+  });
 }
 
 /** The overlay's device and the route to each podCIDR that the map `remotes` sends there. */

@@ -8,7 +8,7 @@ import { leaseFaults, strayFaults } from "./addresses.ts";
 import { bridgeFaults } from "./bridge.ts";
 import { conflistFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
-import { routeFaults, sysctlFaults } from "./kernel.ts";
+import { routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
 import { hostlbFaults, pinFaults } from "./pins.ts";
 import {
   endpointFaults,
@@ -25,6 +25,7 @@ export const TABLE: readonly Row[] = [
   { name: "bridge", part: "pods", watch: "devices", locked: true, check: bridgeFaults },
   { name: "ports", part: "pods", watch: "devices", locked: true, check: portFaults },
   { name: "pod programs", part: "pods", watch: "devices", locked: true, check: podProgramFaults },
+  { name: "uplinks", part: "uplink", watch: "devices", graceMs: 2500, check: uplinkFaults },
   { name: "uplink programs", part: "uplink", watch: "devices", check: uplinkProgramFaults },
   { name: "endpoints", part: "pods", watch: "second", locked: true, check: endpointFaults },
   { name: "hostlb", part: "host services", watch: "second", check: hostlbFaults },

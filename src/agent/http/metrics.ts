@@ -9,6 +9,7 @@ import { CNI_VERB, type MapName, maps as layout } from "../../bpf/layout.ts";
 import { reasons } from "../../bpf/reasons.ts";
 import { MAP_TYPE } from "../../bpf/syscall.ts";
 import type { WatchState } from "../../model/agent_state.ts";
+import { TABLE } from "../../upkeep/table.ts";
 import type { ServiceSync } from "../services/reconciler.ts";
 import type { Check } from "./health.ts";
 
@@ -58,9 +59,15 @@ export class Metrics {
     "Calls of the CNI plugin that returned an error.",
     "verb",
   );
+  readonly #mended = this.#counter(
+    "pcnk_objects_mended_total",
+    "Objects of the node that another program had broken and the agent mended, by their row in docs/repair.md.",
+    "row",
+  );
 
   constructor(options: MetricsOptions) {
     this.#options = options;
+    for (const { name: row } of TABLE) this.#mended.inc({ row }, 0);
     for (const verb of Object.keys(CNI_VERB)) {
       this.#cniDurations.zero({ verb });
       this.#cniFailures.inc({ verb }, 0);
@@ -79,6 +86,10 @@ export class Metrics {
 
   syncFailed(): void {
     this.#failures.inc();
+  }
+
+  objectMended(row: string): void {
+    this.#mended.inc({ row });
   }
 
   /** In Prometheus' text format. */

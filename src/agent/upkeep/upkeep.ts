@@ -24,6 +24,8 @@ interface UpkeepOptions {
   installHostlb: () => void;
   /** Called every second: others look at what is theirs. */
   everySecond: () => void;
+  /** Called with the row of an object that was broken and is mended. */
+  mended: (row: string) => void;
   /** Called when faults were found, mended or went away. */
   changed: () => void;
 }
@@ -158,7 +160,7 @@ export class Upkeep {
       await lock?.lock(true);
       if (this.#stopped) return;
       for (const fault of row.check(this.#node())) {
-        if (this.#mendable(fault)) await this.#mend(fault);
+        if (this.#mendable(fault)) await this.#mend(fault, row);
       }
       faults = row.check(this.#node());
     }
@@ -173,12 +175,15 @@ export class Upkeep {
     return mend !== undefined && this.#repairs.mayMend(object);
   }
 
-  async #mend({ object, text, fresh, mend }: Fault) {
-    const { log } = this.#options;
+  async #mend({ object, text, fresh, mend }: Fault, row: Row) {
+    const { log, mended } = this.#options;
     try {
       await mend!();
       if (fresh) log.info({ mended: object }, `${text}; it is now`);
-      else log.warn({ event: "Mended", mended: object }, `${text}; mended`);
+      else {
+        log.warn({ event: "Mended", mended: object }, `${text}; mended`);
+        mended(row.name);
+      }
     } catch (error) {
       log.debug({ err: error, broken: object }, "cannot be mended");
     }

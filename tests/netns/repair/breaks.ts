@@ -133,6 +133,12 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
     },
     {
       row: "sysctls",
+      what: "forwarding=0 on the bridge",
+      command: "sysctl -qw net.ipv4.conf.pcnk0.forwarding=0",
+      well: "test $(cat /proc/sys/net/ipv4/conf/pcnk0/forwarding) = 1",
+    },
+    {
+      row: "sysctls",
       what: "rp_filter=1 on the overlay",
       command: "sysctl -qw net.ipv4.conf.pcnk_vxlan.rp_filter=1",
       well: "test $(cat /proc/sys/net/ipv4/conf/pcnk_vxlan/rp_filter) != 1",
@@ -205,6 +211,12 @@ export function lasting({ conf, bin }: Names) {
       command: `echo '{"name":"other","plugins":[{"type":"loopback"}]}' > ${other}`,
       told: /00-other\.conflist in \S+ sorts before 10-pcnk\.conflist/,
       undo: `rm ${other}`,
+    },
+    {
+      what: "the uplink down",
+      command: "ip link set eth0 down",
+      told: /the uplink eth0 is down/,
+      undo: "ip link set eth0 up; ip route replace default via 192.168.50.1",
     },
     {
       what: "the plugins' folder is no folder",
