@@ -12,7 +12,7 @@ const messages: [quoted: string, file: string][] = [
   ["unknown key", "src/config/load.ts"],
   ["install the reference CNI plugins", "install/plan.ts"],
   ["programs are not loaded", "cni/installed.ts"],
-  ["OtherNetwork", "src/agent/node/conflist_file.ts"],
+  ["OtherNetwork", "src/upkeep/cni.ts"],
   ["NoSocketLB", "src/agent/services/socket_lb.ts"],
   ["has UDP port", "src/agent/routing/apply_steps.ts"],
   ["another agent runs on this node", "src/agent/agent.ts"],

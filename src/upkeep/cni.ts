@@ -10,6 +10,7 @@ export function conflistFaults({ objects: { cniConfDir: dir, podCIDR } }: NodeSt
   if (earlier !== "") {
     return [{
       object: "CNI configuration first",
+      event: "OtherNetwork",
       text:
         `${earlier} in ${dir} sorts before ${CONFLIST_NAME}: the runtime takes that network, and ` +
         "pods do not get pcnk",

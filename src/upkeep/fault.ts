@@ -13,6 +13,8 @@ export interface Fault {
   text: string;
   /** What to do where pcnk cannot mend it. */
   next: string;
+  /** Reason of its Event; `ObjectBroken` by default. */
+  event?: string;
   /** New pods cannot start meanwhile: the Node's condition says so. */
   refuses?: true;
   /** Single pods must be made again, which their owners decide: the node is ready meanwhile. */

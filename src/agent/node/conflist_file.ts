@@ -5,13 +5,12 @@
  * It is never removed here: pods can be added while no agent runs.
  */
 import { join } from "node:path";
-import { type Conflist, CONFLIST_NAME, earlierFiles } from "../../node/conflist.ts";
+import { type Conflist, CONFLIST_NAME } from "../../node/conflist.ts";
 import { replaceFile } from "../../node/files.ts";
 import type { Log } from "../log.ts";
 
 export class ConflistFile {
   readonly #path: string;
-  #earlier = "";
   readonly #dir: string;
   readonly #log: Log;
 
@@ -27,7 +26,6 @@ export class ConflistFile {
    */
   ensure(list: Conflist) {
     const content = JSON.stringify(list, null, 2) + "\n";
-    this.#warnOfOthers();
     const before = this.#read();
     if (before === content) return;
     Deno.mkdirSync(this.#dir, { recursive: true });
@@ -48,16 +46,5 @@ export class ConflistFile {
       if (error instanceof Deno.errors.NotFound) return undefined;
       throw error;
     }
-  }
-
-  /** The runtime takes the first file by name. Logs each set of them once. */
-  #warnOfOthers() {
-    const earlier = earlierFiles(this.#dir).join(", ");
-    if (earlier !== "" && earlier !== this.#earlier) {
-      const text = `${earlier} in ${this.#dir} sorts before ${CONFLIST_NAME}: the runtime takes ` +
-        "that network, and pods do not get pcnk; remove it, or what writes it";
-      this.#log.warn({ event: "OtherNetwork", file: earlier }, text);
-    }
-    this.#earlier = earlier;
   }
 }

@@ -215,8 +215,8 @@ export class Upkeep {
       for (const standing of row.values()) {
         if (standing.reported || !isLasting(standing)) continue;
         standing.reported = true;
-        const { object, text, next } = standing.fault;
-        log.error({ event: "ObjectBroken", broken: object }, `${text}; ${next}`);
+        const { object, text, next, event = "ObjectBroken" } = standing.fault;
+        log.error({ event, broken: object }, `${text}; ${next}`);
       }
     }
     const contested = this.#repairs.contested().map(([object]) => object).join(", ");
