@@ -37,6 +37,17 @@ const times = {
   burstMs: 50,
 };
 
+/** Events after which an object may be broken. */
+const BREAKING: ReadonlySet<RtEvent["type"]> = new Set<RtEvent["type"]>([
+  "link",
+  "link-gone",
+  "address",
+  "address-gone",
+  "route-gone",
+  "filter-gone",
+  "lost",
+]);
+
 /** A fault that lasts. */
 interface Standing {
   fault: Fault;
@@ -59,6 +70,8 @@ export class Upkeep {
   #timer: ReturnType<typeof setInterval> | undefined;
   #burst: ReturnType<typeof setTimeout> | undefined;
   #allAt = 0;
+  /** Milliseconds that the last pass took. */
+  #passMs = 0;
   #work: Promise<void> = Promise.resolve();
   #waiting = new Set<Row>();
   #stopped = false;
@@ -91,11 +104,12 @@ export class Upkeep {
   }
 
   handle(events: readonly RtEvent[]) {
-    if (this.#stopped || !events.some(({ type }) => type !== "parameters")) return;
+    if (this.#stopped || !events.some(({ type }) => BREAKING.has(type))) return;
     this.#burst ??= setTimeout(() => {
       this.#burst = undefined;
       void this.#request(TABLE.filter(({ watch }) => watch === "devices"));
-    }, times.burstMs);
+      // On a node with many pods a pass takes a while: a tenth of the time at most, while devices come and go.
+    }, Math.min(times.secondMs, Math.max(times.burstMs, 10 * this.#passMs)));
   }
 
   /** What could not be mended, the gravest first. */
@@ -139,6 +153,7 @@ export class Upkeep {
   }
 
   async #pass(rows: readonly Row[]) {
+    const start = performance.now();
     for (const row of rows) {
       if (this.#stopped) return;
       try {
@@ -148,6 +163,7 @@ export class Upkeep {
       }
     }
     this.#report();
+    this.#passMs = performance.now() - start;
   }
 
   async #check(row: Row) {
