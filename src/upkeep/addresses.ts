@@ -108,10 +108,10 @@ function stores(node: NodeState): Store[] {
   const prefix = parseNetwork(podCIDR, 4);
   const used = new Map<string, string>();
   for (const { address } of findStrays(node)) used.set(address, `${UNKNOWN}\r\neth0`);
+  const devices = new Map(node.links().map(({ index, name }) => [index, name]));
   for (const record of records) {
-    if (
-      record.network !== NETWORK || node.nl.link(record.hostIfindex)?.name !== record.hostIfname
-    ) continue;
+    const { network, hostIfindex, hostIfname } = record;
+    if (network !== NETWORK || devices.get(hostIfindex) !== hostIfname) continue;
     const { containerID, ifname, addresses } = record;
     for (const { address } of addresses) used.set(address, `${containerID}\r\n${ifname}`);
   }
@@ -145,12 +145,12 @@ function isReservation(path: string): boolean {
 }
 
 /** Namespaces behind veths without a record, whose device is no other bridge's port, with an address of the podCIDR. */
-function findStrays({ nl, records, objects }: NodeState): Stray[] {
+function findStrays({ nl, links: all, records, objects }: NodeState): Stray[] {
   const { podCIDR, bridge } = objects;
   if (podCIDR === undefined) return [];
   const prefix = parseNetwork(podCIDR, 4);
   const known = new Set(records.map(({ hostIfindex }: Attachment) => hostIfindex));
-  const links = nl.links();
+  const links = all();
   const own = links.find(({ name }) => name === bridge)?.index;
   return links.filter((link) => isCandidate(link, own) && !known.has(link.index))
     .flatMap(({ name, peerNetnsId }) =>

@@ -29,6 +29,7 @@ function node(stateDir: string, inside: Record<number, string[]>): NodeState {
   return {
     stateDir,
     nl,
+    links: nl.links,
     records: [attachment()],
     objects: { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "", podCIDR: "10.1.0.0/24" },
   } as unknown as NodeState;

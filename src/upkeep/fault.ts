@@ -1,7 +1,7 @@
 /** What the table of objects (table.ts) is made of: rows, what they look at, and the faults that they find. */
 import type { AttachMode } from "../bpf/attach.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
-import type { RtNetlink } from "../linux/rtnetlink.ts";
+import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import type { Attachment } from "../node/attachments.ts";
 import type { NodeObjects } from "../node/state_files.ts";
 
@@ -30,6 +30,8 @@ export interface NodeState {
   bpffs: string;
   stateDir: string;
   nl: RtNetlink;
+  /** All devices, read once. */
+  links: () => readonly Link[];
   dataPlane: DataPlane;
   attach: AttachMode;
   /** What the CNI has on record of pods. */
@@ -37,6 +39,12 @@ export interface NodeState {
   objects: NodeObjects;
   /** What only a running agent has; `pcnk status` reads without it, and mends nothing. */
   agent?: AgentHandles;
+}
+
+/** Reads the devices at the first call. */
+export function readOnce(nl: Pick<RtNetlink, "links">): NodeState["links"] {
+  let links: readonly Link[] | undefined;
+  return () => links ??= nl.links();
 }
 
 /** What an agent has at hand. */

@@ -25,8 +25,8 @@ export const podName = ({ pod, containerID, addresses }: Attachment) =>
   })`;
 
 /** A record, and the host end of its pair; undefined: gone, and its index may be another device's. */
-function devicesOf({ nl, records }: NodeState): [Attachment, Link | undefined][] {
-  const links = new Map(nl.links().map((link) => [link.index, link]));
+function devicesOf({ links: all, records }: NodeState): [Attachment, Link | undefined][] {
+  const links = new Map(all().map((link) => [link.index, link]));
   return records.map((record) => {
     const link = links.get(record.hostIfindex);
     return [record, link?.name === record.hostIfname ? link : undefined];

@@ -2,7 +2,7 @@
 
 import { readAttachments } from "../node/attachments.ts";
 import { readState } from "../node/state_files.ts";
-import type { Fault, NodeState, Row } from "../upkeep/fault.ts";
+import { type Fault, type NodeState, readOnce, type Row } from "../upkeep/fault.ts";
 import { TABLE } from "../upkeep/table.ts";
 import type { Finding } from "./finding.ts";
 import type { NodeReader } from "./node.ts";
@@ -31,7 +31,7 @@ export async function lastingFaults(node: NodeReader, settleMs: number): Promise
 
 function findFaults({ dataPlane, nl, place: { bpffs, stateDir } }: NodeReader): Found[] {
   const state: NodeState = {
-    ...{ bpffs, stateDir, nl, dataPlane, attach: "auto" },
+    ...{ bpffs, stateDir, nl, links: readOnce(nl), dataPlane, attach: "auto" },
     records: readAttachments(stateDir),
     objects: readState(stateDir, "objects") ??
       { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "pcnk_vxlan" },

@@ -9,7 +9,7 @@ import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import { type Attachment, attachmentsDir, openLock } from "../../node/attachments.ts";
 import { AttachmentCache } from "../../node/attachment_cache.ts";
-import type { Fault, NodeState, Row } from "../../upkeep/fault.ts";
+import { type Fault, type NodeState, readOnce, type Row } from "../../upkeep/fault.ts";
 import { TABLE } from "../../upkeep/table.ts";
 import type { Log } from "../log.ts";
 import { KnownObjects } from "./known_objects.ts";
@@ -154,10 +154,11 @@ export class Upkeep {
 
   async #pass(rows: readonly Row[]) {
     const start = performance.now();
+    let node = this.#node();
     for (const row of rows) {
       if (this.#stopped) return;
       try {
-        await this.#check(row);
+        node = await this.#check(row, node);
       } catch (error) {
         this.#options.log.error({ err: error, row: row.name }, "cannot check the node's objects");
       }
@@ -166,25 +167,28 @@ export class Upkeep {
     this.#passMs = performance.now() - start;
   }
 
-  async #check(row: Row) {
-    let faults = row.check(this.#node());
+  /** @returns the node as it is now: read again when something was mended */
+  async #check(row: Row, before: NodeState): Promise<NodeState> {
+    let node = before;
+    let faults = row.check(node);
     if (faults.some((fault) => this.#mendable(fault))) {
       const { stateDir } = this.#options.config;
       // Also where the state directory is gone.
       if (row.locked) Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
       using lock = row.locked ? openLock(stateDir) : undefined;
       await lock?.lock(true);
-      if (this.#stopped) return;
+      if (this.#stopped) return node;
       for (const fault of row.check(this.#node())) {
         if (this.#mendable(fault)) await this.#mend(fault, row);
       }
-      faults = row.check(this.#node());
+      faults = row.check(node = this.#node());
     }
     this.#keep(row, faults);
     if (row.name === "records" && faults.length === 0) this.#former = this.#records.read();
     if (row.name === "bridge" && faults.length === 0) {
       this.#options.known.learn(this.#options.nl, this.#records.read());
     }
+    return node;
   }
 
   #mendable({ mend, object }: Fault): boolean {
@@ -253,6 +257,7 @@ export class Upkeep {
       bpffs: dataPlane.bpffs,
       stateDir,
       nl,
+      links: readOnce(nl),
       dataPlane,
       attach,
       records,
