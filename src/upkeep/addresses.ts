@@ -3,8 +3,7 @@
  * a veth of this node has: of pods whose records an uninstallation or a hand removed, too. host-local knows addresses by the
  * files in its store; where one is missing, it is written in host-local's own format, under its lock.
  *
- * Limitation: the store of the agent's own CNI configuration, and host-local's default one where it is in use; for others, ADD
- * refuses an address that is in use (cni/add.ts).
+ * Limitation: the store of the agent's own CNI configuration; for others, ADD refuses an address that is in use (cni/add.ts).
  */
 import { parseNetwork, type Prefix } from "../net/prefix.ts";
 import { SyscallError } from "../linux/libc.ts";
@@ -15,9 +14,6 @@ import { podName } from "./pods.ts";
 
 /** The network's name in the agent's own CNI configuration. */
 const NETWORK = "pcnk";
-
-/** Where host-local keeps the addresses of a network of that name in another program's CNI configuration. */
-const DEFAULT_STORE = `/var/lib/cni/networks/${NETWORK}`;
 
 /** The id in a reservation for a pod that no record names; what has it is removed when the address is free again. */
 const UNKNOWN = "pcnk-in-use";
@@ -75,23 +71,19 @@ function outsideFaults({ records, objects: { podCIDR, cniConfDir }, nl }: NodeSt
 
 /** Reservations that host-local's store lacks. */
 export function leaseFaults(node: NodeState): Fault[] {
-  return stores(node).flatMap(({ dir, prefix, used }) => {
-    const held = new Set(list(dir));
-    const missing = [...used].filter(([address]) => prefix.contains(address) && !held.has(address));
-    const stale = [...held].filter((name) => !used.has(name) && isReservation(`${dir}/${name}`));
-    if (missing.length + stale.length === 0) return [];
-    const addresses = missing.map(([address]) => address).join(", ");
-    const text = missing.length === 0
-      ? `${dir} reserves addresses that are free again: ${stale.join(", ")}`
-      : `${dir} has no reservation of addresses in use, ${addresses}: another pod could get them`;
-    const mend = () => reserve(dir, missing, stale);
-    return [{
-      object: `addresses in ${dir}`,
-      text,
-      next: `check that ${dir} can be written`,
-      mend,
-    }];
-  });
+  const store = storeOf(node);
+  if (store === undefined) return [];
+  const { dir, prefix, used } = store;
+  const held = new Set(list(dir));
+  const missing = [...used].filter(([address]) => prefix.contains(address) && !held.has(address));
+  const stale = [...held].filter((name) => !used.has(name) && isReservation(`${dir}/${name}`));
+  if (missing.length + stale.length === 0) return [];
+  const addresses = missing.map(([address]) => address).join(", ");
+  const text = missing.length === 0
+    ? `${dir} reserves addresses that are free again: ${stale.join(", ")}`
+    : `${dir} has no reservation of addresses in use, ${addresses}: another pod could get them`;
+  const mend = () => reserve(dir, missing, stale);
+  return [{ object: `addresses in ${dir}`, text, next: `check that ${dir} can be written`, mend }];
 }
 
 /** A store of host-local, and who uses which address of it. */
@@ -102,9 +94,9 @@ interface Store {
   used: Map<string, string>;
 }
 
-function stores(node: NodeState): Store[] {
+function storeOf(node: NodeState): Store | undefined {
   const { stateDir, records, objects: { podCIDR } } = node;
-  if (podCIDR === undefined) return [];
+  if (podCIDR === undefined) return undefined;
   const prefix = parseNetwork(podCIDR, 4);
   const used = new Map<string, string>();
   for (const { address } of findStrays(node)) used.set(address, `${UNKNOWN}\r\neth0`);
@@ -115,9 +107,7 @@ function stores(node: NodeState): Store[] {
     const { containerID, ifname, addresses } = record;
     for (const { address } of addresses) used.set(address, `${containerID}\r\n${ifname}`);
   }
-  const dirs = [`${stateDir}/ipam/${NETWORK}`];
-  if (list(DEFAULT_STORE).length > 0) dirs.push(DEFAULT_STORE);
-  return dirs.map((dir) => ({ dir, prefix, used }));
+  return { dir: `${stateDir}/ipam/${NETWORK}`, prefix, used };
 }
 
 /** Writes and removes files of the store, as host-local does: under flock(2) of its file `lock`. */
