@@ -1,6 +1,6 @@
 /**
  * Each object of src/upkeep/table.ts is broken in turn while datagrams flow: the agent mends it, `pcnk status` and /readyz are well
- * afterwards, and say what is wrong as long as it is not. With PCNK_REPAIR=print the figures of docs/repair.md are printed.
+ * afterwards, and say what is wrong as long as it is not. With PCNK_REPAIR=FILE the figures of docs/repair.md are written there.
  */
 import assert from "node:assert/strict";
 import { parse, stringify } from "yaml";
@@ -168,7 +168,8 @@ Deno.test(
           await until(lab, READY, performance.now());
           assert.equal((await told(lab)).status, "", one.what);
         }
-        if (Deno.env.get("PCNK_REPAIR") === "print") console.log(figures.join("\n"));
+        const file = Deno.env.get("PCNK_REPAIR");
+        if (file !== undefined) Deno.writeTextFileSync(file, figures.join("\n") + "\n");
       }
       await breakAndTell(lab, names);
       await changePodCIDR(lab);

@@ -6,8 +6,12 @@
 /** So many times within `windowMs` make an object contested; it is then mended every `slowMs`. */
 const limits = { times: 5, windowMs: 60_000, slowMs: 10_000 };
 
+/** Milliseconds until a repair that failed is tried again. */
+const againMs = 2000;
+
 export class Repairs {
   readonly #times = new Map<string, number[]>();
+  readonly #failedAt = new Map<string, number>();
   readonly #now: () => number;
 
   constructor(now: () => number = () => performance.now()) {
@@ -16,12 +20,19 @@ export class Repairs {
 
   /** Whether the object may be mended now. */
   mayMend(object: string): boolean {
+    if (this.#now() - (this.#failedAt.get(object) ?? -Infinity) < againMs) return false;
     const times = this.#recent(object);
     return times.length < limits.times || this.#now() - times.at(-1)! >= limits.slowMs;
   }
 
+  /** Notes that a repair failed, which does not make the object contested. */
+  failed(object: string): void {
+    this.#failedAt.set(object, this.#now());
+  }
+
   /** Notes that it was mended. */
   mended(object: string): void {
+    this.#failedAt.delete(object);
     this.#times.set(object, [...this.#recent(object), this.#now()]);
   }
 

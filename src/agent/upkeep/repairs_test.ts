@@ -16,3 +16,14 @@ Deno.test("Repairs slows down on an object that breaks again and again, and calm
   now += 60_000;
   deepEqual(repairs.contested(), []);
 });
+
+Deno.test("Repairs tries again after two seconds what could not be mended, without a word of others", () => {
+  let now = 0;
+  const repairs = new Repairs(() => now);
+  for (let i = 0; i < 9; i++, now += 2000) {
+    equal(repairs.mayMend("a"), true);
+    repairs.failed("a");
+    equal(repairs.mayMend("a"), false);
+  }
+  deepEqual(repairs.contested(), []);
+});

@@ -204,10 +204,11 @@ export class Upkeep {
         log.warn({ event: "Mended", mended: object }, `${text}; mended`);
         mended(row.name);
       }
+      this.#repairs.mended(object);
     } catch (error) {
       log.debug({ err: error, broken: object }, "cannot be mended");
+      this.#repairs.failed(object);
     }
-    this.#repairs.mended(object); // a repair that fails is not tried at full speed either
   }
 
   #keep({ name, graceMs = 0 }: Row, faults: readonly Fault[]) {
