@@ -8,7 +8,7 @@ import { leaseFaults, strayFaults } from "./addresses.ts";
 import type { NodeState } from "./fault.ts";
 
 const veth = (index: number, name: string, more: Partial<Link> = {}): Link => ({
-  ...{ index, name, mac: "", mtu: 1500, up: true, running: true, loopback: false },
+  ...{ index, name, mac: "", mtu: 1500, up: true, running: true, loopback: false, type: 1 },
   ...{ kind: "veth", peerNetnsId: index },
   ...more,
 });

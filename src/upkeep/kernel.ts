@@ -25,20 +25,13 @@ function forwardFault(name: string): Fault {
   };
 }
 
-/** Devices to other nodes and the world; which ones they are, the agent finds out again when one goes. */
+/** Devices to other nodes and the world: one that is up suffices; which ones they are, the agent finds out again. */
 export function uplinkFaults({ nl, dataPlane }: NodeState): Fault[] {
-  return dataPlane.maps.uplinks.keys().flatMap(({ ifindex }): Fault[] => {
-    const link = nl.link(ifindex);
-    if (link?.up) return [];
-    const object = `uplink ${link?.name ?? ifindex}`;
-    return link === undefined
-      ? [{
-        object,
-        text: `the uplink with index ${ifindex} is gone`,
-        next: "ip link; the agent takes the device of the default route",
-      }]
-      : [{ object, text: `the uplink ${link.name} is down`, next: `ip link set ${link.name} up` }];
-  });
+  const uplinks = dataPlane.maps.uplinks.keys().map(({ ifindex }) => nl.link(ifindex));
+  if (uplinks.length === 0 || uplinks.some((link) => link?.up)) return [];
+  const name = uplinks.map((link) => link?.name ?? "gone").join(", ");
+  const text = `no uplink is up (${name}): no other node and nothing outside is reached`;
+  return [{ object: "uplinks", text, next: `ip link set ${name} up` }];
 }
 
 /** The overlay's device and the route to each podCIDR that the map `remotes` sends there. */

@@ -215,7 +215,7 @@ export function lasting({ conf, bin }: Names) {
     {
       what: "the uplink down",
       command: "ip link set eth0 down",
-      told: /the uplink eth0 is down/,
+      told: /eth0( is down|\): no other node)/,
       undo: "ip link set eth0 up; ip route replace default via 192.168.50.1",
     },
     {
