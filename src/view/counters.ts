@@ -59,10 +59,8 @@ export function readMaps(node: NodeReader, filter: Filter): MapRow[] {
   const rows: MapRow[] = [];
   for (const name of Object.keys(layout) as MapName[]) {
     const { type } = layout[name];
-    if (
-      type === MAP_TYPE.PERCPU_ARRAY ||
-      ["config", "maglev", "monitor", "session_limits"].includes(name)
-    ) continue;
+    const isArray = type === MAP_TYPE.PERCPU_ARRAY || type === MAP_TYPE.ARRAY;
+    if (isArray && name !== "backends") continue;
     if (filter.names.length > 0 && !filter.names.includes(name)) continue;
     const map = node.maps[name];
     const entries = name === "backends" ? usedBackends(node) : map.count();
