@@ -48,6 +48,11 @@ const BREAKING: ReadonlySet<RtEvent["type"]> = new Set<RtEvent["type"]>([
   "lost",
 ]);
 
+function isBreaking(event: RtEvent): boolean {
+  if (event.type === "parameters") return event.parameters.forwarding === false;
+  return BREAKING.has(event.type);
+}
+
 /** A fault that lasts. */
 interface Standing {
   fault: Fault;
@@ -104,10 +109,12 @@ export class Upkeep {
   }
 
   handle(events: readonly RtEvent[]) {
-    if (this.#stopped || !events.some(({ type }) => BREAKING.has(type))) return;
+    if (this.#stopped || !events.some(isBreaking)) return;
     this.#burst ??= setTimeout(() => {
       this.#burst = undefined;
-      void this.#request(TABLE.filter(({ watch }) => watch === "devices"));
+      void this.#request(
+        TABLE.filter(({ name, watch }) => watch === "devices" || name === "sysctls"),
+      );
       // On a node with many pods a pass takes a while: a tenth of the time at most, while devices come and go.
     }, Math.min(times.secondMs, Math.max(times.burstMs, 10 * this.#passMs)));
   }
