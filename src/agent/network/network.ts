@@ -72,8 +72,15 @@ export class Network {
     this.#routing = new Routing({
       node: config.nodeName,
       device: config.overlay.device,
-      sysctlChanges: (name, before, after) =>
-        recordSysctl(config.stateDir, name, { before, after }),
+      sysctlChanges: (name, before, after) => {
+        try {
+          recordSysctl(config.stateDir, name, { before, after });
+        } catch (error) {
+          const text = `${name} was ${before}, and an uninstall will not set it back: the change ` +
+            `cannot be recorded: ${(error as Error).message}`;
+          log.warn({ event: "StateDir" }, text);
+        }
+      },
       remotes: remotesMap({
         map: dataPlane.maps.remotes,
         nl,

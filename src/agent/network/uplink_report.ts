@@ -49,7 +49,12 @@ export class UplinkReport {
   #write(state: StateFiles["uplinks"]) {
     const text = JSON.stringify(state);
     if (text === this.#written) return;
-    this.#written = text;
-    writeState(this.#stateDir, "uplinks", state);
+    try {
+      writeState(this.#stateDir, "uplinks", state);
+      this.#written = text;
+    } catch (error) {
+      // A full disk: routes and programs matter more, and the next sync tries again.
+      this.#log.debug({ err: error }, "the uplinks' state file cannot be written");
+    }
   }
 }
