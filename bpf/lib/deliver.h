@@ -38,8 +38,7 @@ static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifinde
 #ifdef L3
 	if (eth_push(skb, mac))
 		return drop(skb, DROP_REWRITE_FAILED);
-	/* Not bpf_redirect_peer(): before Linux 5.13 bpf_skb_change_head() leaves mac_len at 0. */
-	return bpf_redirect(ifindex, 0);
+	return peer_after_push ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
 #else
 	(void)mac;
 	if (has_rate(ifindex, RATE_INGRESS))

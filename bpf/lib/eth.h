@@ -38,6 +38,10 @@ static __always_inline void eth_swap(struct ethhdr *eth)
 }
 
 #ifdef L3
+/* Set at load: bpf_skb_change_head() sets mac_len, which bpf_redirect_peer() reads (Linux
+ * 5.13). bpf_redirect() heeds the pod's MTU. */
+const volatile __u32 peer_after_push SEC(".rodata.peer") = 0;
+
 /* Source of frames made here, which nothing reads: locally administered. */
 #define MAC_SOURCE { 2 }
 

@@ -114,26 +114,26 @@ static __always_inline bool piece_overlaps(__u32 known, __u32 first, __u32 end)
 static __noinline __loop enum reason fragment_check(struct fragment *datagram, __u32 first,
 						    __u32 end)
 {
-	__u32 i;
+	__u32 i, known, count = datagram->count;
 
 	if (datagram->refused)
 		return DROP_FRAGMENT_OVERLAP;
 	for (i = 0; i < FRAGMENT_PIECES; i++) {
-		if (i >= datagram->count)
+		if (i >= count)
 			break;
-		if (piece_overlaps(datagram->piece[i], first, end)) {
+		known = datagram->piece[bounded(i, FRAGMENT_PIECES - 1)];
+		if (piece_overlaps(known, first, end)) {
 			datagram->refused = 1;
 			return DROP_FRAGMENT_OVERLAP;
 		}
-		if (datagram->piece[i] == (first << 16 | end))
+		if (known == (first << 16 | end))
 			return REASON_NONE;
 	}
-	if (!first)
+	if (!first) {
 		datagram->piece[0] = end;
-	else if (i > 0 && i < FRAGMENT_PIECES) {
-		/* Linux 5.10 does not see that the comparison bounds the index. */
-		datagram->piece[bounded(i, FRAGMENT_PIECES - 1)] = first << 16 | end;
-		datagram->count = i + 1;
+	} else if (count < FRAGMENT_PIECES) {
+		datagram->piece[bounded(count, FRAGMENT_PIECES - 1)] = first << 16 | end;
+		datagram->count = count + 1;
 	}
 	return REASON_NONE;
 }

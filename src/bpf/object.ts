@@ -159,6 +159,11 @@ function openOptions(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new BigUint64Array([16n, BigInt(address(objectName))]).buffer);
 }
 
+/** Constants that follow from the kernel. */
+const KERNEL_CONSTANTS: Readonly<Record<string, number>> = {
+  ".rodata.peer": parseFloat(Deno.osRelease()) >= 6 || /^5\.1[3-9]/.test(Deno.osRelease()) ? 1 : 0,
+};
+
 /** Sets capacities and constants, and takes over maps that are there. */
 function prepareMaps(
   lib: Libbpf,
@@ -178,7 +183,7 @@ function prepareMaps(
       if (error < 0) throw new LoadError(object, `size of map ${name}`, -error, takeLog());
     }
     if (lib.bpf_map__is_internal(map)) {
-      const value = constants?.[name];
+      const value = constants?.[name] ?? KERNEL_CONSTANTS[name];
       if (value !== undefined) setConstant(lib, map, value, `${object}: constant in ${name}`);
       continue;
     }

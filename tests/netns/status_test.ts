@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
+import { readState } from "../../src/node/state_files.ts";
 import type { Finding } from "../../src/view/finding.ts";
 import { labTest, pcnkOn } from "./support/lab.ts";
 
@@ -21,9 +22,17 @@ labTest("pcnk status finds what is broken, says what to do, and works without an
   nodes: 2,
   pods: 1,
 }, async (lab) => {
+  await lab.output("node1", ["ip", "link", "add", "docker0", "type", "bridge"]);
+  await lab.output("node1", ["ip", "address", "add", "172.17.0.1/16", "dev", "docker0"]);
+  const { dir } = lab.node("node1");
+  while (!readState(dir, "uplinks")?.devices.some(({ name }) => name === "docker0")) {
+    await new Promise((done) => setTimeout(done, 10));
+  }
   const well = await status(lab);
   assert.equal(well.code, 0, well.stdout);
   assert.match(well.stdout, /^agent {10}ok {4}runs as process \d+, started \d+s ago\n/);
+  assert.match(well.stdout, /\nuplink +ok +eth0, address .*, MTU 1500; has a default route\n/);
+  assert.match(well.stdout, /\n +note +none of: docker0 \(a bridge without a NIC\)\n/);
   assert.match(well.stdout, /\npeer .* node2 \(10\.244\.2\.0\/24\) by overlay .* replies in /);
 
   assert.match(well.stdout, /\nservices .* refused: default\/empty\n +→ pcnk describe service /);
