@@ -51,10 +51,12 @@ struct {
 	__type(value, struct source);
 } sources SEC(".maps");
 
+/* The keys of flows' forward entries, each of which may be another flow's by now, or gone: see
+ * session_source.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 131072);
-	__type(key, struct source_slot);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 19);
+	__type(key, __u32);
 	__type(value, struct session_key);
 } source_flows SEC(".maps");
 

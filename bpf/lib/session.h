@@ -54,7 +54,8 @@ static __always_inline void session_used(const struct session_key *key, struct s
 {
 	struct session *forward = session->flags & SESSION_REPLY ? other : session;
 
-	if (!STEADY || (key->proto == IPPROTO_TCP && forward->state == STATE_NEW))
+	if (!STEADY || (key->proto == IPPROTO_TCP && forward->state == STATE_NEW) ||
+	    is_assured(key))
 		return;
 	session_assure(session->flags & SESSION_REPLY ? other_key : key);
 }

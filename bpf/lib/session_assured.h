@@ -12,9 +12,16 @@
  */
 #pragma once
 
+#include <linux/errno.h>
+
 #include "session_key.h"
 #include "session_scratch.h"
 #include "session_source.h"
+
+static __always_inline bool is_assured(const struct session_key *key)
+{
+	return bpf_map_lookup_elem(&assured, key);
+}
 
 /* Brings an evicted entry back. 0: there is none. */
 __noinline int assured_restore(__u32 unused)
@@ -92,12 +99,13 @@ __noinline int assured_add(__u32 unused)
 	struct session *forward, *reply;
 	struct session_key reply_key;
 	struct source *source;
+	long error;
 
 	(void)unused;
 	if (!scratch)
 		return 0;
 	forward = bpf_map_lookup_elem(&sessions, &scratch->key);
-	if (!forward || bpf_map_lookup_elem(&assured, &scratch->key))
+	if (!forward)
 		return 0;
 	reverse_key(forward, scratch->key.proto, &reply_key);
 	reply = bpf_map_lookup_elem(&sessions, &reply_key);
@@ -108,7 +116,10 @@ __noinline int assured_add(__u32 unused)
 		count_bytes(EVENT_SESSION_UNASSURED, 0);
 		return 0;
 	}
-	if (!bpf_map_update_elem(&assured, &scratch->key, forward, BPF_ANY)) {
+	error = bpf_map_update_elem(&assured, &scratch->key, forward, BPF_NOEXIST);
+	if (error == -EEXIST)
+		return 1;
+	if (!error) {
 		__sync_fetch_and_add(&source->assured, 1);
 		if (!bpf_map_update_elem(&assured, &reply_key, reply, BPF_ANY) &&
 		    forward->state != STATE_CLOSED) /* meanwhile, by another CPU */

@@ -181,6 +181,12 @@ static __always_inline long session_write(const struct session_key *key,
 	return table_write(flags);
 }
 
+static __always_inline long session_insert(const struct session_key *key,
+					   const struct session *session)
+{
+	return session_write(key, session, BPF_NOEXIST);
+}
+
 static __always_inline void session_remove(const struct session_key *key)
 {
 	struct session_scratch *scratch = scratch_lookup();
@@ -217,4 +223,10 @@ static __always_inline void session_unassure(const struct session_key *key)
 static __always_inline void source_note(addr_t addr)
 {
 	(void)addr;
+}
+
+static __always_inline bool is_assured(const struct session_key *key)
+{
+	(void)key;
+	return false;
 }

@@ -172,7 +172,7 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	struct session_key reply_key;
 	struct session *winner;
 
-	if (!session_write(&pkt->key, session, BPF_NOEXIST))
+	if (!session_insert(&pkt->key, session))
 		return session_created(pkt);
 	winner = session_read(&pkt->key);
 	if (winner && !reopens(pkt->tcp_flags, winner) &&

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "count.h"
+#include "hash.h"
 #include "session_key.h"
 #include "session_scratch.h"
 
@@ -56,24 +57,31 @@ static __always_inline void session_recycle(const struct session_key *key)
 	count_bytes(EVENT_SESSION_RECYCLED, 0);
 }
 
+/* Elements of `source_flows`. */
+#define SOURCE_SLOTS (1U << 19)
+
 /* Notes the new flow of scratch_flow() for its source, in the place of the source's oldest
- * one when that has its share. Two CPUs may get one slot: one flow more than the share. */
+ * one when that has its share. Each source has a ring of slots, beginning at a hash of its
+ * address. Where two rings overlap, or two CPUs get one slot, a flow is not recycled, and
+ * left to the LRU. */
 __noinline int source_note(addr_t addr)
 {
 	struct flow_scratch *scratch = scratch_get();
 	struct source *source = source_get(addr);
-	struct source_slot slot = { .addr = addr };
-	struct session_key *found;
-	struct session_key former;
+	struct session_key *slot;
+	__u32 limit = source_limit();
+	__u32 at;
 
 	if (!scratch || !source)
 		return 0;
-	slot.number = source->created++ % source_limit();
-	found = bpf_map_lookup_elem(&source_flows, &slot);
-	if (found) {
-		former = *found;
-		session_recycle(&former);
-	}
-	bpf_map_update_elem(&source_flows, &slot, &scratch->flow, BPF_ANY);
+	if (limit > SOURCE_SLOTS)
+		limit = SOURCE_SLOTS;
+	at = (hash_word(0, addr) + source->created++ % limit) % SOURCE_SLOTS;
+	slot = bpf_map_lookup_elem(&source_flows, &at);
+	if (!slot)
+		return 0;
+	if (slot->src == addr)
+		session_recycle(slot);
+	*slot = scratch->flow;
 	return 0;
 }

@@ -41,6 +41,13 @@ static __always_inline long session_write(const struct session_key *key,
 	return bpf_map_update_elem(&sessions, key, session, flags);
 }
 
+/* Adds an entry of a key that session_read() has just not found. 0, or an error. */
+static __always_inline long session_insert(const struct session_key *key,
+					   const struct session *session)
+{
+	return bpf_map_update_elem(&sessions, key, session, BPF_NOEXIST);
+}
+
 static __always_inline void session_remove(const struct session_key *key)
 {
 	session_unassure(key);

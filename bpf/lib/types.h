@@ -147,13 +147,6 @@ struct source {
 	__u32 created; /* flows since the entry was made, modulo 2^32 */
 };
 
-/* A source's flows, numbered modulo session_limits.flows. The value is the key of the
- * flow's forward entry, which may be another flow's by now, or gone. */
-struct source_slot {
-	addr_t addr;
-	__u32 number;
-};
-
 /* The address of a pod of this node. */
 struct endpoint_key {
 	addr_t addr;

@@ -142,16 +142,6 @@ export const source = struct("source", {
 });
 export type Source = ValueOf<typeof source>;
 
-/**
- * A source's flows, numbered modulo session_limits.flows. The value is the key of the flow's
- * forward entry, which may be another flow's by now, or gone.
- */
-export const sourceSlot = struct("source_slot", {
-  addr: ipv4,
-  number: u32,
-});
-export type SourceSlot = ValueOf<typeof sourceSlot>;
-
 /** The address of a pod of this node. */
 export const endpointKey = struct("endpoint_key", {
   addr: ipv4,
@@ -547,7 +537,11 @@ export const maps = {
   assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "4e905b4b"),
   session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "1c0addd0"),
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
-  source_flows: map("source_flows", MAP_TYPE.LRU_HASH, sourceSlot, sessionKey, "9b6f101a"),
+  /**
+   * The keys of flows' forward entries, each of which may be another flow's by now, or gone:
+   * see session_source.h.
+   */
+  source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sessionKey, "f4744bfd"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
   rates: map("rates", MAP_TYPE.ARRAY, u32, rate, "d56d238d"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),

@@ -17,7 +17,6 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     backends,
     sessions,
     assured: sessions,
-    source_flows: flowCapacity(sessions),
     endpoints,
     affinity,
     source_ranges: sourceRanges,

@@ -19,7 +19,6 @@ Deno.test("mapCapacities() gives every map what its setting says, Maglev's in wh
     backends: 2,
     sessions: 3,
     assured: 3,
-    source_flows: 1,
     endpoints: 4,
     source_ranges: 5,
     maglev: 6 * 256,

@@ -113,7 +113,6 @@ export class World {
       assured: lbrp.map(maps.assured),
       session_limits: lbrp.map(maps.session_limits),
       sources: lbrp.map(maps.sources),
-      source_flows: lbrp.map(maps.source_flows),
       endpoints: lbrp.map(maps.endpoints),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
