@@ -51,13 +51,12 @@ struct {
 	__type(value, struct source);
 } sources SEC(".maps");
 
-/* The keys of flows' forward entries, each of which may be another flow's by now, or gone: see
- * session_source.h. */
+/* See session_source.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << 19);
 	__type(key, __u32);
-	__type(value, struct session_key);
+	__type(value, struct source_flow);
 } source_flows SEC(".maps");
 
 struct {

@@ -41,13 +41,15 @@ static __always_inline struct source *source_get(addr_t addr)
 }
 
 /* Removes both entries of a flow, unless it is assured or another one by now. */
-static __always_inline void session_recycle(const struct session_key *key)
+static __always_inline void session_recycle(const struct source_flow *flow)
 {
+	const struct session_key *key = &flow->key;
 	struct session *session = bpf_map_lookup_elem(&sessions, key);
 	struct session_key reply_key;
 	struct session *reply;
 
-	if (!session || session->flags & SESSION_REPLY || bpf_map_lookup_elem(&assured, key))
+	if (!session || session->created != flow->created ||
+	    session->flags & SESSION_REPLY || bpf_map_lookup_elem(&assured, key))
 		return;
 	reverse_key(session, key->proto, &reply_key);
 	reply = bpf_map_lookup_elem(&sessions, &reply_key);
@@ -60,7 +62,7 @@ static __always_inline void session_recycle(const struct session_key *key)
 /* Elements of `source_flows`. */
 #define SOURCE_SLOTS (1U << 19)
 
-/* Notes the new flow of scratch_flow() for its source, in the place of the source's oldest
+/* Notes the new flow of claim_begin() for its source, in the place of the source's oldest
  * one when that has its share. Each source has a ring of slots, beginning at a hash of its
  * address. Where two rings overlap, or two CPUs get one slot, a flow is not recycled, and
  * left to the LRU. */
@@ -68,7 +70,7 @@ __noinline int source_note(addr_t addr)
 {
 	struct flow_scratch *scratch = scratch_get();
 	struct source *source = source_get(addr);
-	struct session_key *slot;
+	struct source_flow *slot;
 	__u32 limit = source_limit();
 	__u32 at;
 
@@ -80,8 +82,9 @@ __noinline int source_note(addr_t addr)
 	slot = bpf_map_lookup_elem(&source_flows, &at);
 	if (!slot)
 		return 0;
-	if (slot->src == addr)
+	if (slot->key.src == addr)
 		session_recycle(slot);
-	*slot = scratch->flow;
+	slot->key = scratch->flow;
+	slot->created = scratch->claim_value.created;
 	return 0;
 }

@@ -147,6 +147,13 @@ struct source {
 	__u32 created; /* flows since the entry was made, modulo 2^32 */
 };
 
+/* A flow of a source: the key of its forward entry, which may be another flow's by now, as
+ * `created` says, or gone. */
+struct source_flow {
+	struct session_key key;
+	ns_t created; /* session.created */
+};
+
 /* The address of a pod of this node. */
 struct endpoint_key {
 	addr_t addr;

@@ -2,7 +2,7 @@
  * Layouts of former releases whose entries are carried over (schema.ts, `converted`), each with the way to today's. A
  * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
-import type { Codec } from "./codec.ts";
+import { type Codec, ipv4, ns, port, struct, u16, u32 } from "./codec.ts";
 import { SESSION_ZONE, sessionKey, sessionV1 } from "./layout.ts";
 import type { PinnedMap } from "./schema.ts";
 
@@ -23,8 +23,36 @@ function layout<K, V>(one: FormerLayout<K, V>): AnyLayout {
   return one;
 }
 
+/** `struct node_config` of release 0.1.0. */
+const nodeConfigV1 = struct("node_config", {
+  tcp_new_timeout: ns,
+  tcp_established_timeout: ns,
+  tcp_closing_timeout: ns,
+  tcp_closed_timeout: ns,
+  udp_timeout: ns,
+  icmp_timeout: ns,
+  flags: u32,
+  node_addr: ipv4,
+  pod_cidr: ipv4,
+  pod_mask: ipv4,
+  snat_addr: ipv4,
+  snat_first: u16,
+  snat_last: u16,
+  overlay_vni: u32,
+  overlay_port: port,
+  maglev_size: u16,
+});
+
 /** By map and version. */
 export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, AnyLayout>>>> = {
+  config: {
+    // Until the agent fills it in, the stack gets pods' packets by their own device.
+    1: layout({
+      key: u32,
+      value: nodeConfigV1,
+      convert: (key, value) => [key, { ...value, pods_ifindex: 0 }],
+    }),
+  },
   sessions: {
     1: layout({
       key: sessionKey,

@@ -142,6 +142,17 @@ export const source = struct("source", {
 });
 export type Source = ValueOf<typeof source>;
 
+/**
+ * A flow of a source: the key of its forward entry, which may be another flow's by now, as
+ * `created` says, or gone.
+ */
+export const sourceFlow = struct("source_flow", {
+  key: sessionKey,
+  /** session.created */
+  created: ns,
+});
+export type SourceFlow = ValueOf<typeof sourceFlow>;
+
 /** The address of a pod of this node. */
 export const endpointKey = struct("endpoint_key", {
   addr: ipv4,
@@ -537,11 +548,8 @@ export const maps = {
   assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "4e905b4b"),
   session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "1c0addd0"),
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
-  /**
-   * The keys of flows' forward entries, each of which may be another flow's by now, or gone:
-   * see session_source.h.
-   */
-  source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sessionKey, "f4744bfd"),
+  /** See session_source.h. */
+  source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
   rates: map("rates", MAP_TYPE.ARRAY, u32, rate, "d56d238d"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),

@@ -28,7 +28,6 @@ export const SCHEMAS = {
   backends: rebuilt(1),
   maglev: rebuilt(1),
   source_ranges: rebuilt(1),
-  config: rebuilt(2), // 2: `pods_ifindex`
   session_limits: rebuilt(1),
   remotes: rebuilt(1),
   uplinks: rebuilt(1),
@@ -40,6 +39,7 @@ export const SCHEMAS = {
 
   sessions: converted(2), // 2: `created`
   assured: converted(1), // the same struct as `sessions`
+  config: converted(2), // 2: `pods_ifindex`
   endpoints: converted(1),
   host_ports: converted(1),
   rates: converted(1),

@@ -178,3 +178,15 @@ test("source_note() recycles a source's own oldest flow, and none that is assure
   assert.equal(w.target({ src: `${CLIENT}:1`, dst: vip }), A);
   assert.equal(copies(w), 2);
 });
+
+test("source_note() leaves a flow alone that was opened anew from the same port", (w) => {
+  w.limit({ flows: 4 });
+  w.service(vip, [A], { proto: PROTO.UDP });
+  for (const port of [10, 11, 12, 13, 14]) datagram(w, `${CLIENT}:${port}`);
+  for (const port of [11, 12]) {
+    w.maps.sessions.deleteBatch([w.key({ src: `${CLIENT}:${port}`, dst: vip, proto: PROTO.UDP })]);
+  }
+  for (const port of [12, 11]) datagram(w, `${CLIENT}:${port}`);
+  const left = w.forwardSessions().map(([{ sport }]) => sport).sort();
+  assert.deepEqual(left, [11, 12, 13, 14]);
+});

@@ -11,7 +11,18 @@
 import type { AttachMode } from "../../../src/bpf/attach.ts";
 import type { DataPlane } from "../../../src/bpf/dataplane.ts";
 import type { InstallOptions } from "../../../src/bpf/install.ts";
-import { NODE_ADDR_FLAG, SCOPE, type Service } from "../../../src/bpf/layout.ts";
+import {
+  NODE_ADDR_FLAG,
+  type NodeConfig,
+  nodeConfig,
+  SCOPE,
+  type Service,
+} from "../../../src/bpf/layout.ts";
+import { u32 } from "../../../src/bpf/codec.ts";
+import { FORMER_LAYOUTS } from "../../../src/bpf/former_layouts.ts";
+import { BpfMap } from "../../../src/bpf/map.ts";
+import { pinnedVersions } from "../../../src/bpf/map_versions.ts";
+import { mapPin } from "../../../src/bpf/pins.ts";
 import { keyOf, remotesMap } from "../../../src/agent/network/remotes.ts";
 import { nodeConfigOf } from "../../../src/agent/network/datapath_config.ts";
 import { writeSysctl } from "../../../src/linux/sysctl.ts";
@@ -29,6 +40,14 @@ const ROUTER = "192.0.2.1";
 const NODES = [1, 2, 3] as const;
 const VNI = 42;
 const DEVICE = "pcnk_vxlan";
+
+/** Writes the map `config`, of a former release too. */
+function setConfig(bpffs: string, value: NodeConfig): void {
+  const { version } = pinnedVersions(bpffs).find(({ name }) => name === "config")!;
+  const codec = FORMER_LAYOUTS.config?.[version]?.value ?? nodeConfig;
+  using map = BpfMap.openPinned(mapPin(bpffs, "config"), u32, codec);
+  map.set(0, value);
+}
 
 interface Host extends TestNetns {
   readonly addr: string;
@@ -118,7 +137,7 @@ export class ClusterNode extends Plane {
       overlay,
     };
     const podCIDR = `10.244.${number}.0/24`;
-    maps.config.set(0, nodeConfigOf(settings, { address: this.addr, podCIDR, plan }));
+    setConfig(this.bpffs, nodeConfigOf(settings, { address: this.addr, podCIDR, plan }));
     maps.uplinks.set({ ifindex: uplink }, { addr: this.addr, mtu: nl.link(uplink)!.mtu });
     for (const i of NODES) {
       const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;
