@@ -170,6 +170,8 @@ export class Upkeep {
         this.#options.log.error({ err: error, row: row.name }, "cannot check the node's objects");
       }
     }
+    const { known, nl } = this.#options;
+    if (this.#standing.get("bridge")?.size === 0) known.learn(nl, this.#records.read());
     this.#report();
     this.#passMs = performance.now() - start;
   }
@@ -192,9 +194,6 @@ export class Upkeep {
     }
     this.#keep(row, faults);
     if (row.name === "records" && faults.length === 0) this.#former = this.#records.read();
-    if (row.name === "bridge" && faults.length === 0) {
-      this.#options.known.learn(this.#options.nl, this.#records.read());
-    }
     return node;
   }
 
