@@ -6,6 +6,7 @@ import { node } from "./support/node.ts";
 import { runPacketTests } from "./support/suite.ts";
 import "./cases/dispatcher/nodeport.ts";
 import "./cases/dispatcher/host_ports.ts";
+import "./cases/dispatcher/host_ports_snat.ts";
 import "./cases/dispatcher/remote.ts";
 import "./cases/dispatcher/refuse.ts";
 import "./cases/dispatcher/path.ts";

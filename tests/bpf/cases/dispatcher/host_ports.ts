@@ -1,16 +1,7 @@
 /** hostPorts: from outside, from pods, at which addresses, and beside Services. */
 import assert from "node:assert/strict";
 import { PROTO, tcp, udp } from "../../support/packet.ts";
-import {
-  external,
-  IN,
-  into,
-  LEAVING,
-  NODE,
-  OTHER_NODE,
-  OUTSIDE,
-  PORTS,
-} from "../../support/node.ts";
+import { external, IN, into, LEAVING, NODE, OTHER_NODE, OUTSIDE } from "../../support/node.ts";
 import {
   CLIENT,
   FROM_LOCAL,
@@ -106,18 +97,4 @@ test("a reset to a hostPort makes no session", (w) => {
   hostPort(w);
   const packet = tcp({ src: client, dst: at(NODE), flags: "R", ...IN });
   w.check({ program, packet, reason: "drop_rst_no_session" });
-});
-
-test("masquerade takes no port that is a hostPort", (w) => {
-  const only = PORTS.snat_first;
-  w.configure({ snat_first: only, snat_last: only });
-  const packet = tcp({ src: `${CLIENT}:40000`, dst: `${OUTSIDE}:80`, flags: "S" });
-  w.maps.host_ports.set({ addr: "0.0.0.0", port: only, proto: PROTO.TCP }, {
-    addr: LOCAL,
-    port: 80,
-  });
-  w.check({ program: "k8sd_to_uplink", packet, reason: "drop_ports_exhausted" });
-  w.maps.host_ports.delete({ addr: "0.0.0.0", port: only, proto: PROTO.TCP });
-  w.run(packet, "k8sd_to_uplink");
-  assert.equal(w.counter("masqueraded") > 0n, true);
 });
