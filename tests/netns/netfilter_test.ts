@@ -241,7 +241,9 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
     const link = `peer name eth0 netns ${name}`.split(" ");
     await ip("netns", "add", name);
     try {
-      await ip("link", "add", "docker0", "type", "veth", ...link);
+      await ip("link", "add", "docker0", "type", "bridge"); // a veth pair's end may be an uplink
+      await ip("link", "add", "vdocker", "type", "veth", ...link);
+      await ip("link", "set", "vdocker", "master", "docker0", "up");
       await ip("addr", "add", "172.17.0.1/24", "dev", "docker0");
       await ip("link", "set", "docker0", "up");
       for (
