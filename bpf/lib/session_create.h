@@ -32,7 +32,6 @@ static __always_inline __u64 port_time_wait(const struct session *owner, bool sc
 static __noinline bool reply_alive(const struct session_key *key, const struct session *reply,
 				   __u64 now, bool scarce)
 {
-	bool fresh = (__s64)(now - reply->last_seen) < (__s64)SECOND;
 	struct session_key owner_key;
 	struct session *owner;
 
@@ -43,7 +42,7 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 	/* Orphaned: the flow has another backend by now. */
 	if (!is_reverse_of(owner, key))
 		return false;
-	if (fresh)
+	if ((__s64)(now - reply->last_seen) < (__s64)SECOND)
 		return true;
 	if (owner->state == STATE_CLOSED)
 		return (__s64)(now - owner->last_seen) < (__s64)port_time_wait(owner, scarce);
