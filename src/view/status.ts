@@ -42,10 +42,11 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     return [...agent, missingFinding(options)];
   }
   using _ = node;
-  const faults = await lastingFaults(node, options.settleMs ?? 1500);
-  if (faults.some(({ row }) => row === "pins")) return [...agent, ...faults.map(asFinding)]; // maps cannot be read
+  // Either of these means that maps cannot be read. Another release has other pins, too.
   const schema = schemaFindings(options);
-  if (schema.some(({ health }) => health === "bad")) return [...agent, ...schema]; // the maps cannot be read
+  if (schema.some(({ health }) => health === "bad")) return [...agent, ...schema];
+  const faults = await lastingFaults(node, options.settleMs ?? 1500);
+  if (faults.some(({ row }) => row === "pins")) return [...agent, ...faults.map(asFinding)];
   return [
     ...agent,
     ...schema,

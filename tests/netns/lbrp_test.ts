@@ -275,7 +275,7 @@ test("frames that are too short, tagged, or no IPv4 pass", async ({ node, client
     ["pass_truncated", syn.slice(0, 24)],
     ["pass_truncated", syn.slice(0, 33)],
     ["pass_vlan", tagged],
-    ["pass_fragment", later!],
+    ["event_fragment_held", later!],
     ["pass_ipv6", new Uint8Array([...syn.slice(0, 12), 0x86, 0xdd, ...text("not IPv6 either")])],
   ];
   for (const [reason, packet] of frames) {

@@ -37,7 +37,7 @@ test("loadObject() gives programs and typed maps; testRun() runs a packet", () =
   using counters = object.map(maps.counters);
   assert.equal(services.maxEntries, 10);
   const program = object.program("lbrp_from_pod");
-  const arrays = 2; // `backends` and `config` always have an element 0
+  const arrays = 3; // `backends`, `config` and `fragments` always have an element 0
   assert.equal(testRun(program, packet).mark, (3 << 8) + arrays);
   services.set({ addr: "0.0.0.0", port: 0, proto: 0, scope: 0 }, {
     id: 1,
