@@ -145,6 +145,14 @@ function hint(command: Command, path: string): void {
   for (const sub of command.commands) hint(plain(sub), `${path} ${sub.name()}`);
 }
 
+/** What went wrong; then what else did while resources were given back after it. */
+function messages(error: unknown): string[] {
+  if (error instanceof SuppressedError) {
+    return [...messages(error.suppressed), ...messages(error.error)];
+  }
+  return [error instanceof Error ? error.message : String(error)];
+}
+
 function exitCode(error: unknown, output: Output): number {
   if (error instanceof CommanderError) {
     // Help and version are not errors; others are reported by commander.
@@ -152,8 +160,7 @@ function exitCode(error: unknown, output: Output): number {
   }
   // `pcnk … | head` has closed the pipe.
   if (error instanceof Deno.errors.BrokenPipe) return 0;
-  const message = error instanceof Error ? error.message : String(error);
-  output.err(`pcnk: ${message}\n`);
+  for (const message of messages(error)) output.err(`pcnk: ${message}\n`);
   if (process.env.PCNK_DEBUG && error instanceof Error) output.err(`${error.stack}\n`);
   return error instanceof UsageError ? 2 : 1;
 }

@@ -156,6 +156,8 @@ export class Upkeep {
       const wanted = TABLE.filter((row) => this.#waiting.has(row));
       this.#waiting.clear();
       return this.#pass(wanted);
+    }).catch((error) => {
+      this.#options.log.error({ err: error }, "cannot check the node's objects");
     });
   }
 
@@ -170,11 +172,27 @@ export class Upkeep {
         this.#options.log.error({ err: error, row: row.name }, "cannot check the node's objects");
       }
     }
-    const { known, nl } = this.#options;
-    if (this.#standing.get("bridge")?.size === 0) known.learn(nl, this.#records.read());
+    if (this.#standing.get("bridge")?.size === 0) this.#learn();
     this.#report();
     this.#passMs = performance.now() - start;
   }
+
+  /** A full disk is reported once. */
+  #learn() {
+    const { known, nl, log } = this.#options;
+    try {
+      known.learn(nl, this.#records.read());
+      this.#unwritten = "";
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#unwritten) {
+        const text = `what a new agent must know of the bridge cannot be written: ${message}`;
+        log.warn({ event: "StateDir" }, text);
+      }
+      this.#unwritten = message;
+    }
+  }
+  #unwritten = "";
 
   /** @returns the node as it is now: read again when something was mended */
   async #check(row: Row, before: NodeState): Promise<NodeState> {
