@@ -6,7 +6,7 @@
 import type { AttachmentId, PortMapping } from "../src/node/attachments.ts";
 import { isObject, type JsonObject } from "../src/node/files.ts";
 import { CniError, CODE, show } from "./errors.ts";
-import { objects, optionalText, parseJson, wrong } from "./json.ts";
+import { lowerCase, objects, optionalText, parseJson, wrong } from "./json.ts";
 import { portMappings } from "./port_mappings.ts";
 
 /** Newest last. 0.2.0 and older have another result format and no chaining. */
@@ -194,8 +194,8 @@ export function readConfig(input: JsonObject, lenient = false): Config {
   }
   const bandwidth = isObject(runtimeConfig) ? runtimeConfig["bandwidth"] : undefined;
   if (isObject(bandwidth)) {
-    const { ingressRate, egressRate } = bandwidth;
-    config.bandwidth = { ingress: Number(ingressRate) > 0, egress: Number(egressRate) > 0 };
+    const { ingressrate, egressrate } = lowerCase(bandwidth);
+    config.bandwidth = { ingress: Number(ingressrate) > 0, egress: Number(egressrate) > 0 };
   }
   // libcni sends the second name besides, for plugins of a draft of the spec; and null for none, as Go writes an empty list.
   const names = ["cni.dev/valid-attachments", "cni.dev/attachments"];

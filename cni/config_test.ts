@@ -93,6 +93,10 @@ Deno.test("readConfig() takes every key of the spec and of runtimes, also as nul
     "cni.dev/anything": 5,
   };
   deepEqual(readConfig({ ...minimal, ...foreign }).prevResult, { cniVersion: "1.1.0" });
+  for (const bandwidth of [{ ingressRate: 1 }, { IngressRate: 1, EgressRate: 0 }]) {
+    const config = readConfig({ ...minimal, runtimeConfig: { bandwidth } });
+    deepEqual(config.bandwidth, { ingress: true, egress: false });
+  }
   const nulls = Object.fromEntries(Object.keys(foreign).map((key) => [key, null]));
   equal(readConfig({ ...minimal, ...nulls }).prevResult, undefined);
 });

@@ -56,6 +56,16 @@ export function optionalText(value: unknown, where: string): string | undefined 
   return value;
 }
 
+/**
+ * An object by the lower case of its keys: plugins in Go take a key in any case, and go-cni (containerd 1.6) writes the
+ * Go names of its fields, such as `HostPort`.
+ */
+export function lowerCase(object: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(object).map(([key, value]) => [key.toLowerCase(), value]),
+  );
+}
+
 /** A list of objects, empty when it is absent. @throws {CniError} code 7 */
 export function objects(value: unknown, where: string): JsonObject[] {
   if (value === undefined || value === null) return [];

@@ -7,7 +7,7 @@
 import { isAddress } from "../src/net/address.ts";
 import { isIpv4 } from "../src/net/ipv4.ts";
 import type { PortMapping } from "../src/node/attachments.ts";
-import { objects, optionalText, wrong } from "./json.ts";
+import { lowerCase, objects, optionalText, wrong } from "./json.ts";
 
 /** All addresses of the node. */
 export const ANY_ADDRESS = "0.0.0.0";
@@ -18,13 +18,14 @@ export const ANY_ADDRESS = "0.0.0.0";
  */
 export function portMappings(value: unknown): PortMapping[] {
   const found = new Map<string, PortMapping>();
-  objects(value, "runtimeConfig.portMappings").forEach((entry, i) => {
+  objects(value, "runtimeConfig.portMappings").forEach((mixedCase, i) => {
+    const entry = lowerCase(mixedCase);
     const where = `runtimeConfig.portMappings[${i}]`;
-    const hostIP = optionalText(entry["hostIP"], `${where}.hostIP`) || ANY_ADDRESS;
-    const hostPort = port(entry["hostPort"] ?? 0, 0, `${where}.hostPort`);
+    const hostIP = optionalText(entry["hostip"], `${where}.hostIP`) || ANY_ADDRESS;
+    const hostPort = port(entry["hostport"] ?? 0, 0, `${where}.hostPort`);
     if (hostPort === 0 || isAddress(hostIP, 6)) return;
     if (!isIpv4(hostIP)) throw wrong(`${where}.hostIP`, hostIP, "must be an IP address");
-    const containerPort = port(entry["containerPort"], 1, `${where}.containerPort`);
+    const containerPort = port(entry["containerport"], 1, `${where}.containerPort`);
     const mapping = { hostIP, hostPort, containerPort, protocol: protocol(entry, where) };
     const former = found.get(textOf(mapping));
     if (former && former.containerPort !== containerPort) {

@@ -13,6 +13,9 @@ Deno.test("portMappings() takes what runtimes send, each mapping once", () => {
   ) {
     deepEqual(portMappings([{ ...web, ...more }, web]), [one]);
   }
+  // As containerd 1.6 sends it.
+  const entry = { HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "" };
+  deepEqual(portMappings([entry]), [one]);
   deepEqual(portMappings([{ ...web, hostIP: "127.0.0.1", protocol: "UDP", other: {} }]), [
     { ...one, hostIP: "127.0.0.1", protocol: "udp" },
   ]);
