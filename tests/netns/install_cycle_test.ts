@@ -75,7 +75,9 @@ test("install, agent, pod, uninstall: afterwards the machine is as it was, also 
   // The agent's end takes its own file away.
   const ends = /^pcnk is removed from this node$|remove \/run\/pcnk\/agent\.json/;
   assert.deepEqual(lines(done, ends), lines(dryAll, ends));
-  machine.shell("ip -n pod1 link del eth0; ip netns del pod1; umount -l /run/netns; rmdir /run/netns");
+  machine.shell(
+    "ip -n pod1 link del eth0; ip netns del pod1; umount -l /run/netns; rmdir /run/netns",
+  );
   assert.deepEqual(machine.snapshot(), before);
   assert.match(machine.pcnk("uninstall"), /nothing of pcnk is here/);
 });
