@@ -33,6 +33,7 @@ import { type Context, makeParts, type Parts } from "./parts.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
 import { guardProcess, keepState } from "./process_guard.ts";
 import { chooseSource } from "./sources/object_source.ts";
+import { boundStop } from "./stopping.ts";
 
 interface AgentOptions {
   /** Ends the agent. */
@@ -58,6 +59,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   await using stack = new AsyncDisposableStack();
   const reporter = stack.use(new ApiReporter(choice, config.nodeName));
   const log = createLog(config.logLevel, config.nodeName, reporter.report);
+  boundStop(signal, log);
   stack.use(guardProcess(log));
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   refuseNewerState(stateDir);

@@ -28,6 +28,7 @@ import { SessionSweep } from "./services/session_sweep.ts";
 import { Reconciler } from "./services/reconciler.ts";
 import { SocketLb } from "./services/socket_lb.ts";
 import { KnownObjects } from "./upkeep/known_objects.ts";
+import { onStop } from "./stopping.ts";
 import { Upkeep } from "./upkeep/upkeep.ts";
 import { NodeSettingsSource } from "./sources/node_settings.ts";
 import { openSource, type SourceChoice } from "./sources/object_source.ts";
@@ -77,18 +78,18 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
   const nodeSettings = new NodeSettingsSource(config, log, changed);
   const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));
-  stack.defer(() => monitor.close());
+  onStop(stack, "monitor", () => monitor.close());
   const services = makeServices(context, events, () => source.complete, stack);
   const refusal = () => upkeep.faults.find(({ refuses }) => refuses)?.text;
   const node = makeNode(context, events, { nodeSettings, monitor, refusal }, stack);
-  stack.defer(() => nodeSettings.stop());
-  stack.defer(() => source.close());
+  onStop(stack, "nodeSettings", () => nodeSettings.stop());
+  onStop(stack, "source", () => source.close());
   const devices = makeDevices(context, events);
-  stack.defer(() => devices.stop());
+  onStop(stack, "devices", () => devices.stop());
   const { known, upkeep } = makeUpkeep(context, events, services.socketLb);
-  stack.defer(() => upkeep.stop());
+  onStop(stack, "upkeep", () => upkeep.stop());
   const http = makeHttp(context, { source, nodeSettings, upkeep, ...services, ...node });
-  stack.defer(() => http.health.stop());
+  onStop(stack, "health", () => http.health.stop());
   const watchDevices = () =>
     void monitor.run().catch((error) => {
       log.error(
@@ -120,14 +121,14 @@ function makeServices(
     synced: (sync) => events.emit("servicesSynced", sync),
     failed: () => events.emit("servicesFailed", undefined),
   });
-  stack.defer(() => reconciler.stop());
+  onStop(stack, "reconciler", () => reconciler.stop());
   const healthCheckPorts = new HealthCheckPorts({ log, healthy: () => reconciler.healthy });
-  stack.defer(() => healthCheckPorts.stop());
+  onStop(stack, "healthCheckPorts", () => healthCheckPorts.stop());
   const socketLb = new SocketLb(dataPlane, config, log);
-  stack.defer(() => socketLb.stop());
+  onStop(stack, "socketLb", () => socketLb.stop());
   const nameOf = (address: string) => podAt(config.stateDir, address);
   const sessionSweep = new SessionSweep({ maps: dataPlane.maps, log, nameOf });
-  stack.defer(() => sessionSweep.stop());
+  onStop(stack, "sessionSweep", () => sessionSweep.stop());
   return { reconciler, healthCheckPorts, socketLb, sessionSweep };
 }
 
@@ -160,7 +161,7 @@ function makeNode(
     readEvents: () => monitor.read(),
     synced: () => events.emit("networkSynced", undefined),
   });
-  stack.defer(() => network.stop());
+  onStop(stack, "network", () => network.stop());
   const podReadiness = new PodReadiness({
     config: { ...config, cniConfDir: cniConfDir(config, choice) },
     log,
@@ -172,7 +173,7 @@ function makeNode(
       ...PLUGIN_FOLDERS,
     ]),
   });
-  stack.defer(() => podReadiness.stop());
+  onStop(stack, "podReadiness", () => podReadiness.stop());
   const nodeNames = new NodeNames(dataPlane.maps.names, log);
   const { nodeName, stateDir } = config;
   const vpc = new Vpc({
@@ -182,7 +183,7 @@ function makeNode(
     settingsOf,
     changed: (routes) => events.emit("vpcRoutes", routes),
   });
-  stack.defer(() => vpc.stop());
+  onStop(stack, "vpc", () => vpc.stop());
   return { network, podReadiness, nodeNames, vpc };
 }
 
