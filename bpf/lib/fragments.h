@@ -6,12 +6,15 @@
  * `held_fragments`. When the first one comes, they are received once more, by the device that
  * they came in by, and meet the program after it.
  *
+ * An identification may be used again as soon as its datagram is whole: at high rates they
+ * come round within seconds (RFC 6864, 4.3).
+ *
  * Fragments that do not belong to translated flows go on as they came, with the ports of
  * their first, which no session has.
  *
  * Limitations. One that finds no room passes, as do all of an ICMP message, and is lost if its
  * flow is translated. The 65th and later fragments of a datagram are checked for overlap
- * with the first one only.
+ * with the first one only, and its identification counts as used for 30 s.
  */
 #pragma once
 
@@ -55,11 +58,37 @@ static __always_inline bool fragment_is_of(const struct fragment *datagram, cons
 	       datagram->proto == ip->protocol;
 }
 
+static __always_inline bool is_whole(const struct fragment *datagram)
+{
+	return datagram->total && datagram->received == datagram->total;
+}
+
+static __always_inline struct fragment *fragment_begin(struct fragment *datagram,
+						       const struct iphdr *ip,
+						       enum fragment_hook hook, __u64 now)
+{
+	datagram->last_seen = now;
+	datagram->src = ip->saddr;
+	datagram->dst = ip->daddr;
+	datagram->id = ip->id;
+	datagram->proto = ip->protocol;
+	datagram->refused = 0;
+	datagram->firsts = 0;
+	datagram->held = 0;
+	datagram->count = 1;
+	datagram->hook = hook;
+	datagram->received = 0;
+	datagram->total = 0;
+	datagram->piece[0] = 0;
+	return datagram;
+}
+
 /* The datagram of a fragment, and its index. It takes the place of the one of its set that
- * was idle for longest, if it is new. */
+ * was idle for longest, if it is new. `again`: the fragment was held. */
 static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 							  const struct iphdr *ip,
-							  enum fragment_hook hook, __u32 *index)
+							  enum fragment_hook hook, bool again,
+							  __u32 *index)
 {
 	__u32 source = fragment_source(skb, ip, hook);
 	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
@@ -77,8 +106,10 @@ static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 			return NULL;
 		if (fragment_is_of(datagram, ip, hook) &&
 		    now - datagram->last_seen < FRAGMENT_TIMEOUT) {
-			datagram->last_seen = now;
 			*index = at;
+			if (is_whole(datagram) && !again)
+				return fragment_begin(datagram, ip, hook, now);
+			datagram->last_seen = now;
 			return datagram;
 		}
 		if (!oldest || datagram->last_seen < oldest->last_seen) {
@@ -86,20 +117,7 @@ static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 			*index = at;
 		}
 	}
-	if (!oldest)
-		return NULL;
-	oldest->last_seen = now;
-	oldest->src = ip->saddr;
-	oldest->dst = ip->daddr;
-	oldest->id = ip->id;
-	oldest->proto = ip->protocol;
-	oldest->refused = 0;
-	oldest->firsts = 0;
-	oldest->held = 0;
-	oldest->count = 1;
-	oldest->hook = hook;
-	oldest->piece[0] = 0;
-	return oldest;
+	return oldest ? fragment_begin(oldest, ip, hook, now) : NULL;
 }
 
 /* Does [first, end) overlap a piece without being the same? */
@@ -129,12 +147,12 @@ static __noinline __loop enum reason fragment_check(struct fragment *datagram, _
 		if (known == (first << 16 | end))
 			return REASON_NONE;
 	}
-	if (!first) {
-		datagram->piece[0] = end;
-	} else if (count < FRAGMENT_PIECES) {
-		datagram->piece[bounded(count, FRAGMENT_PIECES - 1)] = first << 16 | end;
+	if (first && count >= FRAGMENT_PIECES)
+		return REASON_NONE;
+	if (first)
 		datagram->count = count + 1;
-	}
+	datagram->piece[bounded(first ? count : 0, FRAGMENT_PIECES - 1)] = first << 16 | end;
+	datagram->received += end - first;
 	return REASON_NONE;
 }
 
@@ -293,6 +311,7 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 	__u32 at, size, index = 0;
 	enum reason refused;
 	struct iphdr ip;
+	bool again = skb->mark == FRAGMENT_MARK;
 
 	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
 		return 0;
@@ -300,14 +319,16 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 	size = bpf_ntohs(ip.tot_len) - ip.ihl * 4;
 	if (fragment_is_tiny(&ip, at, size))
 		return -DROP_FRAGMENT_TINY;
-	if (skb->mark == FRAGMENT_MARK)
+	if (again)
 		skb->mark = 0;
-	datagram = fragment_datagram(skb, &ip, hook, &index);
+	datagram = fragment_datagram(skb, &ip, hook, again, &index);
 	if (!datagram)
 		return 0;
 	refused = fragment_check(datagram, at / 8, (at + size + 7) / 8);
 	if (refused)
 		return -refused;
+	if (!(ip.frag_off & bpf_htons(IP_MF)))
+		datagram->total = (at + size + 7) / 8;
 	if (!at) {
 		datagram->sport = ports >> 16;
 		datagram->dport = ports;

@@ -217,8 +217,10 @@ struct fragment {
 	port_be dport;
 	__u32 firsts; /* first fragments seen, which have the ports */
 	__u32 held; /* nonzero: some wait in `held_fragments` */
-	__u32 count; /* pieces */
-	__u32 hook; /* where: between two hooks the stack may cut fragments anew */
+	__u16 count; /* pieces */
+	__u16 hook; /* where: between two hooks the stack may cut fragments anew */
+	__u16 received; /* units of 8 bytes, of pieces that are entered */
+	__u16 total; /* in such units, once the last fragment came; else 0 */
 	__u32 piece[FRAGMENT_PIECES]; /* first * 65536 + end, in units of 8 bytes; the first fragment's is [0] */
 };
 

@@ -218,9 +218,13 @@ export const fragment = struct("fragment", {
   /** nonzero: some wait in `held_fragments` */
   held: u32,
   /** pieces */
-  count: u32,
+  count: u16,
   /** where: between two hooks the stack may cut fragments anew */
-  hook: u32,
+  hook: u16,
+  /** units of 8 bytes, of pieces that are entered */
+  received: u16,
+  /** in such units, once the last fragment came; else 0 */
+  total: u16,
   /** first 65536 + end, in units of 8 bytes; the first fragment's is [0] */
   piece: array(u32, 64),
 });
@@ -568,7 +572,7 @@ export const maps = {
   source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
-  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "a87f622f"),
+  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "926cdb04"),
   /** Takes memory only while something is held. */
   held_fragments: map("held_fragments", MAP_TYPE.HASH, heldKey, heldFragment, "042d0650"),
   /**

@@ -9,6 +9,9 @@ import { type Bytes, fragments, ICMP, icmp, pattern, PROTO, udp } from "./suppor
 import { CLIENT, INTO_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
 import { World } from "./support/world.ts";
 
+/** FRAGMENT_MARK of bpf/lib/fragments.h: the packet was held. */
+const AGAIN = 0x70636e6b;
+
 const world = needs.root() ? new World() : undefined;
 const client = `${CLIENT}:40000`;
 const vip = `${VIP}:53`;
@@ -53,8 +56,17 @@ test("fragment_hold() holds what comes ahead of the first, which fragment_releas
   w.check({ packet: first, out: out[0]!, reason: "forward_delivered" });
   assert.deepEqual(w.maps.held_fragments.entries(), []);
   // They are received once more, and so come to this program again.
-  w.check({ packet: third, out: out[2]!, reason: "forward_delivered" });
-  w.check({ packet: second, out: out[1]!, reason: "forward_delivered" });
+  w.check({ packet: third, out: out[2]!, reason: "forward_delivered", mark: AGAIN });
+  w.check({ packet: second, out: out[1]!, reason: "forward_delivered", mark: AGAIN });
+});
+
+test("fragment_datagram() takes an identification anew once its datagram is whole", (w) => {
+  for (const packet of cut(client, vip, 1, 4000)) w.run(packet);
+  const [first, second] = cut(`${CLIENT}:40001`, vip, 1, 2000) as [Bytes, Bytes];
+  assert.equal(counted(w, second), "event_fragment_held", "not with the ports of the former one");
+  assert.equal(counted(w, first), "forward_delivered");
+  const out = cut(`${CLIENT}:40001`, `${LOCAL}:5353`, 1, 2000, INTO_LOCAL)[1]!;
+  w.check({ packet: second, out, reason: "forward_delivered", mark: AGAIN });
 });
 
 test("fragment_hold() holds a long frame in parts", (w) => {

@@ -61,6 +61,8 @@ interface Step {
   events?: readonly Reason[];
   /** The packet was forwarded: the device that it came in by. */
   ingress?: number;
+  /** skb->mark */
+  mark?: number;
 }
 
 /** A backend as "10.0.0.1:80", with a weight as "10.0.0.1:80*3". */
@@ -293,9 +295,14 @@ export class World {
   }
 
   /** Runs a program over a packet, without asking anything of the result. */
-  run(packet: Bytes, program: Step["program"] = "lbrp_from_pod", ifindex = UPLINK, ingress = 0) {
+  run(
+    packet: Bytes,
+    program: Step["program"] = "lbrp_from_pod",
+    ifindex = UPLINK,
+    { ingress = 0, mark = 0 }: Pick<Step, "ingress" | "mark"> = {},
+  ) {
     this.#fragments ||= ((packet[20]! & 0x3f) | packet[21]!) !== 0;
-    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex, ingress });
+    const result = testRun(this.fd(program ?? "lbrp_from_pod"), packet, { ifindex, ingress, mark });
     if (result.verdict !== VERDICT.drop && !equal(result.packet, packet)) {
       this.outputs.push({ test: this.test, packet: result.packet });
     }
@@ -305,7 +312,7 @@ export class World {
   /** Runs a program over a packet and compares. */
   check(step: Step): void {
     const before = this.counters();
-    const { verdict, packet } = this.run(step.packet, step.program, UPLINK, step.ingress);
+    const { verdict, packet } = this.run(step.packet, step.program, UPLINK, step);
     const counted = this.#counted(before);
     const names = Object.entries(VERDICT).find(([, value]) => value === verdict)?.[0] ?? verdict;
     const came = `\n  in   ${describe(step.packet)}\n  out  ${describe(packet)}` +

@@ -1,4 +1,4 @@
-"""Datagrams in 2, 3 and 4 fragments, in every order.
+"""Datagrams in 2, 3 and 4 fragments, in every order, all of one identification.
 
     fragments.py ask ADDRESS PORT      to a server that echoes; writes how many were answered
     fragments.py await ADDRESS PORT    asks once, whole; writes "IP PORT", as which the server saw it, then how many of
@@ -9,7 +9,6 @@
 The machine is a namespace with one address beside the loopback's.
 """
 import itertools
-import os
 import socket
 import struct
 import sys
@@ -41,9 +40,8 @@ def send(source, target, payload, order):
     pseudo = src + dst + struct.pack("!BBH", 0, 17, length)
     ports = struct.pack("!HHH", source[1], target[1], length)
     udp = ports + struct.pack("!H", checksum(pseudo + ports + b"\0\0" + payload) or 0xFFFF) + payload
-    ident = struct.unpack("!H", os.urandom(2))[0] or 1
     for i in order:
-        send_piece(src, dst, ident, i * PIECE, i < len(order) - 1, udp[i * PIECE : (i + 1) * PIECE])
+        send_piece(src, dst, 1, i * PIECE, i < len(order) - 1, udp[i * PIECE : (i + 1) * PIECE])
 
 
 def payload_of(order):
