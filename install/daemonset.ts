@@ -39,11 +39,14 @@ export function watchRemoval(
   const watching = keepWatching({ client, path, name: name!, seen, signal: control.signal });
   return {
     async wanted() {
+      const asking = new AbortController();
+      const timer = setTimeout(() => asking.abort(), askMs);
       try {
-        const signal = AbortSignal.timeout(askMs);
-        return isGoing(await client.json(`${path}/${name}`, { signal }));
+        return isGoing(await client.json(`${path}/${name}`, { signal: asking.signal }));
       } catch (error) {
         return seen.gone || error instanceof ApiError && error.status === 404;
+      } finally {
+        clearTimeout(timer);
       }
     },
     stop() {

@@ -57,9 +57,10 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   locateCgroup(config);
   const startedAt = new Date();
   await using stack = new AsyncDisposableStack();
-  const reporter = stack.use(new ApiReporter(choice, config.nodeName));
+  const reporter = new ApiReporter(choice, config.nodeName);
   const log = createLog(config.logLevel, config.nodeName, reporter.report);
-  boundStop(signal, log);
+  stack.use(boundStop(signal, log));
+  stack.use(reporter);
   stack.use(guardProcess(log));
   for (const text of warnings(config)) log.warn({ event: "Setting" }, text);
   refuseNewerState(stateDir);

@@ -15,16 +15,21 @@ export function onStop(stack: AsyncDisposableStack, part: string, stop: () => un
   });
 }
 
-/** Ends the process when it has not ended some seconds after the signal, and logs the part that did not stop. */
-export function boundStop(signal: AbortSignal, log: Log): void {
-  signal.addEventListener("abort", () => {
-    const timer = setTimeout(() => {
-      const text = `${stopping} did not stop within ${
-        stopMs / 1000
-      } s; the process ends, the data plane stays`;
-      log.error({ event: "StopTimeout", part: stopping }, text);
+/** Until disposed of: ends the process some seconds after the signal, and logs the part that did not stop. */
+export function boundStop(signal: AbortSignal, log: Log): Disposable {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const bound = () => {
+    timer = setTimeout(() => {
+      const text = `${stopping} did not stop within ${stopMs / 1000} s`;
+      log.error({ event: "StopTimeout", part: stopping }, `${text}; the data plane stays`);
       Deno.exit(0);
     }, stopMs);
-    Deno.unrefTimer(timer); // an end in time is not delayed
-  }, { once: true });
+  };
+  signal.addEventListener("abort", bound, { once: true });
+  return {
+    [Symbol.dispose]() {
+      signal.removeEventListener("abort", bound);
+      clearTimeout(timer);
+    },
+  };
 }

@@ -39,6 +39,8 @@ export function command() {
           Deno.removeSignalListener(signal, stop);
         }
       }
+      // A request whose answer does not come any more would keep the process until the server gives it up.
+      Deno.exit(0);
     });
   for (const setting of settings) command.addOption(flag(setting, flags) as Option);
   return command;
