@@ -64,7 +64,7 @@ Deno.test({
       `for i in $(seq 100); do ${PCNK} get services | grep -q echo && exit; sleep 0.1; done; exit 1`,
     );
     const load = inPod("pod1", "load", "10.96.0.10", "7");
-    await load.out.line(/^ready$/);
+    await load.out.line(/^ready /);
 
     // Another executable: a byte of the ELF header that nothing reads.
     machine.shell(

@@ -90,6 +90,7 @@ for (const mode of ["tcx", "clsact"] as const) {
         routing: mode === "tcx" ? "overlay" : "direct",
         install: installFormer,
       });
+      let found = 0;
       for (const node of loaded.cluster.nodes) {
         const { key, value } = FORMER_LAYOUTS.sessions![1]!;
         using former = BpfMap.openPinned<SessionKey, Session>(
@@ -97,17 +98,16 @@ for (const mode of ["tcx", "clsact"] as const) {
           key,
           value,
         );
-        // Of connections that come and go the entries do as well.
-        const lasting = former.entries().filter(([{ proto }, { state }]) =>
-          proto === 17 || state < 2
-        );
+        const lasting = former.entries().filter((entry) => loaded.lasts(entry));
         using plane = installDataPlane(optionsOf(node));
         const now = translations(plane.maps.sessions.entries());
+        found += lasting.length;
         for (const [flow, becomes] of translations(lasting)) {
           assert.equal(now.get(flow), becomes, flow);
         }
         assertSteady(node);
       }
+      assert.ok(found >= 2 * loaded.flows, `${found} entries of ${loaded.flows} flows`);
       await loaded.finish();
     },
   });

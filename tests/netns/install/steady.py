@@ -4,7 +4,8 @@
   steady.py serve ADDRESS PORT   echoes UDP datagrams and TCP streams
   steady.py load ADDRESS PORT [KEPT FRESH]
                                  a thousand numbered datagrams a second from one socket, KEPT (8) TCP connections that are kept, and
-                                 FRESH (50) new ones a second; "ready" after the first answers; at SIGTERM one line of JSON
+                                 FRESH (50) new ones a second; after the first answers "ready" and the ports that last:
+                                 the socket's and the kept connections'; at SIGTERM one line of JSON
 
 Everything is told on standard error. {sent, lost, kept: exchanges over kept connections, fresh: new connections, failed: [reasons],
 longest_gap_ms: between two datagrams' answers}
@@ -18,6 +19,7 @@ signal.signal(signal.SIGTERM, lambda *_: stop.set())
 lock = threading.Lock()
 counts = {"sent": 0, "lost": 0, "kept": 0, "fresh": 0, "failed": [], "longest_gap_ms": 0}
 answered = set()
+lasting = []
 
 
 def datagrams():
@@ -79,7 +81,10 @@ def connections(pause, keep):
     sock = None
     while not stop.is_set():
         try:
-            sock = sock or socket.create_connection(target, 5)
+            if not sock:
+                sock = socket.create_connection(target, 5)
+                if keep:
+                    lasting.append(sock.getsockname()[1])
             exchange(sock, b"hello")
             with lock:
                 counts["kept" if keep else "fresh"] += 1
@@ -97,6 +102,8 @@ def connections(pause, keep):
 def load():
     udp = datagrams()
     udp.connect(target)
+    lasting.append(udp.getsockname()[1])
+    ready = False
     threading.Thread(target=receive, args=[udp], daemon=True).start()
     threads = [threading.Thread(target=connections, args=[kept / 1600, True]) for _ in range(kept)]
     threads.append(threading.Thread(target=connections, args=[1 / fresh, False]))
@@ -106,8 +113,9 @@ def load():
     while not stop.is_set():
         udp.send(b"%d" % counts["sent"])
         counts["sent"] += 1
-        if counts["sent"] == 100 and answered:
-            say("ready")
+        if not ready and counts["sent"] >= 100 and answered and len(lasting) > kept:
+            ready = True
+            say(" ".join(["ready", *map(str, lasting)]))
         due += 0.001
         time.sleep(max(0, due - time.monotonic()))
     for thread in threads:

@@ -1,6 +1,7 @@
 /** Traffic of which an upgrade may lose nothing: from a pod to a ClusterIP, and from outside to a NodePort. */
 import assert from "node:assert/strict";
 import { installDataPlane } from "../../../src/bpf/install.ts";
+import type { Session, SessionKey } from "../../../src/bpf/layout.ts";
 import type { TestNetns } from "../../support/sandbox.ts";
 import { Cluster, type ClusterOptions } from "../dispatcher/cluster.ts";
 import { linesOf } from "../../support/lines.ts";
@@ -8,7 +9,7 @@ import { linesOf } from "../../support/lines.ts";
 const STEADY = new URL("../install/steady.py", import.meta.url).pathname;
 
 const CLIENT = "10.244.1.2", NEAR = "10.244.1.3", FAR = "10.244.2.2";
-const VIP = "10.96.0.1", NODE1 = "192.0.2.11";
+const VIP = "10.96.0.1", NODE1 = "192.0.2.11", OUTSIDE = "198.51.100.2";
 const PORT = 8080, NODE_PORT = 30080;
 
 /** What steady.py counts. */
@@ -60,6 +61,7 @@ export class LoadedCluster implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly #servers: Steady[] = [];
   readonly #clients: Steady[] = [];
+  readonly #lasting = new Set<string>();
 
   private constructor({ install = installDataPlane, ...options }: ClusterOptions) {
     this.cluster = new Cluster({
@@ -84,8 +86,22 @@ export class LoadedCluster implements AsyncDisposable {
       new Steady(cluster.pod(CLIENT), "load", VIP, 80, 25, 100),
       new Steady(cluster.outside, "load", NODE1, NODE_PORT, 25, 100),
     );
-    for (const client of loaded.#clients) assert.equal(await client.line(), "ready");
+    for (const [i, client] of loaded.#clients.entries()) {
+      const [ready, ...ports] = (await client.line()).split(" ");
+      assert.equal(ready, "ready");
+      for (const port of ports) loaded.#lasting.add(`${[CLIENT, OUTSIDE][i]}:${port}`);
+    }
     return loaded;
+  }
+
+  /** How many flows last as long as the load. */
+  get flows(): number {
+    return this.#lasting.size;
+  }
+
+  /** Is this an entry of such a flow? Those of the others come and go, and so do their ports. */
+  lasts([key, { dst, dport }]: readonly [SessionKey, Pick<Session, "dst" | "dport">]): boolean {
+    return this.#lasting.has(`${key.src}:${key.sport}`) || this.#lasting.has(`${dst}:${dport}`);
   }
 
   /** Ends the load, of which nothing may have been lost. */
