@@ -24,6 +24,7 @@
 static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
 	struct session *session, created;
+	enum reason failed;
 	int verdict;
 
 	if (pkt->key.proto == IPPROTO_ICMP)
@@ -34,8 +35,11 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 					pass(skb, PASS_FRAGMENT);
 	if (!session) {
 		verdict = new_flow_from_pod(skb, pkt, &created);
-		if (verdict != SESSION_READY)
+		if (verdict != SESSION_PICKED)
 			return verdict;
+		failed = session_open(skb, pkt, &created);
+		if (failed)
+			return drop(skb, failed);
 		session = &created;
 	}
 	return translate_from_pod(skb, pkt, session);

@@ -14,8 +14,8 @@
 #include "reject.h"
 #include "remotes.h"
 #include "service.h"
-#include "session_create.h"
 #include "session_evict.h"
+#include "snat.h"
 #include "uplinks.h"
 #include "world.h"
 
@@ -90,27 +90,17 @@ static __always_inline int translate_from_pod(struct __sk_buff *skb, const struc
 	return redirect_into_pod(skb, endpoint->ifindex, endpoint->mac);
 }
 
-/* A client that is its own backend would drop a packet from its own address as a
- * martian: it sees its gateway as the source. */
-static __always_inline addr_t hairpin_source(addr_t pod)
-{
-	struct endpoint *endpoint = endpoint_find(pod);
-
-	return endpoint && endpoint->gateway ? endpoint->gateway : ADDR_HAIRPIN;
-}
-
-/* Verdict for the entry point, which has to translate the packet by the session that was
- * created: one call less deep. */
-#define SESSION_READY 257
+/* Verdict for the entry point, which has to create the session, and to translate the
+ * packet by it: two calls less deep. */
+#define SESSION_PICKED 257
 
 /* First packet of a flow to a service: picks the backend that the flow keeps. Where
- * `service` is NULL, it is to a hostPort. SESSION_READY, or a verdict. */
+ * `service` is NULL, it is to a hostPort. SESSION_PICKED, or a verdict. */
 static __noinline int service_from_pod(struct __sk_buff *skb, const struct packet *pkt,
 				       const struct service *service, const struct host_port *host_port,
 				       struct session *session)
 {
 	struct backend *backend;
-	enum reason failed;
 
 	*session = (struct session){};
 
@@ -134,12 +124,33 @@ static __noinline int service_from_pod(struct __sk_buff *skb, const struct packe
 	}
 	session->src = pkt->key.src;
 	session->sport = pkt->key.sport;
-	if (unlikely(session->dst == session->src)) {
-		session->src = hairpin_source(pkt->key.src);
-		session->flags = SESSION_HAIRPIN;
-	}
-	failed = session_create(pkt, session);
-	return failed ? drop(skb, failed) : SESSION_READY;
+	return SESSION_PICKED;
+}
+
+/* A client that is its own backend would drop a packet from its own address as a
+ * martian: it sees its gateway as the source. That is an address of the node, whose own
+ * connections to the pod come from it: so the port is one that the node has none from. */
+static __always_inline enum reason hairpin_create(struct __sk_buff *skb,
+						  const struct packet *pkt,
+						  struct session *session)
+{
+	struct endpoint *endpoint = endpoint_find(pkt->key.src);
+	struct node_config *config = node_config();
+
+	if (!config)
+		return DROP_NO_SNAT_ADDRESS;
+	session->src = endpoint && endpoint->gateway ? endpoint->gateway : ADDR_HAIRPIN;
+	session->flags = SESSION_HAIRPIN;
+	return snat_create(skb, pkt, config, session);
+}
+
+/* Creates the session of a flow whose backend is picked. */
+static __always_inline enum reason session_open(struct __sk_buff *skb, const struct packet *pkt,
+						struct session *session)
+{
+	if (unlikely(session->dst == session->src))
+		return hairpin_create(skb, pkt, session);
+	return session_create(pkt, session);
 }
 
 /* To a pod of another node by its own address. */

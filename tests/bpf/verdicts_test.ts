@@ -6,7 +6,7 @@ const folder = new URL("../../bpf/", import.meta.url).pathname;
 /** They end a packet's way and count nothing: who calls them counts first. */
 const SENDERS = ["redirect_into_pod", "reply_send", "uplink_send", "uplink_sent", "world_send"];
 /** Not verdicts yet: the entry point goes on with the packet, or ends it as the function that returned. */
-const DEFERRED = /^(WORLD_REFUSED|SESSION_READY|verdict)$|^uplink_sent\(/;
+const DEFERRED = /^(WORLD_REFUSED|SESSION_PICKED|verdict)$|^uplink_sent\(/;
 /** What ends a packet's way without one of pcnk's functions. */
 const RAW = /\bTC_ACT_\w+|\bbpf_redirect\w*\(/;
 const COUNT = /^\s*count(_packet)?\(/;

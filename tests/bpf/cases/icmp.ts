@@ -153,12 +153,13 @@ test("icmp_error_translate() leads a hairpin's error back to the pod", (w) => {
   const [, proto, make] = transports[1]!;
   const self = `${CLIENT}:8080`;
   flow(w, self, proto, make);
+  const { sport } = w.session({ src: client, dst: vip, proto })!;
   const home = { ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC };
   w.check({
     packet: icmpError({
       src: CLIENT,
       dst: GATEWAY,
-      about: make(`${GATEWAY}:40000`, self),
+      about: make(`${GATEWAY}:${sport}`, self),
       ...NO_PORT,
     }),
     out: icmpError({ src: VIP, dst: CLIENT, about: make(client, vip), ...NO_PORT, ...home }),

@@ -213,33 +213,47 @@ test(
   },
 );
 
+const home = { ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC };
+
 test("lbrp_from_pod() leads a pod to itself, by way of its gateway's address", (w) => {
   w.service(vip, [`${CLIENT}:8080`]);
-  const home = { ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC };
+  const packet = tcp({ src: client, dst: vip, flags: "S" });
+  w.run(packet);
+  const { sport, flags } = w.session({ src: client, dst: vip })!;
+  assert(flags & SESSION_FLAG.HAIRPIN);
   w.check({
-    packet: tcp({ src: client, dst: vip, flags: "S" }),
-    out: tcp({ src: `${GATEWAY}:40000`, dst: `${CLIENT}:8080`, flags: "S", ...home }),
+    packet,
+    out: tcp({ src: `${GATEWAY}:${sport}`, dst: `${CLIENT}:8080`, flags: "S", ...home }),
     reason: "forward_delivered",
   });
   w.check({
-    packet: tcp({ src: `${CLIENT}:8080`, dst: `${GATEWAY}:40000`, flags: "SA" }),
+    packet: tcp({ src: `${CLIENT}:8080`, dst: `${GATEWAY}:${sport}`, flags: "SA" }),
     out: tcp({ src: vip, dst: client, flags: "SA", ...home }),
     reason: "reply_delivered",
   });
-  assert(w.session({ src: client, dst: vip })!.flags & SESSION_FLAG.HAIRPIN);
+});
+
+test("lbrp_from_pod() gives a hairpin no port that the node's own connections can have", (w) => {
+  for (const proto of [PROTO.TCP, PROTO.UDP]) {
+    w.service(vip, [`${CLIENT}:8080`], { proto });
+    for (let port = 30_000; port < 31_000; port++) {
+      const flow = { src: `${CLIENT}:${port}`, dst: vip };
+      w.run(proto === PROTO.TCP ? tcp({ ...flow, flags: "S" }) : udp(flow));
+      const { sport } = w.session({ ...flow, proto })!;
+      assert(sport >= 1024 && sport < 30_000, String(sport));
+    }
+  }
 });
 
 test("lbrp_from_pod() has a link-local address for a hairpin without a gateway", (w) => {
   w.endpoint(CLIENT, CLIENT_MAC, { gateway: "0.0.0.0" });
   w.service(vip, [`${CLIENT}:8080`], { proto: PROTO.UDP });
+  const packet = udp({ src: client, dst: vip });
+  w.run(packet);
+  const { sport } = w.session({ src: client, dst: vip, proto: PROTO.UDP })!;
   w.check({
-    packet: udp({ src: client, dst: vip }),
-    out: udp({
-      src: "169.254.42.1:40000",
-      dst: `${CLIENT}:8080`,
-      ethSrc: GATEWAY_MAC,
-      ethDst: CLIENT_MAC,
-    }),
+    packet,
+    out: udp({ src: `169.254.42.1:${sport}`, dst: `${CLIENT}:8080`, ...home }),
     reason: "forward_delivered",
   });
 });

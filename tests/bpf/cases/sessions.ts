@@ -382,12 +382,18 @@ test("session_evict() goes by who spoke last in UDP", (w) => {
   answeredAs(w, "udp", vip);
 });
 
-test("session_evict() lets the node reach a pod from the port of a hairpin flow", (w) => {
+test("a hairpin flow and one of the node's from the same port are two", (w) => {
   const self = `${CLIENT}:8080`;
-  const gateway = `${GATEWAY}:40000`;
+  const home = { ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC };
   w.service(vip, [self]);
   send(w, "S");
-  w.run(tcp({ src: gateway, dst: self, flags: "S" }), "lbrp_to_pod");
-  const packet = tcp({ src: self, dst: gateway, flags: "SA" });
-  w.check({ packet, reason: "pass_no_service" });
+  const { sport } = w.session(flow)!;
+  w.run(tcp({ src: `${GATEWAY}:40000`, dst: self, flags: "S" }), "lbrp_to_pod");
+  const answer = (port: number) => tcp({ src: self, dst: `${GATEWAY}:${port}`, flags: "SA" });
+  w.check({ packet: answer(40000), reason: "pass_no_service" });
+  w.check({
+    packet: answer(sport),
+    out: tcp({ src: vip, dst: client, flags: "SA", ...home }),
+    reason: "reply_delivered",
+  });
 });
