@@ -7,19 +7,28 @@
  *
  * Deno's own names here and in cni/, not Node's: loading a node: module costs every CNI call a millisecond or two.
  */
-function isPlugin(): boolean {
+function verb(): string | undefined {
   try {
-    return Deno.env.has("CNI_COMMAND");
+    return Deno.env.get("CNI_COMMAND");
   } catch {
-    return true; // it is set, and not UTF-8
+    return "not UTF-8";
   }
 }
 
-if (isPlugin()) {
-  const { runCni } = await import("./cni/main.ts");
-  // exit() at once: V8's own farewell takes another millisecond, and everything has been written synchronously.
-  Deno.exit(runCni());
-} else {
-  const { runCli } = await import("./src/cli/main.ts");
-  Deno.exitCode = await runCli(Deno.args);
+// exit() at once: V8's own farewell takes another millisecond, and everything has been written synchronously.
+switch (verb()) {
+  case undefined: {
+    const { runCli } = await import("./src/cli/main.ts");
+    Deno.exitCode = await runCli(Deno.args);
+    break;
+  }
+  case "VERSION": {
+    const { runVersion } = await import("./cni/version.ts");
+    Deno.exit(runVersion());
+    break;
+  }
+  default: {
+    const { runCni } = await import("./cni/main.ts");
+    Deno.exit(runCni());
+  }
 }

@@ -53,7 +53,7 @@ const trimAws: Plugin = {
   },
 };
 
-/** The entry's two roles are files beside it: a CNI call reads the plugin and nothing else. */
+/** The entry's roles are files beside it: a CNI call reads the plugin and nothing else. */
 const rolesApart: Plugin = {
   name: "roles-apart",
   setup(build) {
@@ -63,6 +63,7 @@ const rolesApart: Plugin = {
         ({ kind }) => kind === "dynamic-import" ? { path, external: true } : undefined,
       );
     beside(/\/cni\/main\.ts$/, "./cni.js");
+    beside(/\/cni\/version\.ts$/, "./version.js");
     beside(/^\.\/src\/cli\/main\.ts$/, "./unpack.js");
   },
 };
@@ -95,7 +96,12 @@ export async function bundle(folder: string): Promise<void> {
       }),
       esbuild.build({
         ...common,
-        entryPoints: { main: "main.ts", cni: "cni/main.ts", unpack: "src/cli/unpack.ts" },
+        entryPoints: {
+          main: "main.ts",
+          cni: "cni/main.ts",
+          version: "cni/version.ts",
+          unpack: "src/cli/unpack.ts",
+        },
       }),
     ]);
     const modules = commands.outputFiles!.map(({ path, text }) =>

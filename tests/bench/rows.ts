@@ -7,7 +7,7 @@ import { parseRows } from "./result.ts";
 
 export const ROWS = parseRows(`
 start, ms
-  ≤ 1.25 | pcnk ÷ hello | CNI VERSION, whole process ÷ bare hello world
+  ≤ 1.20 | pcnk ÷ hello | CNI VERSION, whole process ÷ bare hello world
 cni, ms
   ≤ 1.5 | added ÷ hello | CNI ADD of the chain, with pcnk − without ÷ bare hello world
   | pcnk | pcnk's own process in that ADD
