@@ -75,9 +75,12 @@ test("a pod reaches hostPorts at the own node's addresses, those of another node
 test("a pod reaches its own hostPort, and sees its gateway as the client", (w) => {
   hostPort(w);
   const src = `${LOCAL}:40000`;
+  const packet = tcp({ src, dst: at(NODE), flags: "S", ...FROM_LOCAL });
+  w.run(packet);
+  const { sport } = w.session({ src, dst: at(NODE) })!;
   w.check({
-    packet: tcp({ src, dst: at(NODE), flags: "S", ...FROM_LOCAL }),
-    out: tcp({ src: `${GATEWAY}:40000`, dst: pod, flags: "S", ...INTO_LOCAL }),
+    packet,
+    out: tcp({ src: `${GATEWAY}:${sport}`, dst: pod, flags: "S", ...INTO_LOCAL }),
     reason: "forward_delivered",
   });
 });
