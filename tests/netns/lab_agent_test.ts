@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { endpointSliceManifests, serviceManifests } from "../../src/lab/manifests.ts";
+import { openDataPlane } from "../../src/bpf/dataplane.ts";
+import { endpointSliceManifests, NODE_PORT, serviceManifests } from "../../src/lab/manifests.ts";
 import { settle } from "../../src/lab/services.ts";
 import { Listener } from "../support/pcnk.ts";
 import { LAB_TEST, withLab } from "./support/lab.ts";
@@ -60,6 +61,83 @@ for (const attach of ["tcx", "clsact"] as const) {
       }),
   );
 }
+
+const ASK = `import socket, sys
+for _ in range(8):
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30) as connection:
+        connection.sendall(b"x\\n")
+        print(connection.recv(4096).decode().strip())
+`;
+
+/** Which pods answer eight connections, and which addresses they see. */
+async function ask(lab: LabHandle, from: string, host: string, port: number) {
+  const { stdout, stderr } = await lab.output(from, ["python3", "-c", ASK, host, `${port}`]);
+  const lines = stdout.trim().split("\n").map((line) => line.split(/[ :]/));
+  assert.equal(lines.length, 8, stderr);
+  const column = (at: number) => [...new Set(lines.map((words) => words[at]!))].sort();
+  return { pods: column(0), clients: column(1) };
+}
+
+/** Connections that go on; `stop` ends them and returns how many were lost. */
+async function hold(lab: LabHandle, from: string, end: string) {
+  const script = fileURLToPath(new URL("support/session_flood.py", import.meta.url));
+  const argv = ["python3", script, "hold", "8", "2", end];
+  const child = lab.command(from, argv, { stdin: "piped", stdout: "piped" }).spawn();
+  const said = new Listener(child.stdout);
+  await said.line(/^ready$/);
+  return async () => {
+    await child.stdin.close();
+    const { idle, busy, errors } = JSON.parse((await said.all()).trim().split("\n").at(-1)!);
+    await child.status;
+    return { idle, busy, errors };
+  };
+}
+
+Deno.test(
+  "without an agent externalTrafficPolicy Local, affinity and connections hold, also when sessions are evicted",
+  LAB_TEST,
+  () =>
+    withLab({ name: "tdead", nodes: 2, pods: 2, attach: "clsact" }, async (lab) => {
+      const backends = ["pod1-1", "pod1-2", "pod2-1", "pod2-2"].map((name) => lab.pod(name));
+      const sticky = { name: "sticky", address: "10.96.0.98", backends };
+      const [service, ...rest] = serviceManifests([sticky]);
+      Object.assign(service!["spec"]!, { sessionAffinity: "ClientIP" });
+      lab.writeManifest("sticky", [service!, ...rest, ...endpointSliceManifests([sticky])]);
+      await settle(lab.store, [...lab.services(), sticky]);
+      const { outside } = lab.store.plan;
+      const node = lab.node("node1").address, local = NODE_PORT + 1;
+      const known = await ask(lab, "pod1-1", sticky.address, 80);
+      assert.equal(known.pods.length, 1);
+      const stops = [
+        await hold(lab, "pod1-1", `${sticky.address}:80`),
+        await hold(lab, outside.name, `${node}:${local}`),
+      ];
+
+      for (const name of ["node1", "node2"]) {
+        assert.equal(await lab.stopAgent(name, true), "killed");
+      }
+      const holds = async () => {
+        assert.deepEqual(await ask(lab, "pod1-1", sticky.address, 80), known);
+        const asked = await ask(lab, outside.name, node, local);
+        assert.deepEqual(asked.clients, [outside.address]);
+        assert.deepEqual(asked.pods.filter((pod) => !/^pod1-/.test(pod)), []);
+        const other = await ask(lab, "pod2-2", sticky.address, 80);
+        assert.equal(other.pods.length, 1, "of a client that came after the agent had gone");
+      };
+      const evict = (...tables: ("sessions" | "assured")[]) => {
+        for (const name of ["node1", "node2"]) {
+          using plane = openDataPlane(lab.node(name).bpffs);
+          for (const table of tables) plane.maps[table].deleteBatch(plane.maps[table].keys());
+        }
+      };
+      await holds();
+      evict("sessions");
+      await holds();
+      for (const stop of stops) assert.deepEqual(await stop(), { idle: 0, busy: 0, errors: [] });
+      evict("sessions", "assured"); // as after they timed out
+      await holds();
+    }),
+);
 
 Deno.test(
   "addPod() and deletePod() change a service's backends",
