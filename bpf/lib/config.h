@@ -28,7 +28,8 @@
 
 /* A source's share: half of the flows that the default table has room for, and three
  * quarters of the ports to one destination. */
-#define DEFAULT_SOURCE_FLOWS 65536
+#define DEFAULT_FLOWS 131072
+#define DEFAULT_SOURCE_FLOWS (DEFAULT_FLOWS / 2)
 #define DEFAULT_SOURCE_PORTS 192
 /* Smaller ranges of ports are not shared out. */
 #define SHARED_PORTS 1024

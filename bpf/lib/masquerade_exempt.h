@@ -65,8 +65,10 @@ static __noinline void exempt_create(const struct session_key *forward, enum ses
 	value.created = bpf_ktime_get_ns();
 	value.last_seen = value.created;
 	reverse_entry(forward, &value, &reply);
-	if (exempt_entry(forward, &value) && exempt_entry(&back, &reply))
-		event(EVENT_SESSION_CREATED);
+	if (!exempt_entry(forward, &value) || !exempt_entry(&back, &reply))
+		return;
+	event(EVENT_SESSION_CREATED);
+	session_note(forward, &value);
 }
 
 /* A packet that cannot be masqueraded: passes under `reason` where it need not be, else it

@@ -78,8 +78,7 @@ static __always_inline void assured_remove(const struct session_key *key)
 	if (bpf_map_delete_elem(&assured, key)) /* another CPU was faster */
 		return;
 	source = bpf_map_lookup_elem(&sources, &source_key);
-	if (source && source->assured)
-		__sync_fetch_and_add(&source->assured, -1);
+	assured_count(source, -1);
 }
 
 __noinline int assured_forget(__u32 unused)
@@ -112,7 +111,7 @@ __noinline int assured_add(__u32 unused)
 	if (!reply || !is_reverse_of(reply, &scratch->key) || reply->state == STATE_NEW)
 		return 0;
 	source = source_get(session_client(&scratch->key, forward));
-	if (!source || source->assured >= source_limit()) {
+	if (!source || source->assured >= assured_limit(scratch->key.proto)) {
 		count_bytes(EVENT_SESSION_UNASSURED, 0);
 		return 0;
 	}
@@ -120,7 +119,7 @@ __noinline int assured_add(__u32 unused)
 	if (error == -EEXIST)
 		return 1;
 	if (!error) {
-		__sync_fetch_and_add(&source->assured, 1);
+		assured_count(source, 1);
 		if (!bpf_map_update_elem(&assured, &reply_key, reply, BPF_ANY) &&
 		    forward->state != STATE_CLOSED) /* meanwhile, by another CPU */
 			return 1;

@@ -220,9 +220,11 @@ static __always_inline void session_unassure(const struct session_key *key)
 	(void)key;
 }
 
-static __always_inline void source_note(addr_t addr)
+static __always_inline void session_note(const struct session_key *forward_key,
+					 const struct session *forward)
 {
-	(void)addr;
+	(void)forward_key;
+	(void)forward;
 }
 
 static __always_inline bool is_assured(const struct session_key *key)

@@ -156,11 +156,11 @@ static __always_inline void session_begin(const struct packet *pkt, struct sessi
 	}
 }
 
-static __always_inline enum reason session_created(const struct packet *pkt)
+static __always_inline enum reason session_created(const struct packet *pkt,
+						   const struct session *session)
 {
 	event(EVENT_SESSION_CREATED);
-	if (STEADY && scratch_flow(&pkt->key))
-		source_note(pkt->key.src);
+	session_note(&pkt->key, session);
 	return REASON_NONE;
 }
 
@@ -172,7 +172,7 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	struct session *winner;
 
 	if (!session_insert(&pkt->key, session))
-		return session_created(pkt);
+		return session_created(pkt, session);
 	winner = session_read(&pkt->key);
 	if (winner && !reopens(pkt->tcp_flags, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
@@ -185,7 +185,7 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	/* A flow that is over. */
 	if (session_write(&pkt->key, session, BPF_ANY))
 		return DROP_SESSIONS_FULL;
-	return session_created(pkt);
+	return session_created(pkt, session);
 }
 
 /* Creates both entries of a new flow. `session` has the translated addresses, ports and

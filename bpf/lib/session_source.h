@@ -28,10 +28,46 @@ static __always_inline __u32 source_limit(void)
 	return limits && limits->flows ? limits->flows : DEFAULT_SOURCE_FLOWS;
 }
 
+/* Flows that a source may have in `assured`. It shrinks once the table has more flows than
+ * one share, so that sources that take all they can, one after the other, leave room for
+ * connections of others: n of them about 1/(2n) of a table of which a share is half. A
+ * flow of another protocol than TCP is left to the LRU when half of the table is used. */
+static __always_inline __u64 assured_limit(__u8 proto)
+{
+	struct session_limits *limits = session_limits_get();
+	__u64 share = source_limit(), capacity, free, rest;
+
+	if (!limits)
+		return share;
+	capacity = limits->capacity ? limits->capacity : DEFAULT_FLOWS;
+	if (proto != IPPROTO_TCP && limits->assured >= capacity / 2)
+		return 0;
+	if (limits->assured <= share || capacity <= share)
+		return share;
+	rest = capacity - share;
+	free = capacity > limits->assured ? capacity - limits->assured : 0;
+	share = share * free / rest * free / rest;
+	return share ? share : 1;
+}
+
+/* Counts a flow in `assured`. `change`: 1 or -1. */
+static __always_inline void assured_count(struct source *source, __s32 change)
+{
+	struct session_limits *limits = session_limits_get();
+
+	if (source && (change > 0 || source->assured))
+		__sync_fetch_and_add(&source->assured, change);
+	if (limits && (change > 0 || limits->assured))
+		__sync_fetch_and_add(&limits->assured, change);
+}
+
+/* The LRU may have evicted the entry of a source while very many others came: then its
+ * flows go on anywhere in its ring, not at the beginning, where they would recycle each
+ * other. */
 static __always_inline struct source *source_get(addr_t addr)
 {
 	struct source_key key = { .addr = addr };
-	struct source none = {};
+	struct source none = { .created = bpf_get_prandom_u32() };
 	struct source *source = bpf_map_lookup_elem(&sources, &key);
 
 	if (source)
@@ -40,8 +76,9 @@ static __always_inline struct source *source_get(addr_t addr)
 	return bpf_map_lookup_elem(&sources, &key);
 }
 
-/* Removes both entries of a flow, unless it is assured or another one by now. */
-static __always_inline void session_recycle(const struct source_flow *flow)
+/* Removes both entries of a flow, unless it is assured, another one by now, or another
+ * source's. */
+static __always_inline void session_recycle(const struct source_flow *flow, addr_t addr)
 {
 	const struct session_key *key = &flow->key;
 	struct session *session = bpf_map_lookup_elem(&sessions, key);
@@ -49,7 +86,8 @@ static __always_inline void session_recycle(const struct source_flow *flow)
 	struct session *reply;
 
 	if (!session || session->created != flow->created ||
-	    session->flags & SESSION_REPLY || bpf_map_lookup_elem(&assured, key))
+	    session->flags & SESSION_REPLY || session_client(key, session) != addr ||
+	    bpf_map_lookup_elem(&assured, key))
 		return;
 	reverse_key(session, key->proto, &reply_key);
 	reply = bpf_map_lookup_elem(&sessions, &reply_key);
@@ -62,7 +100,7 @@ static __always_inline void session_recycle(const struct source_flow *flow)
 /* Elements of `source_flows`. */
 #define SOURCE_SLOTS (1U << 19)
 
-/* Notes the new flow of claim_begin() for its source, in the place of the source's oldest
+/* Notes the new flow of scratch->flow and scratch->claim_value for its source, in the place of the source's oldest
  * one when that has its share. Each source has a ring of slots, beginning at a hash of its
  * address. Where two rings overlap, or two CPUs get one slot, a flow is not recycled, and
  * left to the LRU. */
@@ -82,9 +120,21 @@ __noinline int source_note(addr_t addr)
 	slot = bpf_map_lookup_elem(&source_flows, &at);
 	if (!slot)
 		return 0;
-	if (slot->key.src == addr)
-		session_recycle(slot);
+	if (slot->key.src == addr || slot->key.dst == addr)
+		session_recycle(slot, addr);
 	slot->key = scratch->flow;
 	slot->created = scratch->claim_value.created;
 	return 0;
+}
+
+static __always_inline void session_note(const struct session_key *forward_key,
+					 const struct session *forward)
+{
+	struct flow_scratch *scratch = scratch_get();
+
+	if (!scratch)
+		return;
+	scratch->flow = *forward_key;
+	scratch->claim_value.created = forward->created;
+	source_note(session_client(forward_key, forward));
 }

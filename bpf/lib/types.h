@@ -139,12 +139,14 @@ struct source_key {
 struct session_limits {
 	__u32 flows; /* in each of `sessions` and `assured`; 0: the default of lib/config.h */
 	__u32 ports; /* of 256 source ports to one destination; 0: the default of lib/config.h */
+	__u32 capacity; /* flows that each of both has room for; 0: the default of lib/config.h */
+	__u32 assured; /* flows in `assured`, of all sources; the agent corrects it now and then */
 };
 
 /* What it has of the session table. */
 struct source {
 	__u32 assured; /* flows in `assured`; the agent corrects it now and then */
-	__u32 created; /* flows since the entry was made, modulo 2^32 */
+	__u32 created; /* counts its flows, from a random number, modulo 2^32 */
 };
 
 /* A flow of a source: the key of its forward entry, which may be another flow's by now, as

@@ -130,6 +130,10 @@ export const sessionLimits = struct("session_limits", {
   flows: u32,
   /** of 256 source ports to one destination; 0: the default of lib/config.h */
   ports: u32,
+  /** flows that each of both has room for; 0: the default of lib/config.h */
+  capacity: u32,
+  /** flows in `assured`, of all sources; the agent corrects it now and then */
+  assured: u32,
 });
 export type SessionLimits = ValueOf<typeof sessionLimits>;
 
@@ -137,7 +141,7 @@ export type SessionLimits = ValueOf<typeof sessionLimits>;
 export const source = struct("source", {
   /** flows in `assured`; the agent corrects it now and then */
   assured: u32,
-  /** flows since the entry was made, modulo 2^32 */
+  /** counts its flows, from a random number, modulo 2^32 */
   created: u32,
 });
 export type Source = ValueOf<typeof source>;
@@ -550,7 +554,7 @@ export const maps = {
   sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "4e905b4b"),
   /** Copies of the entries of flows that both ends have used: see session_assured.h. */
   assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "4e905b4b"),
-  session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "1c0addd0"),
+  session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "e55cf03a"),
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
   /** See session_source.h. */
   source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),

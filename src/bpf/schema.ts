@@ -28,7 +28,7 @@ export const SCHEMAS = {
   backends: rebuilt(1),
   maglev: rebuilt(1),
   source_ranges: rebuilt(1),
-  session_limits: rebuilt(1),
+  session_limits: rebuilt(2), // 2: `capacity`, `assured`
   remotes: rebuilt(1),
   uplinks: rebuilt(1),
   node_addrs: rebuilt(1),

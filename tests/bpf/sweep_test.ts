@@ -89,6 +89,15 @@ test("SessionSweep removes an assured flow that timed out, and what the programs
   pass();
   assert.equal(allSessions(w.maps).length, 2);
   assert.equal(w.maps.sources.get({ addr: CLIENT })?.assured, 1);
+  assert.equal(w.maps.session_limits.get(0)?.assured, 1);
+});
+
+test("SessionSweep restores the count of a client with many flows", (w) => {
+  const { pass } = prepare(w);
+  for (let port = 1; port <= 300; port++) connect(w, `${CLIENT}:${port}`);
+  w.maps.sources.deleteBatch(w.maps.sources.keys());
+  pass();
+  assert.equal(w.maps.sources.get({ addr: CLIENT })?.assured, 300);
 });
 
 test("SessionSweep removes copies of what transitional programs closed", (w) => {

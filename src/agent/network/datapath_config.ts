@@ -54,9 +54,11 @@ export function nodeConfigOf(
 /** The one entry of the map `session_limits`: what one client may have. */
 export function sessionLimitsOf(
   { shares, mapSizes }: Pick<AgentConfig, "shares" | "mapSizes">,
-): SessionLimits {
+): Omit<SessionLimits, "assured"> {
+  const capacity = flowCapacity(mapSizes.sessions);
   return {
-    flows: Math.max(1, Math.floor(flowCapacity(mapSizes.sessions) * shares.sessions / 100)),
+    capacity,
+    flows: Math.max(1, Math.floor(capacity * shares.sessions / 100)),
     ports: Math.max(1, Math.round(256 * shares.snatPorts / 100)),
   };
 }

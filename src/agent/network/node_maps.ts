@@ -43,7 +43,8 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
   maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], bridge, plan }));
-  maps.session_limits.set(0, sessionLimitsOf(config));
+  const assured = maps.session_limits.get(0)?.assured ?? 0;
+  maps.session_limits.set(0, { ...sessionLimitsOf(config), assured });
   syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
   const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
   const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);

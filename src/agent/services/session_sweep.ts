@@ -15,7 +15,10 @@ import { type Clock, systemClock } from "../runner.ts";
 import { RawSession } from "./raw_session.ts";
 import { isOver } from "../../services/session_timeouts.ts";
 
-type Maps = Pick<DataPlaneMaps, "sessions" | "assured" | "sources" | "config" | "counters">;
+type Maps = Pick<
+  DataPlaneMaps,
+  "sessions" | "assured" | "sources" | "session_limits" | "config" | "counters"
+>;
 
 interface SweepOptions {
   maps: Maps;
@@ -27,12 +30,19 @@ interface SweepOptions {
 
 /** Entries a slice: about a millisecond. */
 const SLICE = 2048;
-/** Milliseconds between two slices, and between two passes. */
+/** Milliseconds between two slices. */
 const SLICE_PAUSE = 20;
-const PASS_PAUSE = 10_000;
+/**
+ * Milliseconds between two passes: 200 times as long as one worked, within these bounds, which is 0.5 % of a CPU; the
+ * least while something is reported.
+ */
+const pauseMs = { least: 10_000, most: 120_000 };
 
 /** Nanoseconds after which it is asked whether an entry's other direction still exists. */
 const ORPHAN_AGE = 300_000_000_000n;
+
+/** Flows of a source whose count is worth restoring. */
+const MANY = 256;
 
 /** From this fill level on a table is under pressure, and below the second no more. */
 const PRESSURE = 0.9, RELIEF = 0.8;
@@ -51,6 +61,8 @@ export class SessionSweep {
   readonly #counts = new Map<Reason, bigint>();
   #work: Generator<void> | undefined;
   #timer: unknown;
+  /** Milliseconds that the current pass has worked. */
+  #worked = 0;
   #reported = new Set<string>();
   #first = true;
 
@@ -62,7 +74,7 @@ export class SessionSweep {
   start(): void {
     this.#grown("event_session_recycled");
     this.#grown("drop_ports_exhausted");
-    this.#next(PASS_PAUSE);
+    this.#next(pauseMs.least);
   }
 
   stop(): void {
@@ -75,13 +87,18 @@ export class SessionSweep {
 
   #step(): void {
     this.#work ??= this.pass();
+    const start = this.#clock.now();
     try {
-      if (!this.#work.next().done) return this.#next(SLICE_PAUSE);
+      const { done } = this.#work.next();
+      this.#worked += this.#clock.now() - start;
+      if (!done) return this.#next(SLICE_PAUSE);
     } catch (error) {
       this.#options.log.error({ err: error }, "cannot remove sessions that are over");
     }
     this.#work = undefined;
-    this.#next(PASS_PAUSE);
+    const calm = this.#reported.size === 0 ? 200 * this.#worked : 0;
+    this.#worked = 0;
+    this.#next(Math.min(pauseMs.most, Math.max(pauseMs.least, calm)));
   }
 
   /** One pass through both tables; yields after each slice. */
@@ -89,7 +106,7 @@ export class SessionSweep {
     const sessions = yield* this.#sweep("sessions");
     const assured = yield* this.#sweep("assured");
     this.#first = false;
-    this.#correct(assured.clients);
+    this.#correct(assured);
     this.#report(sessions, assured);
   }
 
@@ -142,14 +159,24 @@ export class SessionSweep {
   }
 
   /** Sets what the programs count to what there is. They also count the flows that a source opened: skip ahead of these. */
-  #correct(clients: ReadonlyMap<AddressValue, number>): void {
-    const { sources } = this.#options.maps;
+  #correct({ clients }: Seen): void {
+    const { sources, session_limits } = this.#options.maps;
+    const missing = new Map([...clients].filter(([, flows]) => flows >= MANY));
     for (const [key, source] of sources.entries()) {
-      const assured = clients.get(addressValue(key.addr)) ?? 0;
+      const client = addressValue(key.addr);
+      const assured = clients.get(client) ?? 0;
+      missing.delete(client);
       if (assured !== source.assured) {
         sources.set(key, { assured, created: (source.created + 256) >>> 0 });
       }
     }
+    // The LRU evicted their entries, while there were very many sources.
+    for (const [client, assured] of missing) {
+      sources.set({ addr: addressOf(client) }, { assured, created: 0 });
+    }
+    const limits = session_limits.get(0)!;
+    const assured = [...clients.values()].reduce((sum, flows) => sum + flows, 0);
+    if (assured !== limits.assured) session_limits.set(0, { ...limits, assured });
   }
 
   #report(sessions: Seen, assured: Seen): void {

@@ -149,8 +149,8 @@ export class World {
   }
 
   /** Sets what one client may have; what is left out is the default. */
-  limit({ flows = 0, ports = 0 }: Partial<SessionLimits>): void {
-    this.#maps.session_limits.set(0, { flows, ports });
+  limit({ flows = 0, ports = 0, capacity = 0 }: Partial<SessionLimits>): void {
+    this.#maps.session_limits.set(0, { flows, ports, capacity, assured: 0 });
   }
 
   #emptyFragments(): void {

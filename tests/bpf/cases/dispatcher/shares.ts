@@ -64,3 +64,17 @@ test("tcp_track() sees the handshake of a client outside with a pod's own addres
   assert.equal(w.session(forward)?.state, SESSION_STATE.CLOSED);
   assert.equal(w.maps.assured.keys().length, 0);
 });
+
+test("exempt_create() counts a flow from outside to a pod's own address for its client", (w) => {
+  w.limit({ flows: 4 });
+  const other = `${LOCAL}:5`;
+  w.run(udp({ src: other, dst }), out);
+  const before = w.counter("event_session_recycled");
+  for (let port = 10; port < 30; port++) {
+    w.run(udp({ src: `${OUTSIDE}:${port}`, dst: `${CLIENT}:53`, ...IN }), back);
+  }
+  const left = w.forwardSessions().map(([{ dport }]) => dport).sort();
+  assert.deepEqual(left, [26, 27, 28, 29, 53]);
+  assert.equal(w.sessions().length, 2 * 5, "their other entries go with them");
+  assert.equal(w.counter("event_session_recycled"), before + 16n);
+});
