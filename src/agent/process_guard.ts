@@ -2,7 +2,7 @@
  * Keeps the agent running through what would end a process by default: signals other than those that stop it, and an error
  * that no part of the agent expected.
  */
-import { hasState, type StateName, statePath, writeState } from "../node/state_files.ts";
+import { isWhole, type StateName, statePath, writeState } from "../node/state_files.ts";
 import type { Log } from "./log.ts";
 
 /** What ends a process by default, and is sent to reload, rotate or dump by habit. */
@@ -38,7 +38,7 @@ const lookMs = 1000;
 
 /**
  * Writes a state file that only other commands read. A full disk is logged, and does not end the agent: the file is
- * written as soon as it can be, and again when it is removed, until this is disposed of.
+ * written as soon as it can be, and again when it is removed or damaged, until this is disposed of.
  */
 export function keepState<N extends StateName>(
   stateDir: string,
@@ -63,7 +63,7 @@ export function keepState<N extends StateName>(
     }
   };
   const look = () => {
-    if (hasState(stateDir, name)) timer = setTimeout(look, lookMs);
+    if (isWhole(stateDir, name)) timer = setTimeout(look, lookMs);
     else write();
   };
   write();

@@ -149,6 +149,15 @@ export function hasState(stateDir: string, name: StateName): boolean {
   }
 }
 
+/** Whether there is such a file and it is whole; one of a newer release is. */
+export function isWhole(stateDir: string, name: StateName): boolean {
+  try {
+    return readState(stateDir, name) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
 /** Writes a state file; it is on disk when this returns. */
 export function writeState<N extends StateName>(stateDir: string, name: N, value: StateFiles[N]) {
   replaceFile(statePath(stateDir, name), JSON.stringify(withSchema(name, value)) + "\n");

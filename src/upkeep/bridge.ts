@@ -10,13 +10,15 @@ import { parseInterface, Prefix } from "../net/prefix.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** @returns of the bridge that the setting names */
-export function bridgeFaults({ nl, records, objects }: NodeState): Fault[] {
+export function bridgeFaults({ nl, links, records, objects }: NodeState): Fault[] {
   const { bridge: name, bridgeMac: mac, bridgeAddresses: addresses } = objects;
   const link = nl.link(name);
   const next = "restart the agent, which makes it again; see its log";
   if (link === undefined) {
     const ports = records.filter(({ bridge }) => bridge === name).length;
     if (ports === 0) return [];
+    const renamed = links().find((one) => one.kind === "bridge" && one.mac === mac);
+    if (renamed !== undefined) return [renamedFault(nl, renamed, name, "the pods' bridge")];
     const text = `the pods' bridge ${name} is gone, with ${ports} pods on it`;
     return [{ object: name, text, next, mend: () => makeBridge(nl, name, mac, addresses) }];
   }
@@ -37,6 +39,20 @@ export function bridgeFaults({ nl, records, objects }: NodeState): Fault[] {
     faults.push({ object: `${name} MAC`, text, next: `ip link set ${name} address ${mac}`, mend });
   }
   return [...faults, ...addressFaults(nl, link, addresses)];
+}
+
+/** By udev, or a hand: what is on record by its name is not found any more. */
+export function renamedFault(nl: RtNetlink, link: Link, name: string, what: string): Fault {
+  return {
+    object: `${name} name`,
+    text: `${what} ${name} has been renamed ${link.name}`,
+    next: `ip link set ${link.name} down && ip link set ${link.name} name ${name} up`,
+    mend: () => {
+      nl.setLink(link.index, { up: false }); // before Linux 6.4 only a device that is down can be renamed
+      nl.setLink(link.index, { name });
+      nl.setLink(link.index, { up: true });
+    },
+  };
 }
 
 /** The bridge plugin refuses every ADD unless the address of new pods' gateway comes first. */

@@ -16,6 +16,7 @@ import {
   encodeAttachment,
 } from "../node/attachments.ts";
 import { replaceFile } from "../node/files.ts";
+import { renamedFault } from "./bridge.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** A pod for a message. */
@@ -33,23 +34,30 @@ function devicesOf({ links: all, records }: NodeState): [Attachment, Link | unde
   });
 }
 
+/** Is one of a pod's addresses in the map `endpoints`, with its device? */
+function isEndpoint(
+  { dataPlane: { maps: { endpoints } } }: NodeState,
+  record: Attachment,
+): boolean {
+  return record.addresses.some(({ address: addr }) =>
+    endpoints.get({ addr })?.ifindex === record.hostIfindex
+  );
+}
+
 /**
- * Records that went while their pods are attached: the state directory was emptied. DEL takes a pod's entries away first.
+ * Records that went, or were damaged, while their pods are attached: the state directory was emptied. DEL takes a pod's entries away first.
  */
 export function recordFaults(node: NodeState): Fault[] {
-  const { agent, nl, stateDir, dataPlane: { maps: { endpoints } } } = node;
+  const { agent, nl, stateDir } = node;
   const key = ({ containerID, ifname }: Attachment) => `${containerID}@${ifname}`;
   const present = new Set(node.records.map(key));
   const lost = (agent?.formerRecords ?? []).filter((record) => {
     if (present.has(key(record))) return false;
-    const attached = record.addresses.some(({ address: addr }) =>
-      endpoints.get({ addr })?.ifindex === record.hostIfindex
-    );
-    return attached && nl.link(record.hostIfindex)?.name === record.hostIfname;
+    return isEndpoint(node, record) && nl.link(record.hostIfindex)?.name === record.hostIfname;
   });
   return lost.map((record): Fault => ({
     object: `record of ${key(record)}`,
-    text: `the record of pod ${podName(record)} in ${stateDir} is gone`,
+    text: `the record of pod ${podName(record)} in ${stateDir} is gone or damaged`,
     next: `check that ${stateDir} can be written`,
     mend: () => {
       Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
@@ -63,7 +71,13 @@ export function portFaults(node: NodeState): Fault[] {
   const { nl } = node;
   return devicesOf(node).flatMap(([record, link]): Fault[] => {
     const pod = podName(record);
-    if (link === undefined) return isThere(record.netns) ? [goneFault(record)] : [];
+    if (link === undefined) {
+      const renamed = nl.link(record.hostIfindex);
+      if (renamed?.kind === "veth" && isEndpoint(node, record)) {
+        return [renamedFault(nl, renamed, record.hostIfname, `the device of pod ${pod}`)];
+      }
+      return isThere(record.netns) ? [goneFault(record)] : [];
+    }
     const faults: Fault[] = [];
     const { name, index } = link;
     const bridge = record.bridge === undefined ? undefined : nl.link(record.bridge);

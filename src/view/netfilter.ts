@@ -19,8 +19,8 @@ const CHECKS: readonly Check[] = [
   {
     hook: "input",
     hits: () =>
-      "pods' packets to this node's own addresses, Services with an endpoint there, and clients of those from outside",
-    accept: 'iifname "BRIDGE"',
+      "pods' packets to this node's own addresses, Services with an endpoint there, clients of those from outside, and the overlay's tunnel (overlay.port): all packets of other nodes' pods",
+    accept: 'iifname "BRIDGE"` and `udp dport 4789',
   },
   {
     hook: "forward",

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Finding } from "./finding.ts";
 import { netfilterFindings } from "./netfilter.ts";
 
 const place = { device: "cni0", stack: false };
@@ -23,6 +24,13 @@ Deno.test("netfilterFindings() names the chains, the traffic and the rule that a
     /^ip filter FORWARD \(policy drop\), inet firewalld filter_FORWARD \(its last rule\) may drop .*no uplinks/,
   );
   assert.match(finding!.next!, /iifname "cni0"` and `oifname "cni0"/);
+});
+
+Deno.test("netfilterFindings() names the tunnel's port where INPUT drops", () => {
+  const closed = [{ name: "ip filter INPUT", hook: "input", by: "policy" } as const];
+  const [{ text, next }] = netfilterFindings({ closed, kubeProxy: false }, place) as [Finding];
+  assert.match(text, /all packets of other nodes' pods/);
+  assert.match(next!, /`udp dport 4789`/);
 });
 
 Deno.test("netfilterFindings() names kube-proxy's rules, and pods' traffic to the world if it takes the stack", () => {

@@ -7,7 +7,6 @@ import type { DataPlane } from "../../bpf/dataplane.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import type { Node } from "../../model/objects.ts";
-import { readSysctl } from "../../linux/sysctl.ts";
 import { Prefix } from "../../net/prefix.ts";
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { NodeSettings } from "../../model/node_settings.ts";
@@ -20,7 +19,7 @@ import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
 import { syncNodeMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
-import { RESERVED_PORTS, reservePorts } from "./reserved_ports.ts";
+import { portParameters, reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
 import { endMasqueraded } from "../services/stale_sessions.ts";
 import { recordSysctl } from "../../node/state_files.ts";
@@ -55,7 +54,7 @@ export class Network {
   #plan: RoutingPlan | undefined;
   #lookAt = 0;
   /** The kernel's reserved ports after the last sync. */
-  #reserved: string | undefined;
+  #portParameters: string | undefined;
   readonly #uplinkReport: UplinkReport;
   #masqueradedAs: ReadonlySet<string> = new Set();
   #reported = new Set<string>();
@@ -146,7 +145,7 @@ export class Network {
     const now = performance.now();
     if (this.#plan === undefined || this.#failure !== undefined || now < this.#lookAt) return;
     const { steps } = this.#routing.compare(this.#plan);
-    if (steps.length > 0 || this.#reserved !== readSysctl(RESERVED_PORTS)) this.#runner.request();
+    if (steps.length > 0 || this.#portParameters !== portParameters()) this.#runner.request();
     // Thousands of nodes take a while: a fiftieth of the time at most.
     this.#lookAt = now + 50 * (performance.now() - now);
   }
@@ -192,7 +191,7 @@ export class Network {
       syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, bridge, plan }),
     );
     this.#reserve();
-    this.#reserved = readSysctl(RESERVED_PORTS);
+    this.#portParameters = portParameters();
     const report = this.#applyRouting(plan);
     this.#plan = plan;
     this.#report(report);

@@ -8,7 +8,7 @@ import { readSysctl, writeSysctl } from "../../linux/sysctl.ts";
 import { hasState, readState, removeState, writeState } from "../../node/state_files.ts";
 
 const RANGE = "net.ipv4.ip_local_port_range";
-export const RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports";
+const RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports";
 /** So many must be left. */
 const LEAST = 1024;
 
@@ -130,6 +130,11 @@ export function checkPorts(ranges: Ranges, stateDir: string): void {
     PortSet.parse(readSysctl(RESERVED_PORTS)),
     ownPorts(stateDir),
   );
+}
+
+/** The parameters that a reservation depends on, to compare. */
+export function portParameters(): string {
+  return `${readSysctl(RANGE)} ${readSysctl(RESERVED_PORTS)}`;
 }
 
 /** The ports that `reservePorts()` added, as text; undefined when it has none on record. */

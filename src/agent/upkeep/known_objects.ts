@@ -6,7 +6,7 @@ import type { RtNetlink } from "../../linux/rtnetlink.ts";
 import { parseInterface, parseNetwork } from "../../net/prefix.ts";
 import type { Change } from "../../model/state.ts";
 import type { Attachment } from "../../node/attachments.ts";
-import { hasState, type NodeObjects, readState, writeState } from "../../node/state_files.ts";
+import { isWhole, type NodeObjects, readState, writeState } from "../../node/state_files.ts";
 import { heldAddresses } from "../../upkeep/bridge.ts";
 
 /** What the settings name. */
@@ -85,7 +85,7 @@ export class KnownObjects {
       this.#objects = { ...this.#objects, bridgeMac, bridgeAddresses: addresses };
     }
     const { stateDir, objects } = { stateDir: this.#stateDir, objects: this.#objects };
-    const same = JSON.stringify(objects) === this.#written && hasState(stateDir, "objects");
+    const same = JSON.stringify(objects) === this.#written && isWhole(stateDir, "objects");
     if (same) return;
     writeState(stateDir, "objects", objects);
     this.#written = JSON.stringify(objects);

@@ -64,6 +64,12 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
     },
     {
       row: "bridge",
+      what: "ip link set pcnk0 name",
+      command: "ip link set pcnk0 down; ip link set pcnk0 name br9",
+      well: `${address} && ${LINK(veth, "master pcnk0")} && ! ip link show br9`,
+    },
+    {
+      row: "bridge",
       what: "ip link set pcnk0 down",
       command: "ip link set pcnk0 down",
       well: LINK("pcnk0", ",UP"),
@@ -90,7 +96,13 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       row: "ports",
       what: "ip link set VETH nomaster",
       command: `ip link set ${veth} nomaster`,
-      well: LINK(veth, "master pcnk0"),
+      well: LINK(veth, ",UP.*master pcnk0"),
+    },
+    {
+      row: "ports",
+      what: "ip link set VETH name",
+      command: `ip link set ${veth} down; ip link set ${veth} name other0`,
+      well: LINK(veth, ",UP.*master pcnk0"),
     },
     {
       row: "ports",
@@ -148,6 +160,12 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
     },
     {
       row: "routes",
+      what: "ip_local_port_range=1024 65535",
+      command: "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'",
+      well: "grep -q 32767 /proc/sys/net/ipv4/ip_local_reserved_ports",
+    },
+    {
+      row: "routes",
       what: "ip link del pcnk_vxlan",
       command: "ip link del pcnk_vxlan",
       well: "ip route | grep -q '10.244.2.0/24.*pcnk_vxlan'",
@@ -176,6 +194,14 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       command: `rm -r ${stateDir}/attachments ${stateDir}/*.json ${stateDir}/lock; true`,
       well:
         `ls ${stateDir}/attachments 2>/dev/null | wc -l | grep -q 2 && test -e ${stateDir}/agent.json`,
+    },
+    {
+      row: "records",
+      what: "each file emptied in place",
+      command:
+        `for file in ${stateDir}/attachments/*; do : > $file; done; : > ${stateDir}/agent.json`,
+      well:
+        `grep -c hostIfname ${stateDir}/attachments/* | grep -c ':1' | grep -q 2 && test -s ${stateDir}/agent.json`,
     },
     {
       row: "addresses",
