@@ -211,7 +211,7 @@ export class Upkeep {
       faults = row.check(node = this.#node());
     }
     this.#keep(row, faults);
-    if (row.name === "records" && faults.length === 0) this.#former = this.#records.read();
+    if (row.name === "records" && faults.length === 0) this.#former = node.records;
     return node;
   }
 
