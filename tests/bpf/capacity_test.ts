@@ -143,6 +143,42 @@ test("assured_limit() keeps half of the table from UDP, so that connections find
   }
 });
 
+/** A flow of each flood, from an address of its own. */
+const floods: Record<string, (w: World, src: string) => void> = {
+  "half-open connections": (w, src) => void w.run(tcp({ src, dst: vip, flags: "S" })),
+  "half-open connections and resets": (w, src) => {
+    for (const flags of ["S", "R"]) w.run(tcp({ src, dst: vip, flags }));
+  },
+  "FINs of no connection": (w, src) => void w.run(tcp({ src, dst: vip, flags: "FA" })),
+  "ACKs that the backend resets": (w, src) => {
+    w.run(tcp({ src, dst: vip, flags: "A" }));
+    w.run(tcp({ src: A, dst: src, flags: "R", ...FROM_LOCAL }));
+  },
+  "connections that end": (w, src) => {
+    connect(w, src);
+    w.run(tcp({ src, dst: vip, flags: "FA" }));
+    w.run(tcp({ src: A, dst: src, flags: "FA", ...FROM_LOCAL }));
+  },
+  "datagrams and their replies": (w, src) => {
+    w.run(udp({ src, dst: vip }));
+    w.run(udp({ src: A, dst: src, ...FROM_LOCAL }));
+  },
+  "connections that stay": connect,
+};
+for (const [name, flood] of Object.entries(floods)) {
+  test(`no assured connection goes for ${name} of 2,000 addresses`, () => {
+    const w = shared();
+    const connections = Array.from({ length: 20 }, (_, i) => `${OTHER}:${1000 + i}`);
+    for (const src of connections) connect(w, src);
+    for (let i = 0; i < 2000; i++) flood(w, `11.0.${i >> 8}.${i & 255}:4000`);
+    w.service(vip, [`${REMOTE}:8080`]); // another backend would be a lost connection
+    for (const src of connections) {
+      w.run(tcp({ src, dst: vip, flags: "PA" }));
+      assert.equal(w.target({ src, dst: vip }), A, src);
+    }
+  });
+}
+
 test("source_get() does not recycle a flow of a client whose count was evicted", () => {
   const w = shared();
   w.limit({});
