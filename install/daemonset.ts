@@ -6,6 +6,7 @@
  * that is refused, what the watch has seen counts. In doubt the node stays as it is.
  */
 import { createLog } from "../src/agent/log.ts";
+import { pause } from "../src/cluster/kube/backoff.ts";
 import { ApiClient, ApiError } from "../src/cluster/kube/client.ts";
 import { linesOf } from "../src/cluster/kube/lines.ts";
 import { inCluster } from "../src/cluster/kube/kubeconfig.ts";
@@ -110,19 +111,6 @@ interface List {
 function isGoing(object: unknown): boolean {
   const { metadata } = object as { metadata?: { deletionTimestamp?: string } };
   return metadata?.deletionTimestamp !== undefined;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((done) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      done();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-  });
 }
 
 /** Cleans the node up by the agent's configuration. */
