@@ -12,9 +12,11 @@
  * Fragments that do not belong to translated flows go on as they came, with the ports of
  * their first, which no session has.
  *
- * Limitations. One that finds no room passes, as do all of an ICMP message, and is lost if its
- * flow is translated. The 65th and later fragments of a datagram are checked for overlap
- * with the first one only, and its identification counts as used for 30 s.
+ * An echo's identifier is a port to this. Other ICMP messages have none.
+ *
+ * Limitations. One that finds no room passes, and is lost if its flow is translated. The 65th
+ * and later fragments of a datagram are checked for overlap with the first one only, and its
+ * identification counts as used for 30 s.
  */
 #pragma once
 
@@ -339,7 +341,7 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 		datagram->held = 0;
 		if (fragment_release(skb, index))
 			return -DROP_REWRITE_FAILED;
-	} else if (!datagram->firsts && hook != FRAGMENT_PASSING && ip.protocol != IPPROTO_ICMP) {
+	} else if (!datagram->firsts && hook != FRAGMENT_PASSING) {
 		if (fragment_hold(skb, index))
 			return -EVENT_FRAGMENT_HELD;
 		if (!datagram->firsts)

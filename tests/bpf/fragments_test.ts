@@ -4,9 +4,9 @@
  */
 import assert from "node:assert/strict";
 import * as needs from "../support/needs.ts";
-import { external, IN, NODE, node, OUTSIDE } from "./support/node.ts";
+import { external, IN, into, NODE, node, OUTSIDE } from "./support/node.ts";
 import { type Bytes, fragments, ICMP, icmp, pattern, PROTO, udp } from "./support/packet.ts";
-import { CLIENT, INTO_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
+import { CLIENT, CLIENT_MAC, GATEWAY_MAC, INTO_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
 import { World } from "./support/world.ts";
 
 /** FRAGMENT_MARK of bpf/lib/fragments.h: the packet was held. */
@@ -37,7 +37,12 @@ const cut = (src: string, dst: string, id = 1, size = 4000, more = {}) =>
 /** Packets and events counted while a fragment goes through a program. */
 function counted(w: World, packet: Bytes, ...how: [Parameters<World["run"]>[1]?, number?]) {
   const names = ["event_fragment_held", "event_fragment_not_held", "pass_fragment"] as const;
-  const more = ["drop_fragment_tiny", "drop_fragment_overlap", "forward_delivered"] as const;
+  const more = [
+    "drop_fragment_tiny",
+    "drop_fragment_overlap",
+    "forward_delivered",
+    "reply_delivered",
+  ] as const;
   const all = [...names, ...more];
   const before = all.map((name) => w.counter(name));
   w.run(packet, ...how);
@@ -133,10 +138,32 @@ test("fragment_check() drops a datagram whose fragments overlap, and passes dupl
   assert.equal(counted(w, cut(client, vip, 3)[0]!), "drop_fragment_overlap");
 });
 
-test("pings in fragments are not held", (w) => {
-  const ping = { type: ICMP.ECHO, rest: 0x00070001, payload: pattern(3000), df: false };
-  const [, later] = fragments(icmp({ src: CLIENT, dst: VIP, ...ping }), 1480);
-  assert.equal(counted(w, later!), "pass_fragment");
+test("a ping's later fragments are held for its first, which knows the identifier", (w) => {
+  const message = { rest: 0x00070001, payload: pattern(3000), df: false };
+  const request = fragments(icmp({ src: CLIENT, dst: VIP, type: ICMP.ECHO, ...message }), 1480);
+  const back = { ...message, ethSrc: GATEWAY_MAC, ethDst: CLIENT_MAC };
+  const reply = fragments(icmp({ src: VIP, dst: CLIENT, type: ICMP.ECHO_REPLY, ...back }), 1480);
+  for (const i of [2, 1]) assert.equal(counted(w, request[i]!), "event_fragment_held");
+  const reason = "echo_replied";
+  w.check({ packet: request[0]!, out: reply[0]!, reason });
+  assert.deepEqual(w.maps.held_fragments.entries(), []);
+  for (const i of [2, 1]) w.check({ packet: request[i]!, out: reply[i]!, reason, mark: AGAIN });
+});
+
+test("a masqueraded ping's reply is translated in any order of its fragments", (w) => {
+  w.run(icmp({ src: CLIENT, dst: OUTSIDE, type: ICMP.ECHO, rest: 77 << 16 }), "k8sd_to_uplink");
+  const flow = { src: `${CLIENT}:77`, dst: `${OUTSIDE}:0` } as const;
+  const { sport } = w.session({ ...flow, proto: PROTO.ICMP, zone: 1 })!;
+  const pong = { src: OUTSIDE, type: ICMP.ECHO_REPLY, payload: pattern(3000), df: false };
+  const reply = fragments(icmp({ ...pong, dst: NODE, rest: sport << 16, ...IN }), 1480);
+  const inner = { ...pong, dst: CLIENT, rest: 77 << 16, ...into(CLIENT_MAC) };
+  const out = fragments(icmp(inner), 1480);
+  const program = "k8sd_from_uplink", reason = "reply_delivered";
+  for (const i of [2, 1]) assert.equal(counted(w, reply[i]!, program), "event_fragment_held");
+  w.check({ program, packet: reply[0]!, out: out[0]!, reason });
+  for (const i of [2, 1]) {
+    w.check({ program, packet: reply[i]!, out: out[i]!, reason, mark: AGAIN });
+  }
 });
 
 Deno.test("nothing of the tests of fragments stays in the kernel", () => world?.close());

@@ -208,7 +208,6 @@ test("reply_echo() answers a ping in fragments, fragment by fragment", (w) => {
   const reply = fragments(icmp({ src: VIP, dst: CLIENT, type: ICMP.ECHO_REPLY, ...back }), 1480);
   // The checksum is in the first one and covers them all.
   assert.equal(concat(...request).length, concat(...reply).length);
-  w.check({ packet: request[1]!, reason: "pass_fragment" });
   request.forEach((packet, i) => w.check({ packet, out: reply[i]!, reason: "echo_replied" }));
 });
 
