@@ -27,7 +27,7 @@ const CHECKS: readonly Check[] = [
     hits: (stack) =>
       stack
         ? "pods' packets to the world and back (podEgress: stack)"
-        : "pods' packets to devices that are no uplinks (other bridges, VPNs) and back, those that must be fragmented, and hostPorts by netfilter; not to the world",
+        : "pods' packets to devices that are no uplinks (other bridges, VPNs) and back, those with IP options or to be fragmented, and hostPorts by netfilter; not to the world",
     accept: 'iifname "BRIDGE"` and `oifname "BRIDGE"',
   },
   {
