@@ -4,7 +4,9 @@
  *
  * A socket look-up finds connections of the node, also from before the service took the port.
  * Flows of a container that is masqueraded, and of an unconnected UDP socket, are noted where
- * they leave, as sessions that translate to themselves.
+ * they leave, as sessions that translate to themselves. What an unconnected socket sends to
+ * another node's pod may leave by the overlay, and is noted nowhere; but a pod's own node
+ * translates what it sends to a NodePort, so a pod's datagram here is for the socket.
  */
 #pragma once
 
@@ -12,6 +14,7 @@
 #include "ip4.h"
 #include "l4.h"
 #include "masquerade_exempt.h"
+#include "remotes.h"
 #include "service.h"
 #include "session.h"
 
@@ -51,7 +54,7 @@ static __noinline bool udp_socket(struct __sk_buff *skb, struct bpf_sock_tuple *
 		return false;
 	connected = socket->dst_ip4;
 	bpf_sk_release(socket);
-	return connected;
+	return connected || remote_find(tuple->ipv4.saddr);
 }
 
 /* Has a connected socket of the node this very flow? A SYN opens a connection to the

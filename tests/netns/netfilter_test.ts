@@ -22,6 +22,8 @@ interface Probe {
   to: [address: string, port: number];
   /** Source port. */
   from?: number;
+  /** The address of the socket. */
+  at?: string;
   /** Bytes of payload. */
   size?: number;
   /** The answer is then the router that says that it expired. */
@@ -226,6 +228,13 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
           { name: `udp ${address}`, kind: "udp", to: [address, PORT], from, connected },
         ]);
       }
+    }
+    // By the overlay there, by the uplink back.
+    const far: Probe["to"] = [lab.pod("pod2-1").address, PORT];
+    for (const connected of [false, true]) {
+      await bench.answered("node1", [
+        { name: "udp, node's address", kind: "udp", to: far, from, at: own, connected },
+      ]);
     }
     const to: Probe["to"] = [own, NODE_PORT];
     await bench.answered("outside", [

@@ -1,7 +1,7 @@
 """Sockets that ask and answer, for tests of what a node's netfilter does to them.
 
     probe.py serve ADDRESS PORT  TCP and UDP: who asked, and what; a line says that it listens
-    probe.py ask JSON            a list of {name, kind: tcp|udp|ping, to: [address, port], from?: port, size?: bytes, ttl?: hops};
+    probe.py ask JSON            a list of {name, kind: tcp|udp|ping, to: [address, port], from?: port, at?: address, size?: bytes, ttl?: hops};
                                  prints {name: "who asked" or "error: why"}, all at once
 """
 import json
@@ -49,7 +49,7 @@ def ask(probe):
     with socket.socket(socket.AF_INET, kind) as sock:
         sock.settimeout(PATIENCE)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("", probe.get("from", 0)))
+        sock.bind((probe.get("at", ""), probe.get("from", 0)))
         if not tcp:
             if probe.get("connected", True):
                 sock.connect(tuple(probe["to"]))
