@@ -99,17 +99,21 @@ static __always_inline void session_recycle(const struct source_flow *flow, addr
 
 /* Elements of `source_flows`. */
 #define SOURCE_SLOTS (1U << 19)
+/* No source goes round its ring in less than so many nanoseconds a flow. */
+#define ROUND_NS 16
 
-/* Notes the new flow of scratch->flow and scratch->claim_value for its source, in the place of the source's oldest
- * one when that has its share. Each source has a ring of slots, beginning at a hash of its
- * address. Where two rings overlap, or two CPUs get one slot, a flow is not recycled, and
- * left to the LRU. */
+/* Notes the new flow of scratch->flow and scratch->claim_value for its source, in the place
+ * of the source's oldest one when that has its share. Each source has a ring of slots,
+ * beginning at a hash of its address. Where two rings overlap, or two CPUs get one slot at
+ * the same time, a flow is not recycled, and left to the LRU: what is in the slot is
+ * younger than a round takes, then. */
 __noinline int source_note(addr_t addr)
 {
 	struct flow_scratch *scratch = scratch_get();
 	struct source *source = source_get(addr);
 	struct source_flow *slot;
 	__u32 limit = source_limit();
+	__s64 age;
 	__u32 at;
 
 	if (!scratch || !source)
@@ -120,7 +124,8 @@ __noinline int source_note(addr_t addr)
 	slot = bpf_map_lookup_elem(&source_flows, &at);
 	if (!slot)
 		return 0;
-	if (slot->key.src == addr || slot->key.dst == addr)
+	age = scratch->claim_value.created - slot->created;
+	if ((slot->key.src == addr || slot->key.dst == addr) && age > (__s64)limit * ROUND_NS)
 		session_recycle(slot, addr);
 	slot->key = scratch->flow;
 	slot->created = scratch->claim_value.created;
