@@ -15,18 +15,17 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { brotliCompressSync } from "node:zlib";
 import { bundle, bundlePage } from "./bundle.ts";
-import { type Architecture, ARCHITECTURES, elfMachine, findDenort } from "./denort.ts";
+import { type Architecture, ARCHITECTURES, elfMachine, findDenort, OWN } from "./denort.ts";
 import { checkLayouts } from "./layout.ts";
 import { artifacts, buildObjects, objects } from "./objects.ts";
 import { build, BuildError, root, run, sources } from "./steps.ts";
 
-const own: Architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 const { values: { arch: wanted } } = parseArgs({
-  options: { arch: { type: "string", default: own } },
+  options: { arch: { type: "string", default: OWN } },
 });
 const arch = wanted as Architecture;
 /** What names of files and steps for another architecture end in. */
-const suffix = arch === own ? "" : `-${arch}`;
+const suffix = arch === OWN ? "" : `-${arch}`;
 
 const library = join(`${artifacts}${suffix}`, "libpcnk_bpf.so");
 const executable = `dist/pcnk${suffix}`;
@@ -35,7 +34,7 @@ const page = ["ui.html", "ui.css", "ui.js"].map((name) => join(artifacts, name))
 
 async function buildLibrary(): Promise<void> {
   const inputs = ["src/build/libbpf.sh", "src/build/libbpf.map", "src/build/libbpf_shim.c"];
-  const foreign = arch === own ? undefined : foreignLibraries();
+  const foreign = arch === OWN ? undefined : foreignLibraries();
   await build({
     name: `${basename(library)}${suffix}`,
     inputs,
@@ -143,7 +142,7 @@ async function buildExecutable(): Promise<void> {
         cwd: folder,
         env: denort.path ? { DENORT_BIN: denort.path } : {},
       });
-      if (arch === own) run(join(root, executable), ["version"]);
+      if (arch === OWN) run(join(root, executable), ["version"]);
       else if (elfMachine(readFileSync(join(root, executable))) !== ARCHITECTURES[arch].machine) {
         throw new BuildError(`${executable} is not an executable for ${arch}`);
       }

