@@ -190,3 +190,23 @@ test("source_note() leaves a flow alone that was opened anew from the same port"
   const left = w.forwardSessions().map(([{ sport }]) => sport).sort();
   assert.deepEqual(left, [11, 12, 13, 14]);
 });
+
+test("source_note() recycles no flow that another CPU put into its slot at the same time", (w) => {
+  w.limit({ flows: 1 << 19 }); // its ring is not gone round in 8 ms
+  w.service(vip, [A], { proto: PROTO.UDP });
+  const session = (port: number) =>
+    w.session({ src: `${CLIENT}:${port}`, dst: vip, proto: PROTO.UDP });
+  let met = 0;
+  for (let port = 1; port < 200; port += 2) {
+    datagram(w, `${CLIENT}:${port}`);
+    const first = session(port)!;
+    const source = w.maps.sources.get({ addr: CLIENT })!;
+    // As the other CPU reads it before this one has counted.
+    w.maps.sources.set({ addr: CLIENT }, { ...source, created: source.created - 1 >>> 0 });
+    datagram(w, `${CLIENT}:${port + 1}`);
+    if (session(port + 1)!.created - first.created > 8_000_000n) continue; // a busy machine
+    met++;
+    assert.equal(session(port)?.created, first.created);
+  }
+  assert(met > 0);
+});
