@@ -7,49 +7,67 @@ import { type NetfilterState, readNetfilter } from "../linux/netfilter.ts";
 import type { Finding } from "./finding.ts";
 import type { NodeReader } from "./node.ts";
 
+/** What of this node decides on which packets meet a chain. */
+interface Place {
+  /** The pods' device: their bridge. */
+  device: string;
+  /** Pods' packets to the world take the stack. */
+  stack: boolean;
+  /** UDP port of the overlay's tunnel; 0: there is none. */
+  overlayPort: number;
+}
+
 interface Check {
   hook: NetfilterState["closed"][number]["hook"];
-  /** What of pods' traffic meets the chain; `stack`: all that goes to the world does. */
-  hits(stack: boolean): string;
-  /** Rules that accept it; BRIDGE stands for the pods' device. */
-  accept: string;
+  /** What of pods' traffic meets the chain. */
+  hits(place: Place): string;
+  /** Rules that accept it. */
+  accept(place: Place): string[];
 }
 
 const CHECKS: readonly Check[] = [
   {
     hook: "input",
-    hits: () =>
-      "pods' packets to this node's own addresses, Services with an endpoint there, clients of those from outside, and the overlay's tunnel (overlay.port): all packets of other nodes' pods",
-    accept: 'iifname "BRIDGE"` and `udp dport 4789',
+    hits: ({ overlayPort }) => {
+      const here =
+        "pods' packets to this node's own addresses, Services with an endpoint there, and clients of those from outside";
+      return overlayPort === 0
+        ? here
+        : `${here}; also the overlay's tunnel: all packets of other nodes' pods`;
+    },
+    accept: ({ device, overlayPort }) => [
+      `iifname "${device}"`,
+      ...(overlayPort === 0 ? [] : [`udp dport ${overlayPort}`]),
+    ],
   },
   {
     hook: "forward",
-    hits: (stack) =>
+    hits: ({ stack }) =>
       stack
         ? "pods' packets to the world and back (podEgress: stack)"
         : "pods' packets to devices that are no uplinks (other bridges, VPNs) and back, those with IP options or to be fragmented, and hostPorts by netfilter; not to the world",
-    accept: 'iifname "BRIDGE"` and `oifname "BRIDGE"',
+    accept: ({ device }) => [`iifname "${device}"`, `oifname "${device}"`],
   },
   {
     hook: "output",
     hits: () => "packets of this node's own processes to its pods: kubelet's probes",
-    accept: 'oifname "BRIDGE"',
+    accept: ({ device }) => [`oifname "${device}"`],
   },
 ];
 
-/** Findings about the chains, with `device` as the pods' bridge. */
+/** Findings about the chains. */
 export function netfilterFindings(
   { closed, kubeProxy }: NetfilterState,
-  { device, stack }: { device: string; stack: boolean },
+  place: Place,
 ): Finding[] {
   const part = "netfilter";
   const found = CHECKS.flatMap(({ hook, hits, accept }): Finding[] => {
     const chains = closed.filter((chain) => chain.hook === hook)
       .map(({ name, by }) => by === "policy" ? `${name} (policy drop)` : `${name} (its last rule)`);
     if (chains.length === 0) return [];
-    const text = `${chains.join(", ")} may drop ${hits(stack)}`;
-    const rule = accept.replaceAll("BRIDGE", device);
-    return [{ part, health: "note", text, next: `if they are lost, accept \`${rule}\` there` }];
+    const text = `${chains.join(", ")} may drop ${hits(place)}`;
+    const rules = accept(place).map((rule) => `\`${rule}\``).join(" and ");
+    return [{ part, health: "note", text, next: `if they are lost, accept ${rules} there` }];
   });
   if (kubeProxy) {
     found.push({
@@ -66,7 +84,8 @@ export function netfilterFindings(
 /** Of this node. */
 export function nodeNetfilter(node: NodeReader): Finding[] {
   const config = node.maps.config.get(0);
-  const bridge = node.links.get(config?.pods_ifindex ?? 0)?.name ?? "pcnk0";
+  const device = node.links.get(config?.pods_ifindex ?? 0)?.name ?? "pcnk0";
   const stack = ((config?.flags ?? 0) & NODE_FLAG.EGRESS_STACK) !== 0;
-  return netfilterFindings(readNetfilter(), { device: bridge, stack });
+  const overlayPort = config?.overlay_port ?? 0;
+  return netfilterFindings(readNetfilter(), { device, stack, overlayPort });
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Finding } from "./finding.ts";
 import { netfilterFindings } from "./netfilter.ts";
 
-const place = { device: "cni0", stack: false };
+const place = { device: "cni0", stack: false, overlayPort: 8472 };
 
 Deno.test("netfilterFindings() finds nothing where nothing is dropped", () => {
   assert.deepEqual(netfilterFindings({ closed: [], kubeProxy: false }, place), []);
@@ -30,7 +30,9 @@ Deno.test("netfilterFindings() names the tunnel's port where INPUT drops", () =>
   const closed = [{ name: "ip filter INPUT", hook: "input", by: "policy" } as const];
   const [{ text, next }] = netfilterFindings({ closed, kubeProxy: false }, place) as [Finding];
   assert.match(text, /all packets of other nodes' pods/);
-  assert.match(next!, /`udp dport 4789`/);
+  assert.match(next!, /`iifname "cni0"` and `udp dport 8472`/);
+  const direct = netfilterFindings({ closed, kubeProxy: false }, { ...place, overlayPort: 0 });
+  assert.doesNotMatch(`${direct[0]!.text} ${direct[0]!.next}`, /tunnel|udp dport/);
 });
 
 Deno.test("netfilterFindings() names kube-proxy's rules, and pods' traffic to the world if it takes the stack", () => {
