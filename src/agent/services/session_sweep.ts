@@ -170,9 +170,10 @@ export class SessionSweep {
         sources.set(key, { assured, created: (source.created + 256) >>> 0 });
       }
     }
-    // The LRU evicted their entries, while there were very many sources.
+    // The LRU evicted their entries, while there were very many sources. They go on anywhere in their rings: see source_get().
     for (const [client, assured] of missing) {
-      sources.set({ addr: addressOf(client) }, { assured, created: 0 });
+      const created = Math.floor(Math.random() * 2 ** 32);
+      sources.set({ addr: addressOf(client) }, { assured, created });
     }
     const limits = session_limits.get(0)!;
     const assured = [...clients.values()].reduce((sum, flows) => sum + flows, 0);
