@@ -53,11 +53,10 @@ function foreignLibraries() {
     .map((name) => join(sysroot, "usr/lib", triplet, name));
   const absent = files.find((path) => !existsSync(path));
   if (sysroot === "" || absent !== undefined) {
+    const fault = sysroot === "" ? "SYSROOT is not set" : `SYSROOT has no ${absent}`;
     throw new BuildError(
-      `SYSROOT=${sysroot}: ${absent ?? "not set"}${
-        absent ? " is missing" : ""
-      }; unpack libbpf-dev, ` +
-        `libelf-dev and zlib1g-dev for ${arch} into a folder (dpkg-deb -x) and set SYSROOT to it`,
+      `${fault}; unpack libbpf-dev, libelf-dev and zlib1g-dev for ${arch} into a folder (dpkg-deb -x) ` +
+        `and set SYSROOT to it`,
     );
   }
   return { env: { CROSS: `${triplet}-`, SYSROOT: sysroot }, hashes: files.map(sha256) };
