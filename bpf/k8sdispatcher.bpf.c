@@ -28,13 +28,6 @@
 #include "lib/inbound.h"
 #include "lib/outbound.h"
 
-/* Outer packets of the overlay. The inner ones arrive at the overlay's device. */
-static __always_inline bool is_tunnel(const struct node_config *config, const struct packet *pkt)
-{
-	return pkt->key.proto == IPPROTO_UDP && config->overlay_port &&
-	       pkt->key.dport == config->overlay_port;
-}
-
 SEC("tc")
 int k8sd_from_uplink(struct __sk_buff *skb)
 {
@@ -55,7 +48,7 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 		if (reason)
 			return drop(skb, reason);
 	}
-	if (is_tunnel(config, &pkt))
+	if (is_tunnel(config, &pkt.key))
 		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_inbound(skb, &pkt);
@@ -72,18 +65,29 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 
 #ifndef L3
 
-/* The overlay's device accepts every VNI from every address. REASON_NONE, or why the
- * packet is not from this cluster. */
+/* The overlay's device accepts every VNI from every address, with any packet in it. A node
+ * sends for itself and its own pods, and passes ICMP errors of routers on. REASON_NONE, or
+ * why the packet is not from this cluster, or not of that node. The packet's source and ICMP
+ * type are 0 where it has none. */
 static __always_inline enum reason tunnel_check(const struct node_config *config,
-						const struct tunnel *tunnel)
+						const struct tunnel *tunnel,
+						const struct packet *pkt)
 {
 	struct vtep_key key = { .addr = bpf_htonl(tunnel->remote) };
+	addr_t src = pkt->key.src;
+	struct vtep *vtep;
 
 	if (tunnel->vni != config->overlay_vni)
 		return DROP_UNKNOWN_VNI;
-	if (config->flags & NODE_KNOWN_VTEPS && !bpf_map_lookup_elem(&vteps, &key))
+	if (!(config->flags & NODE_KNOWN_VTEPS))
+		return REASON_NONE;
+	vtep = bpf_map_lookup_elem(&vteps, &key);
+	if (!vtep)
 		return DROP_UNKNOWN_VTEP;
-	return REASON_NONE;
+	if (!vtep->pod_mask || (src & vtep->pod_mask) == vtep->pod_cidr ||
+	    src == vtep->node_addr || src == key.addr)
+		return REASON_NONE;
+	return is_icmp_error(pkt) ? REASON_NONE : DROP_TUNNEL_SOURCE;
 }
 
 SEC("tc")
@@ -92,18 +96,21 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	struct node_config *config = node_config();
 	struct endpoint *endpoint;
 	struct session *session;
+	enum reason reason, refused;
 	struct tunnel tunnel;
 	struct packet pkt;
-	enum reason reason;
 
+	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
+	pkt.icmp_type = 0;
+	pkt.fragment = 0;
+	reason = packet_parse(skb, &pkt);
 	if (config && config->overlay_vni && skb->mark != FRAGMENT_MARK) {
 		if (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0))
 			return drop(skb, DROP_UNKNOWN_VNI);
-		reason = tunnel_check(config, &tunnel);
-		if (reason)
-			return drop(skb, reason);
+		refused = tunnel_check(config, &tunnel, &pkt);
+		if (refused)
+			return drop(skb, refused);
 	}
-	reason = packet_parse(skb, &pkt);
 	if (reason || !config)
 		return unparsed(skb, reason);
 	if (is_own_pod(config, pkt.key.src))
@@ -148,8 +155,7 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 		if (reason)
 			return drop(skb, reason);
 	}
-	/* A pod may send to that port of another host. */
-	if (is_tunnel(config, &pkt) && !is_own_pod(config, pkt.key.src))
+	if (is_tunnel(config, &pkt.key) && !is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_outbound(skb, &pkt, config);

@@ -20,6 +20,7 @@
  */
 #include "lib/flow.h"
 #include "lib/from_pod.h"
+#include "lib/source_check.h"
 
 static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
@@ -48,11 +49,17 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 SEC("tc")
 int lbrp_from_pod(struct __sk_buff *skb)
 {
+	enum reason reason, refused;
 	struct packet pkt;
-	enum reason reason = packet_parse(skb, &pkt);
 	int verdict;
 
+	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
+	pkt.key.dst = 0;
+	reason = packet_parse(skb, &pkt);
 	skb->tc_index = 0; /* what the pod has set */
+	refused = source_check(skb, &pkt, reason);
+	if (unlikely(refused))
+		return drop(skb, refused);
 	if (reason)
 		return unparsed(skb, reason);
 	if (unlikely(pkt.fragment)) {

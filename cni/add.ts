@@ -31,7 +31,13 @@ import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
 /** The steps of ADD, in order. */
-export type AddStep = "record" | "lbrp_to_pod" | "lbrp_from_pod" | "endpoint" | "host port";
+export type AddStep =
+  | "record"
+  | "device"
+  | "lbrp_to_pod"
+  | "lbrp_from_pod"
+  | "endpoint"
+  | "host port";
 
 /**
  * Returns the result's text. When it throws, its steps are undone.
@@ -106,6 +112,8 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
     const limited = wiring.rates & RATE_FLAG.EGRESS && tcxSupported() ? "tcx" : undefined;
     const mode = attachMode(state.stateDir);
     if (wiring.rates) setRates(wiring.dataPlane.maps.rates, host.index, wiring.rates);
+    wiring.before("device");
+    undo.push(enterDevice(wiring, attachment));
     for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
       undo.push(
@@ -175,6 +183,15 @@ function attach(
 function attachMode(stateDir: string): AttachMode {
   const mode = readState(stateDir, "datapath")?.attach;
   return mode === "tcx" || mode === "clsact" ? mode : "auto";
+}
+
+/** Enters the pod's device. What the agent has set of it stays. */
+function enterDevice(wiring: Wiring, { hostIfindex: ifindex, mac }: Attachment): () => void {
+  const { pod_devices } = wiring.dataPlane.maps;
+  const former = pod_devices.get({ ifindex });
+  pod_devices.set({ ifindex }, { mac, flags: former?.mac === mac ? former.flags : 0 });
+  return () =>
+    void (former ? pod_devices.set({ ifindex }, former) : pod_devices.delete({ ifindex }));
 }
 
 /** Enters an address of the pod into the map of local pods. */

@@ -1,5 +1,8 @@
 /** Releases what an attachment holds in the kernel. What is gone, or belongs to another attachment by now, stays. */
 import { detach } from "../src/bpf/attach.ts";
+import { maps } from "../src/bpf/layout.ts";
+import { openMap } from "../src/bpf/map.ts";
+import { tryOpenVersion } from "../src/bpf/map_versions.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import { releaseHostPorts } from "./host_ports.ts";
@@ -26,6 +29,7 @@ export function owns(
 export function release(handles: Handles, attachment: Attachment): void {
   releasePorts(handles, attachment);
   releaseAddresses(handles, attachment, attachment.addresses);
+  releaseDevice(handles.bpffs, attachment);
   const device = handles.nl.link(attachment.hostIfindex);
   // After a reboot another device may have the index.
   if (device && device.name !== attachment.hostIfname) return;
@@ -43,6 +47,17 @@ export function releaseAddresses(
     const entry = endpoints.get({ addr });
     if (entry && owns(attachment, entry)) endpoints.delete({ addr });
   }
+}
+
+/** Removes the entry of an attachment's device, unless it is another's by now. */
+function releaseDevice(
+  bpffs: string,
+  { hostIfindex: ifindex, mac }: Pick<Attachment, "hostIfindex" | "mac">,
+): void {
+  const fd = tryOpenVersion(bpffs, "pod_devices");
+  if (fd === undefined) return;
+  using map = openMap(fd, maps.pod_devices);
+  if (map.get({ ifindex })?.mac === mac) map.delete({ ifindex });
 }
 
 /** Removes an attachment's hostPorts, unless its address is another's by now. */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <linux/in.h>
+#include <stdbool.h>
 
 #include "maps.h"
 
@@ -60,6 +61,14 @@ static __always_inline struct session_limits *session_limits_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&session_limits, &zero);
+}
+
+/* Outer packets of the overlay. The inner ones arrive at the overlay's device. */
+static __always_inline bool is_tunnel(const struct node_config *config,
+				      const struct session_key *key)
+{
+	return key->proto == IPPROTO_UDP && config->overlay_port &&
+	       key->dport == config->overlay_port;
 }
 
 /* Nanoseconds after which a session in this state is dead if idle. */

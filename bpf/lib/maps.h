@@ -66,6 +66,14 @@ struct {
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
 
+/* See source_check.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct pod_device_key);
+	__type(value, struct pod_device);
+} pod_devices SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, RATE_SLOTS);
@@ -105,13 +113,12 @@ struct {
 	__type(value, struct node_addr);
 } node_addrs SEC(".maps");
 
-/* A set: values are not used. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 16384);
 	__type(key, struct vtep_key);
-	__type(value, __u32);
+	__type(value, struct vtep);
 } vteps SEC(".maps");
 
 /* Masquerade-exempt destinations. A set: values are not used. */

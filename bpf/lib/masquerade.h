@@ -57,6 +57,9 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 
 	if (is_masquerade_exempt(config, pkt->key.dst))
 		return pass(skb, PASS_NOT_MASQUERADED);
+	/* It would be taken for this node's own, at whichever address of another node. */
+	if (is_tunnel(config, &pkt->key))
+		return drop(skb, DROP_TUNNEL);
 	pkt->key.zone = ZONE_MASQUERADE;
 	session = session_track(pkt);
 	if (session)

@@ -162,6 +162,9 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 	session.src = snat_source(skb, config, session.dst, &snat);
 	if (snat && !session.src)
 		return drop(skb, DROP_NO_SNAT_ADDRESS);
+	if (snat && pkt->key.proto == IPPROTO_UDP && session.dport == config->overlay_port &&
+	    !remote_find(session.dst))
+		return drop(skb, DROP_TUNNEL); /* it would be taken for this node's own */
 	if (snat) {
 		session.flags = SESSION_SNAT;
 		failed = snat_create(skb, pkt, config, &session);

@@ -89,5 +89,16 @@ enum reason {
 	EVENT_SESSION_UNASSURED, /* sessions not assured: no room, or their client has its share */
 	EVENT_SESSION_RECYCLED, /* sessions that newer ones of the same client, above its share, replaced */
 
+	/* From a pod: not what it may send (source_check.h). */
+	DROP_SOURCE_ADDRESS, /* from a pod, with a source address that is not its own */
+	DROP_SOURCE_MAC, /* from a pod, with a source MAC address that is not its own */
+	DROP_ARP_SENDER, /* from a pod, ARP with a sender that it is not, or malformed */
+	DROP_ROUTER_MESSAGE, /* from a pod, a router advertisement, redirect, or DHCP server's reply */
+	DROP_ETHERTYPE, /* from a pod, VLAN tagged, or neither IPv4, IPv6 nor ARP */
+	DROP_MALFORMED, /* from a pod, headers that contradict themselves or the frame */
+	DROP_LOOPBACK, /* from a pod to 127.0.0.0/8 */
+	DROP_TUNNEL, /* to a tunnel's port, with the node's address, and not from the node */
+	DROP_TUNNEL_SOURCE, /* out of the overlay, from a source that is not of that node */
+
 	REASON_COUNT,
 };

@@ -169,6 +169,21 @@ struct endpoint {
 	addr_t gateway; /* the pod's gateway: source address of hairpin flows; 0: unknown */
 };
 
+enum pod_device_flag : __u16 {
+	POD_UNCHECKED = 1 << 0, /* may send from addresses of others: a router, a machine in a pod */
+};
+
+/* The host end of the veth pair of a pod of this node. */
+struct pod_device_key {
+	__u32 ifindex;
+};
+
+/* Written by the CNI plugin; the agent sets flags. */
+struct pod_device {
+	mac_t mac; /* of the pod's interface */
+	enum pod_device_flag flags;
+};
+
 /* A hostPort: the port of a pod at an address of this node. */
 struct host_port_key {
 	addr_t addr; /* hostIP; 0: every address of this node */
@@ -253,6 +268,7 @@ enum node_flag : __u32 {
 	NODE_MASQUERADE = 1 << 0, /* pods' packets leave the cluster with the uplink's address */
 	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay accepts packets from `vteps` only */
 	NODE_EGRESS_STACK = 1 << 2, /* pods' packets to the world pass by the stack, both ways */
+	NODE_SOURCE_CHECK = 1 << 3, /* pods send from their own addresses only */
 };
 
 /* One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the
@@ -358,6 +374,13 @@ struct node_addr {
 /* An outer source address of another node's tunnel packets. */
 struct vtep_key {
 	addr_t addr;
+};
+
+/* That node: the inner sources of its packets. */
+struct vtep {
+	addr_t pod_cidr; /* its pods': addr & pod_mask == pod_cidr */
+	addr_t pod_mask; /* 0: any, where several nodes share the outer address */
+	addr_t node_addr; /* its own; 0: unknown */
 };
 
 /* One of a service's loadBalancerSourceRanges. */

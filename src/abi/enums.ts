@@ -88,6 +88,12 @@ export const SESSION_FLAG = {
   STACK: 128,
 } as const;
 
+/** `enum pod_device_flag`. */
+export const POD_DEVICE_FLAG = {
+  /** may send from addresses of others: a router, a machine in a pod */
+  UNCHECKED: 1,
+} as const;
+
 /** `enum rate_flag`. */
 export const RATE_FLAG = {
   /** what the pod receives: its device's root qdisc */
@@ -104,6 +110,8 @@ export const NODE_FLAG = {
   KNOWN_VTEPS: 2,
   /** pods' packets to the world pass by the stack, both ways */
   EGRESS_STACK: 4,
+  /** pods send from their own addresses only */
+  SOURCE_CHECK: 8,
 } as const;
 
 /** `enum affinity_kind`. */
@@ -280,6 +288,24 @@ export const REASONS = [
   {
     name: "event_session_recycled",
     help: "sessions that newer ones of the same client, above its share, replaced",
+  },
+  { name: "drop_source_address", help: "from a pod, with a source address that is not its own" },
+  { name: "drop_source_mac", help: "from a pod, with a source MAC address that is not its own" },
+  { name: "drop_arp_sender", help: "from a pod, ARP with a sender that it is not, or malformed" },
+  {
+    name: "drop_router_message",
+    help: "from a pod, a router advertisement, redirect, or DHCP server's reply",
+  },
+  { name: "drop_ethertype", help: "from a pod, VLAN tagged, or neither IPv4, IPv6 nor ARP" },
+  { name: "drop_malformed", help: "from a pod, headers that contradict themselves or the frame" },
+  { name: "drop_loopback", help: "from a pod to 127.0.0.0/8" },
+  {
+    name: "drop_tunnel",
+    help: "to a tunnel's port, with the node's address, and not from the node",
+  },
+  {
+    name: "drop_tunnel_source",
+    help: "out of the overlay, from a source that is not of that node",
   },
 ] as const;
 

@@ -2,6 +2,7 @@
 import { readBuild } from "../bpf/artifacts.ts";
 import { takeCalls } from "../bpf/cni_calls.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
+import { isSourceCheckOff } from "../cluster/kube/source_check.ts";
 import type { Source } from "../cluster/source.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { PluginVersions } from "../node/plugin_versions.ts";
@@ -10,12 +11,14 @@ import type { RtNetlink } from "../linux/rtnetlink.ts";
 import { installedPluginFolder, PLUGIN_FOLDERS } from "../node/conflist.ts";
 import { Devices } from "./devices/devices.ts";
 import { HiddenHostPorts } from "./devices/host_ports.ts";
+import { UncheckedPods } from "./devices/unchecked_pods.ts";
 import { type AgentEvents, Emitter } from "./events.ts";
 import { agentChecks, type CheckedParts } from "./http/checks.ts";
 import { agentState, controlReply } from "./http/control.ts";
 import { HealthServer } from "./http/health.ts";
 import { Metrics } from "./http/metrics.ts";
 import { type Page, UiPage } from "./http/ui_page.ts";
+import { AttachmentCache } from "../node/attachment_cache.ts";
 import { readAttachments } from "../node/attachments.ts";
 import type { Log } from "./log.ts";
 import { NodeNames } from "./maps/names.ts";
@@ -60,6 +63,7 @@ export interface Parts {
   nodeNames: NodeNames;
   vpc: Vpc;
   devices: Devices;
+  uncheckedPods: UncheckedPods;
   known: KnownObjects;
   upkeep: Upkeep;
   metrics: Metrics;
@@ -86,6 +90,7 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   onStop(stack, "source", () => source.close());
   const devices = makeDevices(context, events);
   onStop(stack, "devices", () => devices.stop());
+  const uncheckedPods = makeUncheckedPods(context, stack);
   const { known, upkeep } = makeUpkeep(context, events, services.socketLb);
   onStop(stack, "upkeep", () => upkeep.stop());
   const http = makeHttp(context, { source, nodeSettings, upkeep, ...services, ...node });
@@ -98,7 +103,8 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
       );
     });
   const sources = { events, source, nodeSettings };
-  const parts = { ...sources, ...services, ...node, devices, known, upkeep, ...http, watchDevices };
+  const rows = { devices, uncheckedPods, known, upkeep };
+  const parts = { ...sources, ...services, ...node, ...rows, ...http, watchDevices };
   connect(parts, context);
   return parts;
 }
@@ -193,6 +199,25 @@ function makeDevices({ config, dataPlane, log, nl }: Context, events: Emitter<Ag
   return new Devices({ dataPlane, nl, stateDir, attach, log, changed });
 }
 
+/** Exemptions from `sourceCheck`. */
+function makeUncheckedPods(
+  { config, choice, dataPlane, log }: Context,
+  stack: AsyncDisposableStack,
+) {
+  const records = new AttachmentCache(config.stateDir);
+  const abort = new AbortController();
+  onStop(stack, "uncheckedPods", () => abort.abort());
+  return new UncheckedPods({
+    config,
+    devices: dataPlane.maps.pod_devices,
+    records: () => records.read(),
+    isExempt: "access" in choice
+      ? (pod) => isSourceCheckOff(choice.access, pod, abort.signal)
+      : undefined,
+    log,
+  });
+}
+
 /** The table of objects. */
 function makeUpkeep(
   { config, choice, dataPlane, log, nl }: Context,
@@ -249,6 +274,7 @@ function makeHttp(
 function connect(parts: Parts, { log, config, dataPlane }: Context) {
   const { events, reconciler, healthCheckPorts, socketLb, metrics } = parts;
   const { nodeSettings, network, nodeNames, podReadiness, vpc, devices, known, upkeep } = parts;
+  const { uncheckedPods } = parts;
   const hiddenHostPorts = new HiddenHostPorts(dataPlane.maps, log);
   events.on(
     "objects",
@@ -280,7 +306,7 @@ function connect(parts: Parts, { log, config, dataPlane }: Context) {
   events.on("devices", () => network.devicesChanged());
   events.on("networkSynced", () => podReadiness.look());
   events.on("objectsChecked", () => podReadiness.look());
-  events.on("second", () => network.look());
+  events.on("second", () => network.look(), () => uncheckedPods.look());
   events.on("objectMended", (row) => metrics.objectMended(row));
   events.on(
     "servicesSynced",

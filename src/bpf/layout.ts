@@ -175,6 +175,21 @@ export const endpoint = struct("endpoint", {
 });
 export type Endpoint = ValueOf<typeof endpoint>;
 
+/** The host end of the veth pair of a pod of this node. */
+export const podDeviceKey = struct("pod_device_key", {
+  ifindex: u32,
+});
+export type PodDeviceKey = ValueOf<typeof podDeviceKey>;
+
+/** Written by the CNI plugin; the agent sets flags. */
+export const podDevice = struct("pod_device", {
+  /** of the pod's interface */
+  mac,
+  /** POD_DEVICE_FLAG */
+  flags: u16,
+});
+export type PodDevice = ValueOf<typeof podDevice>;
+
 /** A hostPort: the port of a pod at an address of this node. */
 export const hostPortKey = struct("host_port_key", {
   /** hostIP; 0: every address of this node */
@@ -382,6 +397,17 @@ export const vtepKey = struct("vtep_key", {
 });
 export type VtepKey = ValueOf<typeof vtepKey>;
 
+/** That node: the inner sources of its packets. */
+export const vtep = struct("vtep", {
+  /** its pods': addr & pod_mask == pod_cidr */
+  pod_cidr: ipv4,
+  /** 0: any, where several nodes share the outer address */
+  pod_mask: ipv4,
+  /** its own; 0: unknown */
+  node_addr: ipv4,
+});
+export type Vtep = ValueOf<typeof vtep>;
+
 /** One of a service's loadBalancerSourceRanges. */
 export const sourceRangeKey = struct("source_range_key", {
   /** 32 (the service's id) and the length of the prefix */
@@ -559,6 +585,8 @@ export const maps = {
   /** See session_source.h. */
   source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
+  /** See source_check.h. */
+  pod_devices: map("pod_devices", MAP_TYPE.HASH, podDeviceKey, podDevice, "fc291bf3"),
   rates: map("rates", MAP_TYPE.ARRAY, u32, rate, "d56d238d"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),
@@ -568,8 +596,7 @@ export const maps = {
    * the wire.
    */
   node_addrs: map("node_addrs", MAP_TYPE.HASH, nodeAddrKey, nodeAddr, "abe0754a"),
-  /** A set: values are not used. */
-  vteps: map("vteps", MAP_TYPE.HASH, vtepKey, u32, "8cf17379"),
+  vteps: map("vteps", MAP_TYPE.HASH, vtepKey, vtep, "3290316f"),
   /** Masquerade-exempt destinations. A set: values are not used. */
   no_masquerade: map("no_masquerade", MAP_TYPE.LPM_TRIE, cidrKey, u32, "309b5f6a"),
   /** A set: values are not used. */

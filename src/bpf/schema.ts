@@ -32,7 +32,7 @@ export const SCHEMAS = {
   remotes: rebuilt(1),
   uplinks: rebuilt(1),
   node_addrs: rebuilt(1),
-  vteps: rebuilt(1),
+  vteps: rebuilt(2), // 2: the node's own sources
   no_masquerade: rebuilt(1),
   names: rebuilt(1),
   hostlb_config: rebuilt(1),
@@ -41,6 +41,7 @@ export const SCHEMAS = {
   assured: converted(1), // the same struct as `sessions`
   config: converted(2), // 2: `pods_ifindex`
   endpoints: converted(1),
+  pod_devices: converted(1),
   host_ports: converted(1),
   rates: converted(1),
   affinity: converted(1),

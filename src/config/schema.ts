@@ -62,6 +62,7 @@ export interface AgentConfig {
   mtu?: number;
   masquerade: boolean;
   podEgress: "uplink" | "stack";
+  sourceCheck: "strict" | "annotated" | "off";
   /** Beside the podCIDRs of all nodes. */
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
@@ -219,6 +220,13 @@ export const settings: readonly Setting[] = [
     choice("PATH", "uplink", "stack"),
     "uplink",
     "Send pods' packets to the world out of the uplink past the node's netfilter, or by its stack",
+  )),
+  live(setting(
+    "sourceCheck",
+    choice("MODE", "strict", "annotated", "off"),
+    "strict",
+    "Drop what pods send from other addresses than their own: of all pods, of those without the " +
+      'annotation pcnk.io/source-check: "off", or of none',
   )),
   live(setting(
     "nonMasqueradeCIDRs",

@@ -202,16 +202,43 @@ function compare<T extends string | number | bigint>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** Who sends tunnel packets from an outer address. */
+export interface TunnelSource {
+  /** Its pods' network; undefined: several nodes or networks are behind the address, and any may be. */
+  podCIDR: string | undefined;
+  /** The node's own address. */
+  nodeAddr: string;
+}
+
+function isIpv4Network(text: string): boolean {
+  try {
+    return parseNetwork(text, 4).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** Of a node without pods. */
+const NO_PODS = "0.0.0.0/32";
+
 /**
- * The source addresses of tunnel packets from nodes other than `own`: their InternalIPs, and their public IPs, which a NAT
- * in front of them puts in. What is no IPv4 address is left out; the plan reports it.
+ * The outer source addresses of tunnel packets from nodes other than `own`: their InternalIPs, and their public IPs, which a
+ * NAT in front of them puts in. What is no IPv4 address is left out; the plan reports it.
  */
-export function tunnelSources(nodes: Iterable<RoutingNode>, own: string): Set<string> {
-  const sources = new Set<string>();
-  for (const { name, internalIPs, publicIP } of nodes) {
+export function tunnelSources(
+  nodes: Iterable<RoutingNode>,
+  own: string,
+): Map<string, TunnelSource> {
+  const sources = new Map<string, TunnelSource>();
+  for (const { name, internalIPs, publicIP, podCIDRs } of nodes) {
     if (name === own) continue;
+    const networks = podCIDRs.filter(isIpv4Network);
+    const podCIDR = networks.length > 1 ? undefined : networks[0] ?? NO_PODS;
+    const nodeAddr = internalIPs.find(isIpv4) ?? "0.0.0.0";
     for (const address of [...internalIPs, publicIP ?? ""]) {
-      if (isIpv4(address)) sources.add(address);
+      if (!isIpv4(address)) continue;
+      const shared = sources.has(address) && sources.get(address)!.nodeAddr !== nodeAddr;
+      sources.set(address, { podCIDR: shared ? undefined : podCIDR, nodeAddr });
     }
   }
   return sources;

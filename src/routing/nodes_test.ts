@@ -128,25 +128,46 @@ Deno.test("checkNodes() checks public addresses", () => {
   assert.deepEqual(site.problems, []);
 });
 
-function routed(name: string, internalIPs: string[], publicIP?: string): RoutingNode {
-  return { name, internalIPs, podCIDRs: [], publicIP };
+function routed(
+  name: string,
+  internalIPs: string[],
+  publicIP?: string,
+  podCIDRs: string[] = [],
+): RoutingNode {
+  return { name, internalIPs, podCIDRs, publicIP };
 }
 
 Deno.test("tunnelSources() holds every address of the other nodes, and what a NAT makes of it", () => {
   const nodes = [
     routed("node1", ["192.0.2.11"], "203.0.113.1"),
-    routed("node2", ["192.0.2.12", "198.51.100.12"]),
-    routed("node3", ["10.0.0.3"], "203.0.113.3"),
+    routed("node2", ["192.0.2.12", "198.51.100.12"], undefined, ["10.244.2.0/24", "fd00:2::/64"]),
+    routed("node3", ["10.0.0.3"], "203.0.113.3", ["10.244.3.0/24"]),
   ];
+  const [second, third] = [["192.0.2.12", "10.244.2.0/24"], ["10.0.0.3", "10.244.3.0/24"]].map((
+    [nodeAddr, podCIDR],
+  ) => ({ nodeAddr, podCIDR }));
   assert.deepEqual([...tunnelSources(nodes, "node1")], [
-    "192.0.2.12",
-    "198.51.100.12",
-    "10.0.0.3",
-    "203.0.113.3",
+    ["192.0.2.12", second],
+    ["198.51.100.12", second],
+    ["10.0.0.3", third],
+    ["203.0.113.3", third],
   ]);
 });
 
-Deno.test("tunnelSources() leaves out what is no address", () => {
+Deno.test("tunnelSources() leaves out what is no address, and lets a node without pods send for itself", () => {
   const nodes = [routed("node2", ["fd00::1", "192.0.2.12"], "everywhere")];
-  assert.deepEqual([...tunnelSources(nodes, "node1")], ["192.0.2.12"]);
+  assert.deepEqual([...tunnelSources(nodes, "node1")], [
+    ["192.0.2.12", { podCIDR: "0.0.0.0/32", nodeAddr: "192.0.2.12" }],
+  ]);
+});
+
+Deno.test("tunnelSources() knows no network of an address that several nodes share, nor of a node with two", () => {
+  const nodes = [
+    routed("node2", ["10.0.0.2"], "203.0.113.1", ["10.244.2.0/24"]),
+    routed("node3", ["10.0.0.3"], "203.0.113.1", ["10.244.3.0/24", "10.244.4.0/24"]),
+  ];
+  const sources = tunnelSources(nodes, "node1");
+  assert.equal(sources.get("203.0.113.1")?.podCIDR, undefined);
+  assert.equal(sources.get("10.0.0.3")?.podCIDR, undefined);
+  assert.equal(sources.get("10.0.0.2")?.podCIDR, "10.244.2.0/24");
 });

@@ -142,12 +142,34 @@ function unattached(node: NodeState, points: readonly AttachPoint[]): Fault[] {
     }));
 }
 
-/** Entries of the map `endpoints`, against the records of pods whose device is there. */
+/**
+ * Entries of the map `pod_devices`, against the records. An agent of this release fills them in, for pods that an older one
+ * has added.
+ */
+function deviceFaults(node: NodeState): Fault[] {
+  const { pod_devices } = node.dataPlane.maps;
+  const held = new Map(pod_devices.entries().map(([{ ifindex }, entry]) => [ifindex, entry]));
+  return devicesOf(node).flatMap(([record, link]): Fault[] => {
+    if (link === undefined) return [];
+    const { index: ifindex, name } = link;
+    const entry = held.get(ifindex);
+    if (entry?.mac === record.mac) return [];
+    return [{
+      object: `pod device ${name}`,
+      text: `the entry of pod ${podName(record)} in the map pod_devices is missing or of another`,
+      next: "restart the agent, which writes it; see its log",
+      fresh: entry === undefined || undefined,
+      mend: () => pod_devices.set({ ifindex }, { mac: record.mac, flags: 0 }),
+    }];
+  });
+}
+
+/** Entries of the maps `endpoints` and `pod_devices`, against the records of pods whose device is there. */
 export function endpointFaults(node: NodeState): Fault[] {
   const { endpoints } = node.dataPlane.maps;
   const held = new Map(endpoints.entries().map(([{ addr }, entry]) => [addr, entry]));
   const owners = new Map<string, Attachment>();
-  const faults: Fault[] = [];
+  const faults = deviceFaults(node);
   for (const [record, link] of devicesOf(node)) {
     if (link === undefined) continue;
     for (const { address: addr, gateway } of record.addresses) {

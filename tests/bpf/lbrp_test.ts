@@ -14,5 +14,6 @@ import "./cases/remotes.ts";
 import "./cases/affinity.ts";
 import "./cases/maglev.ts";
 import "./cases/assured.ts";
+import "./cases/source_check.ts";
 
 runPacketTests("lbrp");

@@ -9,7 +9,9 @@ import { CniWorld, type WiredPod } from "./cni/world.ts";
 
 const available = needs.root() && needs.file("dist/artifacts/lbrp.bpf.o");
 const tcx = needs.kernel(6, 6);
-const STEPS: AddStep[] = ["record", "lbrp_to_pod", "lbrp_from_pod", "endpoint", "host port"];
+const STEPS: AddStep[] = [
+  ...["record", "device", "lbrp_to_pod", "lbrp_from_pod", "endpoint", "host port"] as const,
+];
 const SCRIPT = new URL("cni/killed_add.ts", import.meta.url).pathname;
 
 const MAPPED = { runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80 }] } };
@@ -55,15 +57,16 @@ async function killAt(world: CniWorld, pod: WiredPod, step: AddStep): Promise<vo
 
 /** What each step leaves behind when the next one does not come. */
 function traces(world: CniWorld) {
-  const { attachments, programs, endpoints } = world.snapshot();
-  return [attachments.length, programs.length, endpoints.length];
+  const { attachments, devices, programs, endpoints } = world.snapshot();
+  return [attachments.length, devices.length, programs.length, endpoints.length];
 }
 const LEFT: Record<AddStep, number[]> = {
-  record: [0, 0, 0],
-  lbrp_to_pod: [1, 0, 0],
-  lbrp_from_pod: [1, 1, 0],
-  endpoint: [1, 2, 0],
-  "host port": [1, 2, 1],
+  record: [0, 0, 0, 0],
+  device: [1, 0, 0, 0],
+  lbrp_to_pod: [1, 1, 0, 0],
+  lbrp_from_pod: [1, 1, 1, 0],
+  endpoint: [1, 1, 2, 0],
+  "host port": [1, 1, 2, 1],
 };
 
 test("ADD that fails before any step leaves nothing", (world, pod) => {
@@ -115,7 +118,7 @@ test(
       // The bridge keeps its program; for the next step it shall be bare again.
       world.node.nl.delClsact(world.bridge);
       for (const name of world.snapshot().links) Deno.removeSync(`${world.bpffs}/link/${name}`);
-      assert.deepEqual(traces(world), [0, 0, 0]);
+      assert.deepEqual(traces(world), [0, 0, 0, 0]);
     }
   },
 );

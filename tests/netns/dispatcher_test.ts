@@ -8,7 +8,7 @@ import { SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import type { RoutingMode } from "../../src/routing/types.ts";
 import { tcp, udp } from "../bpf/support/packet.ts";
 import * as needs from "../support/needs.ts";
-import { Cluster, OUTSIDE } from "./dispatcher/cluster.ts";
+import { Cluster, OUTSIDE, vtep } from "./dispatcher/cluster.ts";
 import { fine, PYTHON, REFUSED } from "./lbrp/traffic.ts";
 
 const available = needs.root() && needs.file(PYTHON);
@@ -308,7 +308,8 @@ async function sendFrame(
   frame: Uint8Array,
 ): Promise<void> {
   const addressed = frame.slice();
-  addressed.set(Uint8Array.fromHex(to.replaceAll(":", "")), 0);
+  const from = host.nl.link("eth0")!.mac;
+  [to, from].forEach((mac, i) => addressed.set(Uint8Array.fromHex(mac.replaceAll(":", "")), 6 * i));
   fine(await cluster.run(host, "frames", "eth0", addressed.toHex()));
 }
 
@@ -358,12 +359,28 @@ const overlayOnly = new Map<string, Step>([
       fine(await cluster.run(cluster.outside, "datagram", NODE1, 4789, vxlan));
     assert.equal(await node.counting("drop_unknown_vtep", send), 1);
     // That of a node behind NAT.
-    node.maps.vteps.set({ addr: OUTSIDE }, 0);
+    node.maps.vteps.set({ addr: OUTSIDE }, vtep(2));
     try {
       assert.equal(await node.counting("drop_unknown_vtep", send), 0);
       assert(await node.counting("direct_delivered", send) >= 1);
+      node.maps.vteps.set({ addr: OUTSIDE }, { ...vtep(2), pod_mask: "0.0.0.0" });
+      assert(await node.counting("direct_delivered", send) >= 1);
     } finally {
       node.maps.vteps.delete({ addr: OUTSIDE });
+    }
+  }],
+  ["a node speaks for its own pods only", async (cluster) => {
+    const [node, other] = [cluster.node(1), cluster.node(2)];
+    const send = (src: string) => async () => {
+      const inner = udp({ src: `${src}:1`, dst: `${POD}:9` });
+      const vxlan = `0800000000002a00${inner.toHex()}`;
+      fine(await cluster.run(other.self, "datagram", NODE1, 4789, vxlan));
+    };
+    for (const src of ["10.244.3.2", "10.244.1.2", "10.244.1.9", NODE1, OUTSIDE, "127.0.0.1"]) {
+      assert.equal(await node.counting("drop_tunnel_source", send(src)), 1, src);
+    }
+    for (const src of ["10.244.2.2", "10.244.2.1", other.addr]) {
+      assert.equal(await node.counting("drop_tunnel_source", send(src)), 0, src);
     }
   }],
 ]);

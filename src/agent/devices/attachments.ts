@@ -30,21 +30,28 @@ export function ensureProgram(
 }
 
 /**
- * Drops endpoints whose device is gone, and pins of links whose device is gone. Locks CNI calls out meanwhile: an address
+ * Drops endpoints and entries of devices that are gone, and pins of links whose device is gone. Locks CNI calls out meanwhile: an address
  * may just be going to a new pod.
  */
 export async function dropVanished({ dataPlane, nl, stateDir, log }: AttachmentContext) {
+  const { endpoints, pod_devices } = dataPlane.maps;
   const gone = () => {
     const present = new Set(nl.links().map(({ index }) => index));
-    return dataPlane.maps.endpoints.entries().filter(([, { ifindex }]) => !present.has(ifindex));
+    return {
+      addresses: endpoints.entries().filter(([, { ifindex }]) => !present.has(ifindex)),
+      devices: pod_devices.keys().filter(({ ifindex }) => !present.has(ifindex)),
+    };
   };
-  if (gone().length > 0) {
+  const { addresses, devices } = gone();
+  if (addresses.length + devices.length > 0) {
     using lock = openLock(stateDir);
     await lock.lock(true);
-    for (const [{ addr }, { ifindex }] of gone()) {
-      dataPlane.maps.endpoints.delete({ addr });
+    const { addresses, devices } = gone();
+    for (const [{ addr }, { ifindex }] of addresses) {
+      endpoints.delete({ addr });
       log.info({ addr, ifindex }, "dropped an endpoint whose device is gone");
     }
+    pod_devices.deleteBatch(devices);
   }
   for (const ifindex of removeStaleLinks(dataPlane.bpffs)) {
     log.info({ ifindex }, "removed the pin of a link whose device is gone");

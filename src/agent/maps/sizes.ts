@@ -18,6 +18,7 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     sessions,
     assured: sessions,
     endpoints,
+    pod_devices: endpoints,
     affinity,
     source_ranges: sourceRanges,
     maglev: tables * maglevElements(MAGLEV_SIZE),

@@ -21,14 +21,14 @@ interface NodeFacts {
 
 type Settings = Pick<
   AgentConfig,
-  "timeouts" | "masquerade" | "podEgress" | "snatPorts" | "overlay"
+  "timeouts" | "masquerade" | "podEgress" | "sourceCheck" | "snatPorts" | "overlay"
 >;
 
 export function nodeConfigOf(
   settings: Settings,
   { address, podCIDR, bridge = 0, plan }: NodeFacts,
 ): NodeConfig {
-  const { timeouts, masquerade, podEgress, snatPorts } = settings;
+  const { timeouts, masquerade, podEgress, sourceCheck, snatPorts } = settings;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
     ...zero(nodeConfig),
@@ -39,7 +39,8 @@ export function nodeConfigOf(
     udp_timeout: nanoseconds(timeouts.udp),
     icmp_timeout: nanoseconds(timeouts.icmp),
     flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0) |
-      (podEgress === "stack" ? NODE_FLAG.EGRESS_STACK : 0),
+      (podEgress === "stack" ? NODE_FLAG.EGRESS_STACK : 0) |
+      (sourceCheck === "off" ? 0 : NODE_FLAG.SOURCE_CHECK),
     node_addr: address ?? "0.0.0.0",
     ...podNetwork(podCIDR),
     snat_first: snatPorts.first,
@@ -67,10 +68,14 @@ export function sessionLimitsOf(
 function podNetwork(
   podCIDR: string | undefined,
 ): Pick<NodeConfig, "pod_cidr" | "pod_mask" | "snat_addr"> {
-  if (podCIDR === undefined) {
-    return { pod_cidr: "0.0.0.0", pod_mask: "0.0.0.0", snat_addr: "0.0.0.0" };
-  }
-  const prefix = parseNetwork(podCIDR, 4);
-  const mask = formatIpv4(prefix.length === 0 ? 0 : (-1 << (32 - prefix.length)) >>> 0);
-  return { pod_cidr: prefix.address, pod_mask: mask, snat_addr: prefix.at(1) };
+  const { cidr, mask } = networkOf(podCIDR);
+  const snat_addr = podCIDR === undefined ? "0.0.0.0" : parseNetwork(podCIDR, 4).at(1);
+  return { pod_cidr: cidr, pod_mask: mask, snat_addr };
+}
+
+/** Address and mask of a network; both 0.0.0.0 without one. */
+export function networkOf(text: string | undefined): { cidr: string; mask: string } {
+  if (text === undefined) return { cidr: "0.0.0.0", mask: "0.0.0.0" };
+  const { address, length } = parseNetwork(text, 4);
+  return { cidr: address, mask: formatIpv4(length === 0 ? 0 : (-1 << (32 - length)) >>> 0) };
 }

@@ -1,11 +1,11 @@
 /** The small maps that describe this node and the others to the programs. */
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
-import { NODE_ADDR_FLAG } from "../../bpf/layout.ts";
+import { NODE_ADDR_FLAG, type Vtep } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
-import { tunnelSources } from "../../routing/nodes.ts";
+import { type TunnelSource, tunnelSources } from "../../routing/nodes.ts";
 import { syncMap } from "../maps/sync.ts";
-import { nodeConfigOf, sessionLimitsOf } from "./datapath_config.ts";
+import { networkOf, nodeConfigOf, sessionLimitsOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";
 import { masqueradeAddress } from "./uplinks.ts";
 
@@ -40,7 +40,7 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   );
   const vteps = tunnelSources(nodes, config.nodeName);
   // Before `config`, whose flag KNOWN_VTEPS makes it count.
-  syncMap(maps.vteps, [...vteps].map((addr) => [{ addr }, 0] as const));
+  syncMap(maps.vteps, [...vteps].map(([addr, source]) => [{ addr }, vtepOf(source)] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
   maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], bridge, plan }));
   const assured = maps.session_limits.get(0)?.assured ?? 0;
@@ -51,6 +51,11 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   syncMap(maps.no_masquerade, [...inside].map((prefix) => [keyOf(prefix), 0] as const));
   syncMap(maps.uplinks, known);
   return new Set(known.map(([, { addr }]) => addr));
+}
+
+function vtepOf({ podCIDR, nodeAddr: node_addr }: TunnelSource): Vtep {
+  const { cidr: pod_cidr, mask: pod_mask } = networkOf(podCIDR);
+  return { pod_cidr, pod_mask, node_addr };
 }
 
 /** Where NodePorts are served: at every address of this node, as with kube-proxy, and for pods at those of other nodes. */

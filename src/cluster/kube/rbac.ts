@@ -17,6 +17,8 @@ export const clusterRules: readonly Rule[] = [
     resources: ["services", "endpoints", "nodes", "pods"],
     verbs: ["list", "watch"],
   },
+  // The annotation of Pods of its node, with the setting sourceCheck: annotated.
+  { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
   { apiGroups: [""], resources: ["nodes/status"], verbs: ["patch"] },
 ];

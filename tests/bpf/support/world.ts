@@ -116,6 +116,7 @@ export class World {
       session_limits: lbrp.map(maps.session_limits),
       sources: lbrp.map(maps.sources),
       endpoints: lbrp.map(maps.endpoints),
+      pod_devices: lbrp.map(maps.pod_devices),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
       held_fragments: lbrp.map(maps.held_fragments),

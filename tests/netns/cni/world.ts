@@ -61,6 +61,8 @@ export interface CallOptions {
 /** What the plugin changes, in a form that can be compared. */
 interface Snapshot {
   endpoints: { addr: string; ifindex: number; mac: string; gateway: string }[];
+  /** `index MAC` of pods' devices. */
+  devices: string[];
   /** `device direction mode program` */
   programs: string[];
   /** Names of pinned TCX links. */
@@ -212,6 +214,9 @@ export class CniWorld {
     );
     return {
       endpoints: entries.sort((a, b) => a.addr < b.addr ? -1 : 1),
+      devices: this.plane.maps.pod_devices.entries().map(([{ ifindex }, { mac }]) =>
+        `${ifindex} ${mac}`
+      ).sort(),
       programs: programs.sort(),
       links: listPins(`${this.bpffs}/link`).sort(),
       attachments: listPins(`${this.stateDir}/attachments`).sort(),

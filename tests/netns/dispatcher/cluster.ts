@@ -54,6 +54,13 @@ interface Host extends TestNetns {
 }
 
 /** How the cluster is built. */
+/** What the other nodes know of node `i`. */
+export const vtep = (i: number) => ({
+  pod_cidr: `10.244.${i}.0`,
+  pod_mask: "255.255.255.0",
+  node_addr: `192.0.2.1${i}`,
+});
+
 export interface ClusterOptions {
   mode: AttachMode;
   routing: RoutingMode;
@@ -134,6 +141,7 @@ export class ClusterNode extends Plane {
       masquerade,
       snatPorts: { first: 0, last: 0 },
       podEgress: "uplink" as const,
+      sourceCheck: "strict" as const,
       overlay,
     };
     const podCIDR = `10.244.${number}.0/24`;
@@ -142,7 +150,7 @@ export class ClusterNode extends Plane {
     for (const i of NODES) {
       const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;
       maps.node_addrs.set({ addr: `192.0.2.1${i}` }, { flags });
-      if (i !== number) maps.vteps.set({ addr: `192.0.2.1${i}` }, 0);
+      if (i !== number) maps.vteps.set({ addr: `192.0.2.1${i}` }, vtep(i));
       maps.no_masquerade.set(keyOf(`10.244.${i}.0/24`), 0);
     }
   }

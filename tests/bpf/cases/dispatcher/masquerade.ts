@@ -75,15 +75,13 @@ test("masquerade() carries datagrams, with and without checksum", (w) => {
   }
 });
 
-test("masquerade() carries datagrams to the port of the node's own tunnel", (w) => {
-  const dst = `${OUTSIDE}:${OVERLAY_PORT}`;
-  w.run(udp({ src: pod, dst }), out);
-  w.check({
-    program: out,
-    packet: udp({ src: pod, dst }),
-    out: udp({ src: seen(w, PROTO.UDP, pod, dst), dst }),
-    reason: "masqueraded",
-  });
+test("masquerade() gives no pod's datagrams to a tunnel's port the node's address", (w) => {
+  for (const dst of [OUTSIDE, OTHER_NODE]) {
+    const packet = udp({ src: pod, dst: `${dst}:${OVERLAY_PORT}` });
+    w.check({ program: out, packet, reason: "drop_tunnel", events: [] });
+  }
+  const kept = udp({ src: pod, dst: `${REMOTE}:${OVERLAY_PORT}` });
+  w.check({ program: out, packet: kept, reason: "pass_not_masqueraded" });
 });
 
 test("masquerade() carries pings, each with an identifier of its own", (w) => {

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Source address validation (RFC 2827): a pod sends from its own addresses only, by the
+ * device that its frames come from: IP and MAC addresses, ARP's sender. Nor does it speak as
+ * a router or a DHCP server, or to what is the node's alone.
+ *
+ * An address is its pod's by `endpoints`, of which a pod may have several. Frames without one
+ * that could be looked up have their MAC address checked by `pod_devices`.
+ *
+ * Limitations. Of IPv6, the MAC address is checked, and what only routers send. The programs
+ * of a conversion, which run for seconds, check nothing.
+ */
+#pragma once
+
+#include <linux/in6.h>
+
+#include "config.h"
+#include "deliver.h"
+#include "node_addrs.h"
+
+#ifdef CONVERTING
+#define source_check(skb, pkt, parsed) (REASON_NONE)
+#else
+
+#define ARPHRD_ETHER 1 /* <linux/if_arp.h> pulls in the C library */
+#define DHCP_SERVER bpf_htons(67)
+#define DHCP_CLIENT bpf_htons(68)
+#define DHCP6_SERVER bpf_htons(547)
+#define ADDR_BROADCAST 0xffffffff
+
+/* An ARP packet of Ethernet and IPv4 (RFC 826). */
+struct arp {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	mac_t sender_mac;
+	addr_t sender;
+	mac_t target_mac;
+	addr_t target;
+} __attribute__((packed, aligned(4)));
+
+static __always_inline bool mac_equals(const void *a, const void *b)
+{
+	const __u16 *x = a, *y = b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}
+
+static __always_inline bool sent_by_mac(struct __sk_buff *skb, const __u8 *mac)
+{
+	struct ethhdr *eth = packet_data(skb);
+
+	return (void *)(eth + 1) <= packet_end(skb) && mac_equals(eth->h_source, mac);
+}
+
+static __always_inline struct pod_device *pod_device_of(struct __sk_buff *skb)
+{
+	struct pod_device_key key = { .ifindex = skb->ifindex };
+
+	return bpf_map_lookup_elem(&pod_devices, &key);
+}
+
+/* The pod's own address? REASON_NONE, or why it is not. */
+static __always_inline enum reason address_check(struct __sk_buff *skb, addr_t addr)
+{
+	struct endpoint *endpoint = endpoint_find(addr);
+
+	if (!endpoint || endpoint->ifindex != skb->ifindex)
+		return DROP_SOURCE_ADDRESS;
+	return sent_by_mac(skb, endpoint->mac) ? REASON_NONE : DROP_SOURCE_MAC;
+}
+
+/* A probe (RFC 5227) has no sender's address; it is for an address of the pod. */
+static __noinline enum reason arp_check(struct __sk_buff *skb)
+{
+	struct endpoint *endpoint;
+	struct arp arp;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) ||
+	    arp.hardware != bpf_htons(ARPHRD_ETHER) || arp.protocol != bpf_htons(ETH_P_IP) ||
+	    arp.hardware_len != MAC_LEN || arp.protocol_len != sizeof(addr_t))
+		return DROP_ARP_SENDER;
+	endpoint = endpoint_find(arp.sender ? arp.sender : arp.target);
+	if (!endpoint || endpoint->ifindex != skb->ifindex ||
+	    !mac_equals(endpoint->mac, arp.sender_mac) || !sent_by_mac(skb, endpoint->mac))
+		return DROP_ARP_SENDER;
+	return REASON_NONE;
+}
+
+#define IPV6_HLEN 40
+#define IPV6_EXTENSIONS 4 /* more than any host sends */
+
+/* The upper layer's protocol and offset, past the extension headers (RFC 8200, 4); false: not
+ * found. IPPROTO_NONE: of a later fragment. */
+static __always_inline bool ip6_upper(struct __sk_buff *skb, __u8 *proto, __u32 *at)
+{
+	__u8 next[4];
+	int i;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + 6, proto, 1))
+		return false;
+	*at = ETH_HLEN + IPV6_HLEN;
+#pragma unroll
+	for (i = 0; i <= IPV6_EXTENSIONS; i++) {
+		if (*proto != IPPROTO_HOPOPTS && *proto != IPPROTO_ROUTING &&
+		    *proto != IPPROTO_DSTOPTS && *proto != IPPROTO_FRAGMENT && *proto != IPPROTO_AH)
+			return true;
+		if (bpf_skb_load_bytes(skb, *at, next, sizeof(next)))
+			return false;
+		if (*proto == IPPROTO_FRAGMENT && (next[2] || next[3] & 0xf8)) {
+			*proto = IPPROTO_NONE;
+			return true;
+		}
+		if (*proto == IPPROTO_AH)
+			*at += (next[1] + 2) * 4;
+		else
+			*at += *proto == IPPROTO_FRAGMENT ? 8 : (next[1] + 1) * 8;
+		*proto = next[0];
+	}
+	return false;
+}
+
+/* ICMPv6 types (RFC 4861). */
+#define ND_ROUTER_ADVERTISEMENT 134
+#define ND_REDIRECT 137
+
+static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_device *device)
+{
+	__u8 proto, type;
+	__be16 port;
+	__u32 at;
+
+	if (device && !sent_by_mac(skb, device->mac))
+		return DROP_SOURCE_MAC;
+	if (!ip6_upper(skb, &proto, &at))
+		return DROP_MALFORMED;
+	if (proto == IPPROTO_ICMPV6) {
+		if (bpf_skb_load_bytes(skb, at, &type, 1))
+			return DROP_MALFORMED;
+		return type == ND_ROUTER_ADVERTISEMENT || type == ND_REDIRECT ?
+			       DROP_ROUTER_MESSAGE :
+			       REASON_NONE;
+	}
+	if (proto == IPPROTO_UDP) {
+		if (bpf_skb_load_bytes(skb, at, &port, sizeof(port)))
+			return DROP_MALFORMED;
+		return port == DHCP6_SERVER ? DROP_ROUTER_MESSAGE : REASON_NONE;
+	}
+	return REASON_NONE;
+}
+
+/* A pod without an address asks for one. */
+static __always_inline bool is_dhcp_request(const struct packet *pkt)
+{
+	return !pkt->key.src && pkt->key.dst == ADDR_BROADCAST &&
+	       pkt->key.proto == IPPROTO_UDP && pkt->key.sport == DHCP_CLIENT &&
+	       pkt->key.dport == DHCP_SERVER && !pkt->fragment;
+}
+
+/* A frame that is not simply from the pod's address: see source_check(). */
+static __noinline enum reason frame_check(struct __sk_buff *skb, const struct packet *pkt,
+					  enum reason parsed)
+{
+	struct pod_device *device = pod_device_of(skb);
+
+	if (device && device->flags & POD_UNCHECKED)
+		return REASON_NONE;
+	switch (parsed) {
+	case PASS_ARP:
+		return arp_check(skb);
+	case PASS_IPV6:
+		return ip6_check(skb, device);
+	case PASS_VLAN:
+	case PASS_ETHERTYPE:
+		return DROP_ETHERTYPE;
+	case PASS_TRUNCATED:
+	case PASS_MALFORMED:
+		return DROP_MALFORMED;
+	default:
+		break;
+	}
+	if (!parsed && is_dhcp_request(pkt))
+		return device && !sent_by_mac(skb, device->mac) ? DROP_SOURCE_MAC : REASON_NONE;
+	return address_check(skb, pkt->key.src);
+}
+
+/* Is it to what no pod may send to? */
+static __always_inline enum reason destination_check(const struct packet *pkt,
+						     const struct node_config *config,
+						     enum reason parsed)
+{
+	if (unlikely(addr_is_loopback(pkt->key.dst)))
+		return DROP_LOOPBACK;
+	if (parsed || pkt->key.proto != IPPROTO_UDP)
+		return REASON_NONE;
+	if (unlikely(is_tunnel(config, &pkt->key)) && node_addr_find(pkt->key.dst))
+		return DROP_TUNNEL;
+	if (unlikely(pkt->key.sport == DHCP_SERVER) && pkt->key.dport == DHCP_CLIENT)
+		return DROP_ROUTER_MESSAGE;
+	return REASON_NONE;
+}
+
+/* May the pod send this? REASON_NONE, or why not. `parsed`: what packet_parse() returned;
+ * source and destination are 0 if it is not IPv4. */
+static __always_inline enum reason source_check(struct __sk_buff *skb, const struct packet *pkt,
+						enum reason parsed)
+{
+	struct node_config *config = node_config();
+	enum reason refused;
+
+	if (!config || !(config->flags & NODE_SOURCE_CHECK))
+		return REASON_NONE;
+	if (unlikely(parsed) || unlikely(address_check(skb, pkt->key.src))) {
+		refused = frame_check(skb, pkt, parsed);
+		if (refused)
+			return refused;
+	}
+	return destination_check(pkt, config, parsed);
+}
+#endif
