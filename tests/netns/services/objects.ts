@@ -47,7 +47,7 @@ export function serviceObject(
 }
 
 /** Its EndpointSlice. */
-export function sliceObject(name: string, ends: readonly End[]): Manifest {
+export function sliceObject(name: string, ends: readonly End[], port = TARGET): Manifest {
   return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
@@ -60,7 +60,7 @@ export function sliceObject(name: string, ends: readonly End[]): Manifest {
     ports: ["TCP", "UDP"].map((protocol) => ({
       name: protocol.toLowerCase(),
       protocol,
-      port: TARGET,
+      port,
     })),
     endpoints: ends.map((
       { address, node, ready = true, serving = ready, terminating = false },
