@@ -42,7 +42,7 @@ const GROUPS: Record<string, [name: string, load: () => Promise<Module>, summary
     [
       "describe",
       () => import("./describe.ts"),
-      "Compare a Service in the cluster with the maps of this node",
+      "Compare a Service in the cluster with the maps of this node, or show a pod",
     ],
     ["topology", () => import("./topology.ts"), "Draw the devices and programs of this node"],
     ["trace", () => import("./trace.ts"), "Trace a packet through the programs, hop by hop"],

@@ -126,6 +126,7 @@ function argumentValues(call: Call, argument: Argument): Offer {
     case "get names":
       return names(call, call.args[0] ?? "");
     case "describe name":
+      return call.args[0]?.startsWith("po") ? podNames(call) : names(call, "services");
     case "trace dst":
       return names(call, "services");
     case "trace src":

@@ -1,4 +1,4 @@
-/** `pcnk describe service`: compares the cluster's objects with this node's maps. */
+/** `pcnk describe service`: compares the cluster's objects with this node's maps. `pcnk describe pod`: a pod of this node. */
 import { Argument, Command } from "@commander-js/extra-typings";
 import process from "node:process";
 import { chooseSource, openSource, type SourceChoice } from "../agent/sources/object_source.ts";
@@ -10,6 +10,7 @@ import { nearest } from "../model/nearest.ts";
 import type { Service } from "../model/objects.ts";
 import { applyChange, type ClusterState, emptyState } from "../model/state.ts";
 import { readState, type StateFiles } from "../node/state_files.ts";
+import { describePod, type PodDescription } from "../view/describe_pod.ts";
 import { describeService, type Description, isSame, type Origin } from "../view/describe.ts";
 import { selectPods } from "../view/selected.ts";
 import { NodeReader } from "../view/node.ts";
@@ -25,9 +26,12 @@ const patienceMs = 20_000;
 export function command() {
   const command = new Command("describe")
     .description(
-      "Compare a Service and its endpoints in the cluster with this node's maps. Needs root.",
+      "Compare a Service and its endpoints in the cluster with this node's maps, or show a pod of this node. " +
+        "Needs root.",
     )
-    .addArgument(new Argument("<what>", "service").choices(["service", "svc"] as const))
+    .addArgument(
+      new Argument("<what>", "service, or pod").choices(["service", "svc", "pod", "po"] as const),
+    )
     .argument("<name>", "[NAMESPACE/]NAME; namespace default if omitted")
     .option(
       "--config <FILE>",
@@ -40,12 +44,13 @@ export function command() {
     .addOption(placeOption("bpffs", "PCNK_BPFFS"))
     .addOption(placeOption("stateDir", "PCNK_STATE_DIR"))
     .addHelpText("after", help)
-    .action(async (_, name, options) => {
+    .action(async (what, name, options) => {
       requireRoot("describe");
       const { bpffs, stateDir, output } = options;
       using node = new NodeReader({ bpffs, stateDir });
-      const { state, nodeName, choice } = await readCluster(options);
       const key = name.includes("/") ? name : `default/${name}`;
+      if (what.startsWith("po")) return showPod(node, key, output);
+      const { state, nodeName, choice } = await readCluster(options);
       const origin = await originOf(choice, state.services.get(key));
       const found = describeService(node, state, nodeName, key, origin);
       if (found === undefined) {
@@ -68,7 +73,7 @@ export function command() {
     });
   return exitCodes(
     command,
-    "0 in sync, and clients are served; 1 a problem",
+    "0 in sync, and clients are served, or the pod is whole; 1 a problem",
   );
 }
 
@@ -78,7 +83,46 @@ Reads objects from the agent's source. Give --kubeconfig where the agent uses th
 Examples:
   pcnk describe service default/web
   pcnk describe service default/web --kubeconfig /etc/kubernetes/admin.conf
+  pcnk describe pod default/web-0
 `;
+
+/** `pcnk describe pod`. @throws Error when this node has no such pod */
+function showPod(node: NodeReader, key: string, output: "text" | "json") {
+  const found = describePod(node, key);
+  if (found === undefined) {
+    const near = nearest(key, [...node.pods.values()].flatMap(({ pod }) => pod ?? []));
+    throw new Error(
+      `there is no pod ${key} on this node; pcnk get pods lists its pods` +
+        (near === undefined ? "" : `; did you mean ${near}?`),
+    );
+  }
+  const look = streamLook(Deno.stdout);
+  const text = output === "json"
+    ? JSON.stringify(found, null, 2)
+    : renderPod(found, look.paint, terminalWidth());
+  console.log(text);
+  if (found.findings.some(({ good }) => !good)) process.exitCode = 1;
+}
+
+/** A section for each interface, the findings last. */
+function renderPod({ pod, interfaces, findings }: PodDescription, paint: Paint, width: number) {
+  const sections = interfaces.flatMap((one) => [
+    ...columns([
+      ["Pod:", pod],
+      ["Interface:", `${one.ifname}, ${one.mac}, ${one.addresses.join(", ") || "no IPv4 address"}`],
+      ["Device:", one.bridge === undefined ? one.device : `${one.device}, port of ${one.bridge}`],
+      ["Container:", one.containerID],
+      ["hostPorts:", one.hostPorts.join(", ") || "none"],
+      ["Rate limits:", one.rates.join(", ") || "none"],
+      ["Source check:", one.sourceCheck],
+    ], width),
+    "",
+  ]);
+  return [
+    ...sections,
+    ...findings.flatMap(({ good, text }) => conclusion(text, !good, paint, width)),
+  ].join("\n");
+}
 
 interface Where {
   stateDir: string;

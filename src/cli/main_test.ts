@@ -51,7 +51,7 @@ Deno.test("a wrong call is one line that says what would be right, a hint at its
     ],
     [
       ["describe"],
-      "pcnk: missing required argument 'what': service, svc\n(pcnk describe --help lists the options)\n",
+      "pcnk: missing required argument 'what': service, svc, pod, po\n(pcnk describe --help lists the options)\n",
     ],
     [
       ["lab", "exec"],

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
+import { POD_DEVICE_FLAG } from "../../src/bpf/layout.ts";
+import type { PodDescription } from "../../src/view/describe_pod.ts";
 import type { Description } from "../../src/view/describe.ts";
 import { labTest, pcnkOn } from "./support/lab.ts";
 
@@ -83,5 +85,33 @@ labTest(
       nothing.stderr,
       /no Service default\/nosuch, neither in the cluster nor in the kernel/,
     );
+  },
+);
+
+labTest(
+  "pcnk describe pod shows what a pod of this node is and may send, and what is broken",
+  { name: "tdescribepod", nodes: 1, pods: 2 },
+  async (lab) => {
+    const pod = lab.pod("pod1-1");
+    const { code, stdout } = await pcnkOn(lab, "describe", "pod", "pod1-1");
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, new RegExp(`Interface: +eth0, [0-9a-f:]{17}, ${pod.address}`));
+    assert.match(stdout, /Source check: +strict/);
+
+    const { bpffs } = lab.node("node1");
+    using plane = openDataPlane(bpffs);
+    const { ifindex } = plane.maps.endpoints.get({ addr: pod.address })!;
+    const { mac } = plane.maps.pod_devices.get({ ifindex })!;
+    await lab.stopAgent("node1"); // which would set both right
+    plane.maps.pod_devices.set({ ifindex }, { mac, flags: POD_DEVICE_FLAG.UNCHECKED });
+    plane.maps.endpoints.delete({ addr: pod.address });
+    const broken = await pcnkOn(lab, "describe", "pod", "default/pod1-1", "-o", "json");
+    assert.equal(broken.code, 1);
+    const found = JSON.parse(broken.stdout) as PodDescription;
+    assert.equal(found.interfaces[0]!.sourceCheck, "off by annotation");
+    assert.match(found.findings[0]!.text, /in the map endpoints is missing/);
+
+    const missing = await pcnkOn(lab, "describe", "pod", "pod1-3");
+    assert.match(missing.stderr, /there is no pod default\/pod1-3 on this node; .* did you mean/);
   },
 );

@@ -20,6 +20,7 @@ Deno.test("mapCapacities() gives every map what its setting says, Maglev's in wh
     sessions: 3,
     assured: 3,
     endpoints: 4,
+    pod_devices: 4,
     source_ranges: 5,
     maglev: 6 * 256,
     affinity: 7,
