@@ -46,12 +46,14 @@ const stages: Stage[] = [
   { name: "unit", run: () => tests(Deno.execPath(), unit) },
   { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
   { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },
-  { name: "netns", run: () => tests(Deno.execPath(), testFiles("tests/netns"), 2) },
+  { name: "netns", run: () => tests(Deno.execPath(), namespaceTests(), 2) },
   { name: "page", run: () => tests(Deno.execPath(), ["tests/page"]) },
   { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
   { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64", ...oldest]) },
   { name: "newest", run: newest },
 ];
+
+const namespaceTests = () => [...testFiles("tests/attack"), ...testFiles("tests/netns")];
 
 /** Files of tests in a folder, from the end: of the namespace tests the longest come first, and none works alone in the end. */
 function testFiles(folder: string): string[] {
