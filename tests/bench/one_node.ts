@@ -5,6 +5,8 @@
 import { conflist } from "../../src/node/conflist.ts";
 import { attach, type AttachMode, detach } from "../../src/bpf/attach.ts";
 import type { DataPlane } from "../../src/bpf/dataplane.ts";
+import { zero } from "../../src/bpf/codec.ts";
+import { NODE_FLAG, nodeConfig } from "../../src/bpf/layout.ts";
 import { installDataPlane } from "../../src/bpf/install.ts";
 import { withNetns } from "../../src/linux/netns.ts";
 import { RtNetlink } from "../../src/linux/rtnetlink.ts";
@@ -102,6 +104,8 @@ export function installPcnk(
       gateway: bridge.addr,
     });
   }
+  const config = zero(nodeConfig);
+  plane.maps.config.set(0, { ...config, flags: NODE_FLAG.SOURCE_CHECK }); // as an agent does
   fillServices(plane, services);
   const hooks = ([
     [client, "ingress", "lbrp_from_pod"],

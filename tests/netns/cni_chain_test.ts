@@ -95,6 +95,9 @@ for (const attach of ["tcx", "clsact"] as const) {
             mac: netns.nl.link("eth0")!.mac,
             gateway: "10.1.0.1",
           }],
+          devices: [
+            `${world.node.nl.link(host!.name)!.index} ${netns.nl.link("eth0")!.mac}`,
+          ],
           programs: [
             `${host!.name} ingress ${attach} lbrp_from_pod`,
             `pcnk0 egress ${attach} lbrp_to_pod`,
@@ -108,6 +111,7 @@ for (const attach of ["tcx", "clsact"] as const) {
         assert.equal(netns.nl.link("eth0"), undefined);
         assert.deepEqual(world.snapshot(), {
           endpoints: [],
+          devices: [],
           programs: [`pcnk0 egress ${attach} lbrp_to_pod`],
           links: attach === "tcx" ? [`${world.bridge}-egress`] : [],
           attachments: [],

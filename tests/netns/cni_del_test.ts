@@ -10,6 +10,7 @@ both("DEL takes everything back, but what all pods share", (world, mode) => {
   for (const pod of pods) ok(world.call("DEL", pod));
   assert.deepEqual(world.snapshot(), {
     endpoints: [],
+    devices: [],
     programs: [`pcnk0 egress ${mode} lbrp_to_pod`],
     links: mode === "tcx" ? [`${world.bridge}-egress`] : [],
     attachments: [],
