@@ -11,7 +11,7 @@ import { CniError, CODE } from "./errors.ts";
 import { releaseHostPorts } from "./host_ports.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { type Handles, owns, release, releasePrograms } from "./release.ts";
+import { type Handles, openPodDevices, owns, release, releasePrograms } from "./release.ts";
 import { State, type Stored } from "./state.ts";
 
 /**
@@ -44,6 +44,7 @@ export function gc(config: Config, log: Log): void {
   const complete = [...valid].every((name) => recorded.has(name));
   collectEndpoints(collector, handles, kept, complete);
   if (complete) collectPrograms(collector, handles, kept);
+  collectDevices(collector, handles, kept, complete);
   collector.try("pins of links without a device", () => removeStaleLinks(config.bpffs).length > 0);
   if (collector.failures.length === 0) return;
   throw new CniError(CODE.KERNEL, "GC could not remove everything", collector.failures.join("; "));
@@ -91,6 +92,21 @@ function collectEndpoints(
       releaseHostPorts(handles.bpffs, [addr]);
       return endpoints.delete({ addr });
     });
+  }
+}
+
+/** Removes entries of devices that are gone, and those without a record when no record is missing. */
+function collectDevices(
+  collector: Collector,
+  { bpffs, nl }: Handles,
+  kept: Attachment[],
+  complete: boolean,
+) {
+  using devices = openPodDevices(bpffs);
+  const owned = new Set(kept.map(({ hostIfindex }) => hostIfindex));
+  for (const { ifindex } of devices?.keys() ?? []) {
+    if (owned.has(ifindex) || (!complete && nl.link(ifindex))) continue;
+    collector.try(`the entry of device ${ifindex}`, () => devices!.delete({ ifindex }));
   }
 }
 

@@ -1,7 +1,7 @@
 /** Releases what an attachment holds in the kernel. What is gone, or belongs to another attachment by now, stays. */
 import { detach } from "../src/bpf/attach.ts";
 import { maps } from "../src/bpf/layout.ts";
-import { openMap } from "../src/bpf/map.ts";
+import { type MapOf, openMap } from "../src/bpf/map.ts";
 import { tryOpenVersion } from "../src/bpf/map_versions.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
@@ -49,15 +49,19 @@ export function releaseAddresses(
   }
 }
 
+/** The map of pods' devices; undefined where no data plane is installed. */
+export function openPodDevices(bpffs: string): MapOf<typeof maps.pod_devices> | undefined {
+  const fd = tryOpenVersion(bpffs, "pod_devices");
+  return fd === undefined ? undefined : openMap(fd, maps.pod_devices);
+}
+
 /** Removes the entry of an attachment's device, unless it is another's by now. */
 function releaseDevice(
   bpffs: string,
   { hostIfindex: ifindex, mac }: Pick<Attachment, "hostIfindex" | "mac">,
 ): void {
-  const fd = tryOpenVersion(bpffs, "pod_devices");
-  if (fd === undefined) return;
-  using map = openMap(fd, maps.pod_devices);
-  if (map.get({ ifindex })?.mac === mac) map.delete({ ifindex });
+  using devices = openPodDevices(bpffs);
+  if (devices?.get({ ifindex })?.mac === mac) devices.delete({ ifindex });
 }
 
 /** Removes an attachment's hostPorts, unless its address is another's by now. */
