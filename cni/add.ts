@@ -25,7 +25,7 @@ import { planHostPorts } from "./host_ports.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { type Handles, release, releaseAddresses } from "./release.ts";
+import { type Handles, openPodDevices, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
@@ -185,13 +185,19 @@ function attachMode(stateDir: string): AttachMode {
   return mode === "tcx" || mode === "clsact" ? mode : "auto";
 }
 
-/** Enters the pod's device. What the agent has set of it stays. */
-function enterDevice(wiring: Wiring, { hostIfindex: ifindex, mac }: Attachment): () => void {
-  const { pod_devices } = wiring.dataPlane.maps;
-  const former = pod_devices.get({ ifindex });
-  pod_devices.set({ ifindex }, { mac, flags: former?.mac === mac ? former.flags : 0 });
-  return () =>
-    void (former ? pod_devices.set({ ifindex }, former) : pod_devices.delete({ ifindex }));
+/** Enters the pod's device; the map of an older release's data plane is the next agent's to make and fill. */
+function enterDevice(
+  { bpffs }: Wiring,
+  { hostIfindex: ifindex, mac }: Attachment,
+): () => void {
+  using devices = openPodDevices(bpffs);
+  const former = devices?.get({ ifindex });
+  devices?.set({ ifindex }, { mac, flags: former?.mac === mac ? former.flags : 0 });
+  return () => {
+    using devices = openPodDevices(bpffs);
+    if (former) devices?.set({ ifindex }, former);
+    else devices?.delete({ ifindex });
+  };
 }
 
 /** Enters an address of the pod into the map of local pods. */

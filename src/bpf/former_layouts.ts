@@ -2,8 +2,8 @@
  * Layouts of former releases whose entries are carried over (schema.ts, `converted`), each with the way to today's. A
  * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
-import { type Codec, ipv4, ns, port, struct, u16, u32 } from "./codec.ts";
-import { SESSION_ZONE, sessionKey, sessionV1 } from "./layout.ts";
+import { type Codec, ipv4, ns, port, struct, u16, u32, zero } from "./codec.ts";
+import { SESSION_ZONE, sessionKey, sessionV1, vtep, vtepKey } from "./layout.ts";
 import type { PinnedMap } from "./schema.ts";
 
 /** The layout of one former version of a map. */
@@ -51,6 +51,14 @@ export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, A
       key: u32,
       value: nodeConfigV1,
       convert: (key, value) => [key, { ...value, pods_ifindex: 0 }],
+    }),
+  },
+  vteps: {
+    // Until the agent fills it in, the node may send with any inner source, as before.
+    1: layout({
+      key: vtepKey,
+      value: u32,
+      convert: (key) => [key, zero(vtep)],
     }),
   },
   sessions: {

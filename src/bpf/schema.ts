@@ -32,7 +32,6 @@ export const SCHEMAS = {
   remotes: rebuilt(1),
   uplinks: rebuilt(1),
   node_addrs: rebuilt(1),
-  vteps: rebuilt(2), // 2: the node's own sources
   no_masquerade: rebuilt(1),
   names: rebuilt(1),
   hostlb_config: rebuilt(1),
@@ -40,6 +39,7 @@ export const SCHEMAS = {
   sessions: converted(2), // 2: `created`
   assured: converted(1), // the same struct as `sessions`
   config: converted(2), // 2: `pods_ifindex`
+  vteps: converted(2), // 2: which inner sources are that node's
   endpoints: converted(1),
   pod_devices: converted(1),
   host_ports: converted(1),

@@ -186,7 +186,7 @@ Deno.test({
     assert.deepEqual(node.pins(), before);
     assert.deepEqual(openFds(), fds);
     installDataPlane(node).close();
-    assert.deepEqual(node.pins().filter((one) => before.includes(one)).length, before.length - 4); // sessions, counters, config, fragments
+    assert.deepEqual(node.pins().filter((one) => before.includes(one)).length, before.length - 5); // sessions, counters, config, fragments, vteps
   },
 });
 

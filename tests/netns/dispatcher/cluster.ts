@@ -17,6 +17,8 @@ import {
   nodeConfig,
   SCOPE,
   type Service,
+  vtep as vtepCodec,
+  vtepKey,
 } from "../../../src/bpf/layout.ts";
 import { u32 } from "../../../src/bpf/codec.ts";
 import { FORMER_LAYOUTS } from "../../../src/bpf/former_layouts.ts";
@@ -41,19 +43,28 @@ const NODES = [1, 2, 3] as const;
 const VNI = 42;
 const DEVICE = "pcnk_vxlan";
 
-/** Writes the map `config`, of a former release too. */
+/** The layout of a map that a former release may have made. */
+function formerOf(bpffs: string, map: "config" | "vteps") {
+  const { version } = pinnedVersions(bpffs).find(({ name }) => name === map)!;
+  return FORMER_LAYOUTS[map]?.[version];
+}
+
 function setConfig(bpffs: string, value: NodeConfig): void {
-  const { version } = pinnedVersions(bpffs).find(({ name }) => name === "config")!;
-  const codec = FORMER_LAYOUTS.config?.[version]?.value ?? nodeConfig;
+  const codec = formerOf(bpffs, "config")?.value ?? nodeConfig;
   using map = BpfMap.openPinned(mapPin(bpffs, "config"), u32, codec);
   map.set(0, value);
+}
+
+function setVtep(bpffs: string, i: number): void {
+  const former = formerOf(bpffs, "vteps");
+  using map = BpfMap.openPinned(mapPin(bpffs, "vteps"), vtepKey, former?.value ?? vtepCodec);
+  map.set({ addr: `192.0.2.1${i}` }, former ? 0 : vtep(i));
 }
 
 interface Host extends TestNetns {
   readonly addr: string;
 }
 
-/** How the cluster is built. */
 /** What the other nodes know of node `i`. */
 export const vtep = (i: number) => ({
   pod_cidr: `10.244.${i}.0`,
@@ -61,6 +72,7 @@ export const vtep = (i: number) => ({
   node_addr: `192.0.2.1${i}`,
 });
 
+/** How the cluster is built. */
 export interface ClusterOptions {
   mode: AttachMode;
   routing: RoutingMode;
@@ -150,7 +162,7 @@ export class ClusterNode extends Plane {
     for (const i of NODES) {
       const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;
       maps.node_addrs.set({ addr: `192.0.2.1${i}` }, { flags });
-      if (i !== number) maps.vteps.set({ addr: `192.0.2.1${i}` }, vtep(i));
+      if (i !== number) setVtep(this.bpffs, i);
       maps.no_masquerade.set(keyOf(`10.244.${i}.0/24`), 0);
     }
   }
