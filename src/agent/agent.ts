@@ -125,7 +125,8 @@ async function start(
   parts.vpc.start();
   parts.network.start();
   parts.nodeNames.start();
-  parts.reconciler.start();
+  await parts.reconciler.start();
+  if (signal.aborted) return;
   installation.activate(); // if it waited for the maps
   parts.socketLb.start();
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;

@@ -16,6 +16,8 @@ import type { Source, SourceListener, SourceProblem } from "./source.ts";
 import { identityOf, type Stamp, stampOf } from "./stamp.ts";
 import { DirectoryWatch, type WatchHandler } from "./watch.ts";
 
+/** Objects that are reported at a time: what follows takes some milliseconds. */
+const maxChanges = 4096;
 /** Problems of one reading that are reported one by one. */
 const maxReported = 20;
 /** Larger files are a mistake. */
@@ -99,7 +101,7 @@ export class ManifestSource implements Source {
     // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
     for (const name of this.#known.keys()) if (!names.has(name)) this.#watch.later(name, removeMs);
     for (const name of names) await this.#refresh(name, first ? "whole" : "quiet");
-    this.#publish();
+    await this.#publish();
   }
 
   /** The manifests' names; undefined, and reported once, when the directory cannot be read. */
@@ -121,7 +123,7 @@ export class ManifestSource implements Source {
 
   async #readSome(names: string[], how: Reading) {
     for (const name of names) if (isManifest(name)) await this.#refresh(name, how);
-    this.#publish();
+    await this.#publish();
   }
 
   /** Reads a file if it looks different from when it was last read; one that may be half written a little later. */
@@ -198,10 +200,17 @@ export class ManifestSource implements Source {
     this.#listener.problem({ file, line, reason: `this and ${more - 1} more problems` });
   }
 
-  #publish() {
+  /** Many changes in parts: what comes before what goes, so that an address that moves is never without its Service. */
+  async #publish() {
     const { changes, problems } = this.#index.takeChanges();
     this.#reportAll(problems);
-    if (changes.length > 0) this.#listener.changes(changes);
+    if (changes.length > maxChanges) {
+      changes.sort(({ type: a }, { type: b }) => a === b ? 0 : a === "upsert" ? -1 : 1);
+    }
+    for (let first = 0; first < changes.length && !this.#closed; first += maxChanges) {
+      if (first > 0) await new Promise((next) => setTimeout(next, 0));
+      this.#listener.changes(changes.slice(first, first + maxChanges));
+    }
   }
 }
 

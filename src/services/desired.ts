@@ -17,6 +17,8 @@ interface DesiredChanges {
   removed: ReadonlyMap<string, FrontendKey>;
   /** Issues that were not there before the sync. */
   issues: ServiceIssue[];
+  /** The Services that were recomputed. */
+  recomputed: ReadonlySet<string>;
 }
 
 /** The response to load balancers at a healthCheckNodePort. */
@@ -62,7 +64,6 @@ export class DesiredState {
     this.#nodeName = nodeName;
     this.#options = options;
     for (const service of state.services.keys()) this.#invalid.add(service);
-    this.#updateClaims();
   }
 
   apply(change: Change) {
@@ -81,16 +82,21 @@ export class DesiredState {
 
   /**
    * Recomputes the Services that changed since the last sync, or with `all` every one. Passes each to `add` at once, also
-   * one without frontends, so that the frontends of a large cluster are never in memory together.
+   * one without frontends, so that the frontends of a large cluster are never in memory together. Yields between Services;
+   * what changes meanwhile is for the next sync.
    */
-  sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
+  *sync(
+    all: boolean,
+    add: (group: ServiceFrontends) => void,
+  ): Generator<void, DesiredChanges, void> {
     for (const service of servicesOfPods(this.state, this.#pods)) this.#invalid.add(service);
     this.#pods.clear();
-    this.#updateClaims();
-    if (all) this.#invalidateAll();
-    const [invalid, removed] = [this.#invalid, this.#removed];
+    const [recomputed, removed] = [this.#invalid, this.#removed];
     this.#invalid = new Set();
-    return { removed, issues: this.#work(invalid, add) };
+    yield* this.#updateClaims(recomputed);
+    if (all) { for (const service of this.state.services.keys()) recomputed.add(service); }
+    const issues = yield* this.#work(recomputed, add);
+    return { removed, issues, recomputed };
   }
 
   /** The maps hold what the syncs so far found. */
@@ -116,7 +122,10 @@ export class DesiredState {
     for (const pod of [before, after]) if (pod !== undefined) this.#pods.add(pod);
   }
 
-  #work(services: Set<string>, add: (group: ServiceFrontends) => void): ServiceIssue[] {
+  *#work(
+    services: ReadonlySet<string>,
+    add: (group: ServiceFrontends) => void,
+  ): Generator<void, ServiceIssue[], void> {
     const issues: ServiceIssue[] = [];
     const kept = new Set<string>();
     const freed: [number, string][] = [];
@@ -126,6 +135,7 @@ export class DesiredState {
       podWeights: podWeights(this.state.pods),
     };
     for (const key of services) {
+      yield;
       const service = this.state.services.get(key);
       const group = service === undefined
         ? { service: key, frontends: [], issues: [] }
@@ -178,12 +188,13 @@ export class DesiredState {
     }
   }
 
-  /** Brings the claims of invalid Services up to date; a Service that wins or loses something becomes invalid too. */
-  #updateClaims() {
+  /** Brings the claims of Services up to date, and adds to them those that win or lose something by it. */
+  *#updateClaims(services: Set<string>) {
     const { state } = this;
-    const invalid = this.#invalid;
-    const changes = [...invalid].map((key) => [key, claimsOf(state.services.get(key))] as const);
-    for (const service of this.#claims.update(changes)) invalid.add(service);
+    const claims = function* (keys: readonly string[]) {
+      for (const key of keys) yield [key, claimsOf(state.services.get(key))] as const;
+    };
+    for (const service of yield* this.#claims.update(claims([...services]))) services.add(service);
   }
 
   /** The older Service first (one without a creationTimestamp last), then by name. */

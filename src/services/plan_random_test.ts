@@ -4,6 +4,7 @@
  * round the maps must be what a naive reading of the objects says.
  */
 import assert from "node:assert/strict";
+import { finished } from "../model/steps.ts";
 import type { FrontendKey } from "../model/frontend.ts";
 import type { EndpointSlice, Protocol, Service } from "../model/objects.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
@@ -185,7 +186,7 @@ class World {
         this.#past.push({ entry, contents: before.get(key)!, until: this.now + quarantineMs });
       }
     }
-    applyChanges(changes, this.kernel, maps, this.now);
+    finished(applyChanges(changes, this.kernel, maps, this.now));
     return changes;
   }
 

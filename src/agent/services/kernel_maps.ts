@@ -93,8 +93,11 @@ function* elements(extents: readonly ExtentWrite[]): Generator<[number, BackendV
   }
 }
 
-/** Reads back what the maps hold. */
-export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelState {
+/** Reads back what the maps hold. Yields between maps. */
+export function* readKernel(
+  maps: ServiceMaps,
+  quarantineMs?: number,
+): Generator<void, KernelState, void> {
   const capacity = {
     services: maps.services.maxEntries,
     backends: maps.backends.maxEntries,
@@ -116,9 +119,12 @@ export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelStat
     flags: value.flags,
     table: value.flags & SERVICE_FLAG.MAGLEV ? value.table : undefined,
   }));
+  yield;
   const used = services.reduce((end, { first, count }) => Math.max(end, first + count), 0);
   readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
+  yield;
   kernel.load(services, (table) => readTable(maps.maglev, table));
+  yield;
   for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
     kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
   }
