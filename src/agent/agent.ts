@@ -24,7 +24,7 @@ import { isCgroup2, mountOwnCgroup2, OWN_CGROUP2 } from "../linux/mount.ts";
 import { cgroup2For, CGROUP_ROOT } from "../linux/mounts.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { refuseNewerState, removeState } from "../node/state_files.ts";
+import { readState, refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog, type Log } from "./log.ts";
 import { checkPorts } from "./network/reserved_ports.ts";
@@ -71,7 +71,8 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (installation === undefined) return;
   stack.use(installation);
   const dataPlane = stack.use(installation.dataPlane);
-  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid }, log));
+  const limits = readState(stateDir, "datapath")?.limits; // until they are read again (src/upkeep/cni.ts)
+  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid, limits }, log));
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
