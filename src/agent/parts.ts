@@ -78,7 +78,10 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const events = new Emitter<AgentEvents>((err, name) =>
     log.error({ event: "AgentFault", err }, `a part failed to take ${name}; the others go on`)
   );
-  const source = openSource(choice, (changes) => events.emit("objects", changes), log);
+  const source = openSource(choice, (changes, more = false) => {
+    services.reconciler.more = more;
+    events.emit("objects", changes);
+  }, log);
   const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
   const nodeSettings = new NodeSettingsSource(config, log, changed);
   const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));

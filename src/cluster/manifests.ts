@@ -200,16 +200,13 @@ export class ManifestSource implements Source {
     this.#listener.problem({ file, line, reason: `this and ${more - 1} more problems` });
   }
 
-  /** Many changes in parts: what comes before what goes, so that an address that moves is never without its Service. */
   async #publish() {
     const { changes, problems } = this.#index.takeChanges();
     this.#reportAll(problems);
-    if (changes.length > maxChanges) {
-      changes.sort(({ type: a }, { type: b }) => a === b ? 0 : a === "upsert" ? -1 : 1);
-    }
-    for (let first = 0; first < changes.length && !this.#closed; first += maxChanges) {
+    for (let first = 0; first < changes.length && !this.#closed;) {
       if (first > 0) await new Promise((next) => setTimeout(next, 0));
-      this.#listener.changes(changes.slice(first, first + maxChanges));
+      const part = changes.slice(first, first += maxChanges);
+      this.#listener.changes(part, first < changes.length);
     }
   }
 }

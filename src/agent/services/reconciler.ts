@@ -56,6 +56,8 @@ export interface ServiceSync {
 const quarantineMs = 1000;
 
 export class Reconciler {
+  /** More changes follow at once: they are synced together. */
+  more = false;
   readonly #desired: DesiredState;
   readonly #writer: KernelWriter;
   readonly #cleaner: SessionCleaner;
@@ -115,7 +117,7 @@ export class Reconciler {
   changes(changes: readonly Change[]) {
     this.#since ??= this.#clock.now();
     for (const change of changes) this.#desired.apply(change);
-    if (this.#started) this.#runner.request();
+    if (this.#started && !this.more) this.#runner.request();
   }
 
   /**
