@@ -138,12 +138,12 @@ async function start(
 
 /** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */
 function writeReady(config: AgentConfig, startedAt: Date, token: string, log: Log): Disposable {
-  const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
+  const { stateDir, healthAddress, nodeName, manifests, kubeconfig, externalIPs } = config;
   const kept = keepState(stateDir, "agent", {
     pid: Deno.pid,
     startedAt: startedAt.toISOString(),
     ready: true,
-    ...{ healthAddress, nodeName, manifests, kubeconfig, token },
+    ...{ healthAddress, nodeName, manifests, kubeconfig, externalIPs, token },
   }, log);
   return {
     [Symbol.dispose]() {

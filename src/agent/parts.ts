@@ -119,11 +119,12 @@ function makeServices(
   complete: () => boolean,
   stack: AsyncDisposableStack,
 ) {
-  const { nodeName, lbAlgorithm, resync } = config;
+  const { nodeName, lbAlgorithm, externalIPs, resync } = config;
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
     nodeName,
     lbAlgorithm,
+    externalIPs,
     log,
     resyncMs: resync * 1000,
     complete,

@@ -29,6 +29,8 @@ export interface StateFiles {
     nodeName?: string;
     manifests?: string;
     kubeconfig?: string;
+    /** The setting. */
+    externalIPs?: string;
   };
   /** How programs are attached: `auto`, `tcx` or `clsact`. */
   datapath: {

@@ -50,9 +50,16 @@ export function clusterAddresses(service: Service): readonly string[] {
   return [...new Set(clusterIPs)].filter(isServable);
 }
 
+/**
+ * Which external addresses are served: all that no other Service has (`on`), of these not those of nodes, pods and the API
+ * server (`owners`), or, with the same exception, those of load balancers alone (`off`).
+ */
+export type ExternalIPs = "off" | "owners" | "on";
+
 /** External addresses, each once, as far as they may be served. */
-export function externalAddresses(service: Service): readonly string[] {
-  const { externalIPs = none, type } = service;
+export function externalAddresses(service: Service, setting?: ExternalIPs): readonly string[] {
+  const { type } = service;
+  const externalIPs = setting === "off" ? none : service.externalIPs ?? none;
   // The API clears the status with the type; a manifest may have forgotten to.
   const loadBalancerIPs = type === "LoadBalancer" ? service.loadBalancerIPs ?? none : none;
   if (!hasFrontends(service) || externalIPs.length + loadBalancerIPs.length === 0) return none;
@@ -75,10 +82,10 @@ export function hasFrontends({ type, headless }: Service): boolean {
 }
 
 /** What a Service asks for; undefined asks for nothing. */
-export function claimsOf(service: Service | undefined): Claims {
+export function claimsOf(service: Service | undefined, setting?: ExternalIPs): Claims {
   if (service === undefined) return nothing;
   const addresses = clusterAddresses(service);
-  const external = externalAddresses(service);
+  const external = externalAddresses(service, setting);
   const health = healthPort(service);
   if (external.length === 0 && health === undefined && !hasNodePorts(service)) {
     return addresses.length === 0 ? nothing : { addresses, external: none, ports: none };
@@ -114,6 +121,11 @@ export class ClaimRegister {
   /** The Service that a ClusterIP or a `portClaim()` belongs to. */
   ownerOf(claim: string): string | undefined {
     return this.#owners.get(claim)?.[0];
+  }
+
+  /** The Services that ask for external addresses; some are there more than once. */
+  get external(): Iterable<string> {
+    return [...this.#users.values()].flatMap((services) => [...services]);
   }
 
   /**

@@ -5,9 +5,10 @@
 import type { FrontendKey } from "../model/frontend.ts";
 import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
 import { applyChange, type Change, type ClusterState, emptyState } from "../model/state.ts";
-import { ClaimRegister, claimsOf } from "./claims.ts";
+import { ClaimRegister, claimsOf, type ExternalIPs } from "./claims.ts";
 import { endpointGroups } from "./endpoints.ts";
 import { frontendsOf, type ServiceFrontends, type ServiceIssue } from "./frontends.ts";
+import { API_SERVICE, OwnedAddresses } from "./owned_addresses.ts";
 import { podWeights, servicesOfPods } from "./pods.ts";
 import type { Locality } from "./topology.ts";
 
@@ -32,11 +33,15 @@ export interface HealthCheck {
 interface DesiredOptions {
   /** Of Services without one of their own; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
+  /** Which external addresses are served; undefined: `owners`. */
+  externalIPs?: ExternalIPs;
 }
 
 interface ServiceRecord {
   keys: readonly FrontendKey[];
   issues: readonly string[];
+  /** An address was not served, as it is another's. */
+  refused: boolean;
   healthPort?: number;
 }
 
@@ -46,6 +51,9 @@ export class DesiredState {
   /** By port; no port twice. */
   readonly healthChecks = new Map<number, HealthCheck>();
   readonly #records = new Map<string, ServiceRecord>();
+  readonly #owned = new OwnedAddresses();
+  /** It has changed since the last sync. */
+  #moved = false;
   readonly #claims = new ClaimRegister((a, b) => this.#compare(a, b));
   /** Services to recompute. */
   #invalid = new Set<string>();
@@ -64,14 +72,23 @@ export class DesiredState {
     this.#nodeName = nodeName;
     this.#options = options;
     for (const service of state.services.keys()) this.#invalid.add(service);
+    for (const node of state.nodes.values()) this.#owned.node(undefined, node);
+    this.#readApiServer();
   }
 
   apply(change: Change) {
     const { object } = change;
     const zone = this.#locality.zone;
+    const node = object.kind === "Node" ? this.state.nodes.get(object.name) : undefined;
     const pod = object.kind === "Pod" ? this.state.pods.get(objectKey(object)) : undefined;
-    for (const service of applyChange(this.state, change)) this.#invalid.add(service);
-    if (object.kind === "Node" && this.#locality.zone !== zone) this.#invalidateAll();
+    for (const service of applyChange(this.state, change)) {
+      this.#invalid.add(service);
+      if (service === API_SERVICE) this.#readApiServer();
+    }
+    if (object.kind === "Node") {
+      if (this.#owned.node(node, this.state.nodes.get(object.name))) this.#moved = true;
+      if (this.#locality.zone !== zone) this.#invalidateAll();
+    }
     if (object.kind === "Pod") this.#applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
@@ -94,6 +111,7 @@ export class DesiredState {
     const [recomputed, removed] = [this.#invalid, this.#removed];
     this.#invalid = new Set();
     yield* this.#updateClaims(recomputed);
+    if (this.#moved) this.#addMoved(recomputed);
     if (all) { for (const service of this.state.services.keys()) recomputed.add(service); }
     const issues = yield* this.#work(recomputed, add);
     return { removed, issues, recomputed };
@@ -107,6 +125,21 @@ export class DesiredState {
   get #locality(): Locality {
     const zone = this.state.nodes.get(this.#nodeName)?.zone;
     return { nodeName: this.#nodeName, zone };
+  }
+
+  #readApiServer() {
+    const endpoints = endpointGroups(this.state, API_SERVICE).flatMap(({ endpoints }) => endpoints);
+    if (this.#owned.apiServer(new Set(endpoints.map(({ address }) => address)))) this.#moved = true;
+  }
+
+  /** Adds Services that may lose an address to a node, a pod or the API server, or get one back. */
+  #addMoved(services: Set<string>) {
+    this.#moved = false;
+    for (const service of this.#claims.external) services.add(service);
+    for (const [service, { refused }] of this.#records) if (refused) services.add(service);
+    for (const [key, { clusterIPs }] of this.state.services) {
+      if (clusterIPs.some((one) => this.#owned.ownerOf(one) !== undefined)) services.add(key);
+    }
   }
 
   #invalidateAll() {
@@ -132,6 +165,8 @@ export class DesiredState {
     const context = {
       locality: this.#locality,
       ownerOf: (claim: string) => this.#claims.ownerOf(claim),
+      ownedBy: (address: string) => this.#owned.ownerOf(address),
+      externalIPs: this.#options.externalIPs,
       podWeights: podWeights(this.state.pods),
     };
     for (const key of services) {
@@ -169,7 +204,8 @@ export class DesiredState {
   ) {
     if (service === undefined) return void this.#records.delete(key);
     const messages = issues.length === 0 ? none : issues.map(({ message }) => message);
-    const record: ServiceRecord = { keys, issues: messages };
+    const refused = issues.some(({ reason }) => reason === "AddressConflict");
+    const record: ServiceRecord = { keys, issues: messages, refused };
     if (health !== undefined) {
       const { namespace, name } = service;
       const { port, localEndpoints } = health;
@@ -191,8 +227,9 @@ export class DesiredState {
   /** Brings the claims of Services up to date, and adds to them those that win or lose something by it. */
   *#updateClaims(services: Set<string>) {
     const { state } = this;
+    const { externalIPs } = this.#options;
     const claims = function* (keys: readonly string[]) {
-      for (const key of keys) yield [key, claimsOf(state.services.get(key))] as const;
+      for (const key of keys) yield [key, claimsOf(state.services.get(key), externalIPs)] as const;
     };
     for (const service of yield* this.#claims.update(claims([...services]))) services.add(service);
   }

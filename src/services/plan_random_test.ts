@@ -67,7 +67,12 @@ class World {
   #node() {
     const { pick } = this.dice;
     const zone = pick([undefined, "a", "a", "b", "c"]);
-    return nodeObject(pick(["node1", "node1", "node2"]), zone === undefined ? {} : { zone });
+    const addresses = {
+      internalIPs: pick([[], ["192.0.2.3"], ["192.0.2.2"]]),
+      podCIDRs: pick([[], ["10.96.0.4/31"], ["192.0.2.0/31"], ["10.96.0.6/31", "not a prefix"]]),
+    };
+    const name = pick(["node1", "node1", "node2"]);
+    return nodeObject(name, zone === undefined ? addresses : { zone, ...addresses });
   }
 
   #pod() {

@@ -8,6 +8,7 @@ import { objectKey, type Service } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
 import { finished } from "../model/steps.ts";
 import { joinHostPort } from "../net/host_port.ts";
+import type { ExternalIPs } from "../services/claims.ts";
 import { DesiredState } from "../services/desired.ts";
 import { endpointGroups, isReady } from "../services/endpoints.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
@@ -57,9 +58,10 @@ export function describeService(
   nodeName: string,
   name: string,
   origin: Origin = { selected: undefined },
+  externalIPs?: ExternalIPs,
 ): Description | undefined {
   const service = state.services.get(name);
-  const desired = new DesiredState(nodeName, state);
+  const desired = new DesiredState(nodeName, state, { externalIPs });
   let frontends: readonly Frontend[] = [];
   const { issues } = finished(desired.sync(true, (group) => {
     if (group.service === name) frontends = group.frontends;

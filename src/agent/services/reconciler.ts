@@ -7,6 +7,7 @@ import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import type { LbAlgorithm } from "../../model/objects.ts";
 import { type Change, emptyState } from "../../model/state.ts";
 import { applyChanges, isEmpty } from "../../services/apply.ts";
+import type { ExternalIPs } from "../../services/claims.ts";
 import { DesiredState, type HealthCheck } from "../../services/desired.ts";
 import { IdRegister } from "../../services/ids.ts";
 import type { KernelState } from "../../services/kernel.ts";
@@ -29,6 +30,7 @@ interface ReconcilerOptions {
   nodeName: string;
   /** Of Services without the annotation; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
+  externalIPs?: ExternalIPs;
   log: Log;
   /** Milliseconds between full syncs. */
   resyncMs: number;
@@ -84,12 +86,8 @@ export class Reconciler {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
     this.#trouble = new TroubleLog(options.log);
-    const { nodeName, lbAlgorithm } = options;
-    this.#desired = new DesiredState(
-      nodeName,
-      emptyState(),
-      lbAlgorithm === undefined ? {} : { lbAlgorithm },
-    );
+    const { nodeName, lbAlgorithm, externalIPs } = options;
+    this.#desired = new DesiredState(nodeName, emptyState(), { lbAlgorithm, externalIPs });
     this.#writer = new KernelWriter(options.maps);
     this.#cleaner = new SessionCleaner(options.maps, this.#log, this.#clock);
     this.#names = servicePortNames(options.maps.names, this.#log);
