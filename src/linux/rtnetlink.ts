@@ -7,7 +7,7 @@ import * as neigh from "./rtnl_neigh.ts";
 import * as route from "./rtnl_route.ts";
 import * as tc from "./rtnl_tc.ts";
 
-export type { Link } from "./rtnl_link.ts";
+export type { Link, LinkChange } from "./rtnl_link.ts";
 export type { Route } from "./rtnl_route.ts";
 export type { Direction, Filter } from "./rtnl_tc.ts";
 
@@ -32,6 +32,8 @@ export class RtNetlink {
   addLink = (spec: link.NewLink): void => link.addLink(this.#socket, spec);
   setLink = (ifindex: number, change: link.LinkChange): void =>
     link.setLink(this.#socket, ifindex, change);
+  setBridge = (ifindex: number, switches: link.BridgeSwitches): void =>
+    link.setBridge(this.#socket, ifindex, switches);
   delLink = (ifindex: number): boolean => link.deleteLink(this.#socket, ifindex);
 
   addrs = (ifindex?: number): addr.Address[] => addr.listAddresses(this.#socket, ifindex);
@@ -64,8 +66,6 @@ export class RtNetlink {
     tc.replaceFilter(this.#socket, filter);
   filterList = (ifindex: number, direction: tc.Direction): tc.Filter[] =>
     tc.listFilters(this.#socket, ifindex, direction);
-  redirectsMove = (filters: Omit<tc.FilterId, "handle">): boolean =>
-    tc.moveRedirects(this.#socket, filters);
   filterDelete = (filter: tc.FilterId): boolean => tc.deleteFilter(this.#socket, filter);
 
   /** Closes the connection; more than once does no harm. */

@@ -23,6 +23,18 @@ export const IFLA = {
 } as const;
 export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_INFO_SLAVE_DATA = 5;
+const IFLA_BR = { FORWARD_DELAY: 1, STP_STATE: 5, VLAN_FILTERING: 7 } as const;
+const IFLA_BRPORT = {
+  STATE: 1,
+  LEARNING: 8,
+  UNICAST_FLOOD: 9,
+  BCAST_FLOOD: 30,
+  ISOLATED: 33,
+  LOCKED: 39,
+} as const;
+const BR_STATE_FORWARDING = 3;
 const VETH_INFO_PEER = 1;
 export const IFLA_VXLAN = {
   ID: 1,
@@ -36,6 +48,7 @@ export const RTEXT_FILTER_SKIP_STATS = 8;
 
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
+const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 
 /** A network device. */
@@ -63,7 +76,21 @@ export interface Link {
   readonly kind?: string;
   /** Root qdisc, e.g. `noqueue`, `tbf`. */
   readonly qdisc?: string;
+  /** Neither asks by ARP nor replies. */
+  readonly noArp?: boolean;
+  /** Of a bridge. */
+  readonly bridge?: BridgeSwitches;
+  /** Of a port of a bridge: what keeps it from switching all frames; none on a new one that is running. */
+  readonly portLimits?: readonly PortLimit[];
 }
+
+/** Switches of a bridge; both are off on a new one. */
+export interface BridgeSwitches {
+  stp: boolean;
+  vlanFiltering: boolean;
+}
+
+type PortLimit = "blocking" | "isolated" | "locked" | "no learning" | "no flooding";
 
 const ARPHRD = { ETHER: 1, PPP: 512, RAWIP: 519, TUNNEL: 768, SIT: 776, NONE: 0xfffe } as const;
 
@@ -86,6 +113,7 @@ export interface LinkChange {
   master?: number;
   /** Descriptor of the network namespace to move to. */
   netnsFd?: number;
+  arp?: boolean;
 }
 
 /** A device to make. */
@@ -136,7 +164,34 @@ export function parseLink(body: Reader): Link {
     peerNetnsId: attrs.get(IFLA.LINK_NETNSID)?.u32(0),
     kind: info?.get(IFLA_INFO_KIND)?.text(),
     qdisc: attrs.get(IFLA.QDISC)?.text(),
+    noArp: (flags & IFF_NOARP) !== 0,
+    ...parseBridge(info),
   };
+}
+
+function parseBridge(info: Map<number, Reader> | undefined): Pick<Link, "bridge" | "portLimits"> {
+  const found: { bridge?: BridgeSwitches; portLimits?: PortLimit[] } = {};
+  if (info?.get(IFLA_INFO_KIND)?.text() === "bridge") {
+    const data = info.get(IFLA_INFO_DATA)?.attrs();
+    found.bridge = {
+      stp: (data?.get(IFLA_BR.STP_STATE)?.u32(0) ?? 0) !== 0,
+      vlanFiltering: data?.get(IFLA_BR.VLAN_FILTERING)?.u8(0) === 1,
+    };
+  }
+  if (info?.get(IFLA_INFO_SLAVE_KIND)?.text() === "bridge") {
+    const data = info.get(IFLA_INFO_SLAVE_DATA)?.attrs();
+    const is = (name: keyof typeof IFLA_BRPORT, value: number) =>
+      data?.get(IFLA_BRPORT[name])?.u8(0) === value;
+    const limits: [PortLimit, boolean][] = [
+      ["blocking", data !== undefined && !is("STATE", BR_STATE_FORWARDING)],
+      ["isolated", is("ISOLATED", 1)],
+      ["locked", is("LOCKED", 1)],
+      ["no learning", is("LEARNING", 0)],
+      ["no flooding", is("UNICAST_FLOOD", 0) || is("BCAST_FLOOD", 0)],
+    ];
+    found.portLimits = limits.filter(([, is]) => is).map(([limit]) => limit);
+  }
+  return found;
 }
 
 function header(index: number, flags = 0, mask = 0): Message {
@@ -171,8 +226,11 @@ function addChange(message: Message, change: LinkChange): void {
   if (change.netnsFd !== undefined) message.attrU32(IFLA.NET_NS_FD, change.netnsFd);
 }
 
-function flagsOf(change: LinkChange): [flags: number, mask: number] {
-  return change.up === undefined ? [0, 0] : [change.up ? IFF_UP : 0, IFF_UP];
+function flagsOf({ up, arp }: LinkChange): [flags: number, mask: number] {
+  return [
+    (up ? IFF_UP : 0) | (arp === false ? IFF_NOARP : 0),
+    (up === undefined ? 0 : IFF_UP) | (arp === undefined ? 0 : IFF_NOARP),
+  ];
 }
 
 /**
@@ -187,9 +245,9 @@ export function addLink(socket: NetlinkSocket, link: NewLink): void {
     info.nest(IFLA_INFO_DATA, (data) => {
       if (link.kind === "veth") addPeer(data, link.peer);
       if (link.kind === "vxlan") addVxlan(data, link.vxlan);
-      // IFLA_BR_FORWARD_DELAY counts hundredths of a second.
+      // It counts hundredths of a second.
       if (link.kind === "bridge" && link.forwardDelay !== undefined) {
-        data.attrU32(1, link.forwardDelay * 100);
+        data.attrU32(IFLA_BR.FORWARD_DELAY, link.forwardDelay * 100);
       }
     });
   });
@@ -220,6 +278,22 @@ export function setLink(socket: NetlinkSocket, index: number, change: LinkChange
   const message = header(index, ...flagsOf(change));
   addChange(message, change);
   socket.request("RTM_SETLINK", RTM_SETLINK, 0, message);
+}
+
+/** Turns switches of a bridge on or off. @throws {SyscallError} ENODEV */
+export function setBridge(
+  socket: NetlinkSocket,
+  index: number,
+  { stp, vlanFiltering }: BridgeSwitches,
+): void {
+  const message = header(index).nest(IFLA.LINKINFO, (info) => {
+    info.attrString(IFLA_INFO_KIND, "bridge");
+    info.nest(IFLA_INFO_DATA, (data) => {
+      data.attrU32(IFLA_BR.STP_STATE, stp ? 1 : 0);
+      data.attrU8(IFLA_BR.VLAN_FILTERING, vlanFiltering ? 1 : 0);
+    });
+  });
+  socket.request("RTM_NEWLINK", RTM_NEWLINK, 0, message);
 }
 
 /** Removes a device by index; false when there was none. */

@@ -1,5 +1,5 @@
 /**
- * One rtnetlink(7) subscription to what happens in a network namespace: links, tc filters that go, IPv4 addresses, IPv4
+ * One rtnetlink(7) subscription to what happens in a network namespace: links, qdiscs and tc filters, IPv4 addresses, IPv4
  * routes and IPv4 device parameters (RTM_NEWNETCONF), as typed events.
  */
 import { SyscallError } from "./libc.ts";
@@ -10,11 +10,19 @@ import { type Address, parseAddress, RTM_DELADDR, RTM_NEWADDR } from "./rtnl_add
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from "./rtnl_link.ts";
 import { parseRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from "./rtnl_route.ts";
 
-/** RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, and RTNLGRP_IPV4_NETCONF, which has no legacy name. */
-const GROUPS = 0x1 | 0x8 | 0x10 | 0x40 | 0x800000;
+/**
+ * RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, and RTNLGRP_IPV4_NETCONF, which has no
+ * legacy name.
+ */
+const GROUPS = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x800000;
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
+const RTM_NEWQDISC = 36;
 const RTM_DELQDISC = 37;
+const RTM_NEWTFILTER = 44;
 const RTM_DELTFILTER = 45;
 
+const AF_BRIDGE = 7;
 const RTM_NEWNETCONF = 80;
 const NETCONFA = { IFINDEX: 1, FORWARDING: 2, RP_FILTER: 3 } as const;
 /** NETCONFA_IFINDEX_ALL */
@@ -29,11 +37,15 @@ const BUFFER = 8 << 20;
 /** What happened. `lost`: the kernel dropped events (ENOBUFS), so who keeps state must read it again. */
 export type RtEvent =
   | { readonly type: "link" | "link-gone"; readonly link: Link }
+  /** A bridge reports one of its ports, or its VLANs. */
+  | { readonly type: "port"; readonly ifindex: number }
   | { readonly type: "address" | "address-gone"; readonly address: Address }
   | { readonly type: "route" | "route-gone"; readonly route: Route }
   | { readonly type: "parameters"; readonly parameters: DeviceParameters }
-  /** A tc filter or a qdisc with its filters went. */
-  | { readonly type: "filter-gone"; readonly ifindex: number }
+  /** A rule of policy routing came or went. */
+  | { readonly type: "rule" }
+  /** A tc filter or a qdisc came, was changed, or went. */
+  | { readonly type: "filter"; readonly ifindex: number }
   | { readonly type: "lost" };
 
 /** net.ipv4.conf of a device, as far as the message has it. */
@@ -120,7 +132,8 @@ function parseEvent({ type, body }: Received): RtEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
-      // AF_BRIDGE: a bridge reports its ports to the same group.
+      // Bridges report their ports to the same group.
+      if (body.u8(0) === AF_BRIDGE) return { type: "port", ifindex: body.u32(4) };
       if (body.u8(0) !== 0) return undefined;
       return { type: type === RTM_NEWLINK ? "link" : "link-gone", link: parseLink(body) };
     case RTM_NEWADDR:
@@ -133,9 +146,14 @@ function parseEvent({ type, body }: Received): RtEvent | undefined {
       const route = parseRoute(body);
       return route && { type: type === RTM_NEWROUTE ? "route" : "route-gone", route };
     }
+    case RTM_NEWRULE:
+    case RTM_DELRULE:
+      return { type: "rule" };
+    case RTM_NEWQDISC:
     case RTM_DELQDISC:
+    case RTM_NEWTFILTER:
     case RTM_DELTFILTER:
-      return { type: "filter-gone", ifindex: body.u32(4) };
+      return { type: "filter", ifindex: body.u32(4) };
     case RTM_NEWNETCONF:
       return { type: "parameters", parameters: parseParameters(body) };
     default:

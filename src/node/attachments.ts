@@ -71,9 +71,12 @@ export function attachmentPath(stateDir: string, { containerID, ifname }: Attach
   return `${attachmentsDir(stateDir)}/${containerID}@${ifname}${SUFFIX}`;
 }
 
+/** The lock's file. */
+export const lockPath = (stateDir: string) => `${stateDir}/lock`;
+
 /** Opens the lock that excludes CNI calls from each other and from the agent: `lock()` it exclusively. */
 export function openLock(stateDir: string): Deno.FsFile {
-  return Deno.openSync(`${stateDir}/lock`, { read: true, write: true, create: true, mode: 0o600 });
+  return Deno.openSync(lockPath(stateDir), { read: true, write: true, create: true, mode: 0o600 });
 }
 
 /** The text of a record on disk. */

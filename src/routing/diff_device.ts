@@ -95,6 +95,10 @@ function adjust(diff: DeviceDiff, held: HeldDevice, wanted: OverlayDevice) {
   if (held.checksumOffload !== undefined && held.checksumOffload !== wanted.checksumOffload) {
     diff.after.push({ do: "set-checksum-offload", on: wanted.checksumOffload });
   }
+  if (held.master !== undefined) {
+    const why = "a bridge or VRF took it";
+    diff.after.push({ do: "set-device", change: { master: 0 }, why });
+  }
   if (!held.up) diff.after.push({ do: "set-device", change: { up: true }, why: "it is down" });
 }
 

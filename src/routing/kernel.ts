@@ -10,6 +10,8 @@ export interface HeldDevice {
   mac: string;
   mtu: number;
   up: boolean;
+  /** Index of the bridge whose port it is. */
+  master?: number | undefined;
   /** Of a VXLAN device: metadata mode. */
   external?: boolean;
   /** Of a VXLAN device: its UDP port. */

@@ -5,7 +5,11 @@ import type { OverlayDevice, PlannedNeighbour, PlannedRoute, Remote, SysctlWish 
 export type Step =
   | { do: "delete-device"; ifindex: number; name: string; why: string }
   | { do: "create-device"; device: OverlayDevice }
-  | { do: "set-device"; change: { mac?: string; mtu?: number; up?: boolean }; why: string }
+  | {
+    do: "set-device";
+    change: { mac?: string; mtu?: number; up?: boolean; master?: 0 };
+    why: string;
+  }
   | { do: "set-checksum-offload"; on: boolean }
   | { do: "set-sysctl"; sysctl: SysctlWish }
   | { do: "add-address"; address: string }
@@ -74,10 +78,13 @@ export function describeStep(step: Step): string {
   }
 }
 
-function describeChange({ mac, mtu, up }: { mac?: string; mtu?: number; up?: boolean }): string {
+type DeviceChange = Extract<Step, { do: "set-device" }>["change"];
+
+function describeChange({ mac, mtu, up, master }: DeviceChange): string {
   const words: string[] = [];
   if (mac !== undefined) words.push(`MAC ${mac}`);
   if (mtu !== undefined) words.push(`MTU ${mtu}`);
+  if (master !== undefined) words.push("no port");
   if (up !== undefined) words.push(up ? "up" : "down");
   return words.join(", ");
 }

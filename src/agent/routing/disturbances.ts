@@ -80,7 +80,9 @@ export class Disturbances {
       case "parameters":
         return parametersReason(event.parameters, applied);
       case "route":
-      case "filter-gone":
+      case "filter":
+      case "port":
+      case "rule":
         return undefined;
     }
   }
@@ -90,7 +92,7 @@ function linkReason(link: Link, applied: Applied): string | undefined {
   if (!concernsLink(link, applied)) return undefined;
   const { plan: { device: wanted }, device, overlay } = applied;
   const right = link.name === device && wanted !== undefined && link.index === overlay &&
-    link.up && link.mac === wanted.mac && link.mtu === wanted.mtu;
+    link.up && link.mac === wanted.mac && link.mtu === wanted.mtu && link.master === undefined;
   return right ? undefined : `device ${link.name} changed`;
 }
 

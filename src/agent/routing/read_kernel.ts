@@ -63,10 +63,10 @@ function readDevice(
   const vxlan = vxlans.find((link) => link.name === name);
   const link = vxlan ?? nl.link(name);
   if (link === undefined) return undefined;
-  const { index: ifindex, kind, mac, mtu, up } = link;
+  const { index: ifindex, kind, mac, mtu, up, master } = link;
   const addresses = nl.addrs(ifindex)
     .map(({ address, prefixLength }) => ({ address, prefixLength }));
-  const held: HeldDevice = { ifindex, name, mac, mtu, up, addresses };
+  const held: HeldDevice = { ifindex, name, mac, mtu, up, master, addresses };
   if (kind !== undefined) held.kind = kind;
   if (vxlan === undefined) return held;
   const { external, port, learning } = vxlan;
