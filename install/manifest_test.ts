@@ -94,6 +94,21 @@ Deno.test("manifest() shows agents the pods' network namespaces only where they 
   ]);
 });
 
+Deno.test("manifest() lets agents see what the node unmounts, and mounts nothing below what the node would see", () => {
+  const hosts = (...set: string[]) => {
+    const { spec } = find(objects(...set), "DaemonSet").spec.template;
+    const { volumeMounts, env } = spec.containers[0];
+    assert.equal(env.find((one: Any) => one.name === "PCNK_HOST_PREFIX").value, "/host");
+    return volumeMounts.filter(({ mountPath }: Any) => mountPath.startsWith("/host"))
+      .map(({ mountPath, mountPropagation }: Any) => `${mountPath} ${mountPropagation}`);
+  };
+  const run = "/host/run HostToContainer";
+  assert.deepEqual(hosts(), [run, "/host/sys/fs Bidirectional"]);
+  assert.deepEqual(hosts("bpffs=/srv/bpf"), [run, "/host/srv Bidirectional"]);
+  assert.deepEqual(hosts("bpffs=/run/bpf"), ["/host/run Bidirectional"]);
+  assert.deepEqual(hosts("bpffs=/run/bpf", "stateDir=/run/a/b"), ["/host/run Bidirectional"]);
+});
+
 Deno.test("manifest() tells agents another address of the API server", () => {
   for (const given of ["192.0.2.1:6443", "https://192.0.2.1", "192.0.2.1"]) {
     const { env } = find(objects(`apiServer=${given}`), "DaemonSet").spec.template.spec

@@ -3,8 +3,5 @@
 /** The environment variable with the DaemonSet's `namespace/name`. Unset: no DaemonSet runs the agent. */
 export const DAEMONSET_VARIABLE = "PCNK_DAEMONSET";
 
-/** The environment variable with HOST_PREFIX, in a pod that cleans a node up. */
-export const HOST_PREFIX_VARIABLE = "PCNK_HOST_PREFIX";
-
 /** Where the manifest mounts directories of the node a second time, so that they can be removed. */
 export const HOST_PREFIX = "/host";

@@ -1,4 +1,5 @@
 /** The Pods of pcnk, and the directories of the node in them. Pure. */
+import { bpffsMountPoint, HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
 import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
 import { type SetOptions, settingValue } from "./set_options.ts";
 
@@ -24,6 +25,7 @@ export function podSpec({ set, namespace, image }: About) {
   const env = [
     { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
     { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
+    { name: HOST_PREFIX_VARIABLE, value: HOST_PREFIX },
     ...apiServerEnv(set.own.get("apiServer")),
   ];
   const container = {
@@ -111,11 +113,10 @@ interface HostMount {
 /** Directories of the node that the pod needs, under the same paths, so that settings and records mean the same inside. */
 export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
   const setting = (key: string) => settingValue(set.settings, key);
-  const bpffs = setting("bpffs");
-  const inSystem = bpffs.startsWith("/sys/fs/bpf/") || bpffs === "/sys/fs/bpf";
+  const bpffs = bpffsMountPoint(setting("bpffs"));
   const host: HostMount[] = [
     // A bpffs that the agent mounts must be the node's, and outlive the pod.
-    { name: "bpffs", path: inSystem ? "/sys/fs/bpf" : bpffs, propagation: "Bidirectional" },
+    { name: "bpffs", path: bpffs, propagation: "Bidirectional" },
     { name: "cgroup", path: setting("cgroup"), type: "Directory" },
     { name: "state", path: setting("stateDir") },
     { name: "cni-bin", path: binDir(set) },
@@ -126,15 +127,7 @@ export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: 
     // The agent looks for sockets in the pods' network namespaces, which the runtime mounts here.
     host.push({ name: "netns", path: "/run/netns", propagation: "HostToContainer" });
   }
-  // A container cannot remove its own mount points: so the state directory's parent is mounted at another path, too.
-  const outer = setting("stateDir").replace(/\/[^/]+\/?$/, "") || "/";
-  host.push({
-    name: "host",
-    path: outer,
-    mountPath: HOST_PREFIX + outer,
-    // Otherwise what the node unmounts below it stays mounted in the container.
-    propagation: "HostToContainer",
-  });
+  host.push(...outerMounts(setting("stateDir"), bpffs));
   const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
     name,
     hostPath: { path, type },
@@ -145,6 +138,24 @@ export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: 
     mountPropagation: propagation,
   }));
   return [volumes, volumeMounts];
+}
+
+/** Parents of mount points, at other paths: a container neither removes its own mount points nor sees the node unmount them. */
+function outerMounts(stateDir: string, bpffs: string): HostMount[] {
+  const parentOf = (path: string) => path.replace(/\/[^/]+\/?$/, "") || "/";
+  const [ofState, ofBpffs] = [parentOf(stateDir), parentOf(bpffs)];
+  const at = (name: string, path: string, propagation: string): HostMount => ({
+    name,
+    path,
+    mountPath: HOST_PREFIX + path,
+    propagation,
+  });
+  // Where the node unmounts its bpffs, the agent mounts one that the node sees.
+  const both = at("host-bpffs", ofBpffs, "Bidirectional");
+  // What a container runtime mounts below that one, the node would see, too.
+  if (`${ofState}/`.startsWith(ofBpffs === "/" ? "/" : `${ofBpffs}/`)) return [both];
+  // Otherwise what the node unmounts below it stays mounted in the container.
+  return [at("host", ofState, "HostToContainer"), both];
 }
 
 /** Host and port of `[https://]HOST[:PORT]`, port 6443 by default; undefined when it is none. */

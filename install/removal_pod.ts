@@ -3,7 +3,8 @@
  * cluster, no network on the node, and no ConfigMap, which was deleted with the DaemonSet. Pure.
  */
 import type { KubeObject } from "./manifest.ts";
-import { HOST_PREFIX, HOST_PREFIX_VARIABLE } from "./places.ts";
+import { HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
+import { HOST_PREFIX } from "./places.ts";
 import { hostMounts, NAME } from "./pods.ts";
 import type { SetOptions } from "./set_options.ts";
 

@@ -20,6 +20,7 @@ import {
   Renewal,
 } from "./map_plan.ts";
 import { refuseNewer } from "./map_versions.ts";
+import { bpffsMountPoint } from "./node_bpffs.ts";
 import { type LoadedObject, loadObject, type LoadOptions } from "./object.ts";
 import {
   dataPlaneReady,
@@ -225,8 +226,8 @@ export class Installation {
  * @throws {Error} when it hides files, or others than root may change it
  */
 export function ensureBpffs(bpffs: string): void {
-  const system = "/sys/fs/bpf";
-  if (bpffs.startsWith(`${system}/`) && !isBpffs(system)) mountBpffs(system);
+  const point = bpffsMountPoint(bpffs);
+  if (point !== bpffs && !isBpffs(point)) mountBpffs(point);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
   if (!isBpffs(bpffs)) {
     // A mount hides the directory's files: a typo must not hide /etc.

@@ -1,7 +1,7 @@
 /** `pcnk uninstall`: takes pcnk off this node. */
 import { Command } from "@commander-js/extra-typings";
 import { readSetOptions } from "../../install/set_options.ts";
-import { HOST_PREFIX_VARIABLE } from "../../install/places.ts";
+import { HOST_PREFIX_VARIABLE } from "../bpf/node_bpffs.ts";
 import { CONFIG_PATH } from "../../install/texts.ts";
 import { uninstall } from "../../install/uninstall.ts";
 import { loadConfig, type Values } from "../config/load.ts";

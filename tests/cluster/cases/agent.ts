@@ -77,6 +77,27 @@ export function agent(test: Test): void {
     await takesPart(world);
   }, 150_000);
 
+  test(
+    "a node's bpffs is unmounted under load: no request fails, and pods start",
+    async (world) => {
+      const { kit } = world;
+      const ns = await world.namespace();
+      await using load = await Everywhere.start(world, base(world), 3);
+      // In the node's mount namespace, which the agent's container does not see.
+      await kit.inNode(1, ["umount", "/sys/fs/bpf"]);
+      const pin = "/sys/fs/bpf/pcnk/prog/lbrp_from_pod";
+      await until("the node has the pins again", 30_000, async () => {
+        return (await kit.tryInNode(1, ["test", "-e", pin])).code === 0;
+      });
+      await ns.apply(webPod("pinned", kit.nodeName(1)), service("pinned"));
+      await ns.ready("pinned");
+      await world.client(1).eventually(await ns.clusterIP("pinned"));
+      await load.noneFailed("the bpffs unmounted");
+      await allWell(world);
+    },
+    120_000,
+  );
+
   test("pods start and are served while no agent runs on their node", async (world) => {
     const { kit } = world;
     const ns = await world.namespace();
