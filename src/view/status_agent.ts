@@ -4,6 +4,7 @@ import { readState } from "../node/state_files.ts";
 import { askAgent } from "./agent.ts";
 import { formatAge } from "./sessions.ts";
 import type { Finding } from "./finding.ts";
+import { silenceFinding } from "./silent_agent.ts";
 
 const LOGS =
   "see systemctl status pcnk, or the logs of its Pod; Services stay as they are meanwhile";
@@ -45,9 +46,7 @@ async function httpFindings(address: string | undefined, timeoutMs: number): Pro
     const sources = state.status === 200 ? sourceFindings(JSON.parse(state.text)) : [];
     return [...healthFindings(health.text, sources), ...sources];
   } catch {
-    const text = `does not respond at ${address}`;
-    const next = "see its log; it may be busy, or hang";
-    return [{ part: "agent", health: "warn", text, next }];
+    return [await silenceFinding(address)];
   }
 }
 
