@@ -98,8 +98,7 @@ class BackendTable {
     return backends.every(({ value, port, weight, terminating }, i) => {
       if (weighted) weightEnd += weight;
       const index = first + i;
-      return this.#isAt(index, value, port) && this.#flags[index] === flagsOf(terminating) &&
-        this.#weightEnds[index] === weightEnd;
+      return this.is(index, value, port, flagsOf(terminating), weightEnd);
     });
   }
 
@@ -114,6 +113,12 @@ class BackendTable {
   has({ first, count }: Extent, { value, port }: BackendKey): boolean {
     for (let i = first; i < first + count; i++) if (this.#isAt(i, value, port)) return true;
     return false;
+  }
+
+  /** Whether an element is this one. */
+  is(index: number, value: AddressValue, port: number, flags: number, weightEnd: number): boolean {
+    return this.#isAt(index, value, port) && this.#flags[index] === flags &&
+      this.#weightEnds[index] === weightEnd;
   }
 
   #isAt(index: number, value: AddressValue, port: number): boolean {

@@ -27,8 +27,20 @@ export function syncMap<K, V>(map: SyncedMap<K, V>, desired: Iterable<readonly [
   return touched;
 }
 
+/** Sets an element of an array unless it is so; returns whether it was not. */
+export function syncElement<V>(
+  map: { get(key: number): V | undefined; set(key: number, value: V): void },
+  key: number,
+  desired: V,
+): boolean {
+  const differs = text(map.get(key)) !== text(desired);
+  if (differs) map.set(key, desired);
+  return differs;
+}
+
 /** Keys and values are numbers, strings, or flat objects of such; the order of members does not matter. */
 function text(value: unknown): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  return JSON.stringify(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
+  const plain = (_: string, one: unknown) => typeof one === "bigint" ? String(one) : one;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value, plain);
+  return JSON.stringify(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1), plain);
 }

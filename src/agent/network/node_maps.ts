@@ -4,7 +4,7 @@ import { NODE_ADDR_FLAG, type Vtep } from "../../bpf/layout.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
 import { type TunnelSource, tunnelSources } from "../../routing/nodes.ts";
-import { syncMap } from "../maps/sync.ts";
+import { syncElement, syncMap } from "../maps/sync.ts";
 import { networkOf, nodeConfigOf, sessionLimitsOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";
 import { masqueradeAddress } from "./uplinks.ts";
@@ -15,7 +15,7 @@ type NodeMaps = Pick<
 >;
 
 /** What the maps are made from. */
-interface NodeKnowledge {
+export interface NodeKnowledge {
   config: AgentConfig;
   /** All nodes of the cluster. */
   nodes: readonly RoutingNode[];
@@ -42,9 +42,10 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   // Before `config`, whose flag KNOWN_VTEPS makes it count.
   syncMap(maps.vteps, [...vteps].map(([addr, source]) => [{ addr }, vtepOf(source)] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
-  maps.config.set(0, nodeConfigOf(config, { address, podCIDR: own?.podCIDRs[0], bridge, plan }));
-  const assured = maps.session_limits.get(0)?.assured ?? 0;
-  maps.session_limits.set(0, { ...sessionLimitsOf(config), assured });
+  const facts = { address, podCIDR: own?.podCIDRs[0], bridge, plan };
+  syncElement(maps.config, 0, nodeConfigOf(config, facts));
+  const assured = maps.session_limits.get(0)?.assured ?? 0; // which the programs count
+  syncElement(maps.session_limits, 0, { ...sessionLimitsOf(config), assured });
   syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
   const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
   const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);

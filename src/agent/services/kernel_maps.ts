@@ -93,11 +93,8 @@ function* elements(extents: readonly ExtentWrite[]): Generator<[number, BackendV
   }
 }
 
-/** Reads back what the maps hold. Yields between maps. */
-export function* readKernel(
-  maps: ServiceMaps,
-  quarantineMs?: number,
-): Generator<void, KernelState, void> {
+/** Reads back what the maps hold. */
+export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelState {
   const capacity = {
     services: maps.services.maxEntries,
     backends: maps.backends.maxEntries,
@@ -109,7 +106,19 @@ export function* readKernel(
     },
   };
   const kernel = new KernelState(capacity, quarantineMs);
-  const services = maps.services.entries().map(([key, value]): ServiceEntry => ({
+  const services = readServices(maps);
+  readBackends(maps.backends, endOf(services, capacity.backends), (...element) => {
+    kernel.backends.set(...element);
+  });
+  kernel.load(services, (table) => readTable(maps.maglev, table));
+  for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
+    kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
+  }
+  return kernel;
+}
+
+function readServices(maps: ServiceMaps): ServiceEntry[] {
+  return maps.services.entries().map(([key, value]): ServiceEntry => ({
     key: frontendKey(key.addr, key.port, key.proto, key.scope),
     id: value.id,
     first: value.first,
@@ -119,16 +128,36 @@ export function* readKernel(
     flags: value.flags,
     table: value.flags & SERVICE_FLAG.MAGLEV ? value.table : undefined,
   }));
-  yield;
-  const used = services.reduce((end, { first, count }) => Math.max(end, first + count), 0);
-  readBackends(maps.backends, Math.min(used, capacity.backends), kernel);
-  yield;
-  kernel.load(services, (table) => readTable(maps.maglev, table));
-  yield;
-  for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
-    kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
-  }
-  return kernel;
+}
+
+/** The array's elements that services use end before this one. */
+function endOf(services: readonly ServiceEntry[], capacity: number): number {
+  return Math.min(
+    services.reduce((end, { first, count }) => Math.max(end, first + count), 0),
+    capacity,
+  );
+}
+
+/** Whether another program changed what the maps hold according to `kernel`. Maglev tables are not compared. */
+export function isAltered(maps: ServiceMaps, kernel: KernelState): boolean {
+  const services = readServices(maps);
+  if (services.length !== kernel.services.size) return true;
+  const same = services.every((entry) => sameEntry(entry, kernel.services.get(entry.key.text)));
+  if (!same || maps.source_ranges.count() !== kernel.ranges.size) return true;
+  const end = endOf(services, kernel.capacity.backends);
+  const inUse = new Uint8Array(end);
+  for (const { first, count } of services) inUse.fill(1, first, first + count);
+  let altered = false;
+  readBackends(maps.backends, end, (index, ...element) => {
+    altered ||= inUse[index] === 1 && !kernel.backends.is(index, ...element);
+  });
+  return altered;
+}
+
+function sameEntry(a: ServiceEntry, b: ServiceEntry | undefined): boolean {
+  return a.id === b?.id && a.first === b.first && a.count === b.count &&
+    a.totalWeight === b.totalWeight && a.affinitySeconds === b.affinitySeconds &&
+    a.flags === b.flags && a.table === b.table;
 }
 
 function readTable(map: ServiceMaps["maglev"], table: number): Uint16Array {
@@ -143,13 +172,17 @@ function readTable(map: ServiceMaps["maglev"], table: number): Uint16Array {
 }
 
 /** The array's first `count` elements, without an object for each. */
-function readBackends(map: ServiceMaps["backends"], count: number, kernel: KernelState) {
+function readBackends(
+  map: ServiceMaps["backends"],
+  count: number,
+  take: (...element: Parameters<KernelState["backends"]["set"]>) => void,
+) {
   const at = (name: string) => offsetOf(backend.fields, name);
   const [addr, port, flags, weightEnd] = [at("addr"), at("port"), at("flags"), at("weight_end")];
   let index = 0;
   lookupBatch(map, mapInfo(map.fd), 0, count, (_, values, got) => {
     for (let base = 0; base < got * backend.size; base += backend.size) {
-      kernel.backends.set(
+      take(
         index++,
         readValue(values, base + addr, 4),
         values.getUint16(base + port),

@@ -7,16 +7,14 @@ import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import type { LbAlgorithm } from "../../model/objects.ts";
 import { type Change, emptyState } from "../../model/state.ts";
 import { applyChanges, isEmpty } from "../../services/apply.ts";
-import type { ExternalIPs } from "../../services/claims.ts";
 import { DesiredState, type HealthCheck } from "../../services/desired.ts";
 import { IdRegister } from "../../services/ids.ts";
 import type { KernelState } from "../../services/kernel.ts";
 import type { Changes } from "../../services/changes.ts";
-import type { ServiceFrontends } from "../../services/frontends.ts";
 import { Planner } from "../../services/plan.ts";
 import { judgeOrphans } from "../../services/sessions.ts";
 import type { Log } from "../log.ts";
-import { KernelWriter, readKernel } from "./kernel_maps.ts";
+import { isAltered, KernelWriter, readKernel } from "./kernel_maps.ts";
 import { type Names, servicePortNames } from "../maps/names.ts";
 import { type Clock, Runner, systemClock } from "../runner.ts";
 import { endSessions, SessionCleaner } from "./stale_sessions.ts";
@@ -30,7 +28,6 @@ interface ReconcilerOptions {
   nodeName: string;
   /** Of Services without the annotation; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
-  externalIPs?: ExternalIPs;
   log: Log;
   /** Milliseconds between full syncs. */
   resyncMs: number;
@@ -58,8 +55,6 @@ export interface ServiceSync {
 const quarantineMs = 1000;
 
 export class Reconciler {
-  /** More changes follow at once: they are synced together. */
-  more = false;
   readonly #desired: DesiredState;
   readonly #writer: KernelWriter;
   readonly #cleaner: SessionCleaner;
@@ -67,18 +62,14 @@ export class Reconciler {
   readonly #runner: Runner;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Undefined until it is read, during a sync, and when writing has failed. */
+  /** Undefined until it is read, and again when writing has failed. */
   #kernel: KernelState | undefined;
-  /** The last sync succeeded. */
-  #synced = false;
-  /** From when on there may be room for the Services that were short of it; undefined: nothing became free. */
-  #roomAt: number | undefined;
   #ids: IdRegister | undefined;
   readonly #trouble: TroubleLog;
   #failure: unknown;
-  #started = false;
   /** When the oldest change that is not in the maps yet came. */
   #since: number | undefined;
+  #lookAt = 0;
   readonly #options: ReconcilerOptions;
 
   constructor(options: ReconcilerOptions) {
@@ -86,8 +77,12 @@ export class Reconciler {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
     this.#trouble = new TroubleLog(options.log);
-    const { nodeName, lbAlgorithm, externalIPs } = options;
-    this.#desired = new DesiredState(nodeName, emptyState(), { lbAlgorithm, externalIPs });
+    const { nodeName, lbAlgorithm } = options;
+    this.#desired = new DesiredState(
+      nodeName,
+      emptyState(),
+      lbAlgorithm === undefined ? {} : { lbAlgorithm },
+    );
     this.#writer = new KernelWriter(options.maps);
     this.#cleaner = new SessionCleaner(options.maps, this.#log, this.#clock);
     this.#names = servicePortNames(options.maps.names, this.#log);
@@ -95,7 +90,6 @@ export class Reconciler {
       run: (full) => this.#reconcile(full),
       failed: (error, retryMs) => {
         this.#failure = error;
-        this.#synced = false;
         this.#options.failed?.();
         this.#log.error({ err: error, retryMs }, "cannot sync Services to the maps");
       },
@@ -108,26 +102,23 @@ export class Reconciler {
 
   /** Whether the maps are in sync: not before the first sync, and not after one that failed. */
   get healthy(): boolean {
-    return this.#synced;
+    return this.#kernel !== undefined;
   }
 
   /** Objects changed. Nothing is written before `start()`. */
   changes(changes: readonly Change[]) {
     this.#since ??= this.#clock.now();
     for (const change of changes) this.#desired.apply(change);
-    if (this.#started && !this.more) this.#runner.request();
+    if (this.#kernel !== undefined) this.#runner.request();
   }
 
   /**
    * Reads the maps, brings them to what is desired now, and goes on doing so.
    * @throws {SyscallError} when that fails the first time
    */
-  async start() {
-    this.#started = true;
+  start() {
     this.#runner.request();
-    await this.#runner.idle();
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#kernel === undefined) return; // stopped
+    if (this.#kernel === undefined) throw this.#failure;
     const ended = endSessions(this.#options.maps, judgeOrphans(this.#kernel));
     if (ended > 0) this.#log.info({ ended }, "sessions without a service or backend ended");
     const { services, nodes } = this.#desired.state;
@@ -137,31 +128,39 @@ export class Reconciler {
     );
   }
 
+  /** Looks for what another program did to the maps, which nothing reports: a four-hundredth of the time at most. */
+  look() {
+    const now = this.#clock.now();
+    if (this.#kernel === undefined || now < this.#lookAt) return;
+    if (isAltered(this.#options.maps, this.#kernel)) {
+      const text =
+        "another program changed entries of Services in the maps; they are written again";
+      this.#log.warn({ event: "MapsAltered" }, text);
+      this.#runner.requestFull();
+    }
+    this.#lookAt = this.#clock.now() + 400 * (this.#clock.now() - now);
+  }
+
   stop() {
     this.#runner.stop();
     this.#cleaner.stop();
   }
 
-  *#reconcile(full: boolean): Generator<void, void, void> {
+  #reconcile(full: boolean) {
     const start = this.#clock.now();
-    const kernel = full || this.#kernel === undefined ? yield* this.#read() : this.#kernel;
-    if (this.#roomAt !== undefined && start >= this.#roomAt) this.#retryShort();
+    const kernel = full || this.#kernel === undefined ? this.#read() : this.#kernel;
     this.#ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
     this.#kernel = undefined; // not to be trusted if something throws
     const planner = new Planner(kernel, this.#ids, start);
-    const add = (service: ServiceFrontends) => planner.add(service);
-    const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
-    const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
-    yield* applyChanges(changes, kernel, this.#writer, start);
+    const { removed, issues } = this.#desired.sync(full, (service) => planner.add(service));
+    const changes = planner.finish(full && this.#options.complete() ? "others" : removed);
+    applyChanges(changes, kernel, this.#writer, start);
     this.#kernel = kernel;
-    this.#synced = true;
-    yield;
     this.#nameServices(changes, full);
     this.#desired.commit();
     this.#trouble.issues(issues);
     this.#cleaner.add(changes.stale, kernel);
-    this.#trouble.shortages(changes.shortages, recomputed);
-    this.#awaitRoom(changes, start);
+    this.#reportShortages(changes);
     this.#finish(changes, full, start);
   }
 
@@ -172,8 +171,8 @@ export class Reconciler {
     else this.#names.add(services.map(({ id }) => [id, ids.portOf(id)?.text ?? ""] as const));
   }
 
-  *#read(): Generator<void, KernelState, void> {
-    const kernel = yield* readKernel(this.#options.maps, quarantineMs);
+  #read(): KernelState {
+    const kernel = readKernel(this.#options.maps, quarantineMs);
     if (this.#kernel !== undefined) {
       kernel.extents.adoptQuarantined(this.#kernel.extents, this.#clock.now());
       kernel.tables.allocator.adoptQuarantined(this.#kernel.tables.allocator, this.#clock.now());
@@ -181,19 +180,13 @@ export class Reconciler {
     return kernel;
   }
 
-  /** Tries again what was short of room once what became free may be used: not more often than a tenth of the time. */
-  #awaitRoom({ freed, freedTables, deletes, ranges }: Changes, start: number) {
-    const free = [freed, freedTables, deletes, ranges.remove].some(({ length }) => length > 0);
-    const now = this.#clock.now();
-    if (free) this.#roomAt ??= now + Math.max(quarantineMs + 100, 10 * (now - start));
-    if (this.#roomAt !== undefined && this.#trouble.isShort) {
-      this.#runner.requestIn(this.#roomAt - now);
-    }
-  }
-
-  #retryShort() {
-    this.#roomAt = undefined;
-    for (const service of this.#trouble.short) this.#desired.invalidate(service);
+  /** Reports what went short, and tries again when ranges of backends have become free. */
+  #reportShortages({ shortages }: Changes) {
+    this.#trouble.shortages(shortages);
+    const { short } = this.#trouble;
+    // Worked out again in every sync until there is room.
+    for (const service of short) this.#desired.invalidate(service);
+    if (short.size > 0) this.#runner.requestIn(quarantineMs + 100);
   }
 
   #finish(changes: Changes, full: boolean, start: number) {
