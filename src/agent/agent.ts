@@ -8,7 +8,6 @@
  *   services/  Services and their endpoints: the reconciler, the maps it writes, sessions and sockets it ends
  *   network/   this node among the others: uplinks, masquerade, addresses, VPC
  *   routing/   routes, the overlay device and sysctls: what the kernel holds, and the steps that change it
- *   devices/   endpoints of devices that are gone, programs on uplinks
  *   upkeep/    the table of src/upkeep/: every object that pcnk made or needs, checked and mended
  *   node/      this node's Node object: conflist, condition, Events
  *   maps/      sizes, names and small maps that are written whole
@@ -24,7 +23,7 @@ import { isCgroup2, mountOwnCgroup2, OWN_CGROUP2 } from "../linux/mount.ts";
 import { cgroup2For, CGROUP_ROOT } from "../linux/mounts.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { readState, refuseNewerState, removeState } from "../node/state_files.ts";
+import { refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog, type Log } from "./log.ts";
 import { checkPorts } from "./network/reserved_ports.ts";
@@ -71,8 +70,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (installation === undefined) return;
   stack.use(installation);
   const dataPlane = stack.use(installation.dataPlane);
-  const limits = readState(stateDir, "datapath")?.limits; // until they are read again (src/upkeep/cni.ts)
-  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid, limits }, log));
+  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid }, log));
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
@@ -117,7 +115,6 @@ async function start(
   signal: AbortSignal,
 ): Promise<void> {
   parts.health.start();
-  await parts.devices.start();
   await parts.upkeep.start();
   parts.watchDevices();
   await parts.nodeSettings.start();
@@ -126,8 +123,7 @@ async function start(
   parts.vpc.start();
   parts.network.start();
   parts.nodeNames.start();
-  await parts.reconciler.start();
-  if (signal.aborted) return;
+  parts.reconciler.start();
   installation.activate(); // if it waited for the maps
   parts.socketLb.start();
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;
@@ -138,12 +134,12 @@ async function start(
 
 /** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */
 function writeReady(config: AgentConfig, startedAt: Date, token: string, log: Log): Disposable {
-  const { stateDir, healthAddress, nodeName, manifests, kubeconfig, externalIPs } = config;
+  const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
   const kept = keepState(stateDir, "agent", {
     pid: Deno.pid,
     startedAt: startedAt.toISOString(),
     ready: true,
-    ...{ healthAddress, nodeName, manifests, kubeconfig, externalIPs, token },
+    ...{ healthAddress, nodeName, manifests, kubeconfig, token },
   }, log);
   return {
     [Symbol.dispose]() {

@@ -13,8 +13,6 @@ export interface AgentEvents {
   configFile: readonly string[];
   /** Links, addresses, routes or device parameters of this node changed. */
   rtnetlink: readonly RtEvent[];
-  /** Uplinks may have changed. */
-  devices: void;
   /** The podCIDRs that the VPC routes to their nodes; undefined: none. */
   vpcRoutes: ReadonlySet<string> | undefined;
   servicesSynced: ServiceSync;

@@ -9,8 +9,6 @@ import { PluginVersions } from "../node/plugin_versions.ts";
 import { RtMonitor } from "../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../linux/rtnetlink.ts";
 import { installedPluginFolder, PLUGIN_FOLDERS } from "../node/conflist.ts";
-import { Devices } from "./devices/devices.ts";
-import { HiddenHostPorts } from "./devices/host_ports.ts";
 import { UncheckedPods } from "./devices/unchecked_pods.ts";
 import { type AgentEvents, Emitter } from "./events.ts";
 import { agentChecks, type CheckedParts } from "./http/checks.ts";
@@ -27,6 +25,7 @@ import { Vpc } from "./network/vpc.ts";
 import type { ApiReporter } from "./node/api_reporter.ts";
 import { PodReadiness } from "./node/pod_readiness.ts";
 import { HealthCheckPorts } from "./services/health_check_ports.ts";
+import { HiddenHostPorts } from "./services/hidden_host_ports.ts";
 import { SessionSweep } from "./services/session_sweep.ts";
 import { Reconciler } from "./services/reconciler.ts";
 import { SocketLb } from "./services/socket_lb.ts";
@@ -62,7 +61,6 @@ export interface Parts {
   podReadiness: PodReadiness;
   nodeNames: NodeNames;
   vpc: Vpc;
-  devices: Devices;
   uncheckedPods: UncheckedPods;
   known: KnownObjects;
   upkeep: Upkeep;
@@ -78,10 +76,7 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const events = new Emitter<AgentEvents>((err, name) =>
     log.error({ event: "AgentFault", err }, `a part failed to take ${name}; the others go on`)
   );
-  const source = openSource(choice, (changes, more = false) => {
-    services.reconciler.more = more;
-    events.emit("objects", changes);
-  }, log);
+  const source = openSource(choice, (changes) => events.emit("objects", changes), log);
   const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
   const nodeSettings = new NodeSettingsSource(config, log, changed);
   const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));
@@ -91,8 +86,6 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const node = makeNode(context, events, { nodeSettings, monitor, refusal }, stack);
   onStop(stack, "nodeSettings", () => nodeSettings.stop());
   onStop(stack, "source", () => source.close());
-  const devices = makeDevices(context, events);
-  onStop(stack, "devices", () => devices.stop());
   const uncheckedPods = makeUncheckedPods(context, stack);
   const { known, upkeep } = makeUpkeep(context, events, services.socketLb);
   onStop(stack, "upkeep", () => upkeep.stop());
@@ -106,7 +99,7 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
       );
     });
   const sources = { events, source, nodeSettings };
-  const rows = { devices, uncheckedPods, known, upkeep };
+  const rows = { uncheckedPods, known, upkeep };
   const parts = { ...sources, ...services, ...node, ...rows, ...http, watchDevices };
   connect(parts, context);
   return parts;
@@ -119,12 +112,11 @@ function makeServices(
   complete: () => boolean,
   stack: AsyncDisposableStack,
 ) {
-  const { nodeName, lbAlgorithm, externalIPs, resync } = config;
+  const { nodeName, lbAlgorithm, resync } = config;
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
     nodeName,
     lbAlgorithm,
-    externalIPs,
     log,
     resyncMs: resync * 1000,
     complete,
@@ -195,12 +187,6 @@ function makeNode(
   });
   onStop(stack, "vpc", () => vpc.stop());
   return { network, podReadiness, nodeNames, vpc };
-}
-
-function makeDevices({ config, dataPlane, log, nl }: Context, events: Emitter<AgentEvents>) {
-  const { attach, stateDir } = config;
-  const changed = () => events.emit("devices", undefined);
-  return new Devices({ dataPlane, nl, stateDir, attach, log, changed });
 }
 
 /** Exemptions from `sourceCheck`. */
@@ -277,7 +263,7 @@ function makeHttp(
 /** Which event leads where. The listeners of one event run in this order. */
 function connect(parts: Parts, { log, config, dataPlane }: Context) {
   const { events, reconciler, healthCheckPorts, socketLb, metrics } = parts;
-  const { nodeSettings, network, nodeNames, podReadiness, vpc, devices, known, upkeep } = parts;
+  const { nodeSettings, network, nodeNames, podReadiness, vpc, known, upkeep } = parts;
   const { uncheckedPods } = parts;
   const hiddenHostPorts = new HiddenHostPorts(dataPlane.maps, log);
   events.on(
@@ -303,14 +289,16 @@ function connect(parts: Parts, { log, config, dataPlane }: Context) {
   events.on("vpcRoutes", (routes) => network.vpcChanged(routes));
   events.on(
     "rtnetlink",
-    (batch) => devices.handle(batch),
     (batch) => network.handle(batch),
     (batch) => upkeep.handle(batch),
   );
-  events.on("devices", () => network.devicesChanged());
-  events.on("networkSynced", () => podReadiness.look());
+  events.on(
+    "networkSynced",
+    () => known.podMtu = network.podMtu,
+    () => podReadiness.look(),
+  );
   events.on("objectsChecked", () => podReadiness.look());
-  events.on("second", () => network.look(), () => uncheckedPods.look());
+  events.on("second", () => network.look(), () => reconciler.look(), () => uncheckedPods.look());
   events.on("objectMended", (row) => metrics.objectMended(row));
   events.on(
     "servicesSynced",

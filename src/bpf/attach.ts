@@ -7,8 +7,7 @@
  *   delete.
  *
  * In both modes a program is replaced atomically: each packet runs the former or the new one. Filters and links of
- * other tools on the same device stay, and so does the clsact qdisc after a detach. Redirects of the CNI plugin bandwidth
- * make way for pcnk's priority.
+ * other tools on the same device stay, and so does the clsact qdisc after a detach.
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
@@ -176,11 +175,12 @@ export function replaceAll(
 
 /** Removes the pins of links whose device is gone; returns the indexes that those devices had. */
 export function removeStaleLinks(bpffs: string): number[] {
-  const stale = listLinkPins(bpffs).filter((pin) =>
-    withLink({ bpffs, ...pin }, () => true) === undefined
-  );
-  for (const { path } of stale) removePin(path);
-  return stale.map(({ ifindex }) => ifindex);
+  return staleLinks(bpffs).map(({ path, ifindex }) => (removePin(path), ifindex));
+}
+
+/** The pins of links whose device is gone. */
+export function staleLinks(bpffs: string): { ifindex: number; path: string }[] {
+  return listLinkPins(bpffs).filter((pin) => withLink({ bpffs, ...pin }, () => true) === undefined);
 }
 
 /**
@@ -286,11 +286,11 @@ function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
   const result: Attachment = { ifindex, direction, mode: "clsact", progId };
   const fresh = nl.addClsact(ifindex);
   const present = fresh ? undefined : filterInPlace(hook);
-  if (!fresh && !present && isOccupied(hook) && !nl.redirectsMove({ ...hook, ...FILTER })) {
+  if (!fresh && !present && isOccupied(hook)) {
     if (tcxSupported()) return attachTcx(hook, programFd); // which runs before the filters
     throw new AttachError(
-      `${direction} of device ${ifindex} has filters of another tool at priority ${FILTER.priority}, which ` +
-        "programs can only be put before since Linux 6.6; remove them",
+      `${direction} of device ${ifindex} has filters of another plugin (bandwidth?) at priority ${FILTER.priority}, which ` +
+        "programs can only be put before since Linux 6.6",
     );
   }
   if (present && !isOwn(present)) {

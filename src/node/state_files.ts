@@ -29,16 +29,9 @@ export interface StateFiles {
     nodeName?: string;
     manifests?: string;
     kubeconfig?: string;
-    /** The setting. */
-    externalIPs?: string;
   };
   /** How programs are attached: `auto`, `tcx` or `clsact`. */
-  datapath: {
-    attach: string;
-    pid: number;
-    /** By network: the rates (RATE_FLAG) that the plugin bandwidth, which comes after pcnk in its list, gives every pod. */
-    limits?: Record<string, number> | undefined;
-  };
+  datapath: { attach: string; pid: number };
   /** Why the last agent could not replace a former data plane. Absent: it did. */
   upgrade: { error: string };
   /** What etcd said last of each node: settings by name. */
@@ -93,6 +86,12 @@ export interface NodeObjects {
   overlayDevice: string;
   /** Of this node. */
   podCIDR?: string;
+  /** Bytes that a packet of a pod may have, where the agent writes the CNI configuration. */
+  podMtu?: number | undefined;
+  /** The default route since this agent's start: `via 192.0.2.1 dev eth0`. Absent: there was none. */
+  defaultRoute?: string;
+  /** The node's own address, once a device had it. */
+  nodeAddress?: string;
 }
 
 export type StateName = keyof StateFiles;
@@ -102,9 +101,7 @@ const text = (value: unknown) => typeof value === "string";
 /** Whether a file holds what it should. */
 const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
   agent: ({ pid, startedAt }) => Number.isInteger(pid) && text(startedAt),
-  datapath: ({ attach, limits }) =>
-    text(attach) &&
-    (limits === undefined || isObject(limits) && Object.values(limits).every(Number.isInteger)),
+  datapath: ({ attach }) => text(attach),
   upgrade: ({ error }) => text(error),
   "node-settings": ({ etcd_url, nodes }) =>
     Array.isArray(etcd_url) && isObject(nodes) && Object.values(nodes).every(isObject),

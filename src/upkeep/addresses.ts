@@ -11,15 +11,7 @@ import type { Link } from "../linux/rtnetlink.ts";
 import type { Attachment } from "../node/attachments.ts";
 import type { Fault, NodeState } from "./fault.ts";
 import { podName } from "./pods.ts";
-
-/** The network's name in the agent's own CNI configuration. */
-const NETWORK = "pcnk";
-
-/** The id in a reservation for a pod that no record names; what has it is removed when the address is free again. */
-const UNKNOWN = "pcnk-in-use";
-
-/** Where libcni keeps the results of ADD: they name pods of which pcnk has no record any more. */
-const CACHE = "/var/lib/cni/results";
+import { cachedNames, list, NETWORK, UNKNOWN, unrecorded } from "./records.ts";
 
 /** An address that a pod without a record has. */
 interface Stray {
@@ -99,7 +91,8 @@ function storeOf(node: NodeState): Store | undefined {
   if (podCIDR === undefined) return undefined;
   const prefix = parseNetwork(podCIDR, 4);
   const used = new Map<string, string>();
-  for (const { address } of findStrays(node)) used.set(address, `${UNKNOWN}\r\neth0`);
+  const unnamed = [...findStrays(node), ...unrecorded(node).flatMap(({ addresses }) => addresses)];
+  for (const { address } of unnamed) used.set(address, `${UNKNOWN}\r\neth0`);
   const devices = new Map(node.links().map(({ index, name }) => [index, name]));
   for (const record of records) {
     const { network, hostIfindex, hostIfname } = record;
@@ -135,11 +128,15 @@ function isReservation(path: string): boolean {
 }
 
 /** Namespaces behind veths without a record, whose device is no other bridge's port, with an address of the podCIDR. */
-function findStrays({ nl, links: all, records, objects }: NodeState): Stray[] {
+function findStrays(node: NodeState): Stray[] {
+  const { nl, links: all, records, objects } = node;
   const { podCIDR, bridge } = objects;
   if (podCIDR === undefined) return [];
   const prefix = parseNetwork(podCIDR, 4);
-  const known = new Set(records.map(({ hostIfindex }: Attachment) => hostIfindex));
+  const known = new Set([
+    ...records.map(({ hostIfindex }: Attachment) => hostIfindex),
+    ...unrecorded(node).map(({ link }) => link.index),
+  ]);
   const links = all();
   const own = links.find(({ name }) => name === bridge)?.index;
   return links.filter((link) => isCandidate(link, own) && !known.has(link.index))
@@ -160,29 +157,5 @@ function addressesIn(nl: NodeState["nl"], netnsId: number): string[] {
   } catch (error) {
     if (error instanceof SyscallError) return []; // the namespace has just gone
     throw error;
-  }
-}
-
-/** Pods' names by their addresses, from libcni's cache. */
-function cachedNames(): Map<string, string> {
-  const names = new Map<string, string>();
-  for (const file of list(CACHE)) {
-    try {
-      const { cniArgs = [], result } = JSON.parse(Deno.readTextFileSync(`${CACHE}/${file}`));
-      const args = new Map<string, string>(cniArgs);
-      const pod = `${args.get("K8S_POD_NAMESPACE")}/${args.get("K8S_POD_NAME")}`;
-      for (const { address } of result.ips) names.set(String(address).split("/")[0]!, pod);
-    } catch {
-      continue; // another network's, or half written
-    }
-  }
-  return names;
-}
-
-function list(dir: string): string[] {
-  try {
-    return Array.from(Deno.readDirSync(dir), ({ name }) => name);
-  } catch {
-    return [];
   }
 }

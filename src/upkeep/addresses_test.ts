@@ -31,6 +31,7 @@ function node(stateDir: string, inside: Record<number, string[]>): NodeState {
     nl,
     links: nl.links,
     records: [attachment()],
+    dataPlane: { maps: { endpoints: { entries: () => [] } } },
     objects: { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "", podCIDR: "10.1.0.0/24" },
   } as unknown as NodeState;
 }

@@ -4,9 +4,10 @@
  * The bridge plugin makes it at a node's first ADD. When it is gone while pods run it is made again here, because no other ADD
  * may come; its ports are pods.ts's.
  */
-import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
+import type { Link, LinkChange, RtNetlink } from "../linux/rtnetlink.ts";
 import { addressOf } from "../net/address.ts";
 import { parseInterface, Prefix } from "../net/prefix.ts";
+import type { NodeObjects } from "../node/state_files.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** @returns of the bridge that the setting names */
@@ -38,7 +39,64 @@ export function bridgeFaults({ nl, links, records, objects }: NodeState): Fault[
     const mend = () => nl.setLink(link.index, { mac });
     faults.push({ object: `${name} MAC`, text, next: `ip link set ${name} address ${mac}`, mend });
   }
-  return [...faults, ...addressFaults(nl, link, addresses)];
+  return [...faults, ...switchFaults(nl, link, objects), ...addressFaults(nl, link, addresses)];
+}
+
+/** What keeps a bridge that is up from switching and from the stack of the node. */
+function switchFaults(nl: RtNetlink, link: Link, { cniConfDir, podMtu = 0 }: NodeObjects): Fault[] {
+  const { name, index, master, mtu, noArp, bridge } = link;
+  const off = { stp: false, vlanFiltering: false };
+  const set = (change: LinkChange) => () => nl.setLink(index, change);
+  const faults: [
+    wrong: boolean | undefined,
+    object: string,
+    text: string,
+    next: string,
+    () => void,
+  ][] = [
+    [
+      master !== undefined,
+      "master",
+      `is a port of another device (index ${master}): the node's routes to pods are in effect there`,
+      `ip link set ${name} nomaster`,
+      set({ master: 0 }),
+    ],
+    [
+      noArp,
+      "ARP",
+      "does not reply to ARP: pods do not find their gateway",
+      `ip link set ${name} arp on`,
+      set({ arp: true }),
+    ],
+    [
+      bridge?.stp,
+      "STP",
+      "runs STP: a new pod waits 30 s for its network",
+      `ip link set ${name} type bridge stp_state 0`,
+      () => nl.setBridge(index, { ...off, vlanFiltering: bridge!.vlanFiltering }),
+    ],
+    // In a network of one's own making the bridge plugin's setting `vlan` turns it on.
+    [
+      bridge?.vlanFiltering && cniConfDir !== undefined,
+      "VLANs",
+      "filters VLANs: what pods send may be dropped",
+      `ip link set ${name} type bridge vlan_filtering 0`,
+      () => nl.setBridge(index, { ...off, stp: bridge!.stp }),
+    ],
+    [
+      mtu < podMtu,
+      "MTU",
+      `has MTU ${mtu}; pods send up to ${podMtu} bytes`,
+      `ip link set ${name} mtu ${podMtu}`,
+      set({ mtu: podMtu }),
+    ],
+  ];
+  return faults.filter(([wrong]) => wrong).map(([, object, text, next, mend]) => ({
+    object: `${name} ${object}`,
+    text: `the pods' bridge ${name} ${text}`,
+    next,
+    mend,
+  }));
 }
 
 /** By udev, or a hand: what is on record by its name is not found any more. */

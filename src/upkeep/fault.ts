@@ -20,7 +20,7 @@ export interface Fault {
   /** Single pods must be made again, which their owners decide: the node is ready meanwhile. */
   ofPod?: true;
   /** No one broke it: it comes into being like that, and is made whole without a warning. */
-  fresh?: true;
+  fresh?: true | undefined;
   /** Mends it. @throws Error when that fails */
   mend?: () => void | Promise<void>;
 }
@@ -74,8 +74,16 @@ export interface Row {
   watch: Watch;
   /** CNI calls change these objects too: they are mended under their lock. */
   locked?: true;
+  /** Programs and links are found by their pins: the row is not checked while these are gone. */
+  pinned?: true;
   /** Milliseconds that a fault may last unreported: another part of the agent mends it, or CNI plugins are at work. */
   graceMs?: number;
   /** @throws {SyscallError} */
   check(node: NodeState): Fault[];
+}
+
+/** A row that cannot be read. */
+export function unchecked({ name }: Row, { message }: Error): Fault {
+  const text = `the node's ${name} cannot be checked: ${message}`;
+  return { object: `row ${name}`, text, next: "see the agent's log, with logLevel debug" };
 }

@@ -6,6 +6,18 @@ import type { Fault, NodeState } from "./fault.ts";
 
 const FORWARD = "net/ipv4/ip_forward";
 
+/** Without it the node's processes reach none of its own addresses, and kubelet's probes no agent. */
+export function loopbackFaults({ nl }: NodeState): Fault[] {
+  const link = nl.link("lo");
+  if (link === undefined || link.up) return [];
+  return [{
+    object: "lo up",
+    text: "the loopback device lo is down: the node's processes do not reach its own addresses",
+    next: "ip link set lo up",
+    mend: () => nl.setLink(link.index, { up: true }),
+  }];
+}
+
 /** Forwarding, without which nothing that takes the stack reaches a pod or leaves one: of the node, and of each device. */
 export function sysctlFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
   if (readSysctl(FORWARD) !== "1") return [forwardFault(FORWARD)]; // all devices' with it
@@ -36,13 +48,19 @@ export function uplinkFaults({ nl, dataPlane }: NodeState): Fault[] {
 
 /** The overlay's device and the route to each podCIDR that the map `remotes` sends there. */
 export function routeFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
+  const name = objects.overlayDevice;
+  const link = nl.link(name);
+  if (link !== undefined && link.kind !== "vxlan") {
+    const text = `${name} is no VXLAN device but a ${
+      link.kind ?? "NIC"
+    }: no other node's pods are reached`;
+    return [{ object: name, text, next: "rename it, or set overlay.device to another name" }];
+  }
   const remotes = dataPlane.maps.remotes.entries().filter(([, { mode }]) =>
     mode === REMOTE_MODE.OVERLAY
   );
   if (remotes.length === 0) return [];
-  const name = objects.overlayDevice;
   const next = "the agent makes it again; if it does not, see its log";
-  const link = nl.link(name);
   if (link === undefined || !link.up) {
     const what = link === undefined ? "is gone" : "is down";
     return [{ object: name, text: `the overlay's device ${name} ${what}`, next }];

@@ -1,5 +1,5 @@
 /** The pods of this node: their devices, the programs on these, and their entries in the map `endpoints`. */
-import { attachPinned } from "../bpf/attach.ts";
+import { attachPinned, staleLinks } from "../bpf/attach.ts";
 import {
   type AttachPoint,
   isAttachedAt,
@@ -8,14 +8,9 @@ import {
   podAttachPoints,
   uplinkAttachPoints,
 } from "../bpf/attach_points.ts";
+import { removePin } from "../bpf/pins.ts";
 import type { Link } from "../linux/rtnetlink.ts";
-import {
-  type Attachment,
-  attachmentPath,
-  attachmentsDir,
-  encodeAttachment,
-} from "../node/attachments.ts";
-import { replaceFile } from "../node/files.ts";
+import type { Attachment } from "../node/attachments.ts";
 import { renamedFault } from "./bridge.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
@@ -26,7 +21,7 @@ export const podName = ({ pod, containerID, addresses }: Attachment) =>
   })`;
 
 /** A record, and the host end of its pair; undefined: gone, and its index may be another device's. */
-function devicesOf({ links: all, records }: NodeState): [Attachment, Link | undefined][] {
+export function devicesOf({ links: all, records }: NodeState): [Attachment, Link | undefined][] {
   const links = new Map(all().map((link) => [link.index, link]));
   return records.map((record) => {
     const link = links.get(record.hostIfindex);
@@ -35,35 +30,13 @@ function devicesOf({ links: all, records }: NodeState): [Attachment, Link | unde
 }
 
 /** Is one of a pod's addresses in the map `endpoints`, with its device? */
-function isEndpoint(
+export function isEndpoint(
   { dataPlane: { maps: { endpoints } } }: NodeState,
   record: Attachment,
 ): boolean {
   return record.addresses.some(({ address: addr }) =>
     endpoints.get({ addr })?.ifindex === record.hostIfindex
   );
-}
-
-/**
- * Records that went, or were damaged, while their pods are attached: the state directory was emptied. DEL takes a pod's entries away first.
- */
-export function recordFaults(node: NodeState): Fault[] {
-  const { agent, nl, stateDir } = node;
-  const key = ({ containerID, ifname }: Attachment) => `${containerID}@${ifname}`;
-  const present = new Set(node.records.map(key));
-  const lost = (agent?.formerRecords ?? []).filter((record) => {
-    if (present.has(key(record))) return false;
-    return isEndpoint(node, record) && nl.link(record.hostIfindex)?.name === record.hostIfname;
-  });
-  return lost.map((record): Fault => ({
-    object: `record of ${key(record)}`,
-    text: `the record of pod ${podName(record)} in ${stateDir} is gone or damaged`,
-    next: `check that ${stateDir} can be written`,
-    mend: () => {
-      Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
-      replaceFile(attachmentPath(stateDir, record), encodeAttachment(record));
-    },
-  }));
 }
 
 /** Pods' devices: there, up, and ports of their bridge. */
@@ -92,8 +65,39 @@ export function portFaults(node: NodeState): Fault[] {
       const mend = () => nl.setLink(index, { up: true });
       faults.push({ object: `${name} up`, text, next: `ip link set ${name} up`, mend });
     }
-    return faults;
+    return [...faults, ...switchedFaults(node, link, pod)];
   });
+}
+
+/** What limits a pod's device that is up and a port of the bridge. */
+function switchedFaults(
+  { nl, objects: { podMtu = 0 } }: NodeState,
+  link: Link,
+  pod: string,
+): Fault[] {
+  const { name, index, master, mtu, running, portLimits = [] } = link;
+  const faults: Fault[] = [];
+  const limits = portLimits.filter((limit) => running || limit !== "blocking").join(", ");
+  if (limits !== "") {
+    faults.push({
+      object: `${name} switching`,
+      text: `the bridge does not switch all frames of ${name} of pod ${pod}: ${limits}`,
+      next: `ip link set ${name} nomaster && ip link set ${name} master ${nl.link(master!)?.name}`,
+      mend: () => {
+        nl.setLink(index, { master: 0 }); // a new port has no limits
+        nl.setLink(index, { master });
+      },
+    });
+  }
+  if (mtu < podMtu) {
+    faults.push({
+      object: `${name} MTU`,
+      text: `${name} of pod ${pod} has MTU ${mtu}: longer packets of the pod are dropped`,
+      next: `ip link set ${name} mtu ${podMtu}`,
+      mend: () => nl.setLink(index, { mtu: podMtu }),
+    });
+  }
+  return faults;
 }
 
 /** Only the runtime can make a pod's pair of devices. */
@@ -192,6 +196,37 @@ export function endpointFaults(node: NodeState): Fault[] {
     }
   }
   return faults;
+}
+
+/** Entries and links of devices that are gone: their pods ended without a DEL. */
+export function leftoverFaults({ bpffs, links, dataPlane }: NodeState): Fault[] {
+  const { endpoints, pod_devices } = dataPlane.maps;
+  const present = new Set(links().map(({ index }) => index));
+  const next = "restart the agent, which removes it; see its log";
+  const entries = endpoints.entries().filter(([, { ifindex }]) => !present.has(ifindex))
+    .map(([{ addr }]): Fault => ({
+      object: `endpoint ${addr}`,
+      text: `the entry ${addr} in the map endpoints leads to a device that is gone`,
+      next,
+      fresh: true,
+      mend: () => void endpoints.delete({ addr }),
+    }));
+  const devices = pod_devices.keys().filter(({ ifindex }) => !present.has(ifindex))
+    .map(({ ifindex }): Fault => ({
+      object: `pod device ${ifindex}`,
+      text: `the entry ${ifindex} in the map pod_devices is of a device that is gone`,
+      next,
+      fresh: true,
+      mend: () => void pod_devices.delete({ ifindex }),
+    }));
+  const pins = staleLinks(bpffs).map(({ path }): Fault => ({
+    object: path,
+    text: `${path} is the link of a device that is gone`,
+    next,
+    fresh: true,
+    mend: () => void removePin(path),
+  }));
+  return [...entries, ...devices, ...pins];
 }
 
 function twiceFault(address: string, a: Attachment, b: Attachment): Fault {

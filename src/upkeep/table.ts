@@ -6,17 +6,20 @@
  */
 import { leaseFaults, strayFaults } from "./addresses.ts";
 import { bridgeFaults } from "./bridge.ts";
-import { chainFaults, conflistFaults, pluginFaults } from "./cni.ts";
+import { conflistFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
-import { routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
+import { hostPortFaults, rateFaults } from "./host_ports.ts";
+import { loopbackFaults, routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
+import { outsideFaults, pathFaults } from "./paths.ts";
 import { hostlbFaults, pinFaults } from "./pins.ts";
 import {
   endpointFaults,
+  leftoverFaults,
   podProgramFaults,
   portFaults,
-  recordFaults,
   uplinkProgramFaults,
 } from "./pods.ts";
+import { recordFaults } from "./records.ts";
 
 /** Pins come first: without them no other row can be mended. */
 export const TABLE: readonly Row[] = [
@@ -24,16 +27,41 @@ export const TABLE: readonly Row[] = [
   { name: "records", part: "pods", watch: "second", locked: true, check: recordFaults },
   { name: "bridge", part: "pods", watch: "devices", locked: true, check: bridgeFaults },
   { name: "ports", part: "pods", watch: "devices", locked: true, check: portFaults },
-  { name: "pod programs", part: "pods", watch: "devices", locked: true, check: podProgramFaults },
+  {
+    name: "pod programs",
+    part: "pods",
+    watch: "devices",
+    locked: true,
+    pinned: true,
+    check: podProgramFaults,
+  },
   { name: "uplinks", part: "uplink", watch: "devices", graceMs: 2500, check: uplinkFaults },
-  { name: "uplink programs", part: "uplink", watch: "devices", check: uplinkProgramFaults },
+  {
+    name: "uplink programs",
+    part: "uplink",
+    watch: "devices",
+    pinned: true,
+    check: uplinkProgramFaults,
+  },
   { name: "endpoints", part: "pods", watch: "second", locked: true, check: endpointFaults },
-  { name: "hostlb", part: "host services", watch: "second", check: hostlbFaults },
+  {
+    name: "leftovers",
+    part: "pods",
+    watch: "second",
+    locked: true,
+    pinned: true,
+    check: leftoverFaults,
+  },
+  { name: "host ports", part: "pods", watch: "second", locked: true, check: hostPortFaults },
+  { name: "limits", part: "pods", watch: "devices", locked: true, check: rateFaults },
+  { name: "hostlb", part: "host services", watch: "second", pinned: true, check: hostlbFaults },
+  { name: "loopback", part: "host services", watch: "devices", check: loopbackFaults },
   { name: "sysctls", part: "uplink", watch: "second", check: sysctlFaults },
   { name: "routes", part: "uplink", watch: "devices", graceMs: 2500, check: routeFaults },
+  { name: "paths", part: "uplink", watch: "devices", graceMs: 2500, check: pathFaults },
+  { name: "way out", part: "uplink", watch: "devices", graceMs: 2500, check: outsideFaults },
   { name: "addresses", part: "pods", watch: "second", locked: true, check: leaseFaults },
   { name: "stray pods", part: "pods", watch: "devices", graceMs: 3000, check: strayFaults },
   { name: "configuration", part: "cni", watch: "second", graceMs: 2500, check: conflistFaults },
-  { name: "order of plugins", part: "cni", watch: "second", check: chainFaults },
   { name: "plugins", part: "cni", watch: "second", check: pluginFaults },
 ];

@@ -10,6 +10,7 @@ import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
 import { listAttachmentIds } from "../node/attachments.ts";
 import { readState, type StateFiles } from "../node/state_files.ts";
+import { defaultRoute } from "../upkeep/paths.ts";
 import { pinFaults } from "../upkeep/pins.ts";
 import { readCounters, readMaps } from "./counters.ts";
 import type { Finding } from "./finding.ts";
@@ -171,6 +172,10 @@ function uplinkFindings(node: NodeReader, well: boolean): Finding[] {
     const text = `${name}, address ${addr}, MTU ${mtu}${why === undefined ? "" : `; ${why}`}`;
     return well ? [{ part, health: "ok", text }] : [];
   });
+  if (well && defaultRoute(node.nl) === undefined) {
+    const text = "no default route: pods reach only networks that this node has routes to";
+    findings.push({ part, health: "note", text });
+  }
   return [...findings, ...otherDevices(known)];
 }
 

@@ -2,7 +2,7 @@
 
 import { readAttachments } from "../node/attachments.ts";
 import { readState } from "../node/state_files.ts";
-import { type Fault, type NodeState, readOnce, type Row } from "../upkeep/fault.ts";
+import { type Fault, type NodeState, readOnce, type Row, unchecked } from "../upkeep/fault.ts";
 import { TABLE } from "../upkeep/table.ts";
 import type { Finding } from "./finding.ts";
 import type { NodeReader } from "./node.ts";
@@ -37,10 +37,19 @@ function findFaults({ dataPlane, nl, place: { bpffs, stateDir } }: NodeReader): 
       { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "pcnk_vxlan" },
   };
   const found: Found[] = [];
-  for (const { name: row, part, check } of TABLE) {
-    if (row === "uplinks") continue; // each has a line of its own
-    found.push(...check(state).map((fault) => ({ row, part, fault })));
-    if (row === "pins" && found.length > 0) return found; // the others read maps
+  for (const row of TABLE) {
+    if (row.name === "uplinks") continue; // each has a line of its own
+    const { name, part } = row;
+    found.push(...faultsOf(row, state).map((fault) => ({ row: name, part, fault })));
+    if (name === "pins" && found.length > 0) return found; // the others read maps
   }
   return found;
+}
+
+function faultsOf(row: Row, state: NodeState): Fault[] {
+  try {
+    return row.check(state);
+  } catch (error) {
+    return [unchecked(row, error as Error)];
+  }
 }

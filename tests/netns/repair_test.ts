@@ -8,7 +8,9 @@ import { tail } from "../../src/lab/agents.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
 import { PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../../src/node/conflist.ts";
 import { pcnk } from "../support/pcnk.ts";
-import { type Break, lasting, mendable, type Names } from "./repair/breaks.ts";
+import { type Break, mendable, type Names } from "./repair/breaks.ts";
+import { lasting } from "./repair/lasting.ts";
+import { HOST_PORT, mapBreaks } from "./repair/map_breaks.ts";
 import { Streams } from "./repair/streams.ts";
 import { LAB_TEST, pcnkOn, withLab } from "./support/lab.ts";
 
@@ -57,7 +59,10 @@ async function prepare(lab: LabHandle): Promise<Names> {
   Deno.writeTextFileSync(agentConfig, stringify(changed));
   await lab.stopAgent("node1");
   await lab.startAgent("node1");
-  return { ...names, bpffs, stateDir, veth: lab.pod("pod1-1").veth, cgroup: config.cgroup };
+  const { veth } = lab.pod("pod1-1");
+  const { stdout } = await lab.output("node1", ["ip", "-o", "link", "show", veth]);
+  const ifindex = parseInt(stdout);
+  return { ...names, bpffs, stateDir, veth, ifindex, cgroup: config.cgroup };
 }
 
 function isFile(path: string): boolean {
@@ -100,18 +105,49 @@ async function breakAndMend(
   return `| ${row} | \`${what}\` | ${Math.round(ms)} | ${lost.join(" | ")} |`;
 }
 
+/** What docs/repair.md promises. A machine that is busy for a moment gets another two attempts. */
+const REPORT_MS = 5000;
+
 /** Breaks and waits for the report, mends and waits for its end. */
 async function breakAndTell(lab: LabHandle, names: Names) {
-  for (const { what, command, told: expected, undo } of lasting(names)) {
-    assert.equal((await sh(lab, command)).code, 0, what);
-    await until(lab, "! curl -sf http://127.0.0.1:9879/readyz", performance.now());
-    const { status, ready } = await told(lab);
-    assert.match(status, expected, what);
-    assert.match(ready, expected, what);
-    await sh(lab, undo);
-    await until(lab, READY, performance.now());
+  for (const { what, command, told: expected, undo, ofAgent } of lasting(names)) {
+    let ms = Infinity;
+    for (let attempt = 0; attempt < 3 && ms > REPORT_MS; attempt++) {
+      const start = performance.now();
+      const broken = await sh(lab, command);
+      assert.equal(broken.code, 0, `${what}: ${broken.stdout}`);
+      const pattern = expected.source.replaceAll("\\S", "[^ ]").replaceAll("'", ".");
+      await until(lab, `curl -s http://127.0.0.1:9879/readyz | grep -qE '${pattern}'`, start);
+      ms = performance.now() - start;
+      if (!ofAgent) assert.match((await told(lab)).status, expected, what);
+      await sh(lab, undo);
+      await until(lab, READY, performance.now());
+    }
+    assert.ok(ms <= REPORT_MS, `${what}: reported after ${Math.round(ms)} ms, three times`);
     assert.equal((await told(lab)).status, "", what);
   }
+}
+
+/** Records are damaged while no agent runs: no pod is named as one to delete, and the next agent makes them whole. */
+async function damageRecords(lab: LabHandle, { stateDir }: Names) {
+  await lab.stopAgent("node1");
+  const files = `${stateDir}/attachments/*`;
+  assert.equal((await sh(lab, `for file in ${files}; do echo '{' > $file; done`)).code, 0);
+  const { stdout } = await pcnkOn(lab, "status", "-o", "json", "--peers", "0");
+  assert.match(stdout, /the record of pod .* is gone or damaged; the pod works/);
+  assert.doesNotMatch(stdout, /delete/);
+  await lab.startAgent("node1");
+  assert.equal((await told(lab)).status, "");
+  assert.equal((await sh(lab, `grep -L hostIfname ${files} | grep .`)).code, 1);
+}
+
+/** `pcnk status` names the firewall and not the agent. */
+async function hideAgent(lab: LabHandle) {
+  await sh(lab, "iptables -P INPUT DROP");
+  const { stdout } = await pcnkOn(lab, "status", "-o", "json", "--peers", "0");
+  await sh(lab, "iptables -P INPUT ACCEPT");
+  assert.match(stdout, /a firewall rule of this node drops packets on its loopback device to 127/);
+  assert.doesNotMatch(stdout, /does not respond/);
 }
 
 const READY = "curl -sf http://127.0.0.1:9879/readyz";
@@ -163,7 +199,12 @@ Deno.test(
       {
         await using streams = new Streams(lab);
         const figures: string[] = [];
-        for (const one of mendable(names)) {
+        await lab.addPod("node1", "ported", [{
+          hostPort: HOST_PORT.port,
+          containerPort: 80,
+          protocol: "tcp",
+        }]);
+        for (const one of [...mendable(names), ...mapBreaks(names)]) {
           figures.push(await breakAndMend(lab, streams, one));
           await until(lab, READY, performance.now());
           assert.equal((await told(lab)).status, "", one.what);
@@ -171,8 +212,12 @@ Deno.test(
         const file = Deno.env.get("PCNK_REPAIR");
         if (file !== undefined) Deno.writeTextFileSync(file, figures.join("\n") + "\n");
       }
+      assert.doesNotMatch(Deno.readTextFileSync(lab.node("node1").agentLog), /"stack"/);
+      await lab.deletePod("ported");
       await breakAndTell(lab, names);
+      await hideAgent(lab);
       await changePodCIDR(lab);
+      await damageRecords(lab, names);
       await loseState(lab, names);
     }),
 );

@@ -17,13 +17,14 @@ import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
 import { routingSettings } from "../../routing/settings.ts";
 import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
-import { syncNodeMaps } from "./node_maps.ts";
+import { type NodeKnowledge, syncNodeMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
 import { portParameters, reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
 import { endMasqueraded } from "../services/stale_sessions.ts";
 import { recordSysctl } from "../../node/state_files.ts";
 import { dispatch } from "./uplink_programs.ts";
+import { isDefaultRoute } from "./uplink_rule.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
 import { UplinkReport } from "./uplink_report.ts";
 
@@ -50,8 +51,8 @@ export class Network {
   #uplinks: readonly Uplink[] = [];
   /** The node's devices at the last sync, as JSON. */
   #seen: string | undefined;
-  /** The last one that was applied. */
-  #plan: RoutingPlan | undefined;
+  /** What was applied last. */
+  #applied: NodeKnowledge | undefined;
   #lookAt = 0;
   /** The kernel's reserved ports after the last sync. */
   #portParameters: string | undefined;
@@ -60,7 +61,10 @@ export class Network {
   #reported = new Set<string>();
   #unreserved: string | undefined;
   #failure: unknown;
+  #stepFailure: string | undefined;
+  #stepsFailed = false;
   #started = false;
+  #moved: ReturnType<typeof setTimeout> | undefined;
   #vpcRoutes: ReadonlySet<string> | undefined;
   readonly #options: NetworkOptions;
 
@@ -99,9 +103,9 @@ export class Network {
     });
   }
 
-  /** Why the last sync failed; undefined: it did not. */
+  /** Why the last sync failed, or a step of the last two; undefined: neither did. */
   get failing(): string | undefined {
-    return this.#failure === undefined ? undefined : (this.#failure as Error).message;
+    return this.#failure === undefined ? this.#stepFailure : (this.#failure as Error).message;
   }
 
   /** Nodes changed; other objects do not matter here. */
@@ -127,26 +131,36 @@ export class Network {
     this.settingsChanged();
   }
 
-  /** Devices, addresses or the default route may have changed. */
-  devicesChanged() {
-    if (this.#started && JSON.stringify(this.#findDevices()) !== this.#seen) this.#runner.request();
-  }
-
-  /** Requests a sync when another program disturbed what was applied. */
+  /** Requests a sync when another program disturbed what was applied, or when uplinks changed. */
   handle(events: readonly RtEvent[]) {
-    const why = !this.#started ? [] : this.#disturbances.judge(events);
-    if (why.length === 0) return;
-    this.#options.log.debug({ why }, "routes were disturbed");
-    this.#runner.request();
+    if (!this.#started) return;
+    const why = this.#disturbances.judge(events);
+    if (why.length > 0) {
+      this.#options.log.debug({ why }, "routes were disturbed");
+      this.#runner.request();
+    } else if (events.some(mayMoveUplinks)) {
+      this.#moved ??= setTimeout(() => this.#followDevices(), burstMs);
+    }
   }
 
-  /** Looks at what no event reports (neighbours, kernel parameters), and requests a sync when it was disturbed. */
+  #followDevices() {
+    this.#moved = undefined;
+    try {
+      if (JSON.stringify(this.#findDevices()) !== this.#seen) this.#runner.request();
+    } catch {
+      this.#runner.request(); // which reports what fails
+    }
+  }
+
+  /** Looks at what no event reports (neighbours, kernel parameters, maps), and requests a sync when it was disturbed. */
   look() {
-    if (this.#plan === undefined || this.#failure !== undefined) return;
+    const applied = this.#applied;
+    if (applied === undefined || this.#failure !== undefined) return;
     const now = performance.now();
     let changed = this.#portParameters !== portParameters();
     if (now >= this.#lookAt) {
-      changed ||= this.#routing.compare(this.#plan).steps.length > 0;
+      syncNodeMaps(this.#options.dataPlane.maps, applied);
+      changed ||= this.#routing.compare(applied.plan).steps.length > 0;
       // 100 nodes take 2 ms, 5,000 nodes 0.1 s: a thousandth of the time at most.
       this.#lookAt = now + 1000 * (performance.now() - now);
     }
@@ -164,6 +178,8 @@ export class Network {
   }
 
   stop() {
+    this.#started = false;
+    clearTimeout(this.#moved);
     this.#runner.stop();
     this.#routing.close();
   }
@@ -191,13 +207,12 @@ export class Network {
       vpcRoutes: this.#vpcRoutes,
     });
     this.podMtu = plan.mtu;
-    this.#masquerade(
-      syncNodeMaps(dataPlane.maps, { config, nodes, uplinks, addresses, bridge, plan }),
-    );
+    const knowledge = { config, nodes, uplinks, addresses, bridge, plan };
+    this.#masquerade(syncNodeMaps(dataPlane.maps, knowledge));
     this.#reserve();
     this.#portParameters = portParameters();
     const report = this.#applyRouting(plan);
-    this.#plan = plan;
+    this.#applied = knowledge;
     this.#report(report);
     const links = devices.choices.filter(({ uplink }) => uplink).map(({ link }) => link);
     dispatch({ dataPlane, nl, attach: config.attach, log }, links, {
@@ -264,8 +279,18 @@ export class Network {
       if (!this.#reported.has(message)) log.error({ event: "RoutingFailed" }, message);
     }
     this.#reported = present;
+    this.#stepFailure = this.#stepsFailed ? failures[0]?.message : undefined;
+    this.#stepsFailed = failures.length > 0;
     if (failures.length > 0) this.#runner.requestIn(5000);
   }
+}
+
+/** Milliseconds in which changes of devices are collected: a pod's make a dozen events. */
+const burstMs = 50;
+
+function mayMoveUplinks(event: RtEvent): boolean {
+  if (event.type === "route" || event.type === "route-gone") return isDefaultRoute(event.route);
+  return ["link", "link-gone", "address", "address-gone"].includes(event.type);
 }
 
 /** The uplink on whose network an address is. */

@@ -1,12 +1,25 @@
 /** k8sdispatcher on the uplinks and on the overlay device. */
-import { detach, listAttachments } from "../../bpf/attach.ts";
-import { overlayAttachPoint, uplinkAttachPoints } from "../../bpf/attach_points.ts";
-import type { Link } from "../../linux/rtnetlink.ts";
-import { type AttachmentContext, ensureProgram } from "../devices/attachments.ts";
+import { type AttachMode, attachPinned, detach, listAttachments } from "../../bpf/attach.ts";
+import {
+  type AttachPoint,
+  isAttachedAt,
+  overlayAttachPoint,
+  uplinkAttachPoints,
+} from "../../bpf/attach_points.ts";
+import type { DataPlane } from "../../bpf/dataplane.ts";
+import type { Link, RtNetlink } from "../../linux/rtnetlink.ts";
+import type { Log } from "../log.ts";
+
+interface DispatchContext {
+  dataPlane: DataPlane;
+  nl: RtNetlink;
+  attach: AttachMode;
+  log: Log;
+}
 
 /** Attaches the programs, and detaches those of former uplinks. @param overlay `ifindex` undefined: there is none */
 export function dispatch(
-  context: Omit<AttachmentContext, "stateDir">,
+  context: DispatchContext,
   uplinks: readonly Link[],
   overlay: { ifindex?: number; name: string },
 ) {
@@ -25,5 +38,17 @@ export function dispatch(
     if (!name.startsWith("k8sd_") || present.has(ifindex)) continue;
     detach({ bpffs, nl, ifindex, direction });
     log.info({ ifindex }, `${name} detached: the device is no uplink any more`);
+  }
+}
+
+/** Attaches the pinned version of a program unless it is attached; returns whether it did. The table of objects reports failures. */
+function ensureProgram({ dataPlane, attach, log }: DispatchContext, placed: AttachPoint): boolean {
+  try {
+    if (isAttachedAt(dataPlane, placed)) return false;
+    attachPinned({ ...placed.hook, name: placed.name, mode: attach });
+    return true;
+  } catch (error) {
+    log.debug({ err: error, device: placed.device }, `${placed.name} cannot be attached`);
+    return false;
   }
 }

@@ -8,9 +8,13 @@ import type { Change } from "../../model/state.ts";
 import type { Attachment } from "../../node/attachments.ts";
 import { isWhole, type NodeObjects, readState, writeState } from "../../node/state_files.ts";
 import { heldAddresses } from "../../upkeep/bridge.ts";
+import { defaultRoute } from "../../upkeep/paths.ts";
 
 /** What the settings name. */
-type Configured = Omit<NodeObjects, "bridgeMac" | "bridgeAddresses" | "podCIDR">;
+type Configured = Pick<
+  NodeObjects,
+  "bridge" | "cniConfDir" | "cniBinDir" | "overlayDevice" | "cgroup"
+>;
 
 export class KnownObjects {
   #objects: NodeObjects;
@@ -44,6 +48,20 @@ export class KnownObjects {
   /** The cgroup that hostlb was attached to; undefined: to none. */
   set cgroup(cgroup: string | undefined) {
     this.#objects = { ...this.#objects, cgroup };
+  }
+
+  set podMtu(podMtu: number | undefined) {
+    if (this.#objects.cniConfDir !== undefined) this.#objects = { ...this.#objects, podMtu };
+  }
+
+  /** Remembers what the node has, and may do without from its start on. @param address of the Node */
+  see(nl: RtNetlink, address: string | undefined): void {
+    const now: Pick<NodeObjects, "defaultRoute" | "nodeAddress"> = {};
+    const route = defaultRoute(nl);
+    if (route !== undefined) now.defaultRoute = route;
+    const held = nl.addrs().some((one) => one.address === address);
+    if (address !== undefined && held) now.nodeAddress = address;
+    this.#objects = { ...this.#objects, ...now };
   }
 
   /** The addresses that the bridge must have: of new pods' gateway, then of the gateways of pods that run. */

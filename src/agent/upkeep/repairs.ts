@@ -11,7 +11,7 @@ const againMs = 2000;
 
 export class Repairs {
   readonly #times = new Map<string, number[]>();
-  readonly #failedAt = new Map<string, number>();
+  readonly #failed = new Map<string, { at: number; why: string }>();
   readonly #now: () => number;
 
   constructor(now: () => number = () => performance.now()) {
@@ -20,19 +20,24 @@ export class Repairs {
 
   /** Whether the object may be mended now. */
   mayMend(object: string): boolean {
-    if (this.#now() - (this.#failedAt.get(object) ?? -Infinity) < againMs) return false;
+    if (this.#now() - (this.#failed.get(object)?.at ?? -Infinity) < againMs) return false;
     const times = this.#recent(object);
     return times.length < limits.times || this.#now() - times.at(-1)! >= limits.slowMs;
   }
 
   /** Notes that a repair failed, which does not make the object contested. */
-  failed(object: string): void {
-    this.#failedAt.set(object, this.#now());
+  failed(object: string, why: string): void {
+    this.#failed.set(object, { at: this.#now(), why });
   }
 
-  /** Notes that it was mended. */
+  /** Why the last repair of the object failed; undefined: it did not. */
+  failure(object: string): string | undefined {
+    return this.#failed.get(object)?.why;
+  }
+
+  /** Notes that it was mended. What failed meanwhile may be tried again at once: it may stand on this object. */
   mended(object: string): void {
-    this.#failedAt.delete(object);
+    this.#failed.clear();
     this.#times.set(object, [...this.#recent(object), this.#now()]);
   }
 

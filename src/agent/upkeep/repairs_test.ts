@@ -22,8 +22,17 @@ Deno.test("Repairs tries again after two seconds what could not be mended, witho
   const repairs = new Repairs(() => now);
   for (let i = 0; i < 9; i++, now += 2000) {
     equal(repairs.mayMend("a"), true);
-    repairs.failed("a");
+    repairs.failed("a", "no space");
     equal(repairs.mayMend("a"), false);
+    equal(repairs.failure("a"), "no space");
   }
   deepEqual(repairs.contested(), []);
+});
+
+Deno.test("Repairs tries at once again what may stand on an object that was mended", () => {
+  const repairs = new Repairs(() => 0);
+  repairs.failed("program", "no pin");
+  repairs.mended("pins");
+  equal(repairs.mayMend("program"), true);
+  equal(repairs.failure("program"), undefined);
 });

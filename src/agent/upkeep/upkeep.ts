@@ -7,9 +7,10 @@ import { PinHolder } from "../../bpf/pin_holder.ts";
 import type { AgentConfig } from "../../config/schema.ts";
 import type { RtEvent } from "../../linux/rtnl_monitor.ts";
 import type { RtNetlink } from "../../linux/rtnetlink.ts";
-import { type Attachment, attachmentsDir, openLock } from "../../node/attachments.ts";
+import { type Attachment, attachmentsDir, lockPath } from "../../node/attachments.ts";
 import { AttachmentCache } from "../../node/attachment_cache.ts";
-import { type Fault, type NodeState, readOnce, type Row } from "../../upkeep/fault.ts";
+import { LockedError, lockWithin } from "../../node/lock.ts";
+import { type Fault, type NodeState, readOnce, type Row, unchecked } from "../../upkeep/fault.ts";
 import { TABLE } from "../../upkeep/table.ts";
 import type { Log } from "../log.ts";
 import { KnownObjects } from "./known_objects.ts";
@@ -43,10 +44,21 @@ const BREAKING: ReadonlySet<RtEvent["type"]> = new Set<RtEvent["type"]>([
   "link-gone",
   "address",
   "address-gone",
+  "route",
   "route-gone",
-  "filter-gone",
+  "rule",
+  "filter",
+  "port",
   "lost",
 ]);
+
+/** Milliseconds to wait for CNI calls; one that hangs must not keep other rows from being mended. */
+const LOCK_MS = 1000;
+
+const PINS = TABLE.find(({ name }) => name === "pins")!;
+
+/** Rows that are checked after events too: what stops forwarding comes as one, and without pins no program is attached. */
+const ALWAYS: ReadonlySet<string> = new Set([PINS.name, "sysctls"]);
 
 function isBreaking(event: RtEvent): boolean {
   if (event.type === "parameters") return event.parameters.forwarding === false;
@@ -80,6 +92,10 @@ export class Upkeep {
   #work: Promise<void> = Promise.resolve();
   #waiting = new Set<Row>();
   #stopped = false;
+  /** Milliseconds to wait for the lock in this pass. */
+  #lockMs = LOCK_MS;
+  /** Something was mended in this pass. */
+  #progress = false;
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
@@ -113,7 +129,7 @@ export class Upkeep {
     this.#burst ??= setTimeout(() => {
       this.#burst = undefined;
       void this.#request(
-        TABLE.filter(({ name, watch }) => watch === "devices" || name === "sysctls"),
+        TABLE.filter(({ name, watch }) => watch === "devices" || ALWAYS.has(name)),
       );
       // On a node with many pods a pass takes a while: a tenth of the time at most, while devices come and go.
     }, Math.min(times.secondMs, Math.max(times.burstMs, 10 * this.#passMs)));
@@ -140,9 +156,7 @@ export class Upkeep {
     if (all) this.#allAt = now + times.allMs;
     const devices = this.#pins.takeDetached();
     void this.#request(
-      TABLE.filter(({ name, watch }) =>
-        all || watch === "second" || devices || (this.#standing.get(name)?.size ?? 0) > 0
-      ),
+      TABLE.filter((row) => all || row.watch === "second" || devices || this.#stands(row)),
     );
     this.#options.everySecond();
   }
@@ -164,23 +178,34 @@ export class Upkeep {
   async #pass(rows: readonly Row[]) {
     const start = performance.now();
     let node = this.#node();
+    this.#progress = false;
+    this.#lockMs = LOCK_MS;
     for (const row of rows) {
       if (this.#stopped) return;
+      if (row.pinned && this.#stands(PINS)) continue;
       try {
         node = await this.#check(row, node);
       } catch (error) {
-        this.#options.log.error({ err: error, row: row.name }, "cannot check the node's objects");
+        this.#options.log.debug({ err: error, row: row.name }, "cannot be checked");
+        this.#keep({ ...row, graceMs: UNCHECKED_MS }, [unchecked(row, error as Error)]);
       }
     }
     if (this.#standing.get("bridge")?.size === 0) this.#learn();
     this.#report();
     this.#passMs = performance.now() - start;
+    // What could not be mended before may stand on what was.
+    if (this.#progress) void this.#request(TABLE.filter((row) => this.#stands(row)));
+  }
+
+  #stands({ name }: Row): boolean {
+    return (this.#standing.get(name)?.size ?? 0) > 0;
   }
 
   /** A full disk is reported once. */
   #learn() {
-    const { known, nl, log } = this.#options;
+    const { known, nl, log, dataPlane } = this.#options;
     try {
+      known.see(nl, dataPlane.maps.config.get(0)?.node_addr);
       known.learn(nl, this.#records.read());
       this.#unwritten = "";
     } catch (error) {
@@ -199,20 +224,29 @@ export class Upkeep {
     let node = before;
     let faults = row.check(node);
     if (faults.some((fault) => this.#mendable(fault))) {
-      const { stateDir } = this.#options.config;
-      // Also where the state directory is gone.
-      if (row.locked) Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
-      using lock = row.locked ? openLock(stateDir) : undefined;
-      await lock?.lock(true);
-      if (this.#stopped) return node;
-      for (const fault of row.check(this.#node())) {
-        if (this.#mendable(fault)) await this.#mend(fault, row);
+      try {
+        await this.#mendRow(row);
+      } catch (error) {
+        if (error instanceof LockedError) this.#lockMs = 0; // for the rest of the pass
+        for (const { object } of faults) this.#repairs.failed(object, (error as Error).message);
       }
+      if (this.#stopped) return node;
       faults = row.check(node = this.#node());
     }
     this.#keep(row, faults);
     if (row.name === "records" && faults.length === 0) this.#former = node.records;
     return node;
+  }
+
+  async #mendRow(row: Row) {
+    const { stateDir } = this.#options.config;
+    // Also where the state directory is gone.
+    if (row.locked) Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
+    using _lock = row.locked ? await lockWithin(lockPath(stateDir), this.#lockMs) : undefined;
+    if (this.#stopped) return;
+    for (const fault of row.check(this.#node())) {
+      if (this.#mendable(fault)) await this.#mend(fault, row);
+    }
   }
 
   #mendable({ mend, object }: Fault): boolean {
@@ -223,15 +257,16 @@ export class Upkeep {
     const { log, mended } = this.#options;
     try {
       await mend!();
-      if (fresh) log.info({ mended: object }, `${text}; it is now`);
+      this.#progress = true;
+      if (fresh) log.info({ mended: object }, `${text}; mended`);
       else {
         log.warn({ event: "Mended", mended: object }, `${text}; mended`);
         mended(row.name);
+        this.#repairs.mended(object);
       }
-      this.#repairs.mended(object);
     } catch (error) {
       log.debug({ err: error, broken: object }, "cannot be mended");
-      this.#repairs.failed(object);
+      this.#repairs.failed(object, (error as Error).message);
     }
   }
 
@@ -242,7 +277,9 @@ export class Upkeep {
       name,
       new Map(faults.map((fault): [string, Standing] => {
         const { since = now, reported = false } = before?.get(fault.object) ?? {};
-        return [fault.object, { fault, since, graceMs, reported }];
+        const why = this.#repairs.failure(fault.object);
+        const text = why === undefined ? fault.text : `${fault.text} (mending failed: ${why})`;
+        return [fault.object, { fault: { ...fault, text }, since, graceMs, reported }];
       })),
     );
     for (const [object, { reported }] of before ?? []) {
@@ -299,6 +336,9 @@ export class Upkeep {
     };
   }
 }
+
+/** Milliseconds that a row may be unreadable: devices come and go while they are read. */
+const UNCHECKED_MS = 2500;
 
 function isLasting({ since, graceMs }: Standing): boolean {
   return performance.now() - since >= graceMs;

@@ -3,8 +3,6 @@
  * The agent may be faster than a `rm -r`, which then fails.
  */
 
-import { DataPlane } from "../../../src/bpf/dataplane.ts";
-
 /** One way to break an object. */
 export interface Break {
   /** The row of the table, or `network` for what agent/network/ mends. */
@@ -15,15 +13,6 @@ export interface Break {
   well: string | (() => boolean);
 }
 
-/** The map's key of pod1-1. */
-const POD = { addr: "10.244.1.2" };
-
-/** As `bpftool map` would. */
-function withEndpoints<T>(bpffs: string, use: (map: DataPlane["maps"]["endpoints"]) => T): T {
-  using plane = new DataPlane(bpffs);
-  return use(plane.maps.endpoints);
-}
-
 /** Names in the commands. */
 export interface Names {
   bpffs: string;
@@ -32,9 +21,12 @@ export interface Names {
   bin: string;
   /** Host end of pod1-1, and its MAC address in the bridge. */
   veth: string;
+  ifindex: number;
   cgroup: string;
 }
 
+const DETAIL = (device: string, words: string) =>
+  `ip -o -d link show ${device} | grep -q '${words}'`;
 const LINK = (device: string, words: string) => `ip -o link show ${device} | grep -q '${words}'`;
 
 /** What the agent mends. */
@@ -93,6 +85,49 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       well: "! ip link show pcnk0 | grep -q 02:00:00:00:00:99",
     },
     {
+      row: "bridge",
+      what: "stp_state 1",
+      command: "ip link set pcnk0 type bridge stp_state 1",
+      well: `${DETAIL("pcnk0", "stp_state 0")} && ${DETAIL(veth, "state forwarding")}`,
+    },
+    {
+      row: "bridge",
+      what: "vlan_filtering 1, without a VLAN",
+      command:
+        `ip link set pcnk0 type bridge vlan_filtering 1; bridge vlan del vid 1 dev ${veth}; true`,
+      well: DETAIL("pcnk0", "vlan_filtering 0"),
+    },
+    {
+      row: "bridge",
+      what: "arp off",
+      command: "ip link set pcnk0 arp off",
+      well: `! ${LINK("pcnk0", "NOARP")}`,
+    },
+    {
+      row: "bridge",
+      what: "mtu 1000",
+      command: "ip link set pcnk0 mtu 1000",
+      well: `! ${LINK("pcnk0", "mtu 1000")}`,
+    },
+    {
+      row: "ports",
+      what: "bridge link set isolated on, flood off",
+      command: `bridge link set dev ${veth} isolated on learning off flood off`,
+      well: DETAIL(veth, "learning on.*flood on.*isolated off"),
+    },
+    {
+      row: "ports",
+      what: "bridge link set state 0",
+      command: `bridge link set dev ${veth} state 0`,
+      well: DETAIL(veth, "state forwarding"),
+    },
+    {
+      row: "ports",
+      what: "ip link set VETH mtu 1000",
+      command: `ip link set ${veth} mtu 1000`,
+      well: `! ${LINK(veth, "mtu 1000")}`,
+    },
+    {
       row: "ports",
       what: "ip link set VETH nomaster",
       command: `ip link set ${veth} nomaster`,
@@ -129,22 +164,28 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       well: "tc filter show dev eth0 egress | grep -q pcnk_",
     },
     {
-      row: "endpoints",
-      what: "an entry deleted",
-      command: () => withEndpoints(bpffs, (endpoints) => endpoints.delete(POD)),
-      well: () => withEndpoints(bpffs, (endpoints) => endpoints.get(POD) !== undefined),
-    },
-    {
       row: "hostlb",
       what: "its links' pins removed",
       command: `rm ${bpffs}/link/cgroup-*`,
       well: `test -e ${bpffs}/link/cgroup-connect4`,
     },
     {
+      row: "loopback",
+      what: "ip link set lo down",
+      command: "ip link set lo down",
+      well: LINK("lo", ",UP"),
+    },
+    {
       row: "sysctls",
       what: "ip_forward=0",
       command: "sysctl -qw net.ipv4.ip_forward=0",
       well: "test $(cat /proc/sys/net/ipv4/ip_forward) = 1",
+    },
+    {
+      row: "sysctls",
+      what: "conf.all.forwarding=0",
+      command: "sysctl -qw net.ipv4.conf.all.forwarding=0",
+      well: "test $(cat /proc/sys/net/ipv4/conf/pcnk_vxlan/forwarding) = 1",
     },
     {
       row: "sysctls",
@@ -172,6 +213,14 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
     },
     {
       row: "routes",
+      what: "ip link set pcnk_vxlan mtu, address, master",
+      command:
+        "ip link set pcnk_vxlan mtu 1000 address 02:00:00:00:00:98; ip link set pcnk_vxlan master pcnk0",
+      well:
+        `! ip link show pcnk_vxlan | grep -qE "mtu 1000|00:00:00:98|master" && ip route | grep -q 10.244.2.0/24`,
+    },
+    {
+      row: "routes",
       what: "ip link set pcnk_vxlan down",
       command: "ip link set pcnk_vxlan down",
       well: "ip route | grep -q '10.244.2.0/24.*pcnk_vxlan'",
@@ -193,7 +242,7 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       what: "the state directory emptied",
       command: `rm -r ${stateDir}/attachments ${stateDir}/*.json ${stateDir}/lock; true`,
       well:
-        `ls ${stateDir}/attachments 2>/dev/null | wc -l | grep -q 2 && test -e ${stateDir}/agent.json`,
+        `ls ${stateDir}/attachments 2>/dev/null | wc -l | grep -q 3 && test -e ${stateDir}/agent.json`,
     },
     {
       row: "records",
@@ -201,7 +250,7 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       command:
         `for file in ${stateDir}/attachments/*; do : > $file; done; : > ${stateDir}/agent.json`,
       well:
-        `grep -c hostIfname ${stateDir}/attachments/* | grep -c ':1' | grep -q 2 && test -s ${stateDir}/agent.json`,
+        `grep -c hostIfname ${stateDir}/attachments/* | grep -c ':1' | grep -q 3 && test -s ${stateDir}/agent.json`,
     },
     {
       row: "addresses",
@@ -223,35 +272,16 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
     },
     { row: "plugins", what: "rm pcnk", command: `rm ${bin}/pcnk`, well: `test -x ${bin}/pcnk` },
     {
+      row: "pins, bridge",
+      what: "rm -r, ip link del pcnk0",
+      command: `rm -r ${bpffs}/prog ${bpffs}/map; ip link del pcnk0`,
+      well: `${pins} && ${address} && ${LINK(veth, "master pcnk0")}`,
+    },
+    {
       row: "plugins",
       what: "rm bridge",
       command: `rm ${bin}/bridge`,
       well: `test -x ${bin}/bridge`,
-    },
-  ];
-}
-
-/** What only a person mends, with words of `pcnk status` and /readyz, and the command that does it. */
-export function lasting({ conf, bin }: Names) {
-  const other = `${conf}/00-other.conflist`;
-  return [
-    {
-      what: "another network's file first",
-      command: `echo '{"name":"other","plugins":[{"type":"loopback"}]}' > ${other}`,
-      told: /00-other\.conflist in \S+ sorts before 10-pcnk\.conflist/,
-      undo: `rm ${other}`,
-    },
-    {
-      what: "the uplink down",
-      command: "ip link set eth0 down",
-      told: /eth0( is down|\): no other node)/,
-      undo: "ip link set eth0 up; ip route replace default via 192.168.50.1",
-    },
-    {
-      what: "the plugins' folder is no folder",
-      command: `rm -r ${bin}; touch ${bin}`,
-      told: /the CNI plugin \S+\/pcnk is not there or not executable: no pod can be added/,
-      undo: `rm ${bin}; mkdir ${bin}`,
     },
   ];
 }
