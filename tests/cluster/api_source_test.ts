@@ -12,6 +12,7 @@ import { KubeSource } from "../../src/cluster/kube/source.ts";
 import { Recorder } from "../../src/cluster/test_support.ts";
 import { ApiClient, ApiError } from "../../src/cluster/kube/client.ts";
 import { clusterRules } from "../../src/cluster/kube/rbac.ts";
+import { isSourceCheckOff } from "../../src/cluster/kube/source_check.ts";
 import { sourceCases } from "../../src/cluster/kube/cases_support.ts";
 import { Admin, ApiWorld } from "./support/api_world.ts";
 import { Kit, whyNot } from "./support/kit.ts";
@@ -41,6 +42,7 @@ Deno.test({
       await test.step("each right to read is needed, and missed by name", () => leastRights(admin));
       await test.step("the role does not reach beyond its work", () => notMore(admin));
       await test.step("Node status and Events are written with the role", () => writes(admin));
+      await test.step("a Pod's exemption is read with the role", () => exemption(admin));
     } finally {
       await kit.down();
     }
@@ -143,6 +145,29 @@ async function writes(admin: Admin) {
     await events.stop();
     client.close();
     await admin.delete(`/api/v1/nodes/${name}`);
+  }
+}
+
+async function exemption(admin: Admin) {
+  const access = await admin.access();
+  const signal = AbortSignal.timeout(20_000);
+  const containers = [{ name: "c", image: "none" }];
+  const annotations = { "pcnk.io/source-check": "off" };
+  const path = "/api/v1/namespaces/kube-system/pods";
+  for (const metadata of [{ name: "t-router", annotations }, { name: "t-web" }]) {
+    // Of a node that there is not, so that no kubelet takes it.
+    await admin.apply(path, { metadata, spec: { nodeName: "t-none", containers } } as never);
+  }
+  try {
+    const off = (pod: string) => isSourceCheckOff(access, `kube-system/${pod}`, signal);
+    assert.deepEqual(
+      [await off("t-router"), await off("t-web"), await off("t-gone"), await off("a/../b")],
+      [true, false, false, false],
+    );
+  } finally {
+    for (const name of ["t-router", "t-web"]) {
+      await admin.delete(`${path}/${name}?gracePeriodSeconds=0`);
+    }
   }
 }
 

@@ -30,6 +30,8 @@ export class UncheckedPods {
   #exempt = new Map<string, boolean>();
   #asking = false;
   #notBefore = 0;
+  /** The last error that was reported. */
+  #trouble = "";
 
   constructor(options: UncheckedPodsOptions) {
     this.#options = options;
@@ -67,9 +69,15 @@ export class UncheckedPods {
       for (const record of records) {
         this.#exempt.set(keyOf(record), await isExempt(record.pod!));
       }
+      this.#trouble = "";
     } catch (err) {
       this.#notBefore = performance.now() + againMs;
-      log.warn({ err }, "cannot read the annotations of pods: their source addresses are checked");
+      const { message } = err as Error;
+      if (message !== this.#trouble) {
+        const text = "cannot read the annotations of pods: their source addresses are checked";
+        log.warn({ event: "SourceProblem", err }, text);
+      }
+      this.#trouble = message;
     } finally {
       this.#asking = false;
     }

@@ -2,6 +2,9 @@
 import type { Access } from "./access.ts";
 import { ApiClient, ApiError } from "./client.ts";
 
+/** `namespace/name`, as the API has them (RFC 1123). */
+const NAME = /^([a-z0-9][a-z0-9-]{0,62})\/([a-z0-9][a-z0-9.-]{0,252})$/;
+
 /** Milliseconds without a byte after which the server counts as gone. */
 const silenceMs = 10_000;
 
@@ -15,7 +18,8 @@ export async function isSourceCheckOff(
   pod: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const [namespace = "", name = ""] = pod.split("/").map(encodeURIComponent);
+  const [, namespace, name] = NAME.exec(pod) ?? [];
+  if (namespace === undefined) return false;
   const client = new ApiClient(access);
   try {
     const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
