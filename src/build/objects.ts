@@ -7,7 +7,17 @@ import { build, root, run, sources } from "./steps.ts";
 export const artifacts = "dist/artifacts";
 
 /** UAPI headers only, and no CO-RE: the objects run on any kernel from 5.10 on. */
-const FLAGS = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"];
+const FLAGS = [
+  "-O2",
+  "-g",
+  "-fdebug-compilation-dir=.",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+  "-target",
+  "bpf",
+  "-mcpu=v3",
+];
 
 /** Each source, with the flags of its variants by what their names end in. */
 const programs = sources("bpf").filter((path) => path.endsWith(".bpf.c")).flatMap((source) => {
