@@ -37,6 +37,8 @@ export interface Build {
   commit: string;
   /** Debian's version of the libbpf that is linked in. */
   libbpf: string;
+  /** SHA-256 of the runtime that the program was compiled with (denort), hexadecimal, or that Deno fetched its own. */
+  runtime: string;
   /** SHA-256 of each embedded eBPF object, hexadecimal, by file name. */
   objects: Record<string, string>;
 }

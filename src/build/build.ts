@@ -9,7 +9,14 @@
  * the same for both: tests/vm loads those of amd64 into arm64's kernels.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -82,8 +89,8 @@ async function buildPage(): Promise<void> {
   });
 }
 
-/** What `pcnk version` prints; read by src/cli/version.ts. */
-function buildInfo(): string {
+/** What `pcnk version` prints, but for the runtime; read by src/cli/version.ts. */
+function buildInfo() {
   const git = (...args: string[]) => {
     try {
       return run("git", args);
@@ -93,12 +100,12 @@ function buildInfo(): string {
   };
   const commit = git("rev-parse", "HEAD") || "unknown";
   const dirty = git("status", "--porcelain", "--untracked-files=no") !== "";
-  return JSON.stringify({
+  return {
     version: JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version,
     commit: dirty ? `${commit}-dirty` : commit,
     libbpf: run("dpkg-query", ["-W", "-f", "${Version}", "libbpf-dev"]),
     objects: Object.fromEntries(objects.map((path) => [basename(path), sha256(join(root, path))])),
-  });
+  };
 }
 
 async function buildExecutable(): Promise<void> {
@@ -110,12 +117,16 @@ async function buildExecutable(): Promise<void> {
       ...["main.ts", "package-lock.json", library, ...objects, ...page],
       ...sources("src", "cni", "install").filter((path) => !path.startsWith("src/build/libbpf")),
     ],
-    values: [info, Deno.version.deno, process.env.DENORT_BIN ?? ""],
+    values: [JSON.stringify(info), Deno.version.deno, process.env.DENORT_BIN ?? ""],
     outputs: [executable],
     run: async () => {
       await bundle(folder);
       writeFileSync(join(folder, "deno.json"), '{"nodeModulesDir":"none"}');
-      writeFileSync(join(root, artifacts, "build.json"), info);
+      const denort = findDenort(arch); // after the bundle, which Deno runs also where there is none
+      console.error(`  runtime    ${denort.origin}`);
+      const runtime = denort.sha256 ?? `Deno ${Deno.version.deno}'s own download`;
+      const whole = { ...info, runtime }; // src/bpf/artifacts.ts has its type
+      writeFileSync(join(root, artifacts, "build.json"), JSON.stringify(whole));
       for (const path of [...page, join(artifacts, "build.json")]) {
         copyFileSync(join(root, path), join(folder, "artifacts", basename(path)));
       }
@@ -123,8 +134,7 @@ async function buildExecutable(): Promise<void> {
         const compressed = brotliCompressSync(readFileSync(join(root, path)));
         writeFileSync(join(folder, "artifacts", `${basename(path)}.br`), compressed); // src/bpf/artifacts.ts reads it
       }
-      const denort = findDenort(arch); // after the bundle, which Deno runs also where there is none
-      console.error(`  runtime    ${denort.origin}`);
+      setTimes(folder); // they are embedded
       // --no-code-cache: the code cache lies in a world-writable folder under a name that can be guessed.
       // A small young generation: the agent with 100,000 backends takes 40 MB less, and nothing gets slower.
       const args = ["compile", "--quiet", "--no-check", "-A", "--no-code-cache"];
@@ -147,6 +157,13 @@ async function buildExecutable(): Promise<void> {
       }
     },
   });
+}
+
+/** The same for every build of one source: two builds are the same bytes. */
+function setTimes(folder: string): void {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) utimesSync(join(entry.parentPath, entry.name), 0, 0);
+  }
 }
 
 try {

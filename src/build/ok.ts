@@ -43,6 +43,7 @@ const stages: Stage[] = [
   { name: "lint", run: () => check(Deno.execPath(), ["lint", "--quiet"]) },
   { name: "check", run: () => types(Deno.execPath()) },
   { name: "build", run: () => check(Deno.execPath(), ["run", "-A", "src/build/build.ts"]) },
+  { name: "again", run: () => tests(Deno.execPath(), ["tests/build"]) },
   { name: "unit", run: () => tests(Deno.execPath(), unit) },
   { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
   { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },

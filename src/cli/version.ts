@@ -10,8 +10,9 @@ interface Version extends Build {
 
 /** Throws when the artefacts are missing: from source, before the first `deno task build`. */
 export function readVersion(): Version {
-  const { version, commit, libbpf, objects } = readBuild();
-  return { version, commit, deno: Deno.version.deno, v8: Deno.version.v8, libbpf, objects };
+  const { version, commit, runtime, libbpf, objects } = readBuild();
+  const { deno, v8 } = Deno.version;
+  return { version, commit, deno, v8, runtime, libbpf, objects };
 }
 
 /** The lines for a person; hashes and commit cut to twelve digits, as git does. */
@@ -19,12 +20,15 @@ function renderVersion(version: Version): string {
   const commit = version.commit.replace(/^([0-9a-f]{12})[0-9a-f]*/, "$1");
   const lines = [
     `pcnk ${version.version} (${commit})`,
-    `deno ${version.deno}, v8 ${version.v8}`,
+    `deno ${version.deno}, v8 ${version.v8}, runtime ${short(version.runtime)}`,
     `libbpf ${version.libbpf}`,
     ...Object.entries(version.objects).map(([name, hash]) => `${name} ${hash.slice(0, 12)}`),
   ];
   return lines.join("\n");
 }
+
+/** The first twelve digits of a hash. */
+const short = (hash: string) => hash.replace(/^([0-9a-f]{12})[0-9a-f]{52}$/, "$1");
 
 /** The `version` subcommand. */
 export function command() {
