@@ -24,8 +24,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "src/measure": ["src/agent", "src/bpf", "src/lab", "src/linux", "src/model"],
   "src/lab": ["src/bpf", "src/linux", "src/node", "src/view"],
   "src/view": [
-    ...["src/bpf", "src/linux", "src/model", "src/node", "src/routing", "src/services"],
-    "src/upkeep",
+    ...["src/bpf", "src/linux", "src/model", "src/netfilter", "src/node", "src/routing"],
+    ...["src/services", "src/upkeep"],
   ],
   "src/agent": [
     ...["src/bpf", "src/cluster", "src/config", "src/linux", "src/model", "src/node"],
@@ -42,6 +42,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "src/routing": ["src/model"],
   "src/model": [],
   "src/bpf": ["src/linux"],
+  "src/netfilter": ["src/linux"],
   // A node's files, for plugin, agent, installer and the inspecting commands alike.
   "src/node": ["src/linux"],
   "src/linux": [],

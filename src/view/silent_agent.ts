@@ -1,7 +1,7 @@
 /** Why an agent that runs does not respond: it hangs, it does not listen, or a firewall of the node takes the request. */
-import { readNetfilter } from "../linux/netfilter.ts";
 import { splitHostPort } from "../net/host_port.ts";
 import type { Finding } from "./finding.ts";
+import { loopbackCulprits } from "./netfilter.ts";
 
 const SYN_SENT = 2;
 const LISTEN = 10;
@@ -35,15 +35,15 @@ export async function silenceFinding(address: string): Promise<Finding> {
   );
   await new Promise((done) => setTimeout(done, 400));
   const sockets = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) => parseSockets(read(path)));
-  return judgeSilence(address, sockets, await refused ?? false, closedChains());
+  return judgeSilence(address, sockets, await refused ?? false, culpritsAt(port));
 }
 
-/** @param refused the connection was refused @param chains of the node that drop what they do not know */
+/** @param refused the connection was refused @param culprits rules of the node that drop packets to the port */
 export function judgeSilence(
   address: string,
   sockets: readonly Socket[],
   refused: boolean,
-  chains: readonly string[],
+  culprits: readonly string[],
 ): Finding {
   const part = "agent", health = "warn";
   const { port } = splitHostPort(address);
@@ -60,17 +60,16 @@ export function judgeSilence(
     const text = `does not respond at ${address}`;
     return { part, health, text, next: "see its log; it may be busy, or hang" };
   }
-  const named = chains.length === 0 ? "" : ` (${chains.join(", ")})`;
+  const named = culprits.length === 0 ? "" : ` (${culprits.join(", ")})`;
   const text =
     `a firewall rule of this node ${refused ? "rejects" : "drops"} packets on its loopback ` +
     `device to ${address}${named}: the agent listens, and neither pcnk nor the kubelet's probes reach it`;
   return { part, health, text, next: "accept them: iptables -I INPUT -i lo -j ACCEPT" };
 }
 
-function closedChains(): string[] {
+function culpritsAt(port: number): string[] {
   try {
-    return readNetfilter().closed.filter(({ hook }) => hook === "input" || hook === "output")
-      .map(({ name }) => name);
+    return loopbackCulprits(port);
   } catch {
     return []; // only their names are lacking
   }
