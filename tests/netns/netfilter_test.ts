@@ -75,9 +75,43 @@ class Bench {
   /** Loads nftables rules on a node. */
   nft = (where: string, rules: string) => this.run(where, "nft", rules.replaceAll("}", "\n}\n"));
 
+  hold(where: string, args: string[], within: string[] = []): Held {
+    const argv = [...within, PYTHON, script, ...args];
+    const child = this.lab.command(where, argv, { stdin: "piped", stdout: "piped" }).spawn();
+    this.#servers.push(child);
+    return new Held(child);
+  }
+
   async end(): Promise<void> {
-    for (const child of this.#servers) child.kill("SIGKILL");
+    for (const child of this.#servers) {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // It has ended.
+      }
+    }
     for (const child of this.#servers) await child.status;
+  }
+}
+
+/** A probe that waits for its release. */
+class Held {
+  readonly lines: Listener;
+
+  constructor(readonly child: Deno.ChildProcess) {
+    this.lines = new Listener(child.stdout);
+  }
+
+  async release(): Promise<void> {
+    const writer = this.child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode("\n"));
+    await writer.close();
+  }
+
+  /** Releases it; what it prints last. */
+  async answers(): Promise<Record<string, string>> {
+    await this.release();
+    return JSON.parse((await this.lines.all()).trimEnd().split("\n").at(-1)!);
   }
 }
 
@@ -170,6 +204,54 @@ Deno.test({
       }
     }),
 });
+
+/** A container's flows go on that idle while a Service takes their port of the node. */
+async function idleFlows(bench: Bench, within: string[], address: string): Promise<void> {
+  const { lab, cluster } = bench;
+  const own = lab.node("node1").address, [masqueraded, published, far] = [31080, 31081, 9100];
+  const rules = ["tcp", "udp"].map((kind) =>
+    `ip saddr ${address} ip daddr ${cluster.outside} ip protocol ${kind} masquerade to :${masqueraded};`
+  );
+  await bench.nft(
+    "node1",
+    `flush ruleset; table ip nat {
+      chain PREROUTING { type nat hook prerouting priority -100; ip daddr ${own} tcp dport ${published} dnat to ${address}:${PORT}; }
+      chain POSTROUTING { type nat hook postrouting priority 100; ${rules.join(" ")} }
+    }`,
+  );
+  const holder = bench.hold("outside", ["hold", cluster.outside, `${far}`]);
+  await holder.lines.line(/^listening$/);
+  const asked = (["tcp", "udp"] as const).map((kind) => ({
+    name: kind,
+    kind,
+    to: [cluster.outside, far],
+  }));
+  const inside = bench.hold("node1", ["ask", JSON.stringify(asked)], within);
+  await holder.lines.line(/^held tcp$/);
+  await holder.lines.line(/^held udp$/);
+  const client = bench.hold("outside", [
+    "ask",
+    JSON.stringify([{ name: "published", kind: "tcp", to: [own, published], hold: true }]),
+  ]);
+  await client.lines.line(/^held published$/);
+  for (const nodePort of [masqueraded, published]) {
+    const name = `late-${nodePort}`;
+    const end = { address: lab.pod("pod2-1").address, node: "node2" };
+    cluster.write(
+      name,
+      serviceObject(name, `10.96.9.${nodePort - masqueraded + 5}`, { nodePort }),
+      sliceObject(name, [end]),
+    );
+    const taken = { port: nodePort, external: true };
+    await cluster.until(
+      `${name} is served`,
+      () => [6, 17].every((proto) => cluster.backends("node1", "0.0.0.0", { ...taken, proto })),
+    );
+  }
+  await holder.release();
+  assert.deepEqual(await inside.answers(), { tcp: own, udp: own });
+  assert.deepEqual(await client.answers(), { published: cluster.outside });
+}
 
 async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>) => Promise<void>) {
   const { lab, cluster } = bench;
@@ -290,6 +372,7 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
         { name: "tcp", kind: "tcp", to: [address, PORT] },
         { name: "udp", kind: "udp", to: [address, PORT] },
       ]);
+      await idleFlows(bench, ["ip", "netns", "exec", name], address);
       await bench.nft("node1", "flush ruleset");
     } finally {
       await ip("netns", "del", name);
@@ -377,11 +460,11 @@ async function suite(bench: Bench, step: (name: string, fn: () => Promise<void>)
       return findings.filter(({ part }) => part === "netfilter").map(({ text }) => text);
     };
     const [policy, ...rest] = await found();
-    assert.match(policy!, /^ip filter FORWARD \(policy drop\) may drop .*no uplinks/);
+    assert.match(policy!, /^ip filter FORWARD \(policy drop\) drops .*no uplinks/);
     assert.deepEqual(rest, []);
     await bench.nft("node1", `flush ruleset; ${RULES[4]![1]} ${RULES[5]![1]}`);
     const [rule, kubeProxy] = await found();
-    assert.match(rule!, /^inet firewalld filter_FORWARD \(its last rule\) may drop/);
+    assert.match(rule!, /^inet firewalld filter_FORWARD handle \d+ drops/);
     assert.match(kubeProxy!, /kube-proxy/);
     await bench.nft("node1", "flush ruleset");
   });

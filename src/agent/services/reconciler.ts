@@ -3,6 +3,7 @@
  * difference is written. A full sync reads the maps first, so it repairs whatever was altered in them; the first sync of an
  * agent is full, which is how it takes up where the last one stopped.
  */
+import { SCOPE } from "../../abi/enums.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import type { LbAlgorithm } from "../../model/objects.ts";
 import { type Change, emptyState } from "../../model/state.ts";
@@ -18,6 +19,7 @@ import { isAltered, KernelWriter, readKernel } from "./kernel_maps.ts";
 import { type Names, servicePortNames } from "../maps/names.ts";
 import { type Clock, Runner, systemClock } from "../runner.ts";
 import { endSessions, SessionCleaner } from "./stale_sessions.ts";
+import { noteTrackedFlows } from "./tracked_flows.ts";
 import { TroubleLog } from "./trouble_log.ts";
 
 interface ReconcilerOptions {
@@ -154,6 +156,7 @@ export class Reconciler {
     const planner = new Planner(kernel, this.#ids, start);
     const { removed, issues } = this.#desired.sync(full, (service) => planner.add(service));
     const changes = planner.finish(full && this.#options.complete() ? "others" : removed);
+    this.#noteTracked(changes, kernel);
     applyChanges(changes, kernel, this.#writer, start);
     this.#kernel = kernel;
     this.#nameServices(changes, full);
@@ -162,6 +165,19 @@ export class Reconciler {
     this.#cleaner.add(changes.stale, kernel);
     this.#reportShortages(changes);
     this.#finish(changes, full, start);
+  }
+
+  /** The node's own flows at ports that Services are about to take. */
+  #noteTracked({ services }: Changes, kernel: KernelState) {
+    const taken = services.filter(({ key }) =>
+      key.scope === SCOPE.EXTERNAL && key.port !== 0 && !kernel.services.has(key.text)
+    ).map(({ key }) => key);
+    try {
+      const noted = noteTrackedFlows(this.#options.maps, taken);
+      if (noted > 0) this.#log.info({ noted }, "flows of the node at ports that Services took");
+    } catch (error) {
+      this.#log.debug({ err: error }, "cannot read the node's tracked flows");
+    }
   }
 
   /** What is gone keeps its name till the next full sync: sessions may still have its id. */

@@ -1,7 +1,9 @@
 """Sockets that ask and answer, for tests of what a node's netfilter does to them.
 
     probe.py serve ADDRESS PORT  TCP and UDP: who asked, and what; a line says that it listens
-    probe.py ask JSON            a list of {name, kind: tcp|udp|ping, to: [address, port], from?: port, at?: address, size?: bytes, ttl?: hops};
+    probe.py hold ADDRESS PORT   the same, but says `held tcp` or `held udp` and answers after a line on standard input
+    probe.py ask JSON            a list of {name, kind: tcp|udp|ping, to: [address, port], from?: port, at?: address, size?: bytes, ttl?: hops, hold?: true};
+                                 hold: says `held` after the first answer, and asks again after a line on standard input;
                                  prints {name: "who asked" or "error: why"}, all at once
 """
 import json
@@ -14,7 +16,28 @@ import threading
 PATIENCE = 4  # seconds: what is lost is lost; nothing healthy waits so long
 
 
-def serve(address, port):
+released = threading.Event()
+
+
+def release():
+    sys.stdin.readline()
+    released.set()
+
+
+def hold(what):
+    """Until a line comes."""
+    print(f"held {what}", flush=True)
+    released.wait(PATIENCE)
+
+
+def serve(address, port, held=False):
+    if not held:
+        released.set()
+    else:
+        threading.Thread(target=release, daemon=True).start()
+        timer = threading.Timer(10 * PATIENCE, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
     tcp = socket.create_server((address, port), backlog=64)
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind((address, port))
@@ -28,12 +51,16 @@ def serve(address, port):
 def datagrams(udp):
     while True:
         data, peer = udp.recvfrom(65536)
+        if not released.is_set():
+            hold("udp")
         udp.sendto(peer[0].encode().ljust(len(data)), peer)
 
 
 def answer(connection, peer):
     with connection, connection.makefile("rwb") as stream:
         for line in stream:
+            if not released.is_set():
+                hold("tcp")
             stream.write(peer[0].encode().ljust(len(line) - 1) + b"\n")
             stream.flush()
 
@@ -59,7 +86,9 @@ def ask(probe):
             return sock.recv(65536).decode().strip()
         sock.connect(tuple(probe["to"]))
         with sock.makefile("rwb") as stream:
-            for _ in range(2):
+            for i in range(2):
+                if i == 1 and probe.get("hold"):
+                    hold(probe["name"])
                 stream.write(payload + b"\n")
                 stream.flush()
                 line = stream.readline().decode().strip()
@@ -102,8 +131,8 @@ def ping(address, payload):
 
 
 def main():
-    if sys.argv[1] == "serve":
-        serve(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] in ("serve", "hold"):
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[1] == "hold")
     answers = {}
 
     def run(probe):
@@ -112,6 +141,7 @@ def main():
         except OSError as error:
             answers[probe["name"]] = f"error: {error}"
 
+    threading.Thread(target=release, daemon=True).start()
     threads = [threading.Thread(target=run, args=(probe,)) for probe in json.loads(sys.argv[2])]
     for thread in threads:
         thread.start()
