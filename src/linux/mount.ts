@@ -4,28 +4,48 @@ import { cstring, SyscallError, trySyscall } from "./libc.ts";
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MS_NOEXEC = 8;
+const MS_REMOUNT = 32;
 const MS_BIND = 4096;
 const MS_REC = 16384;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
+const ST_RDONLY = 1n;
+
 const BPF_FS_MAGIC = 0xcafe4a11;
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 
-function magic(path: string): number | undefined {
+interface FileSystem {
+  /** Of linux/magic.h. */
+  type: number;
+  readOnly: boolean;
+  /** No block or no inode is free. */
+  full: boolean;
+}
+
+/** The file system of `path`, by statfs(2); undefined: it cannot be asked. */
+export function fileSystem(path: string): FileSystem | undefined {
   const buffer = new Uint8Array(256);
   if (trySyscall("statfs", cstring(path), buffer) < 0) return undefined;
-  return new Uint32Array(buffer.buffer)[0];
+  // f_type, f_bsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_fsid, f_namelen, f_frsize, f_flags
+  const [type, , blocks, freeBlocks, , files, freeFiles, , , , flags] = new BigUint64Array(
+    buffer.buffer,
+  ) as unknown as bigint[];
+  return {
+    type: Number(type),
+    readOnly: (flags! & ST_RDONLY) !== 0n,
+    full: (blocks! > 0n && freeBlocks === 0n) || (files! > 0n && freeFiles === 0n),
+  };
 }
 
 /** True when `path` exists and lies on a bpffs. */
 export function isBpffs(path: string): boolean {
-  return magic(path) === BPF_FS_MAGIC;
+  return fileSystem(path)?.type === BPF_FS_MAGIC;
 }
 
 /** True when `path` exists and lies on a cgroup v2 hierarchy. */
 export function isCgroup2(path: string): boolean {
-  return magic(path) === CGROUP2_SUPER_MAGIC;
+  return fileSystem(path)?.type === CGROUP2_SUPER_MAGIC;
 }
 
 /**
@@ -51,6 +71,14 @@ export function mountBpffs(path: string): void {
   const type = cstring("bpf");
   const error = trySyscall("mount", type, cstring(path), type, flags, cstring("mode=0700"));
   if (error < 0) throw new SyscallError("mount", -error, `bpf on ${path}`);
+}
+
+/** Makes a bpffs that is mounted read-only writable. @throws {SyscallError} */
+export function remountBpffs(path: string): void {
+  const flags = MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  const type = cstring("bpf");
+  const error = trySyscall("mount", type, cstring(path), type, flags, 0);
+  if (error < 0) throw new SyscallError("mount", -error, `remount ${path}`);
 }
 
 /** Mounts at `to` what `from` leads to, with all that is mounted below. @throws {SyscallError} */

@@ -1,6 +1,7 @@
 /** What the container runtime needs to add a pod: the CNI configuration, and the plugins that it names. */
 import { basename } from "node:path";
 import { CONFLIST_NAME, earlierFiles, PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../node/conflist.ts";
+import { fileSystem } from "../linux/mount.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** Absent configuration: the agent writes it again (agent/node/conflist_file.ts). */
@@ -22,6 +23,22 @@ export function conflistFaults({ objects: { cniConfDir: dir, podCIDR } }: NodeSt
     object: "CNI configuration",
     text: `${dir}/${CONFLIST_NAME} is not there: no pod can be added`,
     next: "start the agent, which writes it; see its log",
+    refuses: true,
+  }];
+}
+
+/** Where ADD writes records and host-local its reservations. */
+export function diskFaults({ stateDir }: NodeState): Fault[] {
+  const { readOnly, full } = fileSystem(stateDir) ?? {};
+  if (!readOnly && !full) return [];
+  return [{
+    object: `file system of ${stateDir}`,
+    text: `the file system of ${stateDir} is ${
+      readOnly ? "read-only" : "full"
+    }: no pod can be added`,
+    next: readOnly
+      ? `mount -o remount,rw; see dmesg for why`
+      : `free space or inodes: df -h ${stateDir}; df -i ${stateDir}`,
     refuses: true,
   }];
 }

@@ -23,9 +23,21 @@ export function sysctlFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
   if (readSysctl(FORWARD) !== "1") return [forwardFault(FORWARD)]; // all devices' with it
   const uplinks = dataPlane.maps.uplinks.keys().map(({ ifindex }) => nl.link(ifindex));
   const links = [nl.link(objects.bridge), nl.link(objects.overlayDevice), ...uplinks];
-  return links.filter((link) => link !== undefined)
+  const off = links.filter((link) => link !== undefined)
     .map(({ name }) => `net/ipv4/conf/${name}/forwarding`)
     .filter((name) => readSysctl(name) !== "1").map(forwardFault);
+  return links[0] === undefined ? off : [...off, ...arpFaults(links[0].name)];
+}
+
+/** The greater of both values counts; 8: no reply for any address (Documentation/networking/ip-sysctl.rst). */
+function arpFaults(bridge: string): Fault[] {
+  return ["all", bridge].map((name) => `net/ipv4/conf/${name}/arp_ignore`)
+    .filter((name) => readSysctl(name) === "8")
+    .map((name) => ({
+      object: name,
+      text: `the kernel parameter ${name} is 8: pods do not find their gateway by ARP`,
+      next: `sysctl -w ${name}=1, and check what sets it`,
+    }));
 }
 
 function forwardFault(name: string): Fault {

@@ -2,14 +2,16 @@
 import { cgroupAttachment } from "../bpf/cgroup.ts";
 import { HOSTLB_HOOKS } from "../bpf/hostlb.ts";
 import { maps, queues } from "../bpf/layout.ts";
-import { nodeBpffsInstead } from "../bpf/node_bpffs.ts";
+import { bpffsMountPoint, nodeBpffsInstead } from "../bpf/node_bpffs.ts";
 import { DISPATCHER_PROGRAMS, hasPin, mapPin, programPin, PROGRAMS } from "../bpf/pins.ts";
-import { isBpffs } from "../linux/mount.ts";
+import { fileSystem, isBpffs, remountBpffs } from "../linux/mount.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** With an agent all that it has seen pinned, links too; without one the maps and programs that there must be. */
 export function pinFaults({ bpffs, agent }: Pick<NodeState, "bpffs" | "agent">): Fault[] {
   const instead = nodeBpffsInstead(bpffs);
+  const { readOnly } = fileSystem(bpffs) ?? {};
+  if (instead === undefined && isBpffs(bpffs) && readOnly) return [readOnlyFault(bpffs, agent)];
   const missing = agent?.missingPins() ?? needed(bpffs).filter((path) => !hasPin(path));
   if (missing.length === 0 && instead === undefined) return [];
   return [{
@@ -20,6 +22,17 @@ export function pinFaults({ bpffs, agent }: Pick<NodeState, "bpffs" | "agent">):
     refuses: true,
     mend: agent && (() => agent.restorePins()),
   }];
+}
+
+function readOnlyFault(bpffs: string, agent: NodeState["agent"]): Fault {
+  const point = bpffsMountPoint(bpffs);
+  return {
+    object: `${bpffs} writable`,
+    text: `${bpffs} is mounted read-only: no pod can be added`,
+    next: `mount -o remount,rw ${point}`,
+    refuses: true,
+    mend: agent && (() => remountBpffs(point)),
+  };
 }
 
 function what(

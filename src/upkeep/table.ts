@@ -6,7 +6,7 @@
  */
 import { leaseFaults, strayFaults } from "./addresses.ts";
 import { bridgeFaults } from "./bridge.ts";
-import { conflistFaults, pluginFaults } from "./cni.ts";
+import { conflistFaults, diskFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
 import { hostPortFaults, rateFaults } from "./host_ports.ts";
 import { loopbackFaults, routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
@@ -24,6 +24,7 @@ import { recordFaults } from "./records.ts";
 /** Pins come first: without them no other row can be mended. */
 export const TABLE: readonly Row[] = [
   { name: "pins", part: "data plane", watch: "second", check: pinFaults },
+  { name: "disk", part: "cni", watch: "second", check: diskFaults },
   { name: "records", part: "pods", watch: "second", locked: true, check: recordFaults },
   { name: "bridge", part: "pods", watch: "devices", locked: true, check: bridgeFaults },
   { name: "ports", part: "pods", watch: "devices", locked: true, check: portFaults },

@@ -49,6 +49,12 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       well: pins,
     },
     {
+      row: "pins",
+      what: "mount -o remount,ro",
+      command: `mount -o remount,ro ${bpffs}`,
+      well: `mkdir ${bpffs}/try && rmdir ${bpffs}/try`,
+    },
+    {
       row: "bridge",
       what: "ip link del pcnk0",
       command: "ip link del pcnk0",

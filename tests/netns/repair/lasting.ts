@@ -45,7 +45,7 @@ export function lasting({ conf, bin, stateDir, bpffs, veth }: Names): Lasting[] 
     {
       what: "the state directory hidden by one that is read-only",
       command: `mount -t tmpfs -o ro none ${stateDir}`,
-      told: /\(mending failed: .*([Rr]ead-only|EROFS)/,
+      told: /file system of \S+ is read-only: no pod can be added/,
       undo: `umount ${stateDir}`,
       ofAgent: true,
     },
@@ -85,6 +85,12 @@ export function lasting({ conf, bin, stateDir, bpffs, veth }: Names): Lasting[] 
       command: "ip addr del 192.168.50.11/24 dev eth0",
       told: /the node's address 192\.168\.50\.11 is on no device|the default route is gone/,
       undo: "ip addr add 192.168.50.11/24 dev eth0; ip route replace default via 192.168.50.1",
+    },
+    {
+      what: "no replies to ARP",
+      command: "sysctl -qw net.ipv4.conf.all.arp_ignore=8",
+      told: /net.ipv4.conf.all.arp_ignore is 8: pods do not find their gateway/,
+      undo: "sysctl -qw net.ipv4.conf.all.arp_ignore=0",
     },
     {
       what: "ip rule del lookup main",

@@ -1,6 +1,8 @@
 /** Entries of maps that another program changes, as `bpftool map` does, and limits on pods' devices. */
 import { DataPlane } from "../../../src/bpf/dataplane.ts";
 import { PROTO, RATE_FLAG, RATE_SLOTS, SCOPE } from "../../../src/bpf/layout.ts";
+import { linkDetach, linkInfo, tryObjGet } from "../../../src/bpf/syscall.ts";
+import { closeFd } from "../../../src/linux/libc.ts";
 import type { Break, Names } from "./breaks.ts";
 
 /** The map's key of pod1-1. */
@@ -20,6 +22,12 @@ export function mapBreaks({ bpffs, veth, ifindex }: Names): Break[] {
   const known = (flags: number) =>
     at("", "", () => true, ({ rates }) => rates.get(ifindex % RATE_SLOTS)?.flags === flags).well;
   return [
+    {
+      row: "hostlb",
+      what: "bpftool link detach",
+      command: () => withHostlb(bpffs, (link) => (linkDetach(link), true)),
+      well: () => withHostlb(bpffs, (link) => !linkInfo(link).detached),
+    },
     at(
       "endpoints",
       "an entry deleted",
@@ -97,3 +105,13 @@ export function mapBreaks({ bpffs, veth, ifindex }: Names): Break[] {
 
 type Use = (maps: DataPlane["maps"]) => boolean;
 type Emptied = { keys(): unknown[]; delete(key: unknown): boolean };
+
+function withHostlb(bpffs: string, use: (link: number) => boolean): boolean {
+  const fd = tryObjGet(`${bpffs}/link/cgroup-connect4`);
+  if (fd === undefined) return false;
+  try {
+    return use(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
