@@ -17,7 +17,7 @@ import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
 import { routingSettings } from "../../routing/settings.ts";
 import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
-import { type NodeKnowledge, syncNodeMaps } from "./node_maps.ts";
+import { type NodeKnowledge, syncNodeMaps, syncOwnMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
 import { portParameters, reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
@@ -156,9 +156,10 @@ export class Network {
   look() {
     const applied = this.#applied;
     if (applied === undefined || this.#failure !== undefined) return;
+    syncOwnMaps(this.#options.dataPlane.maps, applied);
     const now = performance.now();
     let changed = this.#portParameters !== portParameters();
-    if (now >= this.#lookAt) {
+    if (now >= this.#lookAt || applied.nodes.length <= FEW_NODES) {
       syncNodeMaps(this.#options.dataPlane.maps, applied);
       changed ||= this.#routing.compare(applied.plan).steps.length > 0;
       // 100 nodes take 2 ms, 5,000 nodes 0.1 s: a thousandth of the time at most.
@@ -284,6 +285,9 @@ export class Network {
     if (failures.length > 0) this.#runner.requestIn(5000);
   }
 }
+
+/** So many take a millisecond to compare. */
+const FEW_NODES = 50;
 
 /** Milliseconds in which changes of devices are collected: a pod's make a dozen events. */
 const burstMs = 50;

@@ -29,29 +29,45 @@ export interface NodeKnowledge {
 
 /** Brings the maps up to date; returns the addresses that pods are masqueraded as. */
 export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<string> {
-  const { config, nodes, uplinks, bridge, plan } = knowledge;
-  const own = nodes.find(({ name }) => name === config.nodeName);
-  const internalIPs = own?.internalIPs ?? [];
+  const { config, nodes } = knowledge;
+  const vteps = tunnelSources(nodes, config.nodeName);
+  // Before `config`, whose flag KNOWN_VTEPS makes it count.
+  syncMap(maps.vteps, [...vteps].map(([addr, source]) => [{ addr }, vtepOf(source)] as const));
+  const masqueraded = syncOwnMaps(maps, knowledge);
+  syncMap(maps.node_addrs, nodeAddresses(knowledge, ownNode(knowledge)?.internalIPs ?? []));
+  const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
+  const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);
+  syncMap(maps.no_masquerade, [...inside].map((prefix) => [keyOf(prefix), 0] as const));
+  return masqueraded;
+}
+
+/** The maps that do not grow with the cluster. */
+export function syncOwnMaps(
+  maps: Pick<NodeMaps, "config" | "session_limits" | "uplinks">,
+  knowledge: NodeKnowledge,
+): Set<string> {
+  const { config, uplinks, bridge, plan } = knowledge;
+  const { internalIPs = [], podCIDRs = [] } = ownNode(knowledge) ?? {};
   const known = uplinks.map((uplink) =>
     [
       { ifindex: uplink.ifindex },
       { addr: masqueradeAddress(uplink, internalIPs), mtu: uplink.mtu },
     ] as const
   );
-  const vteps = tunnelSources(nodes, config.nodeName);
-  // Before `config`, whose flag KNOWN_VTEPS makes it count.
-  syncMap(maps.vteps, [...vteps].map(([addr, source]) => [{ addr }, vtepOf(source)] as const));
   const address = internalIPs[0] ?? known[0]?.[1].addr;
-  const facts = { address, podCIDR: own?.podCIDRs[0], bridge, plan };
-  syncElement(maps.config, 0, nodeConfigOf(config, facts));
+  syncElement(
+    maps.config,
+    0,
+    nodeConfigOf(config, { address, podCIDR: podCIDRs[0], bridge, plan }),
+  );
   const assured = maps.session_limits.get(0)?.assured ?? 0; // which the programs count
   syncElement(maps.session_limits, 0, { ...sessionLimitsOf(config), assured });
-  syncMap(maps.node_addrs, nodeAddresses(knowledge, internalIPs));
-  const podCIDRs = nodes.flatMap((node) => node.podCIDRs);
-  const inside = new Set([...podCIDRs, ...config.nonMasqueradeCIDRs]);
-  syncMap(maps.no_masquerade, [...inside].map((prefix) => [keyOf(prefix), 0] as const));
   syncMap(maps.uplinks, known);
   return new Set(known.map(([, { addr }]) => addr));
+}
+
+function ownNode({ nodes, config }: NodeKnowledge): RoutingNode | undefined {
+  return nodes.find(({ name }) => name === config.nodeName);
 }
 
 function vtepOf({ podCIDR, nodeAddr: node_addr }: TunnelSource): Vtep {

@@ -56,6 +56,9 @@ export interface ServiceSync {
 /** How long a run of backends rests before it is used again, in milliseconds. */
 const quarantineMs = 1000;
 
+/** Entries of `services` that take a millisecond or two to compare. */
+const FEW_ENTRIES = 200;
+
 export class Reconciler {
   readonly #desired: DesiredState;
   readonly #writer: KernelWriter;
@@ -130,10 +133,11 @@ export class Reconciler {
     );
   }
 
-  /** Looks for what another program did to the maps, which nothing reports: a four-hundredth of the time at most. */
+  /** Looks for what another program did to the maps, which nothing reports: for a four-hundredth of the time where they are many. */
   look() {
     const now = this.#clock.now();
-    if (this.#kernel === undefined || now < this.#lookAt) return;
+    if (this.#kernel === undefined) return;
+    if (now < this.#lookAt && this.#kernel.services.size > FEW_ENTRIES) return;
     if (isAltered(this.#options.maps, this.#kernel)) {
       const text =
         "another program changed entries of Services in the maps; they are written again";

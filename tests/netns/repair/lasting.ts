@@ -45,7 +45,7 @@ export function lasting({ conf, bin, stateDir, bpffs, veth }: Names): Lasting[] 
     {
       what: "the state directory hidden by one that is read-only",
       command: `mount -t tmpfs -o ro none ${stateDir}`,
-      told: /file system of \S+ is read-only: no pod can be added/,
+      told: /[Rr]ead-only|EROFS/, // the bpffs is below it
       undo: `umount ${stateDir}`,
       ofAgent: true,
     },
