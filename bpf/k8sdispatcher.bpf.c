@@ -38,6 +38,10 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 
 	if (skb->pkt_type != PACKET_HOST)
 		return pass(skb, PASS_OTHER_HOST);
+#ifdef L3
+	if (unlikely(has_outer_headers(skb)))
+		return strip_outer_headers(skb);
+#endif
 	reason = packet_parse(skb, &pkt);
 	if (reason || !config)
 		return unparsed(skb, reason);

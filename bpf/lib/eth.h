@@ -56,6 +56,23 @@ static __always_inline long eth_push(struct __sk_buff *skb, const __u8 *mac)
 	       bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
+/* Before Linux 5.14 a packet that comes out of an IPIP or GRE tunnel still has the outer
+ * headers in front. Counted from the inner IP header on, it then has fewer bytes than in
+ * all. */
+static __always_inline bool has_outer_headers(struct __sk_buff *skb)
+{
+	__u64 len = bounded(packet_end(skb) - packet_data(skb), 0xffff);
+	__u8 last;
+
+	return len && bpf_skb_load_bytes_relative(skb, len - 1, &last, 1, BPF_HDR_START_NET);
+}
+
+/* Has the device receive such a packet once more, without them. */
+static __always_inline int strip_outer_headers(struct __sk_buff *skb)
+{
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 #define eth_set(frame, mac) ((void)(frame), (void)(mac))
 #else
 #define eth_push(skb, mac) ((void)(mac), 0)

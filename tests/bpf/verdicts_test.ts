@@ -4,9 +4,12 @@ import assert from "node:assert/strict";
 const folder = new URL("../../bpf/", import.meta.url).pathname;
 
 /** They end a packet's way and count nothing: who calls them counts first. */
-const SENDERS = ["redirect_into_pod", "reply_send", "uplink_send", "uplink_sent", "world_send"];
-/** Not verdicts yet: the entry point goes on with the packet, or ends it as the function that returned. */
-const DEFERRED = /^(WORLD_REFUSED|SESSION_PICKED|verdict)$|^uplink_sent\(/;
+const SENDERS = [
+  ...["redirect_into_pod", "reply_send", "uplink_send", "uplink_sent", "world_send"],
+  "strip_outer_headers",
+];
+/** Not verdicts yet: the entry point goes on with the packet, or ends it as the function that returned, or gets it again. */
+const DEFERRED = /^(WORLD_REFUSED|SESSION_PICKED|verdict)$|^(uplink_sent|strip_outer_headers)\(/;
 /** What ends a packet's way without one of pcnk's functions. */
 const RAW = /\bTC_ACT_\w+|\bbpf_redirect\w*\(/;
 const COUNT = /^\s*count(_packet)?\(/;
