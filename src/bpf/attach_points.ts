@@ -51,7 +51,7 @@ export function outletAttachPoint(
 export function uplinkAttachPoints(
   bpffs: string,
   nl: RtNetlink,
-  device: Pick<Link, "index" | "name" | "type">,
+  device: Pick<Link, "index" | "name" | "type" | "pointToPoint">,
 ): AttachPoint<DispatcherProgram>[] {
   const at = (direction: Hook["direction"]): Pick<AttachPoint, "hook" | "device"> => ({
     hook: { bpffs, nl, ifindex: device.index, direction },

@@ -47,7 +47,9 @@ export const IFLA_VXLAN = {
 export const RTEXT_FILTER_SKIP_STATS = 8;
 
 const IFF_UP = 0x1;
+const IFF_BROADCAST = 0x2;
 const IFF_LOOPBACK = 0x8;
+const IFF_POINTOPOINT = 0x10;
 const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 
@@ -64,6 +66,8 @@ export interface Link {
   /** Up and with a carrier. */
   readonly running: boolean;
   readonly loopback: boolean;
+  /** It has one other end. */
+  readonly pointToPoint?: boolean;
   /** ARPHRD_*: what its frames begin with; 1 is Ethernet. */
   readonly type: number;
   /** Index of the bridge (or the like) whose port this device is. */
@@ -92,14 +96,21 @@ export interface BridgeSwitches {
 
 type PortLimit = "blocking" | "isolated" | "locked" | "no learning" | "no flooding";
 
-const ARPHRD = { ETHER: 1, PPP: 512, RAWIP: 519, TUNNEL: 768, SIT: 776, NONE: 0xfffe } as const;
+const ETHER = 1;
+/** ARPHRD_PPP, _RAWIP, _TUNNEL (IPIP), _TUNNEL6, _SIT, _NONE (TUN, WireGuard). */
+const HEADERLESS = [512, 519, 768, 769, 776, 0xfffe];
+/** ARPHRD_IPGRE and _IP6GRE. */
+const GRE = [778, 823];
 
 /** Whether packets of the device have an Ethernet header. */
-export const isEthernet = ({ type }: Pick<Link, "type">): boolean => type === ARPHRD.ETHER;
+export const isEthernet = ({ type }: Pick<Link, "type">): boolean => type === ETHER;
 
-/** Whether they begin with the IP header: TUN, WireGuard, IPIP, SIT, PPP, modems. */
-export function hasNoHeader({ type }: Pick<Link, "type">): boolean {
-  return type !== ARPHRD.ETHER && (Object.values(ARPHRD) as number[]).includes(type);
+/**
+ * Whether they begin with the IP header: TUN, WireGuard, IPIP, SIT, PPP, modems, GRE to one other end. Packets of a GRE
+ * device with many ends begin with the outer header that the neighbour table fills in.
+ */
+export function hasNoHeader({ type, pointToPoint }: Pick<Link, "type" | "pointToPoint">): boolean {
+  return HEADERLESS.includes(type) || (GRE.includes(type) && pointToPoint === true);
 }
 
 /** What `addLink` and `setLink` can set. */
@@ -158,6 +169,8 @@ export function parseLink(body: Reader): Link {
     up: (flags & IFF_UP) !== 0,
     running: (flags & IFF_LOWER_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
+    // A GRE device with a multicast group has both flags.
+    pointToPoint: (flags & (IFF_POINTOPOINT | IFF_BROADCAST)) === IFF_POINTOPOINT,
     type: body.u16(2),
     master: attrs.get(IFLA.MASTER)?.u32(0),
     peerIndex: attrs.get(IFLA.LINK)?.u32(0),

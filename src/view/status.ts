@@ -186,11 +186,15 @@ function otherDevices(known: StateFiles["uplinks"] | undefined): Finding[] {
   const others = devices.filter(({ uplink, unserved }) => !uplink && !unserved);
   const list = others.map(({ name, why }) => `${name} (${why})`).join(", ");
   return [
-    ...devices.filter(({ unserved }) => unserved).map(({ name, why }): Finding => ({
+    ...devices.filter(({ unserved }) => unserved).map(({ name, uplink, why }): Finding => ({
       part,
       health: "bad",
-      text: `${name} cannot be one: it ${why}`,
-      next: "lead the default route through an Ethernet, TUN, WireGuard, IPIP or PPP device",
+      text: uplink
+        ? `${name} serves NodePorts only: it ${why}`
+        : `${name} cannot be one: it ${why}`,
+      next: uplink
+        ? "take it out of the VRF"
+        : "give a GRE tunnel its remote, or lead the route by a device with Ethernet or IP frames",
     })),
     ...missing.map((name): Finding => ({
       part,

@@ -32,10 +32,12 @@ export class UplinkReport {
       if (this.#logged.get(name) === key) continue;
       if (uplink) this.#log.info({ device: name, address, why }, "uplink");
       else if (!unserved) this.#log.info({ device: name, why }, "no uplink");
-      else {this.#log.warn(
-          { event: "UplinkNotServed", device: name },
-          `${name} cannot be an uplink: it ${why}`,
-        );}
+      if (!unserved) continue;
+      const text = uplink
+        ? `${name} serves NodePorts only: it ${why}; take it out of the VRF`
+        : `${name} cannot be an uplink: it ${why}; NodePorts are not served there and pods' packets ` +
+          "keep their addresses: give a GRE tunnel its remote, or lead the route by another device";
+      this.#log.warn({ event: "UplinkNotServed", device: name }, text);
     }
     for (const name of missing) {
       lines.set(`missing ${name}`, "");

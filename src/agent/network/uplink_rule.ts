@@ -30,7 +30,7 @@ export interface DeviceChoice {
   uplink: boolean;
   /** "has a default route"; of one that is none: "a bridge without a NIC". */
   why: string;
-  /** It should be an uplink, and cannot be. */
+  /** It should be an uplink and cannot be, or is one for NodePorts only. */
   unserved?: boolean;
 }
 
@@ -52,14 +52,7 @@ export function judgeDevices(
     !loopback && name !== bridge && name !== overlay
   );
   const wanted = names === undefined ? foundLinks(kernel, links, choice) : namedLinks(names, links);
-  const choices = [...wanted].map(([link, why]): DeviceChoice =>
-    isEthernet(link) || hasNoHeader(link) ? { link, uplink: true, why } : {
-      link,
-      uplink: false,
-      why: `${why}, but its frames begin with a header that pcnk cannot read (type ${link.type})`,
-      unserved: true,
-    }
-  );
+  const choices = [...wanted].map(([link, why]) => choose(kernel, link, why, choice));
   for (const link of links) {
     if (wanted.has(link) || networksOf(kernel, link).length === 0) continue;
     const why = names === undefined
@@ -78,6 +71,25 @@ export function networksOf({ addresses }: Pick<KernelDevices, "addresses">, { in
       ifindex === index && scope < SCOPE.link && !address.startsWith("169.254.")
     )
     .map(({ address, prefixLength }) => ({ address, prefixLength }));
+}
+
+/** Whether a device that is to be an uplink can be one. */
+function choose(kernel: KernelDevices, link: Link, why: string, choice: UplinkChoice) {
+  const device: DeviceChoice = { link, uplink: isEthernet(link) || hasNoHeader(link), why };
+  if (!device.uplink) {
+    device.why += `, but its frames begin with a header that pcnk cannot read (type ${link.type})`;
+    device.unserved = true;
+  }
+  // The pods' bridge and the overlay are in no VRF.
+  const vrf = kernel.links.find(({ index, kind }) => index === link.master && kind === "vrf");
+  if (vrf === undefined) return device;
+  device.why +=
+    `, in VRF ${vrf.name}: pods' packets and tunnels leave there only by routes of the main table`;
+  const { internalIPs = [] } = choice;
+  if (networksOf(kernel, link).some(({ address }) => internalIPs.includes(address))) {
+    device.unserved = true;
+  }
+  return device;
 }
 
 function namedLinks(names: readonly string[], links: readonly Link[]): Map<Link, string> {
@@ -114,6 +126,11 @@ function foundLinks(
   for (const link of links) {
     if (networksOf(kernel, link).length === 0) continue;
     if (whyNot(kernel, link, choice) === undefined) add(link, "a NIC with an address");
+  }
+  // Both answer ARP for the address, whichever has it (arp_ignore 0).
+  for (const { kind, name, peerIndex, peerNetnsId } of [...found.keys()]) {
+    if (kind !== "macvlan" || peerNetnsId !== undefined) continue;
+    add(links.find(({ index }) => index === peerIndex), `carries ${name}`);
   }
   return found;
 }

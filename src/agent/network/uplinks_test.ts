@@ -79,6 +79,16 @@ const cases: Record<string, [specs: Spec[], routes: string[], uplinks: string[]]
     [toEth0, "0.0.0.0/1 tun0", "128.0.0.0/1 tun0"],
     ["tun0", "eth0"],
   ],
+  "GRE and IPv6 tunnels to one other end": [
+    [
+      eth0,
+      ["gre1 10.8.0.1/30", { kind: "gre", type: 778, pointToPoint: true }],
+      ["gre2 10.8.0.5/30", { kind: "gre", type: 778 }],
+      ["six1 10.8.0.9/30", { kind: "ip6tnl", type: 769 }],
+    ],
+    [toEth0, "0.0.0.0/0 gre1 0 77", "0.0.0.0/0 gre2 0 78", "0.0.0.0/0 six1 0 79"],
+    ["eth0", "gre1", "six1"],
+  ],
   "all devices of a multipath route": [
     [["eth0"], ["eth1"]],
     ["0.0.0.0/0 eth0+eth1"],
@@ -94,12 +104,20 @@ const cases: Record<string, [specs: Spec[], routes: string[], uplinks: string[]]
     [],
     ["bond0"],
   ],
-  "a VLAN and a macvlan, not their parent without an address": [
-    [["eth0"], ["eth0.7 192.0.2.2/24", { kind: "vlan" }], ["mv0 198.51.100.1/24", {
-      kind: "macvlan",
-    }]],
+  "a VLAN, not its parent without an address": [
+    [["eth0"], ["eth0.7 192.0.2.2/24", { kind: "vlan", peerIndex: 2 }]],
     [],
-    ["eth0.7", "mv0"],
+    ["eth0.7"],
+  ],
+  "a macvlan and the device that carries it": [
+    [["eth0"], ["mv0 198.51.100.1/24", { kind: "macvlan", peerIndex: 2 }]],
+    [],
+    ["mv0", "eth0"],
+  ],
+  "a macvlan whose other device is in the host's namespace": [
+    [["eth1"], ["mv0 198.51.100.1/24", { kind: "macvlan", peerIndex: 2, peerNetnsId: 0 }]],
+    [],
+    ["mv0"],
   ],
   "the bridge of a KVM host, not its ports": [
     [
@@ -182,8 +200,14 @@ Deno.test("findDevices() says of each device why it is an uplink, or why not", (
     ["wg0 10.8.0.1/24", { kind: "wireguard", type: 65534 }],
     ["ib0 10.9.0.1/24", { type: 32 }],
     ["silent"],
+    ["blue", { kind: "vrf" }],
+    ["eth2 203.0.113.2/24", { master: 8 }],
+    ["eth3 203.0.113.3/24", { master: 8 }],
   ];
-  const { choices } = findDevices(node(specs, [toEth0, "0.0.0.0/0 ib0 200"]), {});
+  const internalIPs = ["203.0.113.3"];
+  const { choices } = findDevices(node(specs, [toEth0, "0.0.0.0/0 ib0 200"]), { internalIPs });
+  const inVrf =
+    ", in VRF blue: pods' packets and tunnels leave there only by routes of the main table";
   assert.deepEqual(
     choices.map(({ link, uplink, why, unserved }) =>
       [link.name, uplink, why, unserved ?? false].join(": ")
@@ -191,7 +215,9 @@ Deno.test("findDevices() says of each device why it is an uplink, or why not", (
     [
       "eth0: true: has a default route: false",
       "ib0: false: has a default route, but its frames begin with a header that pcnk cannot read (type 32): true",
+      `eth3: true: has the node's InternalIP${inVrf}: true`,
       "eth1: true: a NIC with an address: false",
+      `eth2: true: a NIC with an address${inVrf}: false`,
       "docker0: false: a bridge without a NIC: false",
       "wg0: false: a wireguard device without a default route: false",
     ],
