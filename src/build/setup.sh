@@ -18,7 +18,7 @@ iperf3 sockperf wrk"
 case "${1:-}" in
   ok) packages="$packages qemu-system-x86 busybox-static" ;;
   test:vm) packages="$packages qemu-system-x86 busybox-static qemu-system-arm gcc-aarch64-linux-gnu
-libc6-dev-arm64-cross" ;;
+libc6-dev-arm64-cross wireguard-tools" ;;
 esac
 
 missing=

@@ -22,6 +22,8 @@ export interface Run {
   packets?: number;
   /** Checks of lab demo passed. */
   lab?: number;
+  /** Uplinks tried. */
+  uplinks?: number;
   /** Of each step. */
   seconds: Record<string, number>;
 }
@@ -73,6 +75,7 @@ ${
         "programs",
         "packet tests",
         "lab demo",
+        "uplinks",
         "tail calls",
         "seconds",
       ],
@@ -82,6 +85,7 @@ ${
         `${run.programs ? `${run.programs.length} load` : "–"}`,
         `${number(run.packets)}`,
         run.lab ? `${run.lab} checks` : "–",
+        number(run.uplinks),
         run.calls ? (run.calls.direct === run.calls.nested ? run.calls.direct : "in part") : "–",
         `${Object.values(run.seconds).reduce((sum, each) => sum + each, 0)}`,
       ]),
@@ -89,6 +93,7 @@ ${
   }
 
 Packet tests: \`tests/bpf/lbrp_test.ts\` but for scapy's. Lab demo: two nodes of two pods, CNI plugins and all.
+Uplinks: devices of [coexistence.md](coexistence.md), with traffic.
 Tail calls: in programs that also have calls between functions (\`tests/vm/calls.ts\`).
 
 ## What the verifier counts

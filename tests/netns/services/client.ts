@@ -7,6 +7,7 @@
  *   client.ts udp ADDRESS PORT            a datagram every 5 ms; ends with standard input, then a UdpReport
  *   client.ts udp-connected ADDRESS PORT  the same on connected sockets: a new one when the kernel ends the old
  *   client.ts ask KIND ADDRESS PORT COUNT SIZE  so many new sockets one after the other, tcp or udp; prints AskReport
+ *   client.ts asks [[KIND, ADDRESS, PORT, SIZE], …]   one socket for each, all at once; prints a list of AskReports
  */
 import { createSocket, type Socket } from "node:dgram";
 
@@ -169,14 +170,22 @@ async function udp(address: string, port: number, connected: boolean) {
   console.log(JSON.stringify(report));
 }
 
-async function ask(kind: string, address: string, port: number, count: number, size: number) {
+/** One socket of `client.ts asks`. */
+export type Asked = [kind: "tcp" | "udp", address: string, port: number, size: number];
+
+async function ask(
+  kind: string,
+  address: string,
+  port: number,
+  { count = 1, size = 5, ms = PATIENCE_MS },
+): Promise<AskReport> {
   const report: AskReport = { answers: [] };
   const line = "x".repeat(size);
   try {
     for (let i = 0; i < count; i++) {
       const since = performance.now();
       const answer = within(
-        2000,
+        ms,
         kind === "udp" ? datagram(address, port, line) : request(address, port, line),
       );
       report.answers.push({ ...await answer, ms: performance.now() - since });
@@ -184,6 +193,10 @@ async function ask(kind: string, address: string, port: number, count: number, s
   } catch (error) {
     report.error = String(error);
   }
+  return report;
+}
+
+function print(report: unknown): never {
   console.log(JSON.stringify(report));
   Deno.exit(0); // an open socket of what failed must not keep it
 }
@@ -214,6 +227,9 @@ if (import.meta.main) {
     await udp(address, Number(port), mode !== "udp");
   } else if (mode === "ask") {
     const [kind = "", address = "", port = "", count = "", size = ""] = rest;
-    await ask(kind, address, Number(port), Number(count), Number(size));
+    print(await ask(kind, address, +port, { count: +count, size: +size, ms: 2000 }));
+  } else if (mode === "asks") {
+    const all: Asked[] = JSON.parse(address);
+    print(await Promise.all(all.map(([kind, to, port, size]) => ask(kind, to, port, { size }))));
   }
 }

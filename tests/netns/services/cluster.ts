@@ -9,7 +9,7 @@ import type { Manifest } from "../../../src/lab/manifests.ts";
 import { linesOf } from "../../support/lines.ts";
 import { kernel } from "../../support/needs.ts";
 import { LAB_TEST, withLab } from "../support/lab.ts";
-import type { AskReport, LoadReport, UdpReport } from "./client.ts";
+import type { Asked, AskReport, LoadReport, UdpReport } from "./client.ts";
 import type { End } from "./objects.ts";
 
 /** How nodes reach each other, and how programs are attached. Every value of both is met. */
@@ -186,18 +186,26 @@ export class Cluster implements Disposable {
     address: string,
     { kind = "tcp", port = 80, count = 1, size = 5 } = {},
   ): Promise<AskReport> {
-    const numbers = [port, count, size].map(String);
-    const argv = [
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--no-check",
-      script,
+    return await this.run<AskReport>(where, [
       "ask",
       kind,
       address,
-      ...numbers,
-    ];
+      ...[port, count, size].map(String),
+    ]);
+  }
+
+  /** New sockets, all at once: what each got, which must be an answer. */
+  async allAnswered(where: string, asked: readonly Asked[]): Promise<AskReport["answers"]> {
+    const reports = await this.run<AskReport[]>(where, ["asks", JSON.stringify(asked)]);
+    const failed = reports.map(({ error }, i) =>
+      error && `${where}: ${asked[i]!.join(" ")}: ${error}`
+    );
+    assert.deepEqual(failed.filter((error) => error), []);
+    return reports.flatMap(({ answers }) => answers);
+  }
+
+  private async run<R>(where: string, args: string[]): Promise<R> {
+    const argv = [Deno.execPath(), "run", "-A", "--no-check", script, ...args];
     const io = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
     const { code, stdout, stderr } = await this.lab.command(where, argv, io).output();
     assert.equal(code, 0, decode(stderr));
