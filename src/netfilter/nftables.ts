@@ -2,7 +2,7 @@
  * Chains of nftables in the present network namespace, which is also where iptables-nft, ebtables-nft and arptables-nft have
  * theirs, by netlink (include/uapi/linux/netfilter/nf_tables.h).
  *
- * Limitation: when MOST_RULES are read, no further chain is.
+ * Limitation: chains with which it would be more than MOST_RULES are not read.
  */
 import { SyscallError } from "../linux/libc.ts";
 import { Message, NetlinkSocket, type Reader, type Received } from "../linux/netlink.ts";
@@ -89,7 +89,8 @@ export class Nftables implements Disposable {
 
   /** @param use how many rules it has, and jumps to it, at least one of both; undefined: too many */
   rules(family: number, table: string, chain: string, use: number): Rule[] | undefined {
-    if ((this.#left -= use) < 0) return undefined;
+    if (use > this.#left) return undefined;
+    this.#left -= use;
     const wanted = header(family).attrString(RULE.TABLE, table).attrString(RULE.CHAIN, chain);
     const find = this.#finder(family, table);
     return this.#socket.dump("NFT_MSG_GETRULE", GET.RULE, wanted).map(({ body }): Rule => {

@@ -226,6 +226,13 @@ END`,
     new RegExp(`^warn inet t c handle \\d+ drops .*endpoint 192.0.2.1:6443 at this[^;]*; .*${own}`),
   ],
   [
+    "beside a chain that is too long to read",
+    `(echo "table ip nat { chain c {"; echo "type nat hook prerouting priority -100;"
+    for i in $(seq 10100); do echo "ip daddr 10.96.0.0/16 tcp dport $i counter"; done; echo "}; }") | nft -f -
+    iptables -A INPUT -p udp --dport 8472 -j DROP`,
+    new RegExp(`^warn ip filter INPUT handle \\d+ drops ${tunnel}`),
+  ],
+  [
     "a bridge filter",
     `nft 'table bridge t { chain c { type filter hook input priority 0; ether type arp drop; }; }'`,
     /^warn bridge t c handle \d+ drops pods' ARP/,
