@@ -1,7 +1,7 @@
 /**
  * Pods' traffic that passes by chains of netfilter, as docs/coexistence.md lists it: representative packets, and the points
- * that each direction passes. pcnk's programs at tc ingress run ahead of the netdev family's; what they redirect meets its
- * egress chains only.
+ * that each direction passes. pcnk's programs at tc ingress run ahead of the netdev family's chains; what they redirect does
+ * not meet those at egress, either (nf_skip_egress of struct sk_buff).
  */
 import type { Hook, Layer, Point } from "../netfilter/chain.ts";
 import type { Bits } from "../netfilter/bits.ts";
@@ -61,11 +61,11 @@ export function flowsOf(node: NodeNetwork): Flow[] {
   if (node.podDevices.length === 0 && node.bridge === undefined) return [];
   return [
     arpFlow(node),
+    ...neighbours(node),
     probes(node),
     ...node.endpoints.flatMap((endpoint) => endpointFlows(node, endpoint)),
     ...tunnel(node),
     ...remoteProbes(node),
-    egress(node),
     toOwn(node),
     forwarded(node),
   ];
@@ -149,6 +149,25 @@ function arpFlow(node: NodeNetwork): Flow {
   };
 }
 
+function neighbours({ bridge, pods, podDevices }: NodeNetwork): Flow[] {
+  if (bridge === undefined) return [];
+  const points = [
+    at("netdev", "ingress", podDevices),
+    at("bridge", "prerouting", podDevices),
+    at("bridge", "forward", podDevices, podDevices),
+    at("bridge", "postrouting", [], podDevices),
+    at("netdev", "egress", [], podDevices),
+  ];
+  return [{
+    traffic: "ARP between pods of this node",
+    needed: true,
+    ways: [false, true].map((reply) => ({
+      packet: arp({ src: pods, dst: pods, reply }),
+      points,
+    })),
+  }];
+}
+
 function probes(node: NodeNetwork): Flow {
   const device = podsDevice(node);
   return {
@@ -227,22 +246,6 @@ function remoteProbes({ overlay, uplinks, own, gateway, remotePods }: NodeNetwor
       [at("netdev", "ingress", device), ...input(device)],
     ),
   }];
-}
-
-/** What pcnk's programs redirect to another device: nothing but its egress chains. */
-function egress({ pods, uplinks, overlay }: NodeNetwork): Flow {
-  const sent = (protocol: number, oif: Device[]) => ({
-    packet: ipv4({ src: somewhere(pods), dst: somewhere(), protocol }),
-    points: [at("netdev", "egress", [], oif)],
-  });
-  return {
-    traffic: "pods' packets to other nodes and to the world",
-    needed: true,
-    ways: [TCP, UDP].flatMap((protocol) => [
-      sent(protocol, uplinks),
-      ...(overlay ? [sent(protocol, [overlay.device])] : []),
-    ]),
-  };
 }
 
 function toOwn(node: NodeNetwork): Flow {

@@ -113,6 +113,10 @@ END`,
 END`,
   ],
   [
+    "what programs redirect passes by the uplink's egress",
+    `nft 'table netdev t { chain c { type filter hook egress device "eth0" priority 0; ip saddr 10.244.0.0/16 drop; }; }'`,
+  ],
+  [
     "a dormant table, and chains of other devices and protocols",
     `nft -f - <<'END'
     table ip off { flags dormant; chain in { type filter hook input priority 0; policy drop; }; }
@@ -216,9 +220,9 @@ END`,
     /^warn inet t c \(policy drop\) drops pods' ARP/,
   ],
   [
-    "what leaves by the uplink from pods",
-    `nft 'table netdev t { chain c { type filter hook egress device "eth0" priority 0; ip saddr 10.244.0.0/16 drop; }; }'`,
-    /^warn netdev t c handle \d+ drops pods' packets to other nodes and to the world/,
+    "between the bridge's ports",
+    `nft 'table bridge t { chain c { type filter hook forward priority 0; policy drop; }; }'`,
+    /^warn bridge t c \(policy drop\) drops ARP between pods of this node/,
   ],
   [
     "addresses of other devices (a strict host model)",
