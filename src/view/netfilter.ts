@@ -109,6 +109,9 @@ function trafficOf({ flow, protocols }: Hit): string {
 
 /** What to do where a program owns the chain and would write it anew. */
 function frontEnd({ name }: Chain, hits: Hit[]): string | undefined {
+  if (/^inet firewalld .*_(deny|pre|post)$/.test(name)) {
+    return "remove the rich rule that `firewall-cmd --list-all-zones` shows";
+  }
   const ports = [...new Set(hits.flatMap(({ flow }) => flow.match ? [flow.match] : []))]
     .map(({ protocol, port }) => `${port}/${PROTOCOL_NAME[protocol]!.toLowerCase()}`);
   const device = hits.flatMap(({ accept }) => [...accept])

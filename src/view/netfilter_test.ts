@@ -69,6 +69,9 @@ Deno.test("netfilterFindings() names the rule, the protocols, and the program wh
   const [{ text, next }] = netfilterFindings([firewalld], node) as [Finding];
   assert.match(text, /^inet firewalld filter_INPUT handle 9 drops .*\(UDP\)/);
   assert.match(next!, /firewall-cmd .*--add-interface=cni0 && .*--add-port=8472\/udp/);
+  const rich = chain("input", [rule], "inet firewalld filter_IN_trusted_deny");
+  const [remedy] = netfilterFindings([rich], node) as [Finding];
+  assert.match(remedy.next!, /^remove the rich rule/);
 });
 
 Deno.test("netfilterFindings() counts what is too much to list", () => {
