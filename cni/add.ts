@@ -73,10 +73,16 @@ export function add(
     portMappings: config.portMappings ?? [],
   };
   const { endpoints } = dataPlane.maps;
-  const rates = deviceRates(nl, veth.host) |
+  const datapath = readState(stateDir, "datapath");
+  const present = deviceRates(nl, veth.host);
+  const later = datapath?.limits?.[config.name];
+  const rates = present | (later ?? 0) |
     (config.bandwidth?.ingress ? RATE_FLAG.INGRESS : 0) |
     (config.bandwidth?.egress ? RATE_FLAG.EGRESS : 0);
-  wire({ bpffs, nl, dataPlane, endpoints, state, log, before, rates }, attachment, veth);
+  // bandwidth, if it comes next, needs the ingress qdisc for itself.
+  const shared = later !== undefined || (rates & ~present & RATE_FLAG.EGRESS) !== 0;
+  const mode = shared && tcxSupported() ? "tcx" : attachMode(datapath?.attach);
+  wire({ bpffs, nl, dataPlane, endpoints, state, log, before, rates, mode }, attachment, veth);
   log.info("pod added", { ...attachment, portMappings: config.portMappings });
   return text;
 }
@@ -94,6 +100,8 @@ interface Wiring extends Handles {
   before: (step: AddStep) => void;
   /** RATE_FLAG */
   rates: number;
+  /** Of the program on the pod's device. */
+  mode: AttachMode;
 }
 
 /**
@@ -108,17 +116,12 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   try {
     wiring.before("record");
     undo.push(record(wiring, attachment, former));
-    // bandwidth, if it comes next, needs the qdisc of the ingress for itself.
-    const limited = wiring.rates & RATE_FLAG.EGRESS && tcxSupported() ? "tcx" : undefined;
-    const mode = attachMode(state.stateDir);
     if (wiring.rates) setRates(wiring.dataPlane.maps.rates, host.index, wiring.rates);
     wiring.before("device");
     undo.push(enterDevice(wiring, attachment));
     for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
-      undo.push(
-        attach(wiring.dataPlane, placed, placed.name === "lbrp_from_pod" ? limited ?? mode : mode),
-      );
+      undo.push(attach(wiring.dataPlane, placed, wiring.mode));
     }
     for (const address of attachment.addresses) {
       wiring.before("endpoint");
@@ -179,9 +182,8 @@ function attach(
   return () => void (present ?? detach(hook));
 }
 
-/** The mode that the agent attaches by (`<stateDir>/datapath.json`); `auto` when no agent has run. */
-function attachMode(stateDir: string): AttachMode {
-  const mode = readState(stateDir, "datapath")?.attach;
+/** The mode that the agent attaches by; `auto` when no agent has run. */
+function attachMode(mode: string | undefined): AttachMode {
   return mode === "tcx" || mode === "clsact" ? mode : "auto";
 }
 

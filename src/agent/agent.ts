@@ -23,7 +23,7 @@ import { isCgroup2, mountOwnCgroup2, OWN_CGROUP2 } from "../linux/mount.ts";
 import { cgroup2For, CGROUP_ROOT } from "../linux/mounts.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
-import { refuseNewerState, removeState } from "../node/state_files.ts";
+import { readState, refuseNewerState, removeState } from "../node/state_files.ts";
 import { startDataPlane } from "./data_plane.ts";
 import { createLog, type Log } from "./log.ts";
 import { checkPorts } from "./network/reserved_ports.ts";
@@ -70,7 +70,8 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   if (installation === undefined) return;
   stack.use(installation);
   const dataPlane = stack.use(installation.dataPlane);
-  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid }, log));
+  const limits = readState(stateDir, "datapath")?.limits; // until they are read again (src/upkeep/cni.ts)
+  stack.use(keepState(stateDir, "datapath", { attach: config.attach, pid: Deno.pid, limits }, log));
   const token = crypto.randomUUID();
   const context = { config, choice, reporter, log, nl, dataPlane, startedAt, token, page };
   const parts = makeParts(context, stack);
@@ -123,7 +124,8 @@ async function start(
   parts.vpc.start();
   parts.network.start();
   parts.nodeNames.start();
-  parts.reconciler.start();
+  await parts.reconciler.start();
+  if (signal.aborted) return;
   installation.activate(); // if it waited for the maps
   parts.socketLb.start();
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;
@@ -134,12 +136,12 @@ async function start(
 
 /** Writes agent.json, from which other commands learn that the agent is ready and how it was started. */
 function writeReady(config: AgentConfig, startedAt: Date, token: string, log: Log): Disposable {
-  const { stateDir, healthAddress, nodeName, manifests, kubeconfig } = config;
+  const { stateDir, healthAddress, nodeName, manifests, kubeconfig, externalIPs } = config;
   const kept = keepState(stateDir, "agent", {
     pid: Deno.pid,
     startedAt: startedAt.toISOString(),
     ready: true,
-    ...{ healthAddress, nodeName, manifests, kubeconfig, token },
+    ...{ healthAddress, nodeName, manifests, kubeconfig, externalIPs, token },
   }, log);
   return {
     [Symbol.dispose]() {

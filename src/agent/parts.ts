@@ -76,7 +76,10 @@ export function makeParts(context: Context, stack: AsyncDisposableStack): Parts 
   const events = new Emitter<AgentEvents>((err, name) =>
     log.error({ event: "AgentFault", err }, `a part failed to take ${name}; the others go on`)
   );
-  const source = openSource(choice, (changes) => events.emit("objects", changes), log);
+  const source = openSource(choice, (changes, more = false) => {
+    services.reconciler.more = more;
+    events.emit("objects", changes);
+  }, log);
   const changed = (nodes: readonly string[]) => events.emit("nodeSettings", nodes);
   const nodeSettings = new NodeSettingsSource(config, log, changed);
   const monitor = new RtMonitor((batch) => events.emit("rtnetlink", batch));
@@ -112,11 +115,12 @@ function makeServices(
   complete: () => boolean,
   stack: AsyncDisposableStack,
 ) {
-  const { nodeName, lbAlgorithm, resync } = config;
+  const { nodeName, lbAlgorithm, externalIPs, resync } = config;
   const reconciler = new Reconciler({
     maps: dataPlane.maps,
     nodeName,
     lbAlgorithm,
+    externalIPs,
     log,
     resyncMs: resync * 1000,
     complete,

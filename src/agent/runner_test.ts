@@ -114,3 +114,28 @@ Deno.test("Runner does nothing after stop()", () => {
   runner.request();
   assert.deepEqual(log, ["0 full"]);
 });
+
+Deno.test("Runner interrupts work that yields, and starts no other run meanwhile", async () => {
+  const clock = new FakeClock(), log: string[] = [];
+  const runner = new Runner({
+    *run(full) {
+      log.push(`${clock.time} ${full ? "full" : "changes"}`);
+      for (let i = 0; i < 5; i++) {
+        clock.time += 15;
+        yield;
+      }
+      log.push(`${clock.time} done`);
+    },
+    failed: assert.fail,
+    minMs: 20,
+    fullMs: 1000,
+    clock,
+  });
+  runner.request();
+  assert.equal(clock.time, 30, "a slice");
+  runner.request();
+  const idle = runner.idle();
+  clock.pass(400);
+  await idle;
+  assert.deepEqual(log, ["0 full", "75 done", "150 changes", "225 done"]);
+});

@@ -7,7 +7,8 @@
  *   delete.
  *
  * In both modes a program is replaced atomically: each packet runs the former or the new one. Filters and links of
- * other tools on the same device stay, and so does the clsact qdisc after a detach.
+ * other tools on the same device stay, and so does the clsact qdisc after a detach. Redirects of the CNI plugin bandwidth
+ * make way for pcnk's priority.
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
@@ -286,11 +287,11 @@ function attachFilter(hook: Hook, programFd: number, name: string): Attachment {
   const result: Attachment = { ifindex, direction, mode: "clsact", progId };
   const fresh = nl.addClsact(ifindex);
   const present = fresh ? undefined : filterInPlace(hook);
-  if (!fresh && !present && isOccupied(hook)) {
+  if (!fresh && !present && isOccupied(hook) && !nl.redirectsMove({ ...hook, ...FILTER })) {
     if (tcxSupported()) return attachTcx(hook, programFd); // which runs before the filters
     throw new AttachError(
-      `${direction} of device ${ifindex} has filters of another plugin (bandwidth?) at priority ${FILTER.priority}, which ` +
-        "programs can only be put before since Linux 6.6",
+      `${direction} of device ${ifindex} has filters of another tool at priority ${FILTER.priority}, which ` +
+        "programs can only be put before since Linux 6.6; remove them",
     );
   }
   if (present && !isOwn(present)) {

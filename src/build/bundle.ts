@@ -88,7 +88,7 @@ export async function bundle(folder: string): Promise<void> {
     const [commands] = await Promise.all([
       esbuild.build({
         ...common,
-        entryPoints: ["src/cli/main.ts"],
+        entryPoints: { main: "src/cli/main.ts", parse_worker: "src/cluster/parse_worker.ts" },
         splitting: true,
         mainFields: ["module", "main"], // ES modules where there is a choice: of CommonJS nothing can be left out
         define: { "import.meta": "importMeta" }, // src/cli/unpack.ts passes it

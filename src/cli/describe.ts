@@ -5,6 +5,7 @@ import { chooseSource, openSource, type SourceChoice } from "../agent/sources/ob
 import { createLog } from "../agent/log.ts";
 import { labelledPods } from "../cluster/kube/labelled_pods.ts";
 import { loadConfig } from "../config/load.ts";
+import type { AgentConfig } from "../config/schema.ts";
 import { within } from "../lab/wait.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Service } from "../model/objects.ts";
@@ -50,9 +51,9 @@ export function command() {
       using node = new NodeReader({ bpffs, stateDir });
       const key = name.includes("/") ? name : `default/${name}`;
       if (what.startsWith("po")) return showPod(node, key, output);
-      const { state, nodeName, choice } = await readCluster(options);
+      const { state, nodeName, choice, externalIPs } = await readCluster(options);
       const origin = await originOf(choice, state.services.get(key));
-      const found = describeService(node, state, nodeName, key, origin);
+      const found = describeService(node, state, nodeName, key, origin, externalIPs);
       if (found === undefined) {
         const near = nearest(key, [...state.services.keys()]);
         throw new Error(
@@ -137,18 +138,22 @@ export async function concludeService(
   where: Where & { bpffs: string },
   key: string,
 ): Promise<Description["findings"]> {
-  const { state, nodeName, choice } = await readCluster(where);
+  const { state, nodeName, choice, externalIPs } = await readCluster(where);
   const origin = await originOf(choice, state.services.get(key));
   using node = new NodeReader(where);
-  const found = describeService(node, state, nodeName, key, origin);
+  const found = describeService(node, state, nodeName, key, origin, externalIPs);
   if (found === undefined) throw new Error(`there is no Service ${key} in the cluster`);
   return found.findings;
 }
 
+/** The cluster's objects, and by which settings of this node they are served. */
+interface ClusterRead extends Pick<AgentConfig, "nodeName" | "externalIPs"> {
+  state: ClusterState;
+  choice: SourceChoice;
+}
+
 /** All objects, once. */
-async function readCluster(
-  where: Where,
-): Promise<{ state: ClusterState; nodeName: string; choice: SourceChoice }> {
+async function readCluster(where: Where): Promise<ClusterRead> {
   const agent: Partial<StateFiles["agent"]> = readState(where.stateDir, "agent") ?? {};
   const given = new Map<string, unknown>();
   const nodeName = where.nodeName ?? (where.config === undefined ? agent.nodeName : undefined);
@@ -159,6 +164,9 @@ async function readCluster(
     given.set("manifests", agent.manifests);
   } else if (where.config === undefined && agent.kubeconfig !== undefined) {
     given.set("kubeconfig", agent.kubeconfig);
+  }
+  if (where.config === undefined && agent.externalIPs !== undefined) {
+    given.set("externalIPs", agent.externalIPs);
   }
   const config = loadConfig(where.config, given);
   let choice;
@@ -182,7 +190,8 @@ async function readCluster(
   } finally {
     source.close();
   }
-  return { state, nodeName: config.nodeName, choice };
+  const { nodeName: name, externalIPs } = config;
+  return { state, nodeName: name, choice, externalIPs };
 }
 
 /** Asks the API server for the Pods that the selector matches; a failure is no reason to stop. */

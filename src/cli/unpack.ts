@@ -40,5 +40,8 @@ function evaluate(text: string): (...names: unknown[]) => void {
   return (0, eval)(`(function(require,module,exports,importMeta){${text}\n})`);
 }
 
+/** In a worker (src/cluster/piece_worker.ts) its module runs. */
+const entry = "DedicatedWorkerGlobalScope" in globalThis ? "./parse_worker.js" : "./main.js";
+
 /** src/cli/main.ts's. */
-export const { runCli } = require("./main.js") as typeof import("./main.ts");
+export const { runCli } = require(entry) as typeof import("./main.ts");

@@ -31,11 +31,20 @@ const decoders: Record<string, Decoder> = {
 const labelled = new Set(["Service", "Endpoints", "EndpointSlice"]);
 
 /** Decodes one document: an object or a list of objects. Never throws; an empty document gives nothing. */
-export function decodeDocument(value: unknown, path: Path = []): Decoded[] {
+export function decodeDocument(value: unknown): Decoded[] {
+  return decodeItem(value, [], new Set());
+}
+
+/** @param seen objects that were decoded of the same document */
+function decodeItem(value: unknown, path: Path, seen: Set<unknown>, typed?: Fields): Decoded[] {
   if (value === null || value === undefined) return [];
+  const object = typed && isFields(value) ? { ...typed, ...value } : value;
   try {
-    if (!isFields(value)) throw new DecodeError(path, `must be an object, not ${show(value)}`);
-    const { apiVersion, kind } = value;
+    if (!isFields(object)) throw new DecodeError(path, `must be an object, not ${show(value)}`);
+    // Lists of aliases in lists of aliases make millions out of a small file.
+    if (seen.has(value)) throw new DecodeError(path, "is an alias of an object before it");
+    seen.add(value);
+    const { apiVersion, kind } = object;
     if (typeof kind !== "string" || kind === "") {
       throw new DecodeError([...path, "kind"], "is missing");
     }
@@ -44,13 +53,13 @@ export function decodeDocument(value: unknown, path: Path = []): Decoded[] {
       throw new DecodeError([...path, "apiVersion"], "is missing");
     }
     const type = `${apiVersion}/${kind}`;
-    if (isList(type)) return decodeItems(value, path, apiVersion, kind);
+    if (isList(type)) return decodeItems(object, path, seen, type);
     const decoder = decoders[type];
-    if (decoder === undefined || labelled.has(kind) && isOthers(value)) return [{ ignored: type }];
-    return [{ object: decoder(value, path) }];
+    if (decoder === undefined || labelled.has(kind) && isOthers(object)) return [{ ignored: type }];
+    return [{ object: decoder(object, path) }];
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
-    return [{ error, title: title(value) }];
+    return [{ error, title: title(object) }];
   }
 }
 
@@ -59,17 +68,15 @@ function isList(type: string): boolean {
   return type === "v1/List" || (type.endsWith("List") && type.slice(0, -4) in decoders);
 }
 
-function decodeItems(value: Fields, path: Path, apiVersion: string, kind: string): Decoded[] {
-  // Each level may repeat another by aliases.
+function decodeItems(value: Fields, path: Path, seen: Set<unknown>, type: string): Decoded[] {
   if (path.length > 2) throw new DecodeError(path, "is a list within lists");
   const items = value.items ?? [];
   if (!Array.isArray(items)) {
     throw new DecodeError([...path, "items"], `must be a list, not ${show(items)}`);
   }
-  const typed = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -4) };
-  return items.flatMap((item, i) =>
-    decodeDocument(isFields(item) ? { ...typed, ...item } : item, [...path, "items", i])
-  );
+  const [apiVersion, kind] = [value.apiVersion, type.split("/").at(-1)!.slice(0, -4)];
+  const typed = kind === "" ? undefined : { apiVersion, kind };
+  return items.flatMap((item, i) => decodeItem(item, [...path, "items", i], seen, typed));
 }
 
 /** How an object that did not decode is named, as far as it says who it is. */

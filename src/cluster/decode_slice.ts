@@ -5,8 +5,10 @@ import { backendIpv4, DecodeError, type Fields, fields, flag, integer, list } fr
 import { oneOf, type Path, text } from "./reader.ts";
 
 const protocols = ["TCP", "UDP", "SCTP"] as const;
-/** Of a slice: the API's own bound. Of a subset of Endpoints, where the API has none. */
-const maxEndpoints = { slice: 1000, subset: 16384 };
+/** Of a slice: the API's own bound. */
+const maxEndpoints = 1000;
+/** Of an object, where the API has no bound (Endpoints), or a hundred for each endpoint of a slice. */
+const maxAddresses = 16384;
 /** As decode_service.ts; the API takes 20,000. */
 const maxPorts = 4096;
 
@@ -51,7 +53,7 @@ function decodePorts(value: unknown, at: Path): EndpointPort[] {
 
 function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
   const endpoints: Endpoint[] = [];
-  list(value, at, maxEndpoints.slice).forEach((item, i) => {
+  list(value, at, maxEndpoints).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
     const common = sliceEndpoint(given, here);
@@ -62,6 +64,7 @@ function sliceEndpoints(value: unknown, at: Path): Endpoint[] {
       const ip = backendIpv4(address, [...here, "addresses", j]);
       if (ip !== undefined) endpoints.push({ address: ip, ...common });
     });
+    checkTotal(endpoints.length, at);
   });
   return endpoints;
 }
@@ -112,23 +115,23 @@ function targetPod(given: Fields, here: Path): string | undefined {
 /** @throws DecodeError with the path of the field that is wrong */
 export function decodeEndpoints(object: Fields, path: Path): Endpoints {
   const { namespace, name } = metadata(object, path);
+  let total = 0;
   const subsets = list(object.subsets, [...path, "subsets"]).map((value, i) => {
     const at = [...path, "subsets", i];
     const subset = fields(value, at);
-    return {
-      ports: decodePorts(subset.ports, [...at, "ports"]),
-      endpoints: [
-        ...subsetAddresses(subset.addresses, [...at, "addresses"], true),
-        ...subsetAddresses(subset.notReadyAddresses, [...at, "notReadyAddresses"], false),
-      ],
-    };
+    const endpoints = [
+      ...subsetAddresses(subset.addresses, [...at, "addresses"], true),
+      ...subsetAddresses(subset.notReadyAddresses, [...at, "notReadyAddresses"], false),
+    ];
+    checkTotal(total += endpoints.length, at);
+    return { ports: decodePorts(subset.ports, [...at, "ports"]), endpoints };
   });
   return { kind: "Endpoints", namespace, name, subsets };
 }
 
 function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
   const endpoints: Endpoint[] = [];
-  list(value, at, maxEndpoints.subset).forEach((item, i) => {
+  list(value, at, maxAddresses).forEach((item, i) => {
     const here = [...at, i];
     const given = fields(item, here);
     const address = backendIpv4(given.ip, [...here, "ip"]);
@@ -145,4 +148,12 @@ function subsetAddresses(value: unknown, at: Path, ready: boolean): Endpoint[] {
     });
   });
   return endpoints;
+}
+
+function checkTotal(addresses: number, at: Path): void {
+  if (addresses <= maxAddresses) return;
+  throw new DecodeError(
+    at,
+    `the object has more than ${maxAddresses} addresses: use several slices`,
+  );
 }

@@ -14,6 +14,11 @@ export interface Piece {
   hash: number;
 }
 
+/** Bytes in a document; it is in memory as a whole. */
+const maxDocument = 32 << 20;
+/** Lines that take some milliseconds. */
+const pauseLines = 1 << 14;
+
 const newline = 10, dash = 45, dot = 46, percent = 37, space = 32, tab = 9, carriage = 13;
 
 /**
@@ -21,10 +26,12 @@ const newline = 10, dash = 45, dot = 46, percent = 37, space = 32, tab = 9, carr
  * directive (`%`) or a document end (`...`) on there is more to YAML than that, and the rest is one piece.
  *
  * @param read fills a buffer with what comes next; returns how many bytes, 0 at the end
+ * @returns undefined now and then, where a caller may pause
+ * @throws Error for a document that is larger than `maxDocument`
  */
 export function* splitDocuments(
   read: (into: Uint8Array<ArrayBuffer>) => number,
-): Generator<Piece, void, void> {
+): Generator<Piece | undefined, void, void> {
   const source = new Window(read);
   let firstLine = 1, whole = false;
   // `at` is where a line starts, relative to the document at hand.
@@ -35,10 +42,17 @@ export function* splitDocuments(
       firstLine = line;
       end -= at;
     } else if (source.byte(at) === percent || source.isMarker(at, dot)) whole = true;
+    if (end > maxDocument) throw new Error(tooLarge(firstLine));
+    if (line % pauseLines === 0) yield undefined;
     at = end;
     end = source.lineEnd(at);
   }
   if (source.length > 0) yield source.piece(source.length, firstLine);
+}
+
+function tooLarge(line: number): string {
+  return `the document in line ${line} is larger than ${maxDocument >> 20} MiB: ` +
+    "write one document for each object";
 }
 
 /** The part of a file that is in memory: from the start of the document at hand on. */

@@ -5,6 +5,7 @@
 import { type ClusterObject, objectTitle } from "../model/objects.ts";
 import type { Piece } from "./documents.ts";
 import { parsePiece, type PieceResult } from "./parse.ts";
+import { isLarge, type PieceWorker } from "./piece_worker.ts";
 import { same } from "./same.ts";
 import type { SourceProblem } from "./source.ts";
 
@@ -32,18 +33,31 @@ export interface ManifestFile {
 /** Milliseconds after which the agent's other work has its turn: a large file takes seconds. */
 const sliceMs = 20;
 
+/** Work in slices of time. */
+class Slices {
+  #since = performance.now();
+
+  async pause() {
+    if (performance.now() - this.#since < sliceMs) return;
+    await new Promise((next) => setTimeout(next, 0));
+    this.#since = performance.now();
+  }
+}
+
 /**
  * Reads a file's documents, in slices of time.
  *
  * @param previous what the same file gave before: source of unchanged documents and of the last good state. A file that
  * was never good shows what can be read of it, and loses nothing until it is good.
+ * @throws Error when a document is far too large, or the worker fails
  */
 export async function readManifest(
   file: string,
-  pieces: Iterable<Piece>,
+  pieces: Iterable<Piece | undefined>,
+  worker: PieceWorker,
   previous?: ManifestFile,
 ): Promise<ManifestFile> {
-  let since = performance.now();
+  const slices = new Slices();
   const result: ManifestFile = {
     entries: new Map(),
     problems: [],
@@ -52,21 +66,38 @@ export async function readManifest(
     everGood: false,
     pieces: new Map(),
   };
-  for (const { bytes, line, hash } of pieces) {
-    const known = previous?.pieces.get(hash) ?? result.pieces.get(hash);
-    const parsed = known ?? keepEqual(parsePiece(bytes), previous);
+  for (const piece of pieces) {
+    await slices.pause();
+    if (piece === undefined) continue;
+    const { bytes, line, hash } = piece;
+    const parsed = previous?.pieces.get(hash) ?? result.pieces.get(hash) ??
+      (isLarge(bytes)
+        ? await parseLarge(bytes, worker, previous, slices)
+        : keepEqual(parsePiece(bytes), previous));
     result.pieces.set(hash, parsed);
     for (const { offset, ...problem } of parsed.problems) {
       result.problems.push({ file, line: line + offset, ...problem });
     }
     for (const type of parsed.ignored) result.ignored.add(type);
     for (const object of parsed.objects) add(result, { object, line }, file, previous);
-    if (performance.now() - since > sliceMs) {
-      await new Promise((next) => setTimeout(next, 0));
-      since = performance.now();
-    }
   }
   return withLastGood(result, previous);
+}
+
+async function parseLarge(
+  bytes: Uint8Array,
+  worker: PieceWorker,
+  previous: ManifestFile | undefined,
+  slices: Slices,
+): Promise<PieceResult> {
+  const objects: ClusterObject[] = [];
+  let last: PieceResult | undefined;
+  for await (const part of worker.parse(bytes)) {
+    last = keepEqual(part, previous);
+    objects.push(...last.objects);
+    await slices.pause();
+  }
+  return { ...last!, objects };
 }
 
 /** A file that could not be read at all: its last good state, and why. */

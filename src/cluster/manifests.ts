@@ -11,10 +11,15 @@ import { join, resolve } from "node:path";
 import { splitDocuments } from "./documents.ts";
 import { type ManifestFile, readManifest, unreadableManifest } from "./manifest_file.ts";
 import { ManifestIndex } from "./manifest_index.ts";
+import { PieceWorker } from "./piece_worker.ts";
 import type { Source, SourceListener, SourceProblem } from "./source.ts";
 import { identityOf, type Stamp, stampOf } from "./stamp.ts";
 import { DirectoryWatch, type WatchHandler } from "./watch.ts";
 
+/** Objects that are reported at a time: what follows takes some milliseconds. */
+const maxChanges = 4096;
+/** Problems of one reading that are reported one by one. */
+const maxReported = 20;
 /** Larger files are a mistake. */
 const maxFileBytes = 256 * 1024 * 1024;
 /** A file younger than this when it was read is read once more: writes within one tick of its clock look the same. */
@@ -47,6 +52,7 @@ export class ManifestSource implements Source {
   readonly #directory: string;
   readonly #known = new Map<string, Known>();
   readonly #index = new ManifestIndex();
+  readonly #worker = new PieceWorker();
   readonly #watch: DirectoryWatch;
   readonly #quietMs: number;
   #listing: string | undefined;
@@ -80,6 +86,7 @@ export class ManifestSource implements Source {
   close() {
     this.#closed = true;
     this.#watch.close();
+    this.#worker.close();
   }
 
   /** Runs a reading when those before it have ended. */
@@ -94,7 +101,7 @@ export class ManifestSource implements Source {
     // A directory that is being filled again shows its files one by one: wait before any of them counts as gone.
     for (const name of this.#known.keys()) if (!names.has(name)) this.#watch.later(name, removeMs);
     for (const name of names) await this.#refresh(name, first ? "whole" : "quiet");
-    this.#publish();
+    await this.#publish();
   }
 
   /** The manifests' names; undefined, and reported once, when the directory cannot be read. */
@@ -116,7 +123,7 @@ export class ManifestSource implements Source {
 
   async #readSome(names: string[], how: Reading) {
     for (const name of names) if (isManifest(name)) await this.#refresh(name, how);
-    this.#publish();
+    await this.#publish();
   }
 
   /** Reads a file if it looks different from when it was last read; one that may be half written a little later. */
@@ -139,7 +146,7 @@ export class ManifestSource implements Source {
         return this.#watch.later(name, removeMs); // truncated: its writer is about to write
       }
       if (stamp.size > maxFileBytes) throw new Error(`is larger than ${maxFileBytes >> 20} MiB`);
-      file = await readFile(path, before?.file);
+      file = await this.#read(path, before?.file);
       if (how !== "again" && age < racyMs) {
         this.#watch.later(name, 2 * racyMs, true);
       }
@@ -153,6 +160,12 @@ export class ManifestSource implements Source {
     const reported = this.#report(path, file, before);
     this.#known.set(name, { stamp: stamp?.key, file, reported });
     this.#index.update(path, file.entries);
+  }
+
+  async #read(path: string, previous: ManifestFile | undefined): Promise<ManifestFile> {
+    using file = Deno.openSync(path);
+    const pieces = splitDocuments((into) => file.readSync(into) ?? 0);
+    return await readManifest(path, pieces, this.#worker, previous);
   }
 
   /** A file that is not there; nothing is forgotten while the directory itself is away. */
@@ -169,11 +182,7 @@ export class ManifestSource implements Source {
   #report(path: string, file: ManifestFile, before: Known | undefined): string {
     const problems = [...file.problems, ...file.repeated];
     const key = JSON.stringify(problems);
-    if (key !== before?.reported) {
-      for (const problem of problems) {
-        this.#listener.problem(problem);
-      }
-    }
+    if (key !== before?.reported) this.#reportAll(problems);
     if (file.problems.length === 0 && (before?.file.problems.length ?? 0) > 0) {
       this.#listener.recovered(path);
     }
@@ -183,16 +192,23 @@ export class ManifestSource implements Source {
     return key;
   }
 
-  #publish() {
-    const { changes, problems } = this.#index.takeChanges();
-    for (const problem of problems) this.#listener.problem(problem);
-    if (changes.length > 0) this.#listener.changes(changes);
+  #reportAll(problems: readonly SourceProblem[]) {
+    for (const problem of problems.slice(0, maxReported)) this.#listener.problem(problem);
+    const more = problems.length - maxReported;
+    if (more <= 0) return;
+    const { file, line } = problems[maxReported]!;
+    this.#listener.problem({ file, line, reason: `this and ${more - 1} more problems` });
   }
-}
 
-async function readFile(path: string, previous: ManifestFile | undefined): Promise<ManifestFile> {
-  using file = Deno.openSync(path);
-  return await readManifest(path, splitDocuments((into) => file.readSync(into) ?? 0), previous);
+  async #publish() {
+    const { changes, problems } = this.#index.takeChanges();
+    this.#reportAll(problems);
+    for (let first = 0; first < changes.length && !this.#closed;) {
+      if (first > 0) await new Promise((next) => setTimeout(next, 0));
+      const part = changes.slice(first, first += maxChanges);
+      this.#listener.changes(part, first < changes.length);
+    }
+  }
 }
 
 function isManifest(name: string): boolean {

@@ -268,28 +268,80 @@ Deno.test("ManifestSource.start() throws when there is no directory", async () =
   await assert.rejects(source.start(), Deno.errors.NotFound);
 });
 
-Deno.test("ManifestSource reads a large file in slices, so that other work has its turn", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "pcnk-t-" });
-  const endpoints = (slice: number) =>
-    Array.from({ length: 1000 }, (_, i) => `- addresses: [10.${slice}.${i >> 8}.${i & 255}]\n`);
-  const slices = Array.from(
-    { length: 40 },
-    (_, i) =>
-      `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-${i}}\n` +
-      `addressType: IPv4\nports: [{port: 80}]\nendpoints:\n${endpoints(i).join("")}`,
-  );
-  await Deno.writeTextFile(join(dir, "large.yaml"), slices.join("---\n"));
-  const sink = new Recorder();
-  const source = new ManifestSource(dir, sink);
-  let turns = 0;
-  const timer = setInterval(() => turns++, 0);
-  try {
-    await source.start();
-    assert.equal(sink.objects.size, 40);
-    assert.ok(turns > 5, `${turns} turns`);
-  } finally {
-    clearInterval(timer);
-    source.close();
-    await Deno.remove(dir, { recursive: true });
-  }
-});
+/** EndpointSlices of 1000 endpoints, as lines. */
+const slices = (count: number) =>
+  Array.from({ length: count }, (_, slice) => {
+    const endpoints = Array.from(
+      { length: 1000 },
+      (_, i) => `- addresses: [10.${slice}.${i >> 8}.${i & 255}]\n`,
+    );
+    return "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n" +
+      `metadata: {name: web-${slice}}\naddressType: IPv4\nports: [{port: 80}]\n` +
+      `endpoints:\n${endpoints.join("")}`;
+  });
+const items = (slices: string[]) =>
+  "apiVersion: v1\nkind: List\nitems:\n" +
+  slices.map((slice) => `- ${slice.trimEnd().replaceAll("\n", "\n  ")}\n`).join("");
+
+const large: Record<string, { text: string; objects: number; problem?: RegExp }> = {
+  "many documents": { text: slices(40).join("---\n"), objects: 40 },
+  "one document": { text: items(slices(40)), objects: 40 },
+  "directives": { text: `%YAML 1.2\n---\n${slices(40).join("---\n")}`, objects: 40 },
+  "aliases of aliases": {
+    text: `apiVersion: v1\nkind: List\n${items(slices(30)).replace(/.*\n.*\n/, "")}` +
+      `  labels: &i [${Array(30).fill("*o")}]\n`.replace("*o", "&o {kind: x, apiVersion: y}"),
+    objects: 30,
+  },
+  "nothing but blank lines": {
+    text: slices(1)[0] + "\n".repeat(4_000_000),
+    objects: 0,
+    problem: /:1: a document of \d+ KiB is too large for YAML: at most 1536 KiB; write/,
+  },
+  "a mistake at its end": {
+    text: items([...slices(40), "apiVersion: v1\nkind: Node\nmetadata: {name: 7}\n"]),
+    objects: 40,
+    problem: /:40246: Node: items\[40\]\.metadata\.name: must be a string, not 7$/,
+  },
+  "a document beyond all bounds": {
+    text: slices(1)[0] + "# 345678901234567890\n".repeat(1_700_000),
+    objects: 0,
+    problem: /: the document in line 1 is larger than 32 MiB: write one document for each object$/,
+  },
+};
+
+for (const [name, { text, objects, problem }] of Object.entries(large)) {
+  Deno.test(`ManifestSource lets other work have its turn while it reads ${name}`, async () => {
+    const dir = await Deno.makeTempDir({ prefix: "pcnk-t-" });
+    await Deno.writeTextFile(join(dir, "large.yaml"), text);
+    const sink = new Recorder();
+    const source = new ManifestSource(dir, sink);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    const since = performance.now();
+    try {
+      await source.start();
+      const perTurn = (performance.now() - since) / turns;
+      assert.ok(perTurn < 200, `a turn in ${perTurn} ms`);
+      assert.equal(sink.objects.size, objects, sink.log.join());
+      const problems = sink.log.filter((line) => line.startsWith("problem"));
+      if (problem) assert.match(problems.join("\n"), problem);
+      else assert.deepEqual(problems, []);
+    } finally {
+      clearInterval(timer);
+      source.close();
+      await Deno.remove(dir, { recursive: true });
+    }
+  });
+}
+
+withSource(
+  "ManifestSource reports many problems with their number",
+  {
+    "a.yaml": Array(1000).fill("kind: Service\n").map((text, i) => `${text}# ${i}\n`).join("---\n"),
+  },
+  ({ sink, dir }) => {
+    const problems = sink.log.filter((line) => line.startsWith("problem"));
+    assert.equal(problems.length, 21);
+    assert.equal(problems.at(-1), `problem ${dir}/a.yaml:61: this and 979 more problems`);
+  },
+);

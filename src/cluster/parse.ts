@@ -35,14 +35,13 @@ export interface PieceResult {
 /** Shared: most documents have no problems. */
 const none: readonly never[] = [];
 
-/** Aliases share what they stand for; a hundred in a document are more than a person writes. */
 /** Of a piece; each is looked for in the text. */
 const maxProblems = 10;
 
-/** YAML takes a second for two megabytes, and the agent has one thread; the API server takes no larger object (etcd). */
+/** YAML takes a second and 60 MB for two megabytes; the API server takes no larger object (etcd). */
 const maxYamlBytes = 1536 << 10;
-const maxJsonBytes = 32 << 20;
 
+/** A hundred aliases in a document are more than a person writes. */
 const options = { schema: CORE_SCHEMA.withTags(mergeTag), maxAliases: 100 };
 
 /** Reads the objects of a piece. Never throws: what is wrong is among the problems. */
@@ -86,22 +85,20 @@ function failure(offset: number, reason: string): PieceResult {
 export function parseDocuments(text: string): unknown[] {
   const body = text.replace(/^---[ ]*(\n|$)/, "");
   if (/^\s*[{[]/.test(body)) {
-    if (text.length > maxJsonBytes) throw new Error(tooLarge(text.length, maxJsonBytes));
     try {
       return [JSON.parse(body)];
     } catch {
       // A flow collection that is not JSON, or broken: js-yaml names the line.
     }
   }
-  if (text.length > maxYamlBytes) throw new Error(tooLarge(text.length, maxYamlBytes));
+  if (text.length > maxYamlBytes) throw new Error(tooLarge(text.length));
   return loadAll(text, options);
 }
 
-function tooLarge(length: number, limit: number): string {
-  return `a document of ${Math.round(length / 1024)} KiB is too large: at most ${
-    limit >> 10
-  } KiB; ` +
-    "write one document for each object";
+function tooLarge(length: number): string {
+  return `a document of ${Math.round(length / 1024)} KiB is too large for YAML: at most ${
+    maxYamlBytes >> 10
+  } KiB; write one document for each object, or JSON`;
 }
 
 /** Empty for JSON that is no YAML (tabs), or too large to be looked through. */

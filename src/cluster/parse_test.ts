@@ -46,6 +46,11 @@ const problems: Record<string, [string, number, RegExp]> = {
     /^spec\.podCIDR: must be a string/,
   ],
   "more aliases than a person writes": [`a: &a 1\nb:\n${"- *a\n".repeat(101)}`, 102, /alias/],
+  "an object that an alias repeats": [
+    "apiVersion: v1\nkind: List\nitems:\n- &a {apiVersion: v1, kind: Node, metadata: {name: a}}\n- *a\n",
+    4,
+    /^items\[1\]: is an alias of an object before it$/,
+  ],
   "lists within lists, which aliases could make endless": [
     JSON.stringify(list(list(list("a")))),
     0,
@@ -99,7 +104,7 @@ Deno.test("parsePiece() refuses what would take long: large YAML, and many mista
   const large = Array.from({ length: 200_000 }, (_, i) => `k${i}: v`).join("\n");
   assert.match(
     piece(large)[0]!.reason,
-    /^a document of \d+ KiB is too large: at most 1536 KiB; write/,
+    /^a document of \d+ KiB is too large for YAML: at most 1536 KiB; write/,
   );
   assert.deepEqual(piece(JSON.stringify({ kind: "List", apiVersion: "v1", a: large })), []);
   assert.match(piece(`a: ${"[".repeat(1 << 20)}`)[0]!.reason, /nesting exceeded/);

@@ -169,3 +169,11 @@ function own(value: string): string {
   known.set(copy, copy);
   return copy;
 }
+
+/** Shares the texts in objects that come from another thread, as `text()` does. */
+export function shareTexts(value: object): void {
+  for (const [key, part] of Object.entries(value)) {
+    if (typeof part === "string") (value as Fields)[key] = own(part);
+    else if (typeof part === "object" && part !== null) shareTexts(part);
+  }
+}

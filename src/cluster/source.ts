@@ -15,8 +15,8 @@ export interface SourceProblem {
 
 /** What a source reports to. Called synchronously; must not throw. */
 export interface SourceListener {
-  /** Objects came, changed or went, in this order. Never empty. */
-  changes(changes: Change[]): void;
+  /** Objects came, changed or went, in this order. Never empty. @param more others follow at once */
+  changes(changes: Change[], more?: boolean): void;
   problem(problem: SourceProblem): void;
   /** All of a file's problems are gone. */
   recovered(file: string): void;

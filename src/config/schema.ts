@@ -75,6 +75,7 @@ export interface AgentConfig {
   /** Base URLs; undefined: per-node settings come from annotations. */
   etcd_url?: string[];
   etcd?: EtcdConfig;
+  externalIPs: "off" | "owners" | "on";
   /** Of Services without the annotation `pcnk.io/lb-algorithm`. */
   lbAlgorithm: "random" | "maglev";
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
@@ -248,6 +249,12 @@ export const settings: readonly Setting[] = [
     choice("NAME", "random", "maglev"),
     "random",
     "Pick backends at random, or by Maglev: the same one for a client on every node",
+  )),
+  everywhere(setting(
+    "externalIPs",
+    choice("WHICH", "off", "owners", "on"),
+    "owners",
+    "Serve externalIPs of Services: none, those that are no address of a node, a pod or the API server, or all",
   )),
   everywhere(setting(
     "serviceNodePortRange",

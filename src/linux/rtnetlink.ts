@@ -66,6 +66,8 @@ export class RtNetlink {
     tc.replaceFilter(this.#socket, filter);
   filterList = (ifindex: number, direction: tc.Direction): tc.Filter[] =>
     tc.listFilters(this.#socket, ifindex, direction);
+  redirectsMove = (filters: Omit<tc.FilterId, "handle">): boolean =>
+    tc.moveRedirects(this.#socket, filters);
   filterDelete = (filter: tc.FilterId): boolean => tc.deleteFilter(this.#socket, filter);
 
   /** Closes the connection; more than once does no harm. */

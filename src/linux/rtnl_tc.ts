@@ -22,6 +22,18 @@ const TCA_OPTIONS = 2;
 const TCA_BPF = { FD: 6, NAME: 7, FLAGS: 8, ID: 11 } as const;
 const TCA_BPF_FLAG_ACT_DIRECT = 1;
 
+/** By kind of filter: attributes that a copy needs, that of its actions, and one that only entries with actions have. */
+const REDIRECTING: Record<string, { copied: readonly number[]; actions: number }> = {
+  u32: { copied: [/* CLASSID */ 1, /* SEL */ 5], actions: 7 },
+  matchall: { copied: [/* CLASSID */ 1], actions: 2 },
+};
+const TCA_ACT = { KIND: 1, OPTIONS: 2 } as const;
+const TCA_MIRRED_PARMS = 2;
+/** struct tc_mirred (linux/tc_act/tc_mirred.h): offsets in bytes. */
+const MIRRED = { index: 0, action: 8, eaction: 20, ifindex: 24, size: 28 } as const;
+const TCA_EGRESS_REDIR = 1;
+const TC_ACT_STOLEN = 4;
+
 /** ETH_P_ALL in network byte order, as tcm_info wants it. */
 const PROTOCOL_ALL = 0x0300;
 
@@ -122,6 +134,70 @@ export function listFilters(
     if (isAbsent(error)) return [];
     throw error;
   }
+}
+
+/**
+ * Moves the filters at a priority that redirect everything to another device (as the CNI plugin bandwidth makes them, at
+ * priority 1) to the next one. Their copies are there before they go. False, and nothing is done, when there is another kind
+ * of filter among them, or the next priority is taken.
+ */
+export function moveRedirects(
+  socket: NetlinkSocket,
+  { ifindex, direction, priority }: Omit<FilterId, "handle">,
+): boolean {
+  const parent = PARENT[direction];
+  const entries = socket.dump("RTM_GETTFILTER", RTM_GETTFILTER, tcmsg(ifindex, 0, parent, 0))
+    .map(({ body }) => ({ body, info: body.u32(16), kind: body.attrs(20).get(TCA_KIND)?.text() }));
+  const at = (wanted: number) => entries.filter(({ info }) => info >>> 16 === wanted);
+  const [first] = at(priority);
+  const { copied, actions } = REDIRECTING[first?.kind ?? ""] ?? {};
+  if (!first || !copied || actions === undefined || at(priority + 1).length > 0) return false;
+  // The priority itself and the hash tables of u32 are listed, too.
+  const filters = at(priority).map(({ body }) => body.attrs(20).get(TCA_OPTIONS)?.attrs())
+    .filter((options) => options?.has(actions));
+  const targets = filters.map((options) => redirectOf(options!.get(actions)!));
+  if (filters.length === 0 || targets.includes(undefined)) return false;
+  for (const [i, options] of filters.entries()) {
+    const message = tcmsg(ifindex, 0, parent, first.info + (1 << 16))
+      .attrString(TCA_KIND, first.kind!)
+      .nest(TCA_OPTIONS, (copy) => {
+        for (const type of copied) {
+          const value = options!.get(type);
+          if (value) copy.attr(type, value.bytes);
+        }
+        copy.nest(
+          actions,
+          (list) =>
+            list.nest(
+              1,
+              (action) =>
+                action.attrString(TCA_ACT.KIND, "mirred").nest(TCA_ACT.OPTIONS, (parms) =>
+                  parms.attr(TCA_MIRRED_PARMS, targets[i]!)),
+            ),
+        );
+      });
+    socket.request("RTM_NEWTFILTER", RTM_NEWTFILTER, NLM_F.CREATE | NLM_F.EXCL, message);
+  }
+  const all = tcmsg(ifindex, 0, parent, first.info).attrString(TCA_KIND, first.kind!);
+  socket.request("RTM_DELTFILTER", RTM_DELTFILTER, 0, all);
+  return true;
+}
+
+/**
+ * struct tc_mirred of a new action like the first of a list; undefined when that does not redirect. What comes behind a
+ * redirect, as bandwidth has it, never runs.
+ */
+function redirectOf(list: Reader): Uint8Array | undefined {
+  const [action] = list.list();
+  const attrs = action?.attrs();
+  const parms = attrs?.get(TCA_ACT.OPTIONS)?.attrs().get(TCA_MIRRED_PARMS);
+  if (attrs?.get(TCA_ACT.KIND)?.text() !== "mirred" || !parms) return undefined;
+  const redirects = parms.u32(MIRRED.eaction) === TCA_EGRESS_REDIR &&
+    parms.u32(MIRRED.action) === TC_ACT_STOLEN;
+  if (!redirects) return undefined;
+  const copy = parms.bytes.slice(0, MIRRED.size);
+  copy.fill(0, MIRRED.index, MIRRED.index + 4);
+  return copy;
 }
 
 function parseFilter(body: Reader, direction: Direction): Filter {

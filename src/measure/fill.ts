@@ -1,5 +1,6 @@
 /** Services into the maps, as many as one likes. */
 import { createLog } from "../agent/log.ts";
+import { systemClock } from "../agent/runner.ts";
 import { Reconciler } from "../agent/services/reconciler.ts";
 import type { DataPlane } from "../bpf/dataplane.ts";
 import type { EndpointSlice, Service } from "../model/objects.ts";
@@ -18,12 +19,13 @@ export function fillServices(
     log: createLog("error", "bench"),
     resyncMs: 3_600_000,
     complete: () => true,
+    clock: { ...systemClock, now: () => 0 }, // no time passes: all in one slice
   });
   reconciler.changes(services.flatMap((service, i) => [
     { type: "upsert", object: serviceObject(service, i) } as const,
     { type: "upsert", object: sliceObject(service, i) } as const,
   ]));
-  reconciler.start();
+  void reconciler.start();
   reconciler.stop();
 }
 

@@ -99,13 +99,17 @@ function pcnkPlugin({ bpffs, stateDir, logLevel }: ConflistOptions) {
   return { type: "pcnk", bpffs, stateDir, logLevel };
 }
 
-/** Configurations that a runtime would take before pcnk's (libcni's ConfFiles(): these endings, in order of name). */
+/** Configurations that a runtime would take before pcnk's. */
 export function earlierFiles(dir: string): string[] {
+  return configurationFiles(dir).filter((name) => name < CONFLIST_NAME);
+}
+
+/** The configurations in a folder (libcni's ConfFiles(): these endings, in order of name). */
+export function configurationFiles(dir: string): string[] {
   try {
     return [...Deno.readDirSync(dir)]
       .filter(({ name, isDirectory }) => !isDirectory && /\.(conf|conflist|json)$/.test(name))
       .map(({ name }) => name)
-      .filter((name) => name < CONFLIST_NAME)
       .sort();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];

@@ -29,9 +29,16 @@ export interface StateFiles {
     nodeName?: string;
     manifests?: string;
     kubeconfig?: string;
+    /** The setting. */
+    externalIPs?: string;
   };
   /** How programs are attached: `auto`, `tcx` or `clsact`. */
-  datapath: { attach: string; pid: number };
+  datapath: {
+    attach: string;
+    pid: number;
+    /** By network: the rates (RATE_FLAG) that the plugin bandwidth, which comes after pcnk in its list, gives every pod. */
+    limits?: Record<string, number> | undefined;
+  };
   /** Why the last agent could not replace a former data plane. Absent: it did. */
   upgrade: { error: string };
   /** What etcd said last of each node: settings by name. */
@@ -101,7 +108,9 @@ const text = (value: unknown) => typeof value === "string";
 /** Whether a file holds what it should. */
 const CHECKS: Record<StateName, (value: JsonObject) => boolean> = {
   agent: ({ pid, startedAt }) => Number.isInteger(pid) && text(startedAt),
-  datapath: ({ attach }) => text(attach),
+  datapath: ({ attach, limits }) =>
+    text(attach) &&
+    (limits === undefined || isObject(limits) && Object.values(limits).every(Number.isInteger)),
   upgrade: ({ error }) => text(error),
   "node-settings": ({ etcd_url, nodes }) =>
     Array.isArray(etcd_url) && isObject(nodes) && Object.values(nodes).every(isObject),

@@ -17,33 +17,49 @@ export interface MapWriter {
   deleteRanges(ranges: readonly SourceRange[]): void;
 }
 
+/** Entries in one batch: they take some milliseconds. */
+const batchSize = 8192;
+
 /**
- * Applies changes of a `Planner`.
+ * Applies changes of a `Planner`. Yields between batches and steps.
  *
  * @param now milliseconds of the clock that the `Planner` has
  * @throws what the writer throws; then the copy may differ from the maps and must be read again
  */
-export function applyChanges(
+export function* applyChanges(
   changes: Changes,
   kernel: KernelState,
   writer: MapWriter,
   now: number,
-) {
-  if (changes.extents.length > 0) writer.writeExtents(changes.extents);
-  for (const { first, backends } of changes.extents) kernel.backends.setExtent(first, backends);
+): Generator<void, void, void> {
+  for (const extents of batches(changes.extents, ({ backends }) => backends.length)) {
+    writer.writeExtents(extents);
+    for (const { first, backends } of extents) kernel.backends.setExtent(first, backends);
+    yield;
+  }
   const { ranges, tables } = changes;
   if (tables.length > 0) writer.writeTables(tables);
   for (const write of tables) kernel.tables.set(write);
   if (ranges.add.length > 0) writer.writeRanges(ranges.add);
   for (const range of ranges.add) kernel.ranges.add(range);
   if (changes.deletesFirst) remove(changes, kernel, writer);
-  if (changes.services.length > 0) writer.writeServices(changes.services);
-  for (const entry of changes.services) kernel.services.set(entry.key.text, entry);
+  for (const services of batches(changes.services, () => 1)) {
+    writer.writeServices(services);
+    for (const entry of services) kernel.services.set(entry.key.text, entry);
+    yield;
+  }
   if (!changes.deletesFirst) remove(changes, kernel, writer);
   if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
   for (const range of ranges.remove) kernel.ranges.remove(range);
   for (const extent of changes.freed) kernel.extents.release(extent, now);
   for (const table of changes.freedTables) kernel.tables.release(table, now);
+}
+
+function* batches<T>(items: readonly T[], sizeOf: (item: T) => number): Generator<readonly T[]> {
+  for (let first = 0, end = 0, size = 0; first < items.length; first = end, size = 0) {
+    while (end < items.length && size < batchSize) size += sizeOf(items[end++]!);
+    yield first === 0 && end === items.length ? items : items.slice(first, end);
+  }
 }
 
 function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {

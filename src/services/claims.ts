@@ -50,9 +50,16 @@ export function clusterAddresses(service: Service): readonly string[] {
   return [...new Set(clusterIPs)].filter(isServable);
 }
 
+/**
+ * Which external addresses are served: all that no other Service has (`on`), of these not those of nodes, pods and the API
+ * server (`owners`), or, with the same exception, those of load balancers alone (`off`).
+ */
+export type ExternalIPs = "off" | "owners" | "on";
+
 /** External addresses, each once, as far as they may be served. */
-export function externalAddresses(service: Service): readonly string[] {
-  const { externalIPs = none, type } = service;
+export function externalAddresses(service: Service, setting?: ExternalIPs): readonly string[] {
+  const { type } = service;
+  const externalIPs = setting === "off" ? none : service.externalIPs ?? none;
   // The API clears the status with the type; a manifest may have forgotten to.
   const loadBalancerIPs = type === "LoadBalancer" ? service.loadBalancerIPs ?? none : none;
   if (!hasFrontends(service) || externalIPs.length + loadBalancerIPs.length === 0) return none;
@@ -75,10 +82,10 @@ export function hasFrontends({ type, headless }: Service): boolean {
 }
 
 /** What a Service asks for; undefined asks for nothing. */
-export function claimsOf(service: Service | undefined): Claims {
+export function claimsOf(service: Service | undefined, setting?: ExternalIPs): Claims {
   if (service === undefined) return nothing;
   const addresses = clusterAddresses(service);
-  const external = externalAddresses(service);
+  const external = externalAddresses(service, setting);
   const health = healthPort(service);
   if (external.length === 0 && health === undefined && !hasNodePorts(service)) {
     return addresses.length === 0 ? nothing : { addresses, external: none, ports: none };
@@ -116,18 +123,30 @@ export class ClaimRegister {
     return this.#owners.get(claim)?.[0];
   }
 
-  /** Replaces the claims of some Services; returns all whose rights have changed by it, but for these themselves. */
-  update(changes: Iterable<readonly [string, Claims]>): Set<string> {
+  /** The Services that ask for external addresses; some are there more than once. */
+  get external(): Iterable<string> {
+    return [...this.#users.values()].flatMap((services) => [...services]);
+  }
+
+  /**
+   * Replaces the claims of some Services; returns all whose rights have changed by it, but for these themselves. Yields between
+   * Services.
+   */
+  *update(changes: Iterable<readonly [string, Claims]>): Generator<void, Set<string>, void> {
     const before = new Map<string, string | undefined>();
+    const unsorted = new Set<string[]>(); // by a mistake one may have thousands
     for (const [service, now] of changes) {
+      yield;
       const past = this.#claims.get(service) ?? nothing;
       if (now === nothing) this.#claims.delete(service);
       else this.#claims.set(service, now);
       if (past === nothing && now === nothing) continue;
-      this.#replace(service, past.addresses, now.addresses, before);
-      this.#replace(service, past.ports, now.ports, before);
+      this.#replace(service, past.addresses, now.addresses, before, unsorted);
+      this.#replace(service, past.ports, now.ports, before, unsorted);
       this.#use(service, past.external, now.external);
     }
+    for (const owners of unsorted) owners.sort(this.#compare);
+    yield;
     const affected = new Set<string>();
     for (const [claim, owner] of before) {
       const now = this.ownerOf(claim);
@@ -143,13 +162,14 @@ export class ClaimRegister {
     past: readonly string[],
     now: readonly string[],
     before: Map<string, string | undefined>,
+    unsorted: Set<string[]>,
   ) {
     for (const claim of past) {
       if (now.includes(claim)) continue;
       if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
-      const others = this.#owners.get(claim)!.filter((owner) => owner !== service);
-      if (others.length > 0) this.#owners.set(claim, others);
-      else this.#owners.delete(claim);
+      const owners = this.#owners.get(claim)!;
+      owners.splice(owners.indexOf(service), 1);
+      if (owners.length === 0) this.#owners.delete(claim);
     }
     for (const claim of now) {
       if (!before.has(claim)) before.set(claim, this.ownerOf(claim));
@@ -157,8 +177,8 @@ export class ClaimRegister {
       if (owners === undefined) this.#owners.set(claim, [service]);
       else if (owners.length > 1 || owners[0] !== service) {
         // It may have been deleted and created again, and be younger now.
-        const all = owners.includes(service) ? owners : [...owners, service];
-        this.#owners.set(claim, all.sort(this.#compare));
+        if (!past.includes(claim)) owners.push(service);
+        unsorted.add(owners);
       }
     }
   }

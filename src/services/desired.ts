@@ -5,9 +5,10 @@
 import type { FrontendKey } from "../model/frontend.ts";
 import { type ClusterObject, type LbAlgorithm, objectKey, type Service } from "../model/objects.ts";
 import { applyChange, type Change, type ClusterState, emptyState } from "../model/state.ts";
-import { ClaimRegister, claimsOf } from "./claims.ts";
+import { ClaimRegister, claimsOf, type ExternalIPs } from "./claims.ts";
 import { endpointGroups } from "./endpoints.ts";
 import { frontendsOf, type ServiceFrontends, type ServiceIssue } from "./frontends.ts";
+import { API_SERVICE, OwnedAddresses } from "./owned_addresses.ts";
 import { podWeights, servicesOfPods } from "./pods.ts";
 import type { Locality } from "./topology.ts";
 
@@ -17,6 +18,8 @@ interface DesiredChanges {
   removed: ReadonlyMap<string, FrontendKey>;
   /** Issues that were not there before the sync. */
   issues: ServiceIssue[];
+  /** The Services that were recomputed. */
+  recomputed: ReadonlySet<string>;
 }
 
 /** The response to load balancers at a healthCheckNodePort. */
@@ -30,11 +33,15 @@ export interface HealthCheck {
 interface DesiredOptions {
   /** Of Services without one of their own; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
+  /** Which external addresses are served; undefined: `owners`. */
+  externalIPs?: ExternalIPs;
 }
 
 interface ServiceRecord {
   keys: readonly FrontendKey[];
   issues: readonly string[];
+  /** An address was not served, as it is another's. */
+  refused: boolean;
   healthPort?: number;
 }
 
@@ -44,6 +51,9 @@ export class DesiredState {
   /** By port; no port twice. */
   readonly healthChecks = new Map<number, HealthCheck>();
   readonly #records = new Map<string, ServiceRecord>();
+  readonly #owned = new OwnedAddresses();
+  /** It has changed since the last sync. */
+  #moved = false;
   readonly #claims = new ClaimRegister((a, b) => this.#compare(a, b));
   /** Services to recompute. */
   #invalid = new Set<string>();
@@ -62,15 +72,23 @@ export class DesiredState {
     this.#nodeName = nodeName;
     this.#options = options;
     for (const service of state.services.keys()) this.#invalid.add(service);
-    this.#updateClaims();
+    for (const node of state.nodes.values()) this.#owned.node(undefined, node);
+    this.#readApiServer();
   }
 
   apply(change: Change) {
     const { object } = change;
     const zone = this.#locality.zone;
+    const node = object.kind === "Node" ? this.state.nodes.get(object.name) : undefined;
     const pod = object.kind === "Pod" ? this.state.pods.get(objectKey(object)) : undefined;
-    for (const service of applyChange(this.state, change)) this.#invalid.add(service);
-    if (object.kind === "Node" && this.#locality.zone !== zone) this.#invalidateAll();
+    for (const service of applyChange(this.state, change)) {
+      this.#invalid.add(service);
+      if (service === API_SERVICE) this.#readApiServer();
+    }
+    if (object.kind === "Node") {
+      if (this.#owned.node(node, this.state.nodes.get(object.name))) this.#moved = true;
+      if (this.#locality.zone !== zone) this.#invalidateAll();
+    }
     if (object.kind === "Pod") this.#applyPod(pod, this.state.pods.get(objectKey(object)));
   }
 
@@ -81,16 +99,22 @@ export class DesiredState {
 
   /**
    * Recomputes the Services that changed since the last sync, or with `all` every one. Passes each to `add` at once, also
-   * one without frontends, so that the frontends of a large cluster are never in memory together.
+   * one without frontends, so that the frontends of a large cluster are never in memory together. Yields between Services;
+   * what changes meanwhile is for the next sync.
    */
-  sync(all: boolean, add: (group: ServiceFrontends) => void): DesiredChanges {
+  *sync(
+    all: boolean,
+    add: (group: ServiceFrontends) => void,
+  ): Generator<void, DesiredChanges, void> {
     for (const service of servicesOfPods(this.state, this.#pods)) this.#invalid.add(service);
     this.#pods.clear();
-    this.#updateClaims();
-    if (all) this.#invalidateAll();
-    const [invalid, removed] = [this.#invalid, this.#removed];
+    const [recomputed, removed] = [this.#invalid, this.#removed];
     this.#invalid = new Set();
-    return { removed, issues: this.#work(invalid, add) };
+    yield* this.#updateClaims(recomputed);
+    if (this.#moved) this.#addMoved(recomputed);
+    if (all) { for (const service of this.state.services.keys()) recomputed.add(service); }
+    const issues = yield* this.#work(recomputed, add);
+    return { removed, issues, recomputed };
   }
 
   /** The maps hold what the syncs so far found. */
@@ -101,6 +125,21 @@ export class DesiredState {
   get #locality(): Locality {
     const zone = this.state.nodes.get(this.#nodeName)?.zone;
     return { nodeName: this.#nodeName, zone };
+  }
+
+  #readApiServer() {
+    const endpoints = endpointGroups(this.state, API_SERVICE).flatMap(({ endpoints }) => endpoints);
+    if (this.#owned.apiServer(new Set(endpoints.map(({ address }) => address)))) this.#moved = true;
+  }
+
+  /** Adds Services that may lose an address to a node, a pod or the API server, or get one back. */
+  #addMoved(services: Set<string>) {
+    this.#moved = false;
+    for (const service of this.#claims.external) services.add(service);
+    for (const [service, { refused }] of this.#records) if (refused) services.add(service);
+    for (const [key, { clusterIPs }] of this.state.services) {
+      if (clusterIPs.some((one) => this.#owned.ownerOf(one) !== undefined)) services.add(key);
+    }
   }
 
   #invalidateAll() {
@@ -116,16 +155,22 @@ export class DesiredState {
     for (const pod of [before, after]) if (pod !== undefined) this.#pods.add(pod);
   }
 
-  #work(services: Set<string>, add: (group: ServiceFrontends) => void): ServiceIssue[] {
+  *#work(
+    services: ReadonlySet<string>,
+    add: (group: ServiceFrontends) => void,
+  ): Generator<void, ServiceIssue[], void> {
     const issues: ServiceIssue[] = [];
     const kept = new Set<string>();
     const freed: [number, string][] = [];
     const context = {
       locality: this.#locality,
       ownerOf: (claim: string) => this.#claims.ownerOf(claim),
+      ownedBy: (address: string) => this.#owned.ownerOf(address),
+      externalIPs: this.#options.externalIPs,
       podWeights: podWeights(this.state.pods),
     };
     for (const key of services) {
+      yield;
       const service = this.state.services.get(key);
       const group = service === undefined
         ? { service: key, frontends: [], issues: [] }
@@ -159,7 +204,8 @@ export class DesiredState {
   ) {
     if (service === undefined) return void this.#records.delete(key);
     const messages = issues.length === 0 ? none : issues.map(({ message }) => message);
-    const record: ServiceRecord = { keys, issues: messages };
+    const refused = issues.some(({ reason }) => reason === "AddressConflict");
+    const record: ServiceRecord = { keys, issues: messages, refused };
     if (health !== undefined) {
       const { namespace, name } = service;
       const { port, localEndpoints } = health;
@@ -178,12 +224,14 @@ export class DesiredState {
     }
   }
 
-  /** Brings the claims of invalid Services up to date; a Service that wins or loses something becomes invalid too. */
-  #updateClaims() {
+  /** Brings the claims of Services up to date, and adds to them those that win or lose something by it. */
+  *#updateClaims(services: Set<string>) {
     const { state } = this;
-    const invalid = this.#invalid;
-    const changes = [...invalid].map((key) => [key, claimsOf(state.services.get(key))] as const);
-    for (const service of this.#claims.update(changes)) invalid.add(service);
+    const { externalIPs } = this.#options;
+    const claims = function* (keys: readonly string[]) {
+      for (const key of keys) yield [key, claimsOf(state.services.get(key), externalIPs)] as const;
+    };
+    for (const service of yield* this.#claims.update(claims([...services]))) services.add(service);
   }
 
   /** The older Service first (one without a creationTimestamp last), then by name. */

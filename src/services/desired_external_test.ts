@@ -2,6 +2,7 @@
 import type { FrontendKey } from "../model/frontend.ts";
 import assert from "node:assert/strict";
 import type { ClusterObject, Service } from "../model/objects.ts";
+import type { ExternalIPs } from "./claims.ts";
 import { DesiredState } from "./desired.ts";
 import { node, pod, remove, service, show, slice, syncGroups, upsert } from "./test_support.ts";
 
@@ -12,10 +13,14 @@ const place = ({ addr, port, scope }: FrontendKey) => `${addr}:${port}/${scope}`
 
 /** What is in the maps after each round, `address:port -> Service`, of both scopes. */
 class Rounds {
-  readonly desired = new DesiredState("node1");
+  readonly desired: DesiredState;
   readonly held = new Map<string, string>();
   /** The Services that the last round worked out. */
   worked: string[] = [];
+
+  constructor(externalIPs?: ExternalIPs) {
+    this.desired = new DesiredState("node1", undefined, { externalIPs });
+  }
 
   put(...objects: ClusterObject[]) {
     for (const object of objects) this.desired.apply(upsert(object));
@@ -221,4 +226,75 @@ Deno.test("DesiredState sorts ten thousand Services that share an address in no 
   rounds.put();
   assert.equal(rounds.held.size, 20_000);
   assert.ok(performance.now() - start < 5000);
+});
+
+const owned = node("node2", { internalIPs: ["192.0.2.12"], podCIDRs: ["10.244.2.0/24"] });
+const api = [
+  service("kubernetes", { clusterIPs: ["10.96.0.1"] }),
+  slice("kubernetes", ["203.0.113.9"]),
+];
+/** Of a node, in its podCIDR, of the API server's endpoint: first, last and in the middle. */
+const OTHERS = ["192.0.2.12", "10.244.2.0", "10.244.2.77", "10.244.2.255", "203.0.113.9"];
+
+Deno.test("DesiredState serves no external address of a node, a pod or the API server", () => {
+  const rounds = new Rounds();
+  rounds.put(owned, ...api);
+  for (const [i, address] of OTHERS.entries()) {
+    const balanced = { type: "LoadBalancer", externalIPs: [], loadBalancerIPs: [address] } as const;
+    for (const rest of [{}, balanced]) {
+      assert.deepEqual(rounds.put(external(`e${i}`, address, rest)).slice(0, 1), [
+        `e${i} AddressConflict`,
+      ], address);
+      assert.equal(rounds.at(`${address}:80`), undefined, address);
+      rounds.remove(external(`e${i}`, address));
+    }
+  }
+  for (const address of ["192.0.2.13", "10.244.1.255", "10.244.3.0", "203.0.113.8"]) {
+    rounds.put(external("free", address));
+    assert.equal(rounds.at(`${address}:80`), "free", address);
+  }
+});
+
+Deno.test("DesiredState takes an external address away when a node gets it, and gives it back", () => {
+  const rounds = new Rounds();
+  rounds.put(...OTHERS.map((address, i) => external(`e${i}`, address)));
+  assert.equal(rounds.at("10.244.2.77:80"), "e2");
+  rounds.put(owned, ...api);
+  for (const address of OTHERS) assert.equal(rounds.at(`${address}:80`), undefined, address);
+  rounds.put({ ...owned, zone: "z" }); // nothing that matters
+  assert.deepEqual(rounds.worked, []);
+  rounds.put({ ...owned, podCIDRs: ["10.244.9.0/24"] });
+  assert.equal(rounds.at("10.244.2.77:80"), "e2");
+  assert.equal(rounds.at("192.0.2.12:80"), undefined);
+  rounds.remove(owned, api[1]!);
+  assert.equal(rounds.at("192.0.2.12:80"), "e0");
+  assert.equal(rounds.at("203.0.113.9:80"), "e4");
+});
+
+Deno.test("DesiredState serves every external address with externalIPs: on, and those of load balancers alone with off", () => {
+  const [on, off] = [new Rounds("on"), new Rounds("off")];
+  const balanced = service("lb", {
+    type: "LoadBalancer",
+    clusterIPs: [],
+    loadBalancerIPs: ["203.0.113.50"],
+    createdAt: 2,
+  });
+  const squatter = external("squatter", "203.0.113.50", { createdAt: 1 });
+  for (const rounds of [on, off]) rounds.put(owned, external("web", "192.0.2.12"), balanced);
+  assert.equal(on.at("192.0.2.12:80"), "web");
+  assert.equal(off.at("192.0.2.12:80"), undefined);
+  assert.deepEqual(off.put(squatter), ["squatter NoAddress", "squatter AddressRefused"]);
+  assert.equal(off.at("203.0.113.50:80"), "lb");
+});
+
+Deno.test("DesiredState gives no Service a ClusterIP of a node or in a podCIDR, whatever the setting", () => {
+  const rounds = new Rounds("on");
+  rounds.put(owned);
+  for (const address of ["192.0.2.12", "10.244.2.7"]) {
+    assert.deepEqual(rounds.put(service("web", { clusterIPs: [address] })), [
+      "web AddressConflict",
+    ]);
+    assert.equal(rounds.at(`${address}:80`), undefined);
+    rounds.remove(service("web"));
+  }
 });

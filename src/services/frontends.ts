@@ -14,6 +14,7 @@ import { PROTO, SCOPE } from "../abi/enums.ts";
 import { type Frontend, frontendKey } from "../model/frontend.ts";
 import { type LbAlgorithm, objectKey, type Service, type ServicePort } from "../model/objects.ts";
 import { ANY_ADDRESS, clusterAddresses, externalAddresses, hasFrontends } from "./claims.ts";
+import type { ExternalIPs } from "./claims.ts";
 import { hasNodePorts, healthPort, isServable, portClaim, protocolNumber } from "./claims.ts";
 import { type EndpointGroup, isReady, type PodWeight, type PortBackends } from "./endpoints.ts";
 import { selectBackends } from "./endpoints.ts";
@@ -52,6 +53,10 @@ interface ServiceContext {
   locality: Locality;
   /** The Service that a ClusterIP or a `portClaim()` belongs to; undefined: none is contested. */
   ownerOf?: (claim: string) => string | undefined;
+  /** The node, pods or API server that have an address, for a message; undefined: none. */
+  ownedBy?: (address: string) => string | undefined;
+  /** Undefined: `owners`. */
+  externalIPs?: ExternalIPs | undefined;
   podWeight?: PodWeight | undefined;
   /** Of Services without one of their own; undefined: random. */
   lbAlgorithm?: LbAlgorithm | undefined;
@@ -85,8 +90,12 @@ class Builder {
     this.#service = service;
     this.#context = this.#withoutOwn(context);
     this.#key = objectKey(service);
-    this.#addresses = clusterAddresses(service).filter((address) => this.#mayHave(address));
-    this.#external = externalAddresses(service).filter((address) => this.#mayHave(address));
+    this.#addresses = clusterAddresses(service)
+      .filter((address) => this.#mayHave(address) && this.#isFree(address, "clusterIP"));
+    const { externalIPs } = context;
+    this.#external = externalAddresses(service, externalIPs).filter((address) =>
+      this.#mayHave(address) && (externalIPs === "on" || this.#isFree(address, "external address"))
+    );
   }
 
   build(): ServiceFrontends {
@@ -114,6 +123,17 @@ class Builder {
     return false;
   }
 
+  /** False, with an issue, when the address is a node's, a pod's or the API server's. */
+  #isFree(address: string, what: string): boolean {
+    const owner = this.#context.ownedBy?.(address);
+    if (owner === undefined) return true;
+    const remedy = what === "clusterIP"
+      ? "give the Service another one"
+      : "the setting externalIPs: on serves it all the same";
+    this.#report("AddressConflict", `${what} ${address} is an address of ${owner}: ${remedy}`);
+    return false;
+  }
+
   /** False, with an issue, when the port is another Service's. */
   #mayHavePort(addr: string, port: number, proto: number, what: string): boolean {
     const owner = this.#context.ownerOf?.(portClaim(addr, port, proto));
@@ -133,6 +153,12 @@ class Builder {
     for (const address of new Set([...clusterIPs, ...externalIPs, ...loadBalancerIPs])) {
       if (isServable(address)) continue;
       this.#report("AddressRefused", `address ${address} is not one that a Service may have`);
+    }
+    if (externalIPs.length > 0 && this.#context.externalIPs === "off") {
+      this.#report(
+        "AddressRefused",
+        "its externalIPs are not served: the setting externalIPs is off",
+      );
     }
   }
 

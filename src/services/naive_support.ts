@@ -47,11 +47,16 @@ export function naiveMaps(state: ClusterState, nodeName: string): NaiveMaps {
     }
     if (healthOf(service)) claim(`node:${service.healthCheckNodePort}/TCP`, service);
   }
+  const nodes = [...state.nodes.values()];
+  const ofNode = (address: string) =>
+    nodes.some(({ internalIPs, podCIDRs }) =>
+      internalIPs.includes(address) || podCIDRs.some((prefix) => isWithin(address, prefix))
+    );
   for (const service of services) {
     const mine = (what: string) => owner.get(what) === keyOf(service);
     const free = (what: string) => !owner.has(what) || mine(what);
     for (const address of service.clusterIPs) {
-      if (mine(address)) put(maps, `${address}:0/0/0`, "0 0 1");
+      if (mine(address) && !ofNode(address)) put(maps, `${address}:0/0/0`, "0 0 1");
     }
     for (const port of service.ports) {
       if (port.protocol === "SCTP") continue;
@@ -62,10 +67,12 @@ export function naiveMaps(state: ClusterState, nodeName: string): NaiveMaps {
       const policy = service.externalTrafficPolicy ?? "Cluster";
       const outside = entryFor(state, service, all, policy, nodeName);
       for (const address of service.clusterIPs) {
-        if (mine(address)) put(maps, `${address}:${at}/0`, inside);
+        if (mine(address) && !ofNode(address)) put(maps, `${address}:${at}/0`, inside);
       }
       for (const address of externals(service)) {
-        if (!free(address) || !mine(`${address}:${port.port}/${port.protocol}`)) continue;
+        if (
+          ofNode(address) || !free(address) || !mine(`${address}:${port.port}/${port.protocol}`)
+        ) continue;
         const limited = service.type === "LoadBalancer" &&
           service.loadBalancerIPs?.includes(address) &&
           service.sourceRanges !== undefined && !service.sourceRanges.includes("0.0.0.0/0");
@@ -90,6 +97,14 @@ export function naiveMaps(state: ClusterState, nodeName: string): NaiveMaps {
     }
   }
   return maps;
+}
+
+/** Both as bits. */
+function isWithin(address: string, prefix: string): boolean {
+  const [network = "", length = "0"] = prefix.split("/");
+  const bits = (text: string) =>
+    text.split(".").map((octet) => Number(octet).toString(2).padStart(8, "0")).join("");
+  return prefix.includes("/") && bits(address).startsWith(bits(network).slice(0, Number(length)));
 }
 
 function put(maps: NaiveMaps, key: string, contents: Contents, ranges?: string[]) {

@@ -71,18 +71,21 @@ export class Planner {
     this.#planGroup(group);
   }
 
-  /** The changes, once every Service was added. */
-  finish(removed: Removed): Changes {
+  /** The changes, once every Service was added. Yields between steps that are long in a large cluster. */
+  *finish(removed: Removed): Generator<void, Changes, void> {
     const [changes, kernel] = [this.#changes, this.#kernel];
     const all = removed === "others";
     for (const text of all ? [...kernel.services.keys()] : removed.keys()) {
       const entry = kernel.services.get(text);
       if (entry !== undefined && !this.#desired.has(text)) this.#planDelete(entry);
     }
+    yield;
     this.#fitServices();
+    yield;
     const isAddress = ({ key }: ServiceEntry) => isAddressKey(key);
     // A Service's address entry is added after the entries of its ports, and removed before them.
     changes.services = [...partition(changes.services, isAddress)].reverse().flat();
+    yield;
     changes.deletes = partition(changes.deletes, isAddressKey).flat();
     changes.freed = [...kernel.unused(this.#left), ...kernel.takeOrphaned()];
     changes.freedTables = kernel.tables.unused(this.#leftTables);
@@ -205,12 +208,15 @@ export class Planner {
     const room = kernel.capacity.services - kernel.services.size;
     changes.deletesFirst = this.#fresh > room;
     let excess = this.#fresh - room - changes.deletes.length;
-    for (let i = changes.services.length - 1; i >= 0 && excess > 0; i--) {
-      const entry = changes.services[i]!;
+    if (excess <= 0) return;
+    const kept: ServiceEntry[] = [], left = new Set<number>();
+    for (const entry of changes.services.toReversed()) {
       const { text } = entry.key;
-      if (kernel.services.has(text)) continue;
+      if (excess <= 0 || kernel.services.has(text)) {
+        kept.push(entry);
+        continue;
+      }
       excess--;
-      changes.services.splice(i, 1);
       if (entry.count > 0) this.#leave({ first: entry.first, count: entry.count });
       if (entry.table !== undefined) {
         kernel.tables.unuse(entry.table);
@@ -220,18 +226,19 @@ export class Planner {
       const message = `no room for ${text}: all ${kernel.capacity.services} entries are taken; ` +
         "raise mapSizes.services";
       changes.shortages.push({ service, map: "services", message });
-      this.#dropRanges(entry.id);
+      if (this.#ranges.has(entry.id)) left.add(entry.id);
     }
+    changes.services = kept.reverse();
+    if (left.size > 0) this.#dropRanges(left);
   }
 
-  /** An entry was left out: its ranges go too unless another entry of the port asks for them. */
-  #dropRanges(id: number) {
-    if (!this.#ranges.has(id)) return;
+  /** Entries of these ports were left out: their ranges go too unless another entry of the port asks for them. */
+  #dropRanges(ids: ReadonlySet<number>) {
     const [kernel, changes] = [this.#kernel, this.#changes];
     const deleted = new Set(changes.deletes.map(({ text }) => text));
-    const used = changes.services.some((entry) => entry.id === id) ||
-      [...kernel.services].some(([text, entry]) => entry.id === id && !deleted.has(text));
-    if (!used) this.#ranges.set(id, []);
+    const used = new Set(changes.services.map(({ id }) => id));
+    for (const [text, { id }] of kernel.services) if (!deleted.has(text)) used.add(id);
+    for (const id of ids) if (!used.has(id)) this.#ranges.set(id, []);
   }
 }
 

@@ -4,6 +4,7 @@
  * round the maps must be what a naive reading of the objects says.
  */
 import assert from "node:assert/strict";
+import { finished } from "../model/steps.ts";
 import type { FrontendKey } from "../model/frontend.ts";
 import type { EndpointSlice, Protocol, Service } from "../model/objects.ts";
 import { applyChanges, isEmpty } from "./apply.ts";
@@ -66,7 +67,12 @@ class World {
   #node() {
     const { pick } = this.dice;
     const zone = pick([undefined, "a", "a", "b", "c"]);
-    return nodeObject(pick(["node1", "node1", "node2"]), zone === undefined ? {} : { zone });
+    const addresses = {
+      internalIPs: pick([[], ["192.0.2.3"], ["192.0.2.2"]]),
+      podCIDRs: pick([[], ["10.96.0.4/31"], ["192.0.2.0/31"], ["10.96.0.6/31", "not a prefix"]]),
+    };
+    const name = pick(["node1", "node1", "node2"]);
+    return nodeObject(name, zone === undefined ? addresses : { zone, ...addresses });
   }
 
   #pod() {
@@ -185,7 +191,7 @@ class World {
         this.#past.push({ entry, contents: before.get(key)!, until: this.now + quarantineMs });
       }
     }
-    applyChanges(changes, this.kernel, maps, this.now);
+    finished(applyChanges(changes, this.kernel, maps, this.now));
     return changes;
   }
 

@@ -2,6 +2,7 @@
 import { type Backend, type BackendKey, type FrontendKey, frontendKey } from "../model/frontend.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../model/objects.ts";
 import type { Change } from "../model/state.ts";
+import { finished } from "../model/steps.ts";
 import { addressValue } from "../net/address.ts";
 import { splitHostPort } from "../net/host_port.ts";
 import type { DesiredState } from "./desired.ts";
@@ -13,7 +14,7 @@ import { Planner, type Removed } from "./plan.ts";
 /** A sync with its Services in a list. */
 export function syncGroups(desired: DesiredState, all = false) {
   const groups: ServiceFrontends[] = [];
-  return { groups, ...desired.sync(all, (group) => groups.push(group)) };
+  return { groups, ...finished(desired.sync(all, (group) => groups.push(group))) };
 }
 
 export interface PlanInput {
@@ -24,7 +25,7 @@ export interface PlanInput {
 export function plan(input: PlanInput, kernel: KernelState, ids: IdRegister, now: number) {
   const planner = new Planner(kernel, ids, now);
   for (const group of input.groups) planner.add(group);
-  return planner.finish(input.removed);
+  return finished(planner.finish(input.removed));
 }
 
 export function service(name: string, rest: Partial<Service> = {}): Service {

@@ -1,6 +1,16 @@
 /** What the container runtime needs to add a pod: the CNI configuration, and the plugins that it names. */
 import { basename } from "node:path";
-import { CONFLIST_NAME, earlierFiles, PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../node/conflist.ts";
+import { RATE_FLAG } from "../abi/enums.ts";
+import { tcxSupported } from "../bpf/attach.ts";
+import {
+  configurationFiles,
+  CONFLIST_NAME,
+  earlierFiles,
+  PLUGIN_FOLDERS,
+  SHIPPED_PLUGINS,
+} from "../node/conflist.ts";
+import { isObject, parseObject, readIfThere } from "../node/files.ts";
+import { readState, writeState } from "../node/state_files.ts";
 import { fileSystem } from "../linux/mount.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
@@ -25,6 +35,61 @@ export function conflistFaults({ objects: { cniConfDir: dir, podCIDR } }: NodeSt
     next: "start the agent, which writes it; see its log",
     refuses: true,
   }];
+}
+
+/**
+ * Lists in which `bandwidth` comes after pcnk: it needs the ingress qdisc of pods' devices for itself, so CNI calls attach pcnk by
+ * TCX, and they know the list's rates from `<stateDir>/datapath.json`.
+ */
+export function chainFaults({ objects: { cniConfDir }, stateDir }: NodeState): Fault[] {
+  const found = limitsAfterPcnk(cniConfDir ?? DEFAULT_DIR);
+  const names = Object.keys(found).join(", ");
+  if (names !== "" && !tcxSupported()) {
+    return [{
+      object: "order of CNI plugins",
+      ofPod: true,
+      text: `bandwidth comes after pcnk in the network ${names}: before Linux 6.6 no pod with an ` +
+        "egress rate can be added",
+      next: "put bandwidth before pcnk in its list",
+    }];
+  }
+  const datapath = readState(stateDir, "datapath");
+  if (datapath === undefined || same(datapath.limits ?? {}, found)) return [];
+  return [{
+    object: "limits of CNI lists",
+    text: `the order of plugins in ${names || "the CNI configuration"} is not known to CNI calls`,
+    next: "start the agent, which reads it",
+    fresh: true,
+    mend: () => writeState(stateDir, "datapath", { ...datapath, limits: found }),
+  }];
+}
+
+const DEFAULT_DIR = "/etc/cni/net.d";
+
+/** By network: RATE_FLAG of the rates in the entry of a `bandwidth` behind pcnk's; it may get others from the runtime. */
+function limitsAfterPcnk(dir: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const file of configurationFiles(dir)) {
+    const { name, plugins } = parseObject(readIfThere(`${dir}/${file}`) ?? "") ?? {};
+    if (typeof name !== "string" || !Array.isArray(plugins)) continue;
+    const entries = plugins.filter(isObject);
+    const own = entries.findIndex(({ type }) => type === "pcnk");
+    const limiter = entries.slice(own + 1).find(({ type }) => type === "bandwidth");
+    if (own < 0 || limiter === undefined) continue;
+    const has = (rate: string) =>
+      // as Go reads keys
+      Object.entries(limiter).some(([key, value]) =>
+        key.toLowerCase() === rate && Number(value) > 0
+      );
+    found[name] = (has("ingressrate") ? RATE_FLAG.INGRESS : 0) |
+      (has("egressrate") ? RATE_FLAG.EGRESS : 0);
+  }
+  return found;
+}
+
+function same(a: Record<string, number>, b: Record<string, number>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }
 
 /** Where ADD writes records and host-local its reservations. */

@@ -6,7 +6,7 @@
  */
 import { leaseFaults, strayFaults } from "./addresses.ts";
 import { bridgeFaults } from "./bridge.ts";
-import { conflistFaults, diskFaults, pluginFaults } from "./cni.ts";
+import { chainFaults, conflistFaults, diskFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
 import { hostPortFaults, rateFaults } from "./host_ports.ts";
 import { loopbackFaults, routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
@@ -64,5 +64,6 @@ export const TABLE: readonly Row[] = [
   { name: "addresses", part: "pods", watch: "second", locked: true, check: leaseFaults },
   { name: "stray pods", part: "pods", watch: "devices", graceMs: 3000, check: strayFaults },
   { name: "configuration", part: "cni", watch: "second", graceMs: 2500, check: conflistFaults },
+  { name: "order of plugins", part: "cni", watch: "second", check: chainFaults },
   { name: "plugins", part: "cni", watch: "second", check: pluginFaults },
 ];

@@ -6,7 +6,9 @@ import { SCOPE, SERVICE_FLAG } from "../bpf/layout.ts";
 import { type Frontend, type FrontendKey, frontendKey, isAddressKey } from "../model/frontend.ts";
 import { objectKey, type Service } from "../model/objects.ts";
 import type { ClusterState } from "../model/state.ts";
+import { finished } from "../model/steps.ts";
 import { joinHostPort } from "../net/host_port.ts";
+import type { ExternalIPs } from "../services/claims.ts";
 import { DesiredState } from "../services/desired.ts";
 import { endpointGroups, isReady } from "../services/endpoints.ts";
 import type { ServiceIssue } from "../services/frontends.ts";
@@ -56,13 +58,14 @@ export function describeService(
   nodeName: string,
   name: string,
   origin: Origin = { selected: undefined },
+  externalIPs?: ExternalIPs,
 ): Description | undefined {
   const service = state.services.get(name);
-  const desired = new DesiredState(nodeName, state);
+  const desired = new DesiredState(nodeName, state, { externalIPs });
   let frontends: readonly Frontend[] = [];
-  const { issues } = desired.sync(true, (group) => {
+  const { issues } = finished(desired.sync(true, (group) => {
     if (group.service === name) frontends = group.frontends;
-  });
+  }));
   const rows = compare(node, name, frontends);
   if (service === undefined && rows.length === 0) return undefined;
   const described: Service = service ?? unknownService(name);

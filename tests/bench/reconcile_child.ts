@@ -36,7 +36,7 @@ const reconciler = new Reconciler({
 });
 const start = performance.now();
 reconciler.changes(changes);
-reconciler.start();
+await reconciler.start();
 const figures: ReconcileFigures = { load: performance.now() - start, updates: [] };
 for (let i = 0; i < services; i++) {
   const found = backendsOf(maps, i).length;

@@ -178,6 +178,41 @@ test("attach() by clsact refuses to replace another tool's filter in its place",
   assert.equal(nl.filterList(ifindex, direction)[0]?.progId, id(a));
 });
 
+test(
+  "attach() by clsact goes before another tool's redirects, whatever their kind",
+  false,
+  (scene) => {
+    const { hook, netns, programs: [a, b] } = scene;
+    const { ifindex, direction } = hook;
+    const tc = (...args: string[]) => {
+      const command = new Deno.Command("tc", { args: ["-n", netns.name, ...args] });
+      const { success, stdout, stderr } = command.outputSync();
+      return new TextDecoder().decode(success ? stdout : stderr);
+    };
+    netns.nl.addLink({ kind: "veth", name: "v2", up: true, peer: { name: "v3" } });
+    const redirect = ["action", "mirred", "egress", "redirect", "dev", "v2"];
+    const kinds = { u32: ["u32", "match", "u32", "0", "0"], matchall: ["matchall"] };
+    for (const [kind, match] of Object.entries(kinds)) {
+      tc("qdisc", "add", "dev", "v0", "handle", "ffff:", "ingress"); // as bandwidth does
+      const add = ["filter", "add", "dev", "v0", "parent", "ffff:", "protocol", "all", "prio", "1"];
+      const added = tc(...add, ...match, ...redirect);
+      if (kind === "matchall" && /not found/.test(added)) continue; // this kernel has none
+      assert.equal(added, "");
+      for (const programFd of [a, b]) attach({ ...hook, programFd, name, mode: "clsact" });
+      const found = () => netns.nl.filterList(ifindex, direction);
+      assert.deepEqual([...new Set(found().map(({ kind, priority }) => `${priority} ${kind}`))], [
+        "1 bpf",
+        `2 ${kind}`,
+      ]);
+      assert.equal(isAttached(hook)?.progId, id(b));
+      assert.match(tc("filter", "show", "dev", "v0", "ingress"), /Egress Redirect to device v2/);
+      assert.equal(detach(hook), true);
+      assert.ok(found().every(({ priority }) => priority === 2));
+      tc("qdisc", "del", "dev", "v0", "ingress");
+    }
+  },
+);
+
 test("attach() by tcx leaves other tools' links alone", true, (scene) => {
   const { hook, programs: [a, b], inside } = scene;
   const TCX_INGRESS = 46;

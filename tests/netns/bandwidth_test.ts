@@ -4,10 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { type Conflist, conflist, PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
+import { readAttachments } from "../../src/node/attachments.ts";
+import { rateFaults } from "../../src/upkeep/host_ports.ts";
 import { installSelf } from "../../src/lab/executable.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { type CniResult, runConflist } from "../../src/lab/runtime.ts";
 import { PROTO, SCOPE } from "../../src/bpf/layout.ts";
+import { chainFaults } from "../../src/upkeep/cni.ts";
+import { type NodeState, readOnce } from "../../src/upkeep/fault.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 import type { TestNetns } from "../support/sandbox.ts";
@@ -15,8 +19,7 @@ import { runIn } from "./cni/process.ts";
 import { CniWorld } from "./cni/world.ts";
 
 const folder = PLUGIN_FOLDERS.find((path) => isThere(`${path}/bandwidth`));
-const ignore =
-  !(needs.root() && needs.kernel(6, 6) && needs.file(`${folder ?? PLUGIN_FOLDERS[0]}/bandwidth`));
+const ignore = !(needs.root() && needs.file(`${folder ?? PLUGIN_FOLDERS[0]}/bandwidth`));
 
 /** Bits a second; a transfer of SIZE bytes takes a second then, and milliseconds without. */
 const RATE = 16_000_000;
@@ -59,11 +62,28 @@ async function serve(pod: TestNetns) {
 }
 
 const limits = { ingressRate: RATE, ingressBurst: 800_000, egressRate: RATE, egressBurst: 800_000 };
+const capabilities = { bandwidth: true };
 
-for (const order of ["before", "after"] as const) {
+/** The entries behind bridge's. */
+const chains = {
+  "before pcnk": (own: Entry) => [{ type: "bandwidth", capabilities }, own],
+  "after pcnk, which declares it": (own: Entry) => [
+    { ...own, capabilities },
+    { type: "bandwidth", capabilities },
+  ],
+  "after pcnk, which does not declare it": (own: Entry) => [
+    own,
+    { type: "bandwidth", capabilities },
+  ],
+  "after pcnk with rates of its own": (own: Entry) => [own, { type: "bandwidth", ...limits }],
+};
+type Entry = Conflist["plugins"][number];
+
+for (const [order, chain] of Object.entries(chains)) {
+  const after = order !== "before pcnk";
   Deno.test({
-    name: `bandwidth ${order} pcnk limits what a pod sends and receives, by Services too`,
-    ignore,
+    name: `bandwidth ${order} limits what a pod sends and receives, by Services too`,
+    ignore: ignore || after && !needs.kernel(6, 6),
     sanitizeResources: false,
     async fn() {
       using world = new CniWorld({ attach: "clsact" });
@@ -76,12 +96,12 @@ for (const order of ["before", "after"] as const) {
         ipamDataDir: `${dir}/ipam`,
       });
       const [bridge, own] = base.plugins;
-      const capabilities = { bandwidth: true };
-      const bandwidth = { type: "bandwidth", capabilities };
-      const chain = order === "before"
-        ? [bridge!, bandwidth, own!]
-        : [bridge!, { ...own!, capabilities }, bandwidth];
-      const list: Conflist = { ...base, plugins: chain };
+      const list: Conflist = { ...base, plugins: [bridge!, ...chain(own!)] };
+      // What the agent does.
+      Deno.mkdirSync(`${dir}/net.d`);
+      Deno.writeTextFileSync(`${dir}/net.d/10-own.conflist`, JSON.stringify(list));
+      const objects = { cniConfDir: `${dir}/net.d` };
+      for (const { mend } of chainFaults({ objects, stateDir } as NodeState)) mend!();
       const run = (
         verb: "ADD" | "CHECK" | "DEL",
         pod: TestNetns,
@@ -90,7 +110,7 @@ for (const order of ["before", "after"] as const) {
       ) =>
         runConflist({
           verb,
-          conflist: list,
+          conflist: limited ? list : { ...base, plugins: [bridge!, own!] },
           pluginDirs: [`${dir}/bin`, folder!],
           containerID: pod.name,
           netns: pod.path,
@@ -102,6 +122,14 @@ for (const order of ["before", "after"] as const) {
       const [free, limited] = [world.sandbox.netns(), world.sandbox.netns()];
       const results = [await run("ADD", free, undefined, false), await run("ADD", limited)];
       await run("CHECK", limited, results[1]);
+      const state = {
+        dataPlane: world.plane,
+        nl: node.nl,
+        links: readOnce(node.nl),
+        records: readAttachments(stateDir),
+      };
+      // Which the capability or the list may have told ADD.
+      for (const { mend } of rateFaults(state as unknown as NodeState)) mend!();
       const [freeIp, limitedIp] = results.map(({ ips }) => ips![0]!.address.split("/")[0]!);
       const service = (addr: string, first: number, backend: string) => {
         world.plane.maps.backends.set(first, { addr: backend, port: 80, flags: 0, weight_end: 0 });
@@ -113,12 +141,15 @@ for (const order of ["before", "after"] as const) {
       service("10.96.0.11", 1, limitedIp!);
       await using _one = await serve(free);
       await using _two = await serve(limited);
-      for (
-        const [from, to] of [[limited, freeIp], [limited, VIP], [free, limitedIp], [
-          free,
-          "10.96.0.11",
-        ]] as const
-      ) {
+      const modes = world.snapshot().programs.filter((one) => one.endsWith("lbrp_from_pod"));
+      assert.equal(modes.some((one) => one.includes(" tcx ")), after, modes.join("\n"));
+      const transfers = [
+        [limited, freeIp],
+        [limited, VIP],
+        [free, limitedIp],
+        [free, "10.96.0.11"],
+      ] as const;
+      for (const [from, to] of transfers) {
         const seconds = await inPod(from, SEND, to!);
         assert.ok(
           seconds > 0.75,

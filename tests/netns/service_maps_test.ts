@@ -1,6 +1,7 @@
 /** The reconciler on maps of the real kernel: every way in, source ranges, Maglev tables; and a second agent on them. */
 import assert from "node:assert/strict";
 import { createLog } from "../../src/agent/log.ts";
+import { finished } from "../../src/model/steps.ts";
 import { readKernel } from "../../src/agent/services/kernel_maps.ts";
 import { Reconciler } from "../../src/agent/services/reconciler.ts";
 import { type MapName, maps as layout, SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
@@ -69,11 +70,11 @@ const web = (rest: Partial<Service> = {}) =>
   });
 
 /** Runs an agent's first round over these Services. */
-function round(maps: Maps, ...services: Service[]) {
+async function round(maps: Maps, ...services: Service[]) {
   const agent = reconciler(maps);
   const endpoints = ["10.1.0.1 @node1", "10.1.0.2 @node2", "10.1.0.3 @node2"];
   agent.changes([...services.map(upsert), upsert(slice("web", endpoints))]);
-  agent.start();
+  await agent.start();
   agent.stop();
 }
 
@@ -81,9 +82,9 @@ Deno.test({
   name:
     "Reconciler writes every way in, source ranges and Maglev tables, and a second one keeps them",
   ignore: !needs.root(),
-  fn() {
+  async fn() {
     using maps = new Maps();
-    round(maps, web());
+    await round(maps, web());
     const { MAGLEV, LOCAL_ONLY, SOURCE_RANGES } = SERVICE_FLAG;
     const all = [MAGLEV, 3], local = [MAGLEV | LOCAL_ONLY, 1];
     const entries = maps.services.entries().map(([{ addr, port, proto, scope }, entry]) =>
@@ -107,35 +108,35 @@ Deno.test({
     const places = Array.from({ length: slots }, (_, i) => maps.maglev.get(table * slots + i)!)
       .flatMap(({ backend }) => backend);
     assert.deepEqual(places.slice(0, MAGLEV_SIZE), [...maglevTable(backends)]);
-    const kernel = readKernel(maps);
+    const kernel = finished(readKernel(maps));
     assert.ok(kernel.tables.holds(table, maglevTable(backends)));
 
     const before = maps.snapshot();
-    round(maps, web());
+    await round(maps, web());
     assert.equal(maps.snapshot(), before);
     maps.source_ranges.set({ prefixlen: 32 + 24, service_id: id, addr: "6.6.6.0" }, 0);
     maps.source_ranges.set({ prefixlen: 32 + 24, service_id: 77, addr: "6.6.6.0" }, 0);
-    round(maps, web());
+    await round(maps, web());
     assert.equal(maps.snapshot(), before);
-    round(maps, web({ type: "ClusterIP" }));
+    await round(maps, web({ type: "ClusterIP" }));
     assert.deepEqual(maps.ranges(), []);
     assert.equal(maps.services.entries().length, 2);
-    round(maps);
+    await round(maps);
     assert.equal(maps.services.entries().length, 0);
   },
 });
 
 Deno.test("names of Service ports are in the kernel, and go with a full round", {
   ignore: !needs.root(),
-}, () => {
+}, async () => {
   using maps = new Maps();
   const named = () =>
     new Map(maps.names.entries().map(([{ kind, id }, { text }]) => [`${kind} ${id}`, text]));
-  round(maps, web());
+  await round(maps, web());
   const ids = new Set(maps.services.entries().map(([, { id }]) => id));
   for (const id of ids) assert.match(named().get(`1 ${id}`) ?? "", /^default\/web(:80\/TCP)?$/);
   assert.equal(named().size, ids.size);
   maps.names.set({ kind: 2, id: 7 }, { text: "node7" });
-  round(maps);
+  await round(maps);
   assert.deepEqual([...named()], [["2 7", "node7"]]);
 });

@@ -93,8 +93,11 @@ function* elements(extents: readonly ExtentWrite[]): Generator<[number, BackendV
   }
 }
 
-/** Reads back what the maps hold. */
-export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelState {
+/** Reads back what the maps hold. Yields between maps. */
+export function* readKernel(
+  maps: ServiceMaps,
+  quarantineMs?: number,
+): Generator<void, KernelState, void> {
   const capacity = {
     services: maps.services.maxEntries,
     backends: maps.backends.maxEntries,
@@ -107,10 +110,13 @@ export function readKernel(maps: ServiceMaps, quarantineMs?: number): KernelStat
   };
   const kernel = new KernelState(capacity, quarantineMs);
   const services = readServices(maps);
+  yield;
   readBackends(maps.backends, endOf(services, capacity.backends), (...element) => {
     kernel.backends.set(...element);
   });
+  yield;
   kernel.load(services, (table) => readTable(maps.maglev, table));
+  yield;
   for (const [{ prefixlen, service_id, addr }] of maps.source_ranges.entries()) {
     kernel.ranges.add({ id: service_id, prefix: `${addr}/${prefixlen - 32}` });
   }

@@ -8,10 +8,12 @@ import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import type { LbAlgorithm } from "../../model/objects.ts";
 import { type Change, emptyState } from "../../model/state.ts";
 import { applyChanges, isEmpty } from "../../services/apply.ts";
+import type { ExternalIPs } from "../../services/claims.ts";
 import { DesiredState, type HealthCheck } from "../../services/desired.ts";
 import { IdRegister } from "../../services/ids.ts";
 import type { KernelState } from "../../services/kernel.ts";
 import type { Changes } from "../../services/changes.ts";
+import type { ServiceFrontends } from "../../services/frontends.ts";
 import { Planner } from "../../services/plan.ts";
 import { judgeOrphans } from "../../services/sessions.ts";
 import type { Log } from "../log.ts";
@@ -30,6 +32,7 @@ interface ReconcilerOptions {
   nodeName: string;
   /** Of Services without the annotation; undefined: random. */
   lbAlgorithm?: LbAlgorithm;
+  externalIPs?: ExternalIPs;
   log: Log;
   /** Milliseconds between full syncs. */
   resyncMs: number;
@@ -60,6 +63,8 @@ const quarantineMs = 1000;
 const FEW_ENTRIES = 200;
 
 export class Reconciler {
+  /** More changes follow at once: they are synced together. */
+  more = false;
   readonly #desired: DesiredState;
   readonly #writer: KernelWriter;
   readonly #cleaner: SessionCleaner;
@@ -67,11 +72,16 @@ export class Reconciler {
   readonly #runner: Runner;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Undefined until it is read, and again when writing has failed. */
+  /** Undefined until it is read, during a sync, and when writing has failed. */
   #kernel: KernelState | undefined;
+  /** The last sync succeeded. */
+  #synced = false;
+  /** From when on there may be room for the Services that were short of it; undefined: nothing became free. */
+  #roomAt: number | undefined;
   #ids: IdRegister | undefined;
   readonly #trouble: TroubleLog;
   #failure: unknown;
+  #started = false;
   /** When the oldest change that is not in the maps yet came. */
   #since: number | undefined;
   #lookAt = 0;
@@ -82,12 +92,8 @@ export class Reconciler {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
     this.#trouble = new TroubleLog(options.log);
-    const { nodeName, lbAlgorithm } = options;
-    this.#desired = new DesiredState(
-      nodeName,
-      emptyState(),
-      lbAlgorithm === undefined ? {} : { lbAlgorithm },
-    );
+    const { nodeName, lbAlgorithm, externalIPs } = options;
+    this.#desired = new DesiredState(nodeName, emptyState(), { lbAlgorithm, externalIPs });
     this.#writer = new KernelWriter(options.maps);
     this.#cleaner = new SessionCleaner(options.maps, this.#log, this.#clock);
     this.#names = servicePortNames(options.maps.names, this.#log);
@@ -95,6 +101,7 @@ export class Reconciler {
       run: (full) => this.#reconcile(full),
       failed: (error, retryMs) => {
         this.#failure = error;
+        this.#synced = false;
         this.#options.failed?.();
         this.#log.error({ err: error, retryMs }, "cannot sync Services to the maps");
       },
@@ -107,23 +114,26 @@ export class Reconciler {
 
   /** Whether the maps are in sync: not before the first sync, and not after one that failed. */
   get healthy(): boolean {
-    return this.#kernel !== undefined;
+    return this.#synced;
   }
 
   /** Objects changed. Nothing is written before `start()`. */
   changes(changes: readonly Change[]) {
     this.#since ??= this.#clock.now();
     for (const change of changes) this.#desired.apply(change);
-    if (this.#kernel !== undefined) this.#runner.request();
+    if (this.#started && !this.more) this.#runner.request();
   }
 
   /**
    * Reads the maps, brings them to what is desired now, and goes on doing so.
    * @throws {SyscallError} when that fails the first time
    */
-  start() {
+  async start() {
+    this.#started = true;
     this.#runner.request();
-    if (this.#kernel === undefined) throw this.#failure;
+    await this.#runner.idle();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#kernel === undefined) return; // stopped
     const ended = endSessions(this.#options.maps, judgeOrphans(this.#kernel));
     if (ended > 0) this.#log.info({ ended }, "sessions without a service or backend ended");
     const { services, nodes } = this.#desired.state;
@@ -152,22 +162,27 @@ export class Reconciler {
     this.#cleaner.stop();
   }
 
-  #reconcile(full: boolean) {
+  *#reconcile(full: boolean): Generator<void, void, void> {
     const start = this.#clock.now();
-    const kernel = full || this.#kernel === undefined ? this.#read() : this.#kernel;
+    const kernel = full || this.#kernel === undefined ? yield* this.#read() : this.#kernel;
+    if (this.#roomAt !== undefined && start >= this.#roomAt) this.#retryShort();
     this.#ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
     this.#kernel = undefined; // not to be trusted if something throws
     const planner = new Planner(kernel, this.#ids, start);
-    const { removed, issues } = this.#desired.sync(full, (service) => planner.add(service));
-    const changes = planner.finish(full && this.#options.complete() ? "others" : removed);
+    const add = (service: ServiceFrontends) => planner.add(service);
+    const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
+    const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
     this.#noteTracked(changes, kernel);
-    applyChanges(changes, kernel, this.#writer, start);
+    yield* applyChanges(changes, kernel, this.#writer, start);
     this.#kernel = kernel;
+    this.#synced = true;
+    yield;
     this.#nameServices(changes, full);
     this.#desired.commit();
     this.#trouble.issues(issues);
     this.#cleaner.add(changes.stale, kernel);
-    this.#reportShortages(changes);
+    this.#trouble.shortages(changes.shortages, recomputed);
+    this.#awaitRoom(changes, start);
     this.#finish(changes, full, start);
   }
 
@@ -191,8 +206,8 @@ export class Reconciler {
     else this.#names.add(services.map(({ id }) => [id, ids.portOf(id)?.text ?? ""] as const));
   }
 
-  #read(): KernelState {
-    const kernel = readKernel(this.#options.maps, quarantineMs);
+  *#read(): Generator<void, KernelState, void> {
+    const kernel = yield* readKernel(this.#options.maps, quarantineMs);
     if (this.#kernel !== undefined) {
       kernel.extents.adoptQuarantined(this.#kernel.extents, this.#clock.now());
       kernel.tables.allocator.adoptQuarantined(this.#kernel.tables.allocator, this.#clock.now());
@@ -200,13 +215,19 @@ export class Reconciler {
     return kernel;
   }
 
-  /** Reports what went short, and tries again when ranges of backends have become free. */
-  #reportShortages({ shortages }: Changes) {
-    this.#trouble.shortages(shortages);
-    const { short } = this.#trouble;
-    // Worked out again in every sync until there is room.
-    for (const service of short) this.#desired.invalidate(service);
-    if (short.size > 0) this.#runner.requestIn(quarantineMs + 100);
+  /** Tries again what was short of room once what became free may be used: not more often than a tenth of the time. */
+  #awaitRoom({ freed, freedTables, deletes, ranges }: Changes, start: number) {
+    const free = [freed, freedTables, deletes, ranges.remove].some(({ length }) => length > 0);
+    const now = this.#clock.now();
+    if (free) this.#roomAt ??= now + Math.max(quarantineMs + 100, 10 * (now - start));
+    if (this.#roomAt !== undefined && this.#trouble.isShort) {
+      this.#runner.requestIn(this.#roomAt - now);
+    }
+  }
+
+  #retryShort() {
+    this.#roomAt = undefined;
+    for (const service of this.#trouble.short) this.#desired.invalidate(service);
   }
 
   #finish(changes: Changes, full: boolean, start: number) {

@@ -24,39 +24,63 @@ export class TroubleLog {
     this.#log = log;
   }
 
+  /** Whether any Service is short of room. */
+  get isShort(): boolean {
+    return this.#short.size > 0;
+  }
+
   /** Services that are short of room as of the last call of `shortages()`. */
   get short(): ReadonlySet<string> {
     return new Set([...this.#short.values()].flatMap((services) => [...services]));
   }
 
-  /** Takes all shortages of a sync. */
-  shortages(shortages: readonly Shortage[]) {
-    const before = this.short;
-    const now = groupBy(shortages, ({ map }) => map);
-    for (const [map, group] of now) this.#reportMap(map, group);
-    for (const map of this.#reported.keys()) if (!now.has(map)) this.#reported.delete(map);
-    this.#short = new Map(
-      [...now].map(([map, group]) => [map, new Set(group.map(({ service }) => service))]),
-    );
-    const short = this.short;
-    this.#reportRoom([...before].filter((service) => !short.has(service)));
+  /** Takes the shortages of a sync. @param recomputed the Services that the sync was about */
+  shortages(shortages: readonly Shortage[], recomputed: ReadonlySet<string>) {
+    if (shortages.length === 0 && !this.#anyShort(recomputed)) return;
+    const before = this.#short;
+    this.#short = new Map();
+    for (const { map, service } of shortages) this.#note(map, service);
+    for (const [map, services] of before) {
+      for (const service of services) if (!recomputed.has(service)) this.#note(map, service);
+    }
+    for (const [map, group] of groupBy(shortages, ({ map }) => map)) {
+      this.#reportMap(map, group, before.get(map));
+    }
+    for (const map of this.#reported.keys()) if (!this.#short.has(map)) this.#reported.delete(map);
+    const now = this.short;
+    const had = new Set([...before.values()].flatMap((services) => [...services]));
+    this.#reportRoom([...had].filter((service) => !now.has(service)));
+  }
+
+  #anyShort(services: ReadonlySet<string>): boolean {
+    if (this.#short.size === 0) return false;
+    for (const service of services) {
+      for (const short of this.#short.values()) if (short.has(service)) return true;
+    }
+    return false;
+  }
+
+  #note(map: string, service: string) {
+    const services = this.#short.get(map);
+    if (services === undefined) this.#short.set(map, new Set([service]));
+    else services.add(service);
   }
 
   /** While they are few a line each; then a line for all, and another when they are twice as many. */
-  #reportMap(map: string, group: readonly Shortage[]) {
-    const known = this.#short.get(map);
-    const first = new Map(group.toReversed().map((one) => [one.service, one]));
-    const fresh = [...first.values()].filter(({ service }) => !known?.has(service)).reverse();
-    if (first.size <= severalServices) {
-      for (const { service, message } of fresh) {
+  #reportMap(map: string, group: readonly Shortage[], known: ReadonlySet<string> | undefined) {
+    const { size } = this.#short.get(map)!;
+    if (size <= severalServices) {
+      const first = new Map(group.toReversed().map((one) => [one.service, one]));
+      for (const { service, message } of [...first.values()].reverse()) {
+        if (known?.has(service)) continue;
         this.#log.error({ event: "NoRoom", object: `Service ${service}`, map }, message);
       }
-    } else if (first.size >= 2 * (this.#reported.get(map) ?? 0)) {
+    } else if (size >= 2 * (this.#reported.get(map) ?? 0)) {
       const { service, message } = group[0]!;
-      const text = `${first.size} Services lack room, such as ${service}: ${message}`;
-      this.#log.error({ event: "NoRoom", map, services: first.size }, text);
+      const text = `${size} Services lack room, such as ${service}: ${message}`;
+      this.#log.error({ event: "NoRoom", map, services: size }, text);
     } else return;
-    this.#reported.set(map, first.size);
+    this.#reported.set(map, size);
   }
 
   #reportRoom(services: readonly string[]) {

@@ -7,30 +7,37 @@ function recorded() {
   const note = ({ object = "", map = "" }: { object?: string; map?: string }, text: string) =>
     lines.push([map, object, text].filter((part) => part !== "").join(" "));
   const trouble = new TroubleLog({ error: note, info: note, warn: note } as unknown as Log);
-  return { trouble, take: () => lines.splice(0) };
+  const all = new Set(Array.from({ length: 134_470 }, (_, i) => `a/${i}`));
+  const shortages = (list: Parameters<TroubleLog["shortages"]>[0], recomputed = all) =>
+    trouble.shortages(list, recomputed);
+  return { trouble, report: shortages, take: () => lines.splice(0) };
 }
 const shortages = (count: number, map = "services") =>
   Array.from({ length: count }, (_, i) => ({ service: `a/${i}`, map, message: "full" }));
 
 Deno.test("TroubleLog names few Services that lack room, and counts many", () => {
-  const { trouble, take } = recorded();
-  trouble.shortages(shortages(2));
+  const { trouble, report, take } = recorded();
+  report(shortages(2));
   assert.deepEqual(take(), ["services Service a/0 full", "services Service a/1 full"]);
-  trouble.shortages(shortages(3));
+  report(shortages(3));
   assert.deepEqual(take(), ["services Service a/2 full"]);
-  trouble.shortages([...shortages(134_469), ...shortages(5000, "backends")]);
+  report([...shortages(134_469), ...shortages(5000, "backends")]);
   assert.deepEqual(take(), [
     "services 134469 Services lack room, such as a/0: full",
     "backends 5000 Services lack room, such as a/0: full",
   ]);
   assert.equal(trouble.short.size, 134_469);
-  trouble.shortages(shortages(134_470));
+  report(shortages(134_470));
   assert.deepEqual(take(), []);
-  trouble.shortages(shortages(1));
+  report([], new Set(["b/1"])); // a sync of others
+  assert.equal(trouble.short.size, 134_470);
+  report([], new Set(["a/134469"]));
+  assert.deepEqual(take(), ["Service a/134469 there is room again"]);
+  report(shortages(1));
   assert.deepEqual(take(), ["there is room again"]);
-  trouble.shortages([]);
+  report([]);
   assert.deepEqual(take(), ["Service a/0 there is room again"]);
-  trouble.shortages(shortages(4));
+  report(shortages(4));
   assert.deepEqual(take(), ["services 4 Services lack room, such as a/0: full"]);
 });
 

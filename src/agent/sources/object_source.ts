@@ -33,10 +33,10 @@ export function chooseSource({ manifests, kubeconfig }: AgentConfig): SourceChoi
   }
 }
 
-/** @param changes called with objects that came, changed or went; never with none */
+/** @param changes called with objects that came, changed or went, never with none; and whether others follow at once */
 export function openSource(
   choice: SourceChoice,
-  changes: (changes: readonly Change[]) => void,
+  changes: (changes: readonly Change[], more?: boolean) => void,
   log: Log,
 ): Source {
   const listener: SourceListener = {
