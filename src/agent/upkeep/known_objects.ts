@@ -98,8 +98,10 @@ export class KnownObjects {
       const own = heldAddresses(nl, link.index)
         .filter((one) => gateways.has(parseInterface(one, 4).address));
       const addresses = [...new Set([...bridgeAddresses, ...own])];
-      // Before pods are on it, its address is that of whichever port came first.
-      const bridgeMac = addresses.length > 0 && records.length > 0 ? link.mac : undefined;
+      // Before pods are on it, its address is that of whichever port came first. Later it may have been changed since the
+      // bridge was checked.
+      const { bridgeMac: known = link.mac } = this.#objects;
+      const bridgeMac = addresses.length > 0 && records.length > 0 ? known : undefined;
       this.#objects = { ...this.#objects, bridgeMac, bridgeAddresses: addresses };
     }
     const { stateDir, objects } = { stateDir: this.#stateDir, objects: this.#objects };

@@ -27,3 +27,19 @@ Deno.test("KnownObjects puts the gateway of a new podCIDR before those that pods
   known.plan([]);
   deepEqual(known.objects.bridgeAddresses, ["10.2.0.1/24"]);
 });
+
+Deno.test("KnownObjects keeps the bridge's MAC address that pods know, whatever the bridge has by now", () => {
+  using folder = new TempFolder();
+  const known = new KnownObjects(folder.path, { bridge: "pcnk0", overlayDevice: "vx" });
+  const learn = (mac: string, pods = [attachment()]) => {
+    const nl = {
+      link: () => ({ kind: "bridge", index: 3, mac }),
+      addrs: () => [{ address: "10.1.0.1", prefixLength: 24 }],
+    };
+    known.learn(nl as unknown as Parameters<typeof known.learn>[0], pods);
+    return known.objects.bridgeMac;
+  };
+  deepEqual(learn("02:00:00:00:00:01", []), undefined);
+  deepEqual(learn("02:00:00:00:00:02"), "02:00:00:00:00:02");
+  deepEqual(learn("02:00:00:00:00:99"), "02:00:00:00:00:02");
+});
