@@ -23,14 +23,14 @@ const batchSize = 8192;
 /**
  * Applies changes of a `Planner`. Yields between batches and steps.
  *
- * @param now milliseconds of the clock that the `Planner` has
+ * @param now gives milliseconds of the clock that the `Planner` has
  * @throws what the writer throws; then the copy may differ from the maps and must be read again
  */
 export function* applyChanges(
   changes: Changes,
   kernel: KernelState,
   writer: MapWriter,
-  now: number,
+  now: () => number,
 ): Generator<void, void, void> {
   for (const extents of batches(changes.extents, ({ backends }) => backends.length)) {
     writer.writeExtents(extents);
@@ -42,17 +42,18 @@ export function* applyChanges(
   for (const write of tables) kernel.tables.set(write);
   if (ranges.add.length > 0) writer.writeRanges(ranges.add);
   for (const range of ranges.add) kernel.ranges.add(range);
-  if (changes.deletesFirst) remove(changes, kernel, writer);
+  if (changes.deletesFirst) yield* remove(changes, kernel, writer);
   for (const services of batches(changes.services, () => 1)) {
     writer.writeServices(services);
     for (const entry of services) kernel.services.set(entry.key.text, entry);
     yield;
   }
-  if (!changes.deletesFirst) remove(changes, kernel, writer);
+  if (!changes.deletesFirst) yield* remove(changes, kernel, writer);
   if (ranges.remove.length > 0) writer.deleteRanges(ranges.remove);
   for (const range of ranges.remove) kernel.ranges.remove(range);
-  for (const extent of changes.freed) kernel.extents.release(extent, now);
-  for (const table of changes.freedTables) kernel.tables.release(table, now);
+  const released = now(); // from now on no program can find them
+  for (const extent of changes.freed) kernel.extents.release(extent, released);
+  for (const table of changes.freedTables) kernel.tables.release(table, released);
 }
 
 function* batches<T>(items: readonly T[], sizeOf: (item: T) => number): Generator<readonly T[]> {
@@ -62,9 +63,12 @@ function* batches<T>(items: readonly T[], sizeOf: (item: T) => number): Generato
   }
 }
 
-function remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
-  if (deletes.length > 0) writer.deleteServices(deletes);
-  for (const { text } of deletes) kernel.services.delete(text);
+function* remove({ deletes }: Changes, kernel: KernelState, writer: MapWriter) {
+  for (const keys of batches(deletes, () => 1)) {
+    writer.deleteServices(keys);
+    for (const { text } of keys) kernel.services.delete(text);
+    yield;
+  }
 }
 
 /** Whether there is anything to do. */

@@ -191,7 +191,7 @@ class World {
         this.#past.push({ entry, contents: before.get(key)!, until: this.now + quarantineMs });
       }
     }
-    finished(applyChanges(changes, this.kernel, maps, this.now));
+    finished(applyChanges(changes, this.kernel, maps, () => this.now));
     return changes;
   }
 

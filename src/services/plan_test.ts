@@ -42,7 +42,7 @@ function setUp(capacity: Capacity = { services: 100, backends: 20 }) {
   const run = (input: PlanInput, seconds = 2) => {
     now += seconds * 1000;
     const changes = plan(input, kernel, ids, now);
-    finished(applyChanges(changes, kernel, maps, now));
+    finished(applyChanges(changes, kernel, maps, () => now));
     return changes;
   };
   /** Only the given frontends of one Service change. */
@@ -131,7 +131,7 @@ Deno.test("plan() keeps Maglev tables over a restart, and repairs them", () => {
       new IdRegister(),
       0,
     );
-    finished(applyChanges(changes, kernel, maps, 0));
+    finished(applyChanges(changes, kernel, maps, () => 0));
     return changes;
   };
   assert.ok(isEmpty(restart()));
@@ -193,7 +193,7 @@ Deno.test("plan() takes the source ranges of a deleted Service away, and at a fu
     plan({ groups: [], removed: "others" }, kernel, new IdRegister(), 0),
     kernel,
     maps,
-    0,
+    () => 0,
   ));
   assert.deepEqual([...maps.ranges], []);
   assert.equal(kernel.ranges.size, 0);
@@ -358,7 +358,7 @@ Deno.test("plan() repairs extents that overlap, leave the array, or hold somethi
   const kernel = maps.read(1000);
   const ids = new IdRegister();
   const changes = plan({ groups: [group(wanted)], removed: "others" }, kernel, ids, 0);
-  finished(applyChanges(changes, kernel, maps, 0));
+  finished(applyChanges(changes, kernel, maps, () => 0));
   assert.deepEqual(maps.contents(), right);
   // All is accounted for: what is not in use is free again once it left quarantine.
   kernel.extents.allocate(1, 2000);

@@ -62,6 +62,12 @@ const quarantineMs = 1000;
 /** Entries of `services` that take a millisecond or two to compare. */
 const FEW_ENTRIES = 200;
 
+/** Until Services that were short of room are tried again: ten times as long as a sync takes, and in milliseconds. */
+const longestPauseMs = 10_000;
+
+/** Names in one batch. */
+const namedAtOnce = 4096;
+
 export class Reconciler {
   /** More changes follow at once: they are synced together. */
   more = false;
@@ -163,7 +169,8 @@ export class Reconciler {
   }
 
   *#reconcile(full: boolean): Generator<void, void, void> {
-    const start = this.#clock.now();
+    const start = this.#clock.now(), since = this.#since;
+    this.#since = undefined;
     const kernel = full || this.#kernel === undefined ? yield* this.#read() : this.#kernel;
     if (this.#roomAt !== undefined && start >= this.#roomAt) this.#retryShort();
     this.#ids ??= new IdRegister(new Set([...kernel.services.values()].map(({ id }) => id)));
@@ -173,17 +180,19 @@ export class Reconciler {
     const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
     const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
     this.#noteTracked(changes, kernel);
-    yield* applyChanges(changes, kernel, this.#writer, start);
+    yield* applyChanges(changes, kernel, this.#writer, () => this.#clock.now());
     this.#kernel = kernel;
     this.#synced = true;
-    yield;
-    this.#nameServices(changes, full);
     this.#desired.commit();
+    yield;
+    yield* this.#nameServices(changes, full);
     this.#trouble.issues(issues);
     this.#cleaner.add(changes.stale, kernel);
+    yield;
     this.#trouble.shortages(changes.shortages, recomputed);
     this.#awaitRoom(changes, start);
-    this.#finish(changes, full, start);
+    yield;
+    this.#finish(changes, full, start, since);
   }
 
   /** The node's own flows at ports that Services are about to take. */
@@ -200,10 +209,14 @@ export class Reconciler {
   }
 
   /** What is gone keeps its name till the next full sync: sessions may still have its id. */
-  #nameServices({ services }: Changes, full: boolean) {
+  *#nameServices({ services }: Changes, full: boolean): Generator<void, void, void> {
     const ids = this.#ids!;
-    if (full) this.#names.replace(ids.names());
-    else this.#names.add(services.map(({ id }) => [id, ids.portOf(id)?.text ?? ""] as const));
+    if (full) return this.#names.replace(ids.names());
+    for (let first = 0; first < services.length; first += namedAtOnce) {
+      const some = services.slice(first, first + namedAtOnce);
+      this.#names.add(some.map(({ id }) => [id, ids.portOf(id)?.text ?? ""] as const));
+      yield;
+    }
   }
 
   *#read(): Generator<void, KernelState, void> {
@@ -215,11 +228,15 @@ export class Reconciler {
     return kernel;
   }
 
-  /** Tries again what was short of room once what became free may be used: not more often than a tenth of the time. */
-  #awaitRoom({ freed, freedTables, deletes, ranges }: Changes, start: number) {
-    const free = [freed, freedTables, deletes, ranges.remove].some(({ length }) => length > 0);
+  /** Tries again what was short of room once what became free may be used; less often where that takes long. */
+  #awaitRoom({ freed, freedTables, deletes, ranges, shortages }: Changes, start: number) {
+    // Entries that were left out free their extents.
+    const left = shortages.filter(({ map }) => map === "services").length;
+    const free = freed.length > left || freedTables.length > left || deletes.length > 0 ||
+      ranges.remove.length > 0;
     const now = this.#clock.now();
-    if (free) this.#roomAt ??= now + Math.max(quarantineMs + 100, 10 * (now - start));
+    const pause = Math.min(longestPauseMs, 10 * (now - start));
+    if (free) this.#roomAt ??= now + Math.max(quarantineMs + 100, pause);
     if (this.#roomAt !== undefined && this.#trouble.isShort) {
       this.#runner.requestIn(this.#roomAt - now);
     }
@@ -230,9 +247,7 @@ export class Reconciler {
     for (const service of this.#trouble.short) this.#desired.invalidate(service);
   }
 
-  #finish(changes: Changes, full: boolean, start: number) {
-    const since = this.#since;
-    this.#since = undefined;
+  #finish(changes: Changes, full: boolean, start: number, since: number | undefined) {
     const now = this.#clock.now();
     const changed = !isEmpty(changes);
     this.#options.synced?.({
