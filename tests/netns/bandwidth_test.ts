@@ -9,13 +9,20 @@ import { rateFaults } from "../../src/upkeep/host_ports.ts";
 import { installSelf } from "../../src/lab/executable.ts";
 import { isThere } from "../../src/lab/leftovers.ts";
 import { type CniResult, runConflist } from "../../src/lab/runtime.ts";
-import { PROTO, SCOPE } from "../../src/bpf/layout.ts";
+import { openDataPlane } from "../../src/bpf/dataplane.ts";
+import { knownRates } from "../../src/bpf/rates.ts";
+import type { LabHandle } from "../../src/lab/lab.ts";
+import { planPod } from "../../src/lab/plan.ts";
+import type { PodState } from "../../src/lab/state.ts";
+import { RtNetlink } from "../../src/linux/rtnetlink.ts";
+import { PROTO, RATE_FLAG, SCOPE } from "../../src/bpf/layout.ts";
 import { chainFaults } from "../../src/upkeep/cni.ts";
 import { type NodeState, readOnce } from "../../src/upkeep/fault.ts";
 import * as needs from "../support/needs.ts";
 import { pcnk } from "../support/pcnk.ts";
 import type { TestNetns } from "../support/sandbox.ts";
 import { runIn } from "./cni/process.ts";
+import { LAB_TEST, withLab } from "./support/lab.ts";
 import { CniWorld } from "./cni/world.ts";
 
 const folder = PLUGIN_FOLDERS.find((path) => isThere(`${path}/bandwidth`));
@@ -30,7 +37,7 @@ const VIP = "10.96.0.10";
 const SERVE = `
 import socket
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("0.0.0.0", 80)); s.listen(); print("ready", flush=True)
+s.bind(("0.0.0.0", 81)); s.listen(); print("ready", flush=True)
 while True:
     c, _ = s.accept(); n = 0
     while n < ${SIZE}: n += len(c.recv(65536)) or ${SIZE}
@@ -38,28 +45,31 @@ while True:
 `;
 const SEND = `
 import socket, sys, time
-s = socket.create_connection((sys.argv[1], 80), 60); t = time.monotonic()
+for i in range(100):
+    try: s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60); break
+    except OSError: time.sleep(0.1) # the agents are at work
+t = time.monotonic()
 s.sendall(b"x" * ${SIZE}); assert s.recv(1) == b"k"; print(time.monotonic() - t)
 `;
 
-async function inPod(pod: TestNetns, script: string, ...args: string[]): Promise<number> {
-  const { code, stdout, stderr } = await runIn(
-    pod.path,
-    ["python3", "-c", script, ...args],
-    {},
-    "",
-  );
+type Run = (argv: string[]) => Deno.Command;
+
+/** Seconds until all is acknowledged. */
+async function send(from: Run, to: string, port = 81): Promise<number> {
+  const { code, stdout, stderr } = await from(["python3", "-c", SEND, to, `${port}`]).output();
   assert.equal(code, 0, new TextDecoder().decode(stderr));
   return Number(new TextDecoder().decode(stdout));
 }
 
-/** A server in a pod, until it is killed. */
-async function serve(pod: TestNetns) {
-  const argv = ["--net=" + pod.path, "python3", "-c", SERVE];
-  const child = new Deno.Command("nsenter", { args: argv, stdout: "piped" }).spawn();
+/** A server, until it is killed. */
+async function serve(at: Run) {
+  const child = at(["python3", "-c", SERVE]).spawn();
   await child.stdout.getReader().read();
   return { [Symbol.asyncDispose]: async () => (child.kill("SIGKILL"), void await child.status) };
 }
+
+const inside = (pod: TestNetns): Run => (argv) =>
+  new Deno.Command("nsenter", { args: [`--net=${pod.path}`, ...argv], stdout: "piped" });
 
 const limits = { ingressRate: RATE, ingressBurst: 800_000, egressRate: RATE, egressBurst: 800_000 };
 const capabilities = { bandwidth: true };
@@ -132,15 +142,15 @@ for (const [order, chain] of Object.entries(chains)) {
       for (const { mend } of rateFaults(state as unknown as NodeState)) mend!();
       const [freeIp, limitedIp] = results.map(({ ips }) => ips![0]!.address.split("/")[0]!);
       const service = (addr: string, first: number, backend: string) => {
-        world.plane.maps.backends.set(first, { addr: backend, port: 80, flags: 0, weight_end: 0 });
+        world.plane.maps.backends.set(first, { addr: backend, port: 81, flags: 0, weight_end: 0 });
         const rest = { total_weight: 0, affinity_seconds: 0, flags: 0, table: 0 };
         const key = { addr, port: 80, proto: PROTO.TCP, scope: SCOPE.CLUSTER };
         world.plane.maps.services.set(key, { id: first + 1, first, count: 1, ...rest });
       };
       service(VIP, 0, freeIp!);
       service("10.96.0.11", 1, limitedIp!);
-      await using _one = await serve(free);
-      await using _two = await serve(limited);
+      await using _one = await serve(inside(free));
+      await using _two = await serve(inside(limited));
       const modes = world.snapshot().programs.filter((one) => one.endsWith("lbrp_from_pod"));
       assert.equal(modes.some((one) => one.includes(" tcx ")), after, modes.join("\n"));
       const transfers = [
@@ -150,16 +160,96 @@ for (const [order, chain] of Object.entries(chains)) {
         [free, "10.96.0.11"],
       ] as const;
       for (const [from, to] of transfers) {
-        const seconds = await inPod(from, SEND, to!);
+        const seconds = await send(inside(from), to!, to!.startsWith("10.96") ? 80 : 81);
         assert.ok(
           seconds > 0.75,
           `${from === free ? "into" : "out of"} the pod, to ${to}: ${seconds} s`,
         );
       }
-      assert.ok(await inPod(limited, SEND, "10.96.0.11") >= 0); // itself, through its Service
+      assert.ok(await send(inside(limited), "10.96.0.11", 80) >= 0); // itself, through its Service
       await run("DEL", limited, results[1]);
       await run("DEL", free, results[0], false);
       assert.deepEqual(world.snapshot().endpoints, []);
     },
   });
 }
+
+/** Limits a pod of a lab, as a plugin after pcnk does, and waits until the agent knows. */
+async function limit(lab: LabHandle, pod: PodState) {
+  const { netnsPath, bpffs } = lab.node(pod.node);
+  const plugin = { type: "bandwidth", ...limits, prevResult: pod.result };
+  await runConflist({
+    verb: "ADD",
+    conflist: { cniVersion: "1.0.0", name: "limits", plugins: [plugin] },
+    pluginDirs: [folder!],
+    containerID: pod.name,
+    netns: planPod(lab.name, pod.node, pod.name).netnsPath,
+    ifname: "eth0",
+    exec: ({ path, env, stdin }) => runIn(netnsPath, [path], env, stdin),
+  });
+  using plane = openDataPlane(bpffs);
+  using nl = RtNetlink.open(netnsPath);
+  const { index } = nl.link(pod.veth)!;
+  const all = RATE_FLAG.INGRESS | RATE_FLAG.EGRESS;
+  while (knownRates(plane.maps.rates, index) !== all) await new Promise((r) => setTimeout(r, 20));
+}
+
+Deno.test({
+  ...LAB_TEST,
+  name: "a rate holds to and from other nodes and the world",
+  ignore: ignore || LAB_TEST.ignore || !needs.kernel(6, 6),
+  fn: () =>
+    withLab({ name: "tbandwidth", nodes: 2, pods: 2, attach: "tcx" }, async (lab) => {
+      const at = (where: string): Run => (argv) =>
+        lab.command(where, argv, { stdin: "null", stdout: "piped", stderr: "piped" });
+      const [limited, free, remote] = ["pod1-1", "pod1-2", "pod2-1"].map((name) => lab.pod(name));
+      const service = (name: string, clusterIP: string, address: string, nodePort: number) => [
+        {
+          apiVersion: "v1",
+          kind: "Service",
+          metadata: { name },
+          spec: { type: "NodePort", clusterIP, ports: [{ port: 81, nodePort }] },
+        },
+        {
+          apiVersion: "discovery.k8s.io/v1",
+          kind: "EndpointSlice",
+          metadata: { name, labels: { "kubernetes.io/service-name": name } },
+          addressType: "IPv4",
+          ports: [{ port: 81 }],
+          endpoints: [{ addresses: [address] }],
+        },
+      ];
+      lab.writeManifest("rates", [
+        ...service("remote", "10.96.7.1", remote!.address, 30811),
+        ...service("limited", "10.96.7.2", limited!.address, 30812),
+        ...service("free", "10.96.7.3", free!.address, 30813),
+      ]);
+      const { outside } = lab.store.plan;
+      await using servers = new AsyncDisposableStack();
+      for (const where of ["pod1-1", "pod1-2", "pod2-1", "outside"]) {
+        servers.use(await serve(at(where)));
+      }
+      const node = lab.node("node1");
+      /** By pod: its way out, and in. */
+      const ways = (name: string, address: string, vip: string, port: number) =>
+        [
+          ["to another node", name, remote!.address, 81],
+          ["to a Service on another node", name, "10.96.7.1", 81],
+          ["to the world", name, outside.address, 81],
+          ["from another node", "pod2-1", address, 81],
+          ["from another node, by a Service", "pod2-1", vip, 81],
+          ["from the world, by a NodePort", "outside", node.address, port],
+        ] as const;
+      const seconds = async (all: ReturnType<typeof ways>) => {
+        const found: [string, number][] = [];
+        for (const [way, from, to, port] of all) found.push([way, await send(at(from), to, port)]);
+        return found;
+      };
+      const before = await seconds(ways("pod1-2", free!.address, "10.96.7.3", 30813));
+      await limit(lab, limited!);
+      const after = await seconds(ways("pod1-1", limited!.address, "10.96.7.2", 30812));
+      const text = after.map(([way, s], i) => `${way}: ${s} s, without a rate ${before[i]![1]} s`);
+      assert.ok(after.every(([, s], i) => s > 0.75 && s > 3 * before[i]![1]), text.join("\n"));
+      if (Deno.env.has("FIGURES")) console.error(text.join("\n"));
+    }),
+});
