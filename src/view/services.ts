@@ -1,5 +1,6 @@
 /** `services` and `backends`: what the kernel sends where. */
 import { BACKEND_FLAG, SCOPE, type Service, SERVICE_FLAG } from "../bpf/layout.ts";
+import type { Finding } from "./finding.ts";
 import { formatPort, type PortName, protocolName } from "./names.ts";
 import { parsePortName } from "./names.ts";
 import type { NodeReader } from "./node.ts";
@@ -219,3 +220,30 @@ export const backends: Resource<BackendRow> = {
     { title: "FROM", wide: true, value: (row) => row.from },
   ],
 };
+
+/**
+ * ClusterIPs that are also addresses of this node, as NodeLocal DNS binds them: what pods send there goes to the Service's
+ * endpoints. kube-ipvs0 of an IPVS kube-proxy has them all, and no process.
+ */
+export function ownAddressFindings(node: NodeReader): Finding[] {
+  const devices = new Map(
+    node.nl.addrs().map(({ address, ifindex }) => [address, node.device(ifindex)]),
+  );
+  const found = new Map<string, string>();
+  for (const { address, from, name } of readServices(node, { names: [] })) {
+    const device = from === "inside" ? devices.get(address) : undefined;
+    if (device === undefined || device === "kube-ipvs0") continue;
+    found.set(
+      address,
+      `${address} of Service ${name} is also an address of this node (${device}): pods and this node's processes reach the ` +
+        "Service's endpoints, not what listens there",
+    );
+  }
+  return [...found.values()].map((text) => ({
+    part: "services",
+    health: "note",
+    text,
+    next:
+      "bind a cache such as NodeLocal DNS to a link-local address only, and name that in the kubelet's clusterDNS",
+  }));
+}

@@ -17,7 +17,7 @@ import type { Finding } from "./finding.ts";
 import { type NodePlace, NodeReader } from "./node.ts";
 import { nodeNetfilter } from "./netfilter.ts";
 import { readNodes } from "./network.ts";
-import { readServices } from "./services.ts";
+import { ownAddressFindings, readServices } from "./services.ts";
 import { hostPortFindings } from "./host_ports.ts";
 import { agentFindings } from "./status_agent.ts";
 import { asFinding, type Found, lastingFaults } from "./status_objects.ts";
@@ -56,6 +56,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...await peerFindings(node, options),
     ...serviceFindings(node),
     ...hostPortFindings(node),
+    ...ownAddressFindings(node),
     ...sessionFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),

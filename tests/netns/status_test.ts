@@ -39,6 +39,14 @@ labTest("pcnk status finds what is broken, says what to do, and works without an
   assert.match(well.stdout, /\napi +ok +not used: objects come from \//);
   assert.match(well.stdout, /\nmaps +ok +fullest: \w+ \d+\.\d %, /);
 
+  const local = ["ip", "addr", "add", "10.96.0.10/32", "dev", "lo"];
+  await lab.output("node1", local);
+  assert.match(
+    (await status(lab)).stdout,
+    /\n +note +10\.96\.0\.10 of Service default\/echo is also an address of this node \(lo\): .*\n +→ bind a cache /,
+  );
+  await lab.output("node1", local.with(2, "del"));
+
   await lab.stopAgent("node1", true);
   const dead = await faults(lab);
   assert.equal(dead.code, 1);
