@@ -26,7 +26,7 @@ def release():
 
 def hold(what):
     """Until a line comes."""
-    print(f"held {what}", flush=True)
+    os.write(1, f"held {what}\n".encode())  # whole: print() writes the end of line by itself, and both may wait at once
     released.wait(PATIENCE)
 
 
