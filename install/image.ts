@@ -7,6 +7,8 @@
  * The archive is an OCI image layout with Docker's manifest.json beside it: `ctr images import`, `docker load`, `podman
  * load` and `skopeo` all take it. `--tree` also writes the image's files into a folder, for install/Containerfile.
  *
+ * Beside it: FILE.cdx.json, a bill of materials (sbom.ts), and SHA256SUMS of both and of dist/pcnk.
+ *
  * In it: pcnk, the reference plugins (for nodes that have none), and the C library that both need. No shell.
  * Limitation: for the architecture of the machine that it runs on.
  */
@@ -25,6 +27,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
+import { type DebianPackage, sbom } from "./sbom.ts";
 import { PLUGIN_FOLDERS, SHIPPED_PLUGINS } from "../src/node/conflist.ts";
 import { tar, type TarEntry } from "./tar.ts";
 
@@ -164,6 +167,45 @@ function writeTree(files: readonly TarEntry[], folder: string): void {
   }
 }
 
+/** The Debian packages that files come from. */
+function packagesOf(paths: readonly string[]): DebianPackage[] {
+  const owners = new Set(paths.flatMap((path) => {
+    // Where /lib is a link to /usr/lib, dpkg knows the one or the other name.
+    const names = [path, path.replace(/^\/usr/, ""), `/usr${path}`];
+    const owner = names.map((one) => ask("dpkg-query", "-S", one)).find((text) => text !== "");
+    return owner?.split(/:? /)[0]?.split(":")[0] ?? [];
+  }));
+  return [...owners].sort().map((name) => {
+    const [version = "", architecture = ""] = ask(
+      "dpkg-query",
+      "-W",
+      "-f",
+      "${Version} ${Architecture}\n",
+      name,
+    ).split("\n")[0]!.split(" ");
+    return { name, version, architecture };
+  });
+}
+
+function ask(command: string, ...args: string[]): string {
+  const { success, stdout } = new Deno.Command(command, { args, stderr: "null" }).outputSync();
+  return success ? new TextDecoder().decode(stdout) : "";
+}
+
+/** The bill of materials of an image with this executable. */
+function materials(executable: string): string {
+  const { packages: locked } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
+  const folder = PLUGIN_FOLDERS.find((one) => existsSync(join(one, "bridge")))!;
+  const plugins = SHIPPED_PLUGINS.map((name) => join(folder, name));
+  const libraries = [executable, ...plugins].flatMap(librariesOf);
+  return sbom({
+    build: JSON.parse(ask(executable, "version", "--json")),
+    sha256: sha256(readFileSync(executable)),
+    locked,
+    debian: packagesOf([...plugins, ...libraries].map((path) => realpathSync(path))),
+  });
+}
+
 function main(): void {
   const { values } = parseArgs({
     options: {
@@ -175,10 +217,17 @@ function main(): void {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const tag = values.tag ?? `localhost/pcnk:${version}`;
   const out = values.out ?? join(root, "dist", "pcnk-image.tar");
-  const files = imageFiles(join(root, "dist", "pcnk"));
+  const executable = join(root, "dist", "pcnk");
+  const files = imageFiles(executable);
   if (values.tree !== undefined) writeTree(files, values.tree);
   const archive = imageArchive(files, tag);
   writeFileSync(out, archive);
+  const bill = `${out.replace(/\.tar$/, "")}.cdx.json`;
+  writeFileSync(bill, materials(executable));
+  const sums = [executable, out, bill].map((path) =>
+    `${sha256(readFileSync(path))}  ${basename(path)}\n`
+  );
+  writeFileSync(join(dirname(out), "SHA256SUMS"), sums.join(""));
   const size = (archive.length / 1e6).toFixed(0);
   console.error(
     `  image      ${tag}, ${size} MB: ${out.replace(`${root}/`, "")} (${basename(out)})`,
