@@ -377,5 +377,13 @@ function dropFindings(node: NodeReader): Finding[] {
       part: "drops",
       health: "note",
       text: `${packets} ${packets === 1 ? "packet" : "packets"}: ${meaning} (${name})`,
+      next: SOURCE_CHECKS.has(name)
+        ? `pcnk monitor --reason ${name} shows which pod; one that is a router needs the setting sourceCheck: annotated`
+        : undefined,
     }));
 }
+
+/** Drops of what a pod sends that a router in a pod, or a machine, would send rightly. */
+const SOURCE_CHECKS: ReadonlySet<string> = new Set([
+  ...["drop_source_address", "drop_source_mac", "drop_arp_sender"],
+]);
