@@ -56,6 +56,14 @@ export class PinHolder implements Disposable {
     this.look();
   }
 
+  /** As `renew`, where this process has removed no map and no program: what of these is gone is still held, and missing. */
+  retake(): void {
+    for (const path of [...this.#held.keys()]) {
+      if (path.startsWith(`${this.#bpffs}/link/`) || hasPin(path)) this.#drop(path);
+    }
+    this.look();
+  }
+
   /**
    * Pins all again that is gone; mounts a bpffs where there is none.
    * @throws {Error} as ensureBpffs()

@@ -13,6 +13,7 @@ import {
   removeStaleLinks,
   replaceAll,
 } from "../../src/bpf/attach.ts";
+import { PinHolder } from "../../src/bpf/pin_holder.ts";
 import { linkPin, programPin, replacePin } from "../../src/bpf/pins.ts";
 import { linkCreate, objPin, progInfo, tryObjGet } from "../../src/bpf/syscall.ts";
 import { closeFd } from "../../src/linux/libc.ts";
@@ -299,4 +300,29 @@ test("attachPinned() goes again when an upgrade pins a new version meanwhile", f
   });
   assert.equal(attachPinned({ ...hook, nl: racing, name, mode: "clsact" }).progId, id(b));
   assert.equal(upgrades, 2);
+});
+
+Deno.test({
+  name: "PinHolder goes on holding what is gone when others' pins are taken anew",
+  ignore: !root,
+  fn() {
+    using sandbox = new Sandbox();
+    const bpffs = sandbox.bpffs();
+    for (const folder of ["map", "prog", "link"]) Deno.mkdirSync(`${bpffs}/${folder}`);
+    const [gone, stays] = ["gone", "stays"].map((name) => programPin(bpffs, name));
+    const fd = verdictProgram("test_prog");
+    for (const path of [gone!, stays!]) objPin(path, fd);
+    closeFd(fd);
+    using holder = new PinHolder(bpffs);
+    assert.deepEqual(holder.look(), []);
+    Deno.removeSync(gone!);
+    holder.retake();
+    assert.deepEqual(holder.look(), [gone]);
+    holder.restore();
+    assert.deepEqual([holder.look(), Deno.lstatSync(gone!).isFile], [[], true]);
+    // What this process has removed itself is forgotten.
+    Deno.removeSync(gone!);
+    holder.renew();
+    assert.deepEqual(holder.look(), []);
+  },
 });

@@ -329,8 +329,10 @@ export class Upkeep {
         restorePins: () => this.#pins.restore(),
         formerRecords: this.#former,
         installHostlb: () => {
+          // Pins may have gone since their row was checked, hostlb's among them.
+          this.#pins.restore();
           installHostlb();
-          this.#pins.renew();
+          this.#pins.retake();
         },
       },
     };
