@@ -20,7 +20,7 @@ export interface DebianPackage {
   architecture: string;
 }
 
-export interface Materials {
+interface Materials {
   /** `pcnk version --json` */
   build: {
     version: string;

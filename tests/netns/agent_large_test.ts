@@ -138,7 +138,8 @@ test("agent answers while it reads large and odd manifests, and more Services th
     "services.json",
     list(many(10_000, (i) => [service(1000 + i), slice(1000 + i, 1000 + i, 1)]).flat()),
   );
-  const short = await agent.log(({ event }) => event === "NoRoom");
+  // Backends of the files before may still be quarantined, and these be short first.
+  const short = await agent.log(({ event, map }) => event === "NoRoom" && map === "services");
   assert.match(short.msg, /^\d+ Services lack room, such as .*; raise mapSizes\.services$/);
   await agent.updated();
   await took("services.json");
