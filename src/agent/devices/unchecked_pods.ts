@@ -32,6 +32,8 @@ export class UncheckedPods {
   #notBefore = 0;
   /** The last error that was reported. */
   #trouble = "";
+  /** Since the setting is another one than `annotated`, no flag is left: there is nothing to look at. */
+  #cleared = false;
 
   constructor(options: UncheckedPodsOptions) {
     this.#options = options;
@@ -41,6 +43,8 @@ export class UncheckedPods {
   look(): void {
     const { config, devices, records, log } = this.#options;
     const annotated = config.sourceCheck === "annotated";
+    if (!annotated && this.#cleared) return;
+    this.#cleared = !annotated;
     const present = new Map(records().map((record) => [keyOf(record), record]));
     for (const [key, { hostIfindex: ifindex, hostIfname, mac, pod }] of present) {
       const entry = devices.get({ ifindex });

@@ -14,10 +14,10 @@ function scene(sourceCheck: AgentConfig["sourceCheck"], annotated: readonly stri
     records.map(({ hostIfindex, mac }) => [hostIfindex, { mac, flags: 0 }]),
   );
   const asked: string[] = [];
-  let fails = 0;
+  let fails = 0, reads = 0;
   const pods = new UncheckedPods({
     config,
-    records: () => records,
+    records: () => (reads++, records),
     devices: {
       get: ({ ifindex }) => held.get(ifindex),
       set: ({ ifindex }, value) => void held.set(ifindex, value),
@@ -31,7 +31,8 @@ function scene(sourceCheck: AgentConfig["sourceCheck"], annotated: readonly stri
     log: createLog("silent", "n1"),
   });
   const flags = () => [7, 8].map((index) => held.get(index)!.flags);
-  return { pods, config, records, held, asked, flags, fail: (times: number) => fails = times };
+  const fail = (times: number) => fails = times;
+  return { pods, config, records, held, asked, flags, fail, reads: () => reads };
 }
 
 const settled = () => new Promise((resolve) => setTimeout(resolve));
@@ -50,10 +51,12 @@ Deno.test("UncheckedPods exempts annotated pods, asked for once, while the setti
 });
 
 Deno.test("UncheckedPods asks for no pod where the setting is strict", async () => {
-  const { pods, asked, flags } = scene("strict", ["default/router"]);
+  const { pods, asked, flags, reads } = scene("strict", ["default/router"]);
+  pods.look();
   pods.look();
   await settled();
   assert.deepEqual([asked, flags()], [[], [0, 0]]);
+  assert.equal(reads(), 1, "nothing is left to do every second");
 });
 
 Deno.test("UncheckedPods keeps the check while the API server is away", async () => {
