@@ -1,5 +1,6 @@
 /** Traffic of which an upgrade may lose nothing: from a pod to a ClusterIP, and from outside to a NodePort. */
 import assert from "node:assert/strict";
+import { reasons } from "../../../src/bpf/reasons.ts";
 import { installDataPlane } from "../../../src/bpf/install.ts";
 import type { Session, SessionKey } from "../../../src/bpf/layout.ts";
 import type { TestNetns } from "../../support/sandbox.ts";
@@ -110,9 +111,23 @@ export class LoadedCluster implements AsyncDisposable {
     for (const client of this.#clients) {
       const counted: Counted = JSON.parse(await client.line());
       const { lost, failed, sent, kept, fresh } = counted;
-      assert.deepEqual({ lost, failed }, { lost: 0, failed: [] });
+      const told = `${lost} lost, failed: ${failed.join("; ")}\n${this.#drops()}`;
+      assert.deepEqual({ lost, failed }, { lost: 0, failed: [] }, told);
       assert.ok(sent > 1000 && kept > 1000 && fresh > 20, JSON.stringify(counted));
     }
+  }
+
+  /** What the nodes' programs and the namespaces' sockets have dropped, to tell why something was lost. */
+  #drops(): string {
+    const nodes = [1, 2, 3].map((i) => {
+      const { counters } = this.cluster.node(i).maps;
+      const found = reasons.flatMap(({ name, kind }, index) => {
+        const packets = counters.get(index)?.reduce((sum, cpu) => sum + cpu.packets, 0n) ?? 0n;
+        return packets > 0n && (kind === "drop" || kind === "event") ? `${name} ${packets}` : [];
+      });
+      return `node${i}: ${found.join(", ")}`;
+    });
+    return nodes.join("\n");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
