@@ -22,6 +22,12 @@ interface Counted {
   failed: string[];
 }
 
+/** Packets that did not fit into the machine's queues of received ones (netdev_max_backlog), since it booted. */
+function backlogDrops(): number {
+  const lines = Deno.readTextFileSync("/proc/net/softnet_stat").trim().split("\n");
+  return lines.reduce((sum, line) => sum + parseInt(line.split(" ")[1]!, 16), 0);
+}
+
 /** steady.py in a namespace; what it says comes on standard error. */
 class Steady {
   readonly #child: Deno.ChildProcess;
@@ -63,6 +69,7 @@ export class LoadedCluster implements AsyncDisposable {
   readonly #servers: Steady[] = [];
   readonly #clients: Steady[] = [];
   readonly #lasting = new Set<string>();
+  readonly #backlogDrops = backlogDrops();
 
   private constructor({ install = installDataPlane, ...options }: ClusterOptions) {
     this.cluster = new Cluster({
@@ -117,7 +124,7 @@ export class LoadedCluster implements AsyncDisposable {
     }
   }
 
-  /** What the nodes' programs and the namespaces' sockets have dropped, to tell why something was lost. */
+  /** What the nodes' programs and the machine have dropped, to tell why something was lost. */
   #drops(): string {
     const nodes = [1, 2, 3].map((i) => {
       const { counters } = this.cluster.node(i).maps;
@@ -127,7 +134,7 @@ export class LoadedCluster implements AsyncDisposable {
       });
       return `node${i}: ${found.join(", ")}`;
     });
-    return nodes.join("\n");
+    return [...nodes, `the machine's backlogs: ${backlogDrops() - this.#backlogDrops}`].join("\n");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
