@@ -63,6 +63,7 @@ export interface AgentConfig {
   masquerade: boolean;
   podEgress: "uplink" | "stack";
   sourceCheck: "strict" | "annotated" | "off";
+  podWeights: "labelled" | "off";
   /** Beside the podCIDRs of all nodes. */
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
@@ -229,6 +230,12 @@ export const settings: readonly Setting[] = [
     "Drop what pods send from other addresses than their own: of all pods, of those without the " +
       'annotation pcnk.io/source-check: "off", or of none',
   )),
+  setting(
+    "podWeights",
+    choice("MODE", "labelled", "off"),
+    "labelled",
+    "Follow Pods with the label pcnk.io/weight, or none: without the right to read Pods",
+  ),
   live(setting(
     "nonMasqueradeCIDRs",
     prefixes,

@@ -9,22 +9,24 @@ import type { Change } from "../../model/state.ts";
 import type { Log } from "../log.ts";
 
 /** Where to read objects from, checked without a request. */
-export type SourceChoice = { manifests: string } | { access: Access };
+export type SourceChoice = { manifests: string } | { access: Access; podWeights: boolean };
 
 /**
  * Manifests where a directory of them is given; else the API server of the kubeconfig; else, in a pod, that of its own
  * cluster.
  * @throws Error with a message for the user
  */
-export function chooseSource({ manifests, kubeconfig }: AgentConfig): SourceChoice {
+export function chooseSource(config: AgentConfig): SourceChoice {
+  const { manifests, kubeconfig } = config;
+  const podWeights = config.podWeights === "labelled";
   if (manifests !== undefined) {
     if (kubeconfig !== undefined) throw new Error("give either --manifests or --kubeconfig");
     checkManifests(manifests);
     return { manifests };
   }
-  if (kubeconfig !== undefined) return { access: loadKubeconfig(kubeconfig) };
+  if (kubeconfig !== undefined) return { access: loadKubeconfig(kubeconfig), podWeights };
   try {
-    return { access: inCluster() };
+    return { access: inCluster(), podWeights };
   } catch (error) {
     if (!(error instanceof AccessError)) throw error;
     throw new Error(
@@ -49,7 +51,7 @@ export function openSource(
   if ("manifests" in choice) return new ManifestSource(choice.manifests, listener);
   const { server, from } = choice.access;
   log.info({ server, credentials: from }, "following the Kubernetes API");
-  return new KubeSource(choice.access, listener);
+  return new KubeSource(choice.access, listener, { podWeights: choice.podWeights });
 }
 
 function checkManifests(manifests: string) {

@@ -23,7 +23,10 @@ export class Place implements AsyncDisposable {
   readonly sink = new Recorder();
   readonly source: KubeSource;
 
-  constructor(timing: Partial<ReflectorTiming> = {}, access: Partial<Access> = {}) {
+  constructor(
+    timing: Partial<ReflectorTiming> & { podWeights?: boolean } = {},
+    access: Partial<Access> = {},
+  ) {
     this.api.onRequest = () => this.sink.wake();
     this.source = new KubeSource(
       { server: this.api.url, from: "kubeconfig", insecure: false, identity: {}, ...access },

@@ -42,7 +42,7 @@ export class KubeSource implements Source {
   constructor(
     access: Access,
     sink: SourceListener,
-    timing: Partial<ReflectorTiming> = {},
+    { podWeights = true, ...timing }: Partial<ReflectorTiming> & { podWeights?: boolean } = {},
   ) {
     this.#access = access;
     this.#sink = sink;
@@ -52,8 +52,8 @@ export class KubeSource implements Source {
       this.#watchResource("services", fixed(services), timing),
       this.#watchResource("endpoints", (signal) => this.#endpointsResource(signal), timing),
       this.#watchResource("nodes", fixed(nodes), timing),
-      this.#watchResource("pods", fixed(pods), timing),
     ];
+    if (podWeights) this.#watched.push(this.#watchResource("pods", fixed(pods), timing));
   }
 
   /** Resolves when everything was read once, however long the server takes; also when it is closed before. */

@@ -35,6 +35,13 @@ for (const { name, run } of sourceCases) {
   withPlace(`KubeSource ${name}`, (place) => run(worldOf(place)), { silenceMs: 1000 });
 }
 
+Deno.test("KubeSource without weights of Pods asks for no Pods", async () => {
+  await using place = new Place({ podWeights: false });
+  await place.source.start();
+  assert.ok(place.source.complete);
+  assert.equal(place.count("GET pods"), 0);
+});
+
 withPlace("KubeSource asks for what concerns it only", async (place) => {
   const { api, sink } = place;
   const labels = (labels: Record<string, string>) => ({ labels });
