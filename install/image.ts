@@ -7,7 +7,8 @@
  * The archive is an OCI image layout with Docker's manifest.json beside it: `ctr images import`, `docker load`, `podman
  * load` and `skopeo` all take it. `--tree` also writes the image's files into a folder, for install/Containerfile.
  *
- * Beside it: FILE.cdx.json, a bill of materials (sbom.ts), and SHA256SUMS of both and of dist/pcnk.
+ * It prints the image's digest, which names these bytes and no others: `ctr images import --digests`, skopeo and crane keep
+ * it. Beside it: FILE.digest, FILE.cdx.json, a bill of materials (sbom.ts), and SHA256SUMS of FILE.tar, of that and of dist/pcnk.
  *
  * In it: pcnk, the reference plugins (for nodes that have none), and the C library that both need. No shell.
  * Limitation: for the architecture of the machine that it runs on.
@@ -103,7 +104,10 @@ function withFolders(files: TarEntry[]): TarEntry[] {
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** The image as an archive. */
-function imageArchive(files: readonly TarEntry[], tag: string): Uint8Array {
+function imageArchive(
+  files: readonly TarEntry[],
+  tag: string,
+): { archive: Uint8Array; digest: string } {
   const layer = tar(files);
   const packed = gzipSync(layer, { level: 6 });
   const architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
@@ -140,12 +144,13 @@ function imageArchive(files: readonly TarEntry[], tag: string): Uint8Array {
   });
   const docker = json([{ Config: blob(config), RepoTags: [tag], Layers: [blob(packed)] }]);
   const file = (path: string, content: Uint8Array): TarEntry => ({ path, mode: 0o644, content });
-  return tar([
+  const archive = tar([
     file("oci-layout", json({ imageLayoutVersion: "1.0.0" })),
     file("index.json", index),
     file("manifest.json", docker),
     ...[config, manifest, packed].map((bytes) => file(blob(bytes), bytes)),
   ]);
+  return { archive, digest: `sha256:${sha256(manifest)}` };
 }
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -220,7 +225,7 @@ function main(): void {
   const executable = join(root, "dist", "pcnk");
   const files = imageFiles(executable);
   if (values.tree !== undefined) writeTree(files, values.tree);
-  const archive = imageArchive(files, tag);
+  const { archive, digest } = imageArchive(files, tag);
   writeFileSync(out, archive);
   const bill = `${out.replace(/\.tar$/, "")}.cdx.json`;
   writeFileSync(bill, materials(executable));
@@ -228,10 +233,13 @@ function main(): void {
     `${sha256(readFileSync(path))}  ${basename(path)}\n`
   );
   writeFileSync(join(dirname(out), "SHA256SUMS"), sums.join(""));
+  writeFileSync(`${out.replace(/\.tar$/, "")}.digest`, `${digest}\n`);
+  const name = tag.replace(/:[^/]*$/, "");
   const size = (archive.length / 1e6).toFixed(0);
   console.error(
     `  image      ${tag}, ${size} MB: ${out.replace(`${root}/`, "")} (${basename(out)})`,
   );
+  console.error(`  digest     ${name}@${digest}`);
 }
 
 try {
