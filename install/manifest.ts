@@ -1,15 +1,21 @@
 /**
  * pcnk as objects of Kubernetes: what `pcnk manifest` prints. Pure.
  *
- * Only fields of Kubernetes 1.20 and later, and no feature gate.
+ * Only fields of Kubernetes 1.20 and later, and no feature gate; more where a later version is named.
  */
 import { stringify } from "yaml";
 import { createHash } from "node:crypto";
 import { clusterRules, eventNamespace, eventRules, type Rule } from "../src/cluster/kube/rbac.ts";
 import { type About, hostAndPort, NAME, podSpec } from "./pods.ts";
-import { absolutePath, type SetOptions, type SetRules, settingsTree } from "./set_options.ts";
-
-const LABELS = { "app.kubernetes.io/name": NAME };
+import { admission, ADMISSION_SINCE } from "./admission.ts";
+import { type KubeObject, LABELS, object } from "./kube_object.ts";
+import {
+  absolutePath,
+  type SetOptions,
+  type SetRules,
+  settingsTree,
+  settingValue,
+} from "./set_options.ts";
 
 /** What the agent may do in its own namespace: see that its DaemonSet is being deleted, and so clean the node up. */
 const namespaceRules: Rule[] = [{
@@ -19,21 +25,24 @@ const namespaceRules: Rule[] = [{
   resourceNames: [NAME],
 }];
 
-/** An object of Kubernetes. */
-export type KubeObject = { apiVersion: string; kind: string } & Record<string, unknown>;
-
 const dnsLabel = (value: string) => {
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) {
     throw new Error("must be the name of a namespace: lower case letters, digits and -");
   }
 };
 
+/** NAME[:TAG][@sha256:DIGEST] (distribution/reference: what container runtimes take). */
+const IMAGE =
+  /^[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?(?::\d{1,5}(?=\/))?(?:\/[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
+
 /** What `--set` takes besides the agent's settings. */
 export const manifestKeys: SetRules = {
   own: {
     image(value) {
-      if (!/^[a-z0-9]+[\w./:@-]*$/.test(value)) {
-        throw new Error("must be an image, e.g. registry.example/pcnk:0.1.0");
+      if (!IMAGE.test(value)) {
+        throw new Error(
+          "must be an image by tag or by digest, e.g. registry.example/pcnk:0.1.0 or registry.example/pcnk@sha256:…",
+        );
       }
     },
     imagePullPolicy(value) {
@@ -67,14 +76,36 @@ export const manifestKeys: SetRules = {
   },
 };
 
-/** All objects, in the order in which kubectl creates them. */
-export function manifest(set: SetOptions, version: string): KubeObject[] {
+/** The oldest Kubernetes 1.x that takes the manifest as it is by default. */
+const OLDEST = 20;
+
+/** The minor version of `1.30`, `v1.30.2`. @throws {Error} what is expected */
+export function kubernetesMinor(version: string): number {
+  const minor = Number(/^v?1\.(\d{1,3})(\.|$)/.exec(version)?.[1]);
+  if (!(minor >= OLDEST)) throw new Error(`must be the cluster's version, 1.${OLDEST} or later`);
+  return minor;
+}
+
+/**
+ * All objects, in the order in which kubectl creates them.
+ * @param kubernetes minor version of the cluster: what only later ones have is left out
+ */
+export function manifest(
+  set: SetOptions,
+  version: string,
+  kubernetes = OLDEST,
+): KubeObject[] {
   const own = (key: string, fallback: string) => set.own.get(key) ?? fallback;
   const namespace = own("namespace", "kube-system");
   const config = configFile(set);
   const about = { set, namespace, image: own("image", `localhost/pcnk:${version}`) };
   const objects = [
-    ...[object("v1", "ServiceAccount", namespace, {}), ...access(namespace)].map(markAccess),
+    ...[
+      object("v1", "ServiceAccount", namespace, { automountServiceAccountToken: false }),
+      ...access(set, namespace, kubernetes),
+    ].map(
+      markAccess,
+    ),
     object("v1", "ConfigMap", namespace, { data: { "config.yaml": config } }),
     daemonSet(about, config),
   ];
@@ -85,9 +116,11 @@ export function manifest(set: SetOptions, version: string): KubeObject[] {
 function imageNote(objects: readonly KubeObject[]): string {
   const image = /"image":"(localhost\/[^"]*)"/.exec(JSON.stringify(objects))?.[1];
   if (image === undefined) return "";
+  const name = image.replace(/[:@].*/, "");
+  const byDigest = image.includes("@") ? `--base-name ${name} --digests ` : "";
   return `# ${image} is in no registry. Bring it onto each node first, or give --set image=REGISTRY/pcnk:VERSION:\n` +
     "#   scp dist/pcnk-image.tar NODE:/tmp/\n" +
-    "#   ssh NODE ctr -n k8s.io images import /tmp/pcnk-image.tar\n";
+    `#   ssh NODE ctr -n k8s.io images import ${byDigest}/tmp/pcnk-image.tar\n`;
 }
 
 /** The objects as one YAML stream. */
@@ -99,16 +132,6 @@ export function renderManifest(
   return `# pcnk ${version}: ${what}.\n` + imageNote(objects) +
     objects.map((one) => `---\n${stringify(one, { lineWidth: 0, aliasDuplicateObjects: false })}`)
       .join("");
-}
-
-function object(
-  apiVersion: string,
-  kind: string,
-  namespace: string | undefined,
-  rest: Record<string, unknown>,
-  name = NAME,
-): KubeObject {
-  return { apiVersion, kind, metadata: { name, namespace, labels: LABELS }, ...rest };
 }
 
 /** Pod security admission (1.23) must admit a privileged pod. */
@@ -124,13 +147,18 @@ function markAccess(one: KubeObject): KubeObject {
   return { ...one, metadata: { ...metadata, labels } };
 }
 
-function access(namespace: string): KubeObject[] {
+function access(set: SetOptions, namespace: string, kubernetes: number): KubeObject[] {
+  const setting = (key: string) => settingValue(set.settings, key);
+  const rules = clusterRules({
+    sourceCheck: setting("sourceCheck"),
+    podWeights: setting("podWeights"),
+  });
   const rbac = "rbac.authorization.k8s.io";
   const group = `${rbac}/v1`;
   const subjects = [{ kind: "ServiceAccount", name: NAME, namespace }];
   const roleRef = (kind: string, name = NAME) => ({ apiGroup: rbac, kind, name });
   return [
-    object(group, "ClusterRole", undefined, { rules: clusterRules }),
+    object(group, "ClusterRole", undefined, { rules }),
     object(group, "ClusterRoleBinding", undefined, { roleRef: roleRef("ClusterRole"), subjects }),
     object(group, "Role", namespace, { rules: namespaceRules }),
     object(group, "RoleBinding", namespace, { roleRef: roleRef("Role"), subjects }),
@@ -139,6 +167,7 @@ function access(namespace: string): KubeObject[] {
       roleRef: roleRef("Role", "pcnk-events"),
       subjects,
     }, "pcnk-events"),
+    ...(kubernetes >= ADMISSION_SINCE ? admission(namespace) : []),
   ];
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { parseAllDocuments } from "yaml";
 import { parseConfig } from "../src/config/load.ts";
-import { type KubeObject, manifest, manifestKeys, renderManifest } from "./manifest.ts";
+import type { KubeObject } from "./kube_object.ts";
+import { kubernetesMinor, manifest, manifestKeys, renderManifest } from "./manifest.ts";
 import { readSetOptions } from "./set_options.ts";
 
 // deno-lint-ignore no-explicit-any -- objects of Kubernetes are looked into at many depths
@@ -41,6 +42,85 @@ Deno.test("manifest() has what a DaemonSet of a network provider needs, and no m
   for (const container of [...spec.initContainers, ...spec.containers]) {
     for (const { name } of container.volumeMounts) assert.ok(names.has(name), name);
   }
+});
+
+Deno.test("manifest() has admission policies for clusters that have them, marked as access", () => {
+  const kinds = (kubernetes?: number) =>
+    manifest(readSetOptions([], manifestKeys), "1.2.3", kubernetes)
+      .filter(({ apiVersion }) => apiVersion.startsWith("admissionregistration"))
+      .map(({ kind, metadata }) => [kind, (metadata as Any).labels["pcnk.io/part"]]);
+  assert.deepEqual([kinds(), kinds(29)], [[], []]);
+  const pair = [
+    ["ValidatingAdmissionPolicy", "access"],
+    ["ValidatingAdmissionPolicyBinding", "access"],
+  ];
+  assert.deepEqual(kinds(30), [...pair, ...pair]);
+  for (const [text, minor] of [["1.20", 20], ["v1.33.4-gke.1", 33], ["1.30", 30]] as const) {
+    assert.equal(kubernetesMinor(text), minor);
+  }
+  for (const bad of ["", "1", "1.19", "2.0", "1.x", "30", "1.3a", "latest"]) {
+    assert.throws(() => kubernetesMinor(bad), /1\.20 or later/, bad);
+  }
+});
+
+Deno.test("manifest() has rights to Pods only where a setting makes use of them", () => {
+  const verbs = (...set: string[]) =>
+    find(objects(...set), "ClusterRole").rules
+      .filter(({ resources }: Any) => resources.includes("pods"))
+      .map(({ resources, verbs }: Any) => [...resources, ...verbs].join(" "));
+  assert.deepEqual(verbs(), ["pods list watch"]);
+  assert.deepEqual(verbs("sourceCheck=annotated"), ["pods list watch get"]);
+  assert.deepEqual(verbs("podWeights=off", "sourceCheck=annotated"), ["pods get"]);
+  assert.deepEqual(verbs("podWeights=off"), []);
+});
+
+Deno.test("manifest() gives a token to the agent alone, which ends within the hour", () => {
+  const all = objects();
+  assert.equal(find(all, "ServiceAccount").automountServiceAccountToken, false);
+  const { spec } = find(all, "DaemonSet").spec.template;
+  assert.equal(spec.automountServiceAccountToken, false);
+  const { projected } = spec.volumes.find(({ name }: Any) => name === "token");
+  assert.deepEqual(projected, {
+    defaultMode: 256,
+    sources: [
+      { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+    ],
+  });
+  const withToken = [...spec.initContainers, ...spec.containers].filter(({ volumeMounts }) =>
+    volumeMounts.some(({ name }: Any) => name === "token")
+  );
+  assert.deepEqual(withToken.map(({ name }: Any) => name), ["agent"]);
+});
+
+Deno.test("manifest() limits the agent's memory to what no healthy agent needs, with the maps that it is to make", () => {
+  const limit = (...set: string[]) => {
+    const { resources } = find(objects(...set), "DaemonSet").spec.template.spec.containers[0];
+    assert.equal(resources.limits.cpu, undefined);
+    const [, mebibytes] = /^(\d+)Mi$/.exec(resources.limits.memory)!;
+    return Number(mebibytes);
+  };
+  assert.ok(limit() >= 2048 + 256 && limit() <= 3072, `${limit()}`);
+  // Two tables of sessions, twice while they are converted, more than 100 bytes an entry.
+  const more = limit("mapSizes.sessions=4194304") - limit("mapSizes.sessions=262144");
+  assert.ok(more * 2 ** 20 > (4194304 - 262144) * 4 * 100, `${more}`);
+});
+
+Deno.test("manifest() takes an image by tag and by digest, and no other form", () => {
+  const digest = `sha256:${"0123456789abcdef".repeat(4)}`;
+  const names = [
+    ...["pcnk", "pcnk:1", "registry.example:5000/net/pcnk", "registry.example/pcnk:0.1.0-rc.1"],
+    ...[`registry.example/pcnk@${digest}`, `localhost/pcnk:0.1.0@${digest}`],
+  ];
+  for (const image of names) {
+    const { spec } = find(objects(`image=${image}`), "DaemonSet").spec.template;
+    for (const one of [...spec.initContainers, ...spec.containers]) assert.equal(one.image, image);
+  }
+  const bad = [
+    ...["", "a b", "Registry/x", "a@b", "a@sha256:12", `a@${digest}0`, `a@${digest.toUpperCase()}`],
+    ...["a:", "a/", "/a", "a//b", "a:x y", "a\nb", `${digest}@a`, "a@md5:0123456789abcdef"],
+  ];
+  for (const image of bad) assert.throws(() => objects(`image=${image}`), /by digest/, image);
 });
 
 Deno.test("manifest() refuses settings that name files which its pods do not have", () => {
@@ -145,5 +225,10 @@ Deno.test("renderManifest() says how an image without a registry gets onto a nod
   const head = (...set: string[]) =>
     renderManifest(manifest(readSetOptions(set, manifestKeys), "1.2.3"), "1.2.3").split("---")[0]!;
   assert.match(head(), /ssh NODE ctr -n k8s\.io images import/);
+  const digest = `sha256:${"0".repeat(64)}`;
+  assert.match(
+    head(`image=localhost/pcnk@${digest}`),
+    /images import --base-name localhost\/pcnk --digests \/tmp/,
+  );
   assert.doesNotMatch(head("image=registry.example/pcnk:1"), /import/);
 });

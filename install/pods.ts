@@ -1,5 +1,8 @@
 /** The Pods of pcnk, and the directories of the node in them. Pure. */
 import { bpffsMountPoint, HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
+import { mapCapacities } from "../src/agent/maps/sizes.ts";
+import { type MapName, maps } from "../src/bpf/layout.ts";
+import { type AgentConfig, settings } from "../src/config/schema.ts";
 import { DAEMONSET_VARIABLE, HOST_PREFIX } from "./places.ts";
 import { type SetOptions, settingValue } from "./set_options.ts";
 
@@ -20,7 +23,7 @@ export interface About {
 export function podSpec({ set, namespace, image }: About) {
   const imagePullPolicy = set.own.get("imagePullPolicy") ?? "IfNotPresent";
   const [hostVolumes, onHost] = hostMounts(set);
-  const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }];
+  const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }, tokenVolume];
   const volumeMounts = [...onHost, { name: "config", mountPath: "/etc/pcnk", readOnly: true }];
   const env = [
     { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
@@ -38,6 +41,8 @@ export function podSpec({ set, namespace, image }: About) {
   const install = ["pcnk", "install", "--no-agent", "--cni-bin-dir", binDir(set)];
   return {
     serviceAccountName: NAME,
+    // The agent alone has a token: tokenVolume.
+    automountServiceAccountToken: false,
     hostNetwork: true,
     dnsPolicy: "Default",
     priorityClassName: "system-node-critical",
@@ -50,13 +55,61 @@ export function podSpec({ set, namespace, image }: About) {
     containers: [{
       name: "agent",
       ...container,
+      volumeMounts: [...volumeMounts, { name: TOKEN, mountPath: TOKEN_DIR, readOnly: true }],
       command: ["pcnk", "agent", "--config", "/etc/pcnk/config.yaml"],
       env,
       ...probes(set.settings),
-      resources: { requests: { cpu: "100m", memory: "200Mi" } },
+      // No limit of the processor: a throttled agent would repair late.
+      resources: {
+        requests: { cpu: "100m", memory: "200Mi" },
+        limits: { memory: memoryLimit(set) },
+      },
     }],
     volumes,
   };
+}
+
+const TOKEN = "token";
+const TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/**
+ * What the kubelet would mount by itself, with a token that ends: one that was stolen is of use for an hour, and only while
+ * the Pod is there. The kubelet renews it, and the agent reads it anew for each request.
+ */
+const tokenVolume = {
+  name: TOKEN,
+  projected: {
+    defaultMode: 0o400,
+    sources: [
+      { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+    ],
+  },
+};
+
+/** Bytes that the agent takes with the largest cluster that was measured, times eight. */
+const AGENT_BYTES = 2 ** 31;
+
+/** Bytes of an entry in a map beside its key and value, at most. */
+const ENTRY_OVERHEAD = 64;
+
+/**
+ * A limit for an agent that has lost control of its memory, not for one with much to do. The kernel also counts the maps
+ * that it creates, twice while an upgrade converts them.
+ */
+function memoryLimit({ settings: given }: SetOptions): string {
+  const sizes = Object.fromEntries(
+    settings.filter(({ key }) => key.startsWith("mapSizes.")).map(({ key, fallback, kind }) => {
+      const text = given.get(key);
+      return [key.slice("mapSizes.".length), text === undefined ? fallback : kind.parse(text)];
+    }),
+  ) as unknown as AgentConfig["mapSizes"];
+  const bytes = Object.entries(mapCapacities(sizes)).map(([name, entries]) => {
+    const { key, value } = maps[name as MapName];
+    return entries * (key.size + value.size + ENTRY_OVERHEAD);
+  }).reduce((sum, one) => sum + one, 0);
+  const step = 256;
+  return `${Math.ceil((AGENT_BYTES + 2 * bytes) / 2 ** 20 / step) * step}Mi`;
 }
 
 /** Nodes of the architectures that the image has; that of this executable, where nothing else is set. */

@@ -2,7 +2,7 @@
  * A Pod that removes pcnk from one node, whose agent did not run when its DaemonSet was deleted. It needs no rights in the
  * cluster, no network on the node, and no ConfigMap, which was deleted with the DaemonSet. Pure.
  */
-import type { KubeObject } from "./manifest.ts";
+import type { KubeObject } from "./kube_object.ts";
 import { HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
 import { HOST_PREFIX } from "./places.ts";
 import { hostMounts, NAME } from "./pods.ts";

@@ -1,6 +1,6 @@
 /** `pcnk manifest`: prints what a cluster needs to run pcnk on every node. */
 import { Command } from "@commander-js/extra-typings";
-import { manifest, manifestKeys, renderManifest } from "../../install/manifest.ts";
+import { kubernetesMinor, manifest, manifestKeys, renderManifest } from "../../install/manifest.ts";
 import { readSetOptions } from "../../install/set_options.ts";
 import { UsageError } from "./usage.ts";
 import { removalPod } from "../../install/removal_pod.ts";
@@ -20,15 +20,19 @@ export function command() {
       [] as string[],
     )
     .option(
+      "--kubernetes <VERSION>",
+      "Use what the cluster's version has: admission policies from 1.30 on (default: what 1.20 has)",
+    )
+    .option(
       "--remove-from <NODE>",
       "Print a Pod that removes pcnk from this node, if its agent was not running when the DaemonSet was deleted",
     )
     .addHelpText("after", footer)
-    .action(({ set, removeFrom }) => {
+    .action(({ set, removeFrom, kubernetes }) => {
       const options = readSetOptions(set, manifestKeys);
       const { version } = readVersion();
       const text = removeFrom === undefined
-        ? renderManifest(manifest(options, version), version)
+        ? renderManifest(manifest(options, version, minorOf(kubernetes)), version)
         : renderManifest(
           [removalPod(options, version, checkedNode(removeFrom))],
           version,
@@ -37,6 +41,14 @@ export function command() {
       console.log(text.trimEnd());
     });
   return command;
+}
+
+function minorOf(kubernetes: string | undefined): number | undefined {
+  try {
+    return kubernetes === undefined ? undefined : kubernetesMinor(kubernetes);
+  } catch (error) {
+    throw new UsageError(`--kubernetes ${kubernetes}: ${(error as Error).message}`);
+  }
 }
 
 function checkedNode(name: string): string {
@@ -60,5 +72,6 @@ Keys besides the agent's settings (pcnk agent --help):
 
 Example:
   pcnk manifest --set apiServer=192.0.2.10:6443 --set routing=direct | kubectl apply -f -
+  pcnk manifest --kubernetes 1.33 --set apiServer=192.0.2.10:6443 | kubectl apply -f -
   pcnk manifest --remove-from node7 | kubectl apply -f -      with the same --set
 `;

@@ -14,7 +14,7 @@ import { ApiClient, ApiError } from "../../src/cluster/kube/client.ts";
 import { clusterRules } from "../../src/cluster/kube/rbac.ts";
 import { isSourceCheckOff } from "../../src/cluster/kube/source_check.ts";
 import { sourceCases } from "../../src/cluster/kube/cases_support.ts";
-import { Admin, ApiWorld } from "./support/api_world.ts";
+import { Admin, ALL_RULES, ApiWorld } from "./support/api_world.ts";
 import { Kit, whyNot } from "./support/kit.ts";
 
 const reason = whyNot();
@@ -41,6 +41,7 @@ Deno.test({
       await test.step("certificates are checked as the kubeconfig says", () => tlsChecks(admin));
       await test.step("each right to read is needed, and missed by name", () => leastRights(admin));
       await test.step("the role does not reach beyond its work", () => notMore(admin));
+      await test.step("without weights no Pod is read, nor may be", () => withoutPods(admin));
       await test.step("Node status and Events are written with the role", () => writes(admin));
       await test.step("a Pod's exemption is read with the role", () => exemption(admin));
     } finally {
@@ -83,7 +84,7 @@ async function tlsChecks(admin: Admin) {
 
 async function leastRights(admin: Admin) {
   for (const resource of ["services", "endpoints", "nodes", "pods"]) {
-    const without = clusterRules.map((rule) => ({
+    const without = ALL_RULES.map((rule) => ({
       ...rule,
       resources: rule.resources.filter((one) => one !== resource),
     })).filter(({ resources }) => resources.length > 0);
@@ -145,6 +146,31 @@ async function writes(admin: Admin) {
     await events.stop();
     client.close();
     await admin.delete(`/api/v1/nodes/${name}`);
+  }
+}
+
+async function withoutPods(admin: Admin) {
+  await admin.grant(clusterRules({ sourceCheck: "strict", podWeights: "off" }));
+  const access = await admin.access();
+  const client = new ApiClient(access);
+  const signal = AbortSignal.timeout(20_000);
+  try {
+    for (const path of ["/api/v1/pods", "/api/v1/namespaces/kube-system/pods/x"]) {
+      await assert.rejects(
+        client.json(path, { signal }),
+        (error: Error) => error instanceof ApiError && error.status === 403,
+        path,
+      );
+    }
+    const sink = new Recorder();
+    const source = new KubeSource(access, sink, { podWeights: false });
+    await source.start();
+    assert.ok(source.complete);
+    assert.equal(source.trouble, undefined);
+    await source.closeAndWait();
+  } finally {
+    client.close();
+    await admin.grant();
   }
 }
 

@@ -17,6 +17,9 @@ import { Relay } from "./relay.ts";
 const account = { name: "pcnk-source-test", namespace: "kube-system" };
 const API_PORT = 16443;
 
+/** With all settings that need rights. */
+export const ALL_RULES = clusterRules({ sourceCheck: "annotated", podWeights: "labelled" });
+
 /** The API server of a kit, with an administrator's rights. */
 export class Admin implements Disposable {
   readonly client: ApiClient;
@@ -49,7 +52,7 @@ export class Admin implements Disposable {
   }
 
   /** Gives the account exactly these rights. */
-  async grant(rules: readonly Rule[] = clusterRules) {
+  async grant(rules: readonly Rule[] = ALL_RULES) {
     const { name, namespace } = account;
     const rbac = "/apis/rbac.authorization.k8s.io/v1";
     const group = "rbac.authorization.k8s.io";
