@@ -115,6 +115,7 @@ export function lookupBatch<K, V>(
   let started = first > 0;
   if (started) new DataView(cursor.buffer).setUint32(0, first - 1, LITTLE);
   let left = limit;
+  let least = 0;
   while (left > 0) {
     const at = address(cursor);
     const step = withScratch(chunk * map.key.size, chunk * map.value.size, (keys, values) => {
@@ -123,17 +124,18 @@ export function lookupBatch<K, V>(
         to: at,
         keys: address(keys),
         values: address(values),
-        count: Math.min(chunk, left),
+        count: Math.min(chunk, Math.max(left, least)),
       });
       if (result === 0 || result === -ENOENT) {
-        visit(new DataView(keys.buffer), new DataView(values.buffer), done);
+        visit(new DataView(keys.buffer), new DataView(values.buffer), Math.min(done, left));
         left -= done;
       }
       return result;
     });
     if (step === -ENOENT) return;
-    if (step === -ENOSPC) { // a bucket of the hash holds more than a chunk
-      chunk *= 2;
+    if (step === -ENOSPC) { // a bucket of the hash holds more than that
+      least = Math.min(chunk, Math.max(left, least)) * 2;
+      chunk = Math.max(chunk, least);
     } else if (left === limit && (step === -ENOTSUPP || step === -EINVAL)) {
       return lookupOneByOne(map, first > 0 ? cursor : undefined, limit, visit);
     } else if (step < 0) {

@@ -1,4 +1,4 @@
-/** glibc's memory allocator. */
+/** Memory that the process holds without need: in V8's heap, and in glibc's allocator. */
 
 let symbols: { malloc_trim(pad: bigint): number } | undefined;
 
@@ -16,4 +16,13 @@ export function trimMemory(): boolean {
   }
   symbols.malloc_trim(0n);
   return true;
+}
+
+/**
+ * Collects what V8 has no use for, and shrinks its heap. Stops the process for a quarter of a second with a heap of 150 MB. Does
+ * nothing where V8 runs without `--expose-gc`, as from the source.
+ */
+export function collectGarbage(): void {
+  const { gc } = globalThis as { gc?: (options: { type: string; flavor: string }) => void };
+  gc?.({ type: "major", flavor: "last-resort" });
 }

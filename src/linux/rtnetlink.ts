@@ -42,12 +42,15 @@ export class RtNetlink {
   delAddr = (address: addr.Address): boolean => addr.deleteAddress(this.#socket, address);
 
   routes = (table?: number): route.Route[] => route.listRoutes(this.#socket, table);
+  routesFingerprint = (): string => route.routesFingerprint(this.#socket);
   routeTo = (destination: string): route.Route => route.routeTo(this.#socket, destination);
   addRoute = (spec: route.Route): boolean => route.addRoute(this.#socket, spec);
   replaceRoute = (spec: route.Route): void => route.replaceRoute(this.#socket, spec);
   delRoute = (spec: route.Route): boolean => route.deleteRoute(this.#socket, spec);
 
   neighs = (ifindex?: number): neigh.Neighbour[] => neigh.listNeighbours(this.#socket, ifindex);
+  neighsFingerprint = (ifindex: number): string =>
+    neigh.neighboursFingerprint(this.#socket, ifindex);
   replaceNeigh = (entry: neigh.Neighbour): void => neigh.replaceNeighbour(this.#socket, entry);
   delNeigh = (entry: neigh.Neighbour): boolean => neigh.deleteNeighbour(this.#socket, entry);
   fdb = (filter?: { ifindex?: number; master?: number }): neigh.FdbEntry[] =>

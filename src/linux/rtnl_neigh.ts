@@ -1,6 +1,7 @@
 /** Neighbours (ARP entries) and bridges' forwarding databases, by rtnetlink (include/uapi/linux/neighbour.h). */
 import { addressBytes, formatAddress } from "../net/address.ts";
 import { formatMac, macBytes } from "../net/mac.ts";
+import { Fingerprint } from "./fingerprint.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET } from "./rtnl_addr.ts";
@@ -10,7 +11,7 @@ const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 
 const AF_BRIDGE = 7;
-const NDA = { DST: 1, LLADDR: 2, IFINDEX: 8, MASTER: 9 } as const;
+const NDA = { DST: 1, LLADDR: 2, CACHEINFO: 3, IFINDEX: 8, MASTER: 9 } as const;
 const NTF_SELF = 2;
 const NTF_MASTER = 4;
 
@@ -70,9 +71,7 @@ function fdbMessage({ ifindex, mac, destination, master, state }: FdbEntry): Mes
 
 /** The IPv4 neighbours on one device or on all. */
 export function listNeighbours(socket: NetlinkSocket, ifindex = 0): Neighbour[] {
-  const request = header(AF_INET, 0, 0, 0);
-  if (ifindex) request.attrU32(NDA.IFINDEX, ifindex);
-  return socket.dump("RTM_GETNEIGH", RTM_GETNEIGH, request).map(({ body }) => {
+  return dumpNeighbours(socket, ifindex).map((body) => {
     const attrs = body.attrs(12);
     return {
       ifindex: body.u32(4),
@@ -81,6 +80,30 @@ export function listNeighbours(socket: NetlinkSocket, ifindex = 0): Neighbour[] 
       mac: macOf(attrs),
     };
   });
+}
+
+/** What the IPv4 neighbours on a device come to, but for groups', which the kernel adds: another text when one has changed. */
+export function neighboursFingerprint(socket: NetlinkSocket, ifindex: number): string {
+  const found = new Fingerprint();
+  for (const body of dumpNeighbours(socket, ifindex)) {
+    if (body.u16(8) !== NEIGH_STATE.NOARP) found.add(body.view, 0, endOfIdentity(body));
+  }
+  return found.text;
+}
+
+/** Where the times of an entry begin, which pass by themselves; the kernel puts them behind its addresses. */
+function endOfIdentity(body: Reader): number {
+  let at = 12;
+  while (at + 4 <= body.bytes.length && body.u16(at + 2) !== NDA.CACHEINFO) {
+    at += Math.max(4, (body.u16(at) + 3) & ~3);
+  }
+  return Math.min(at, body.bytes.length);
+}
+
+function dumpNeighbours(socket: NetlinkSocket, ifindex: number): Reader[] {
+  const request = header(AF_INET, 0, 0, 0);
+  if (ifindex) request.attrU32(NDA.IFINDEX, ifindex);
+  return socket.dump("RTM_GETNEIGH", RTM_GETNEIGH, request).map(({ body }) => body);
 }
 
 function macOf(attrs: Map<number, Reader>): string | undefined {

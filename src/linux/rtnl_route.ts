@@ -1,6 +1,7 @@
 /** IPv4 routes, by rtnetlink (include/uapi/linux/rtnetlink.h). */
 import { addressBytes, formatAddress } from "../net/address.ts";
 import { parseInterface } from "../net/prefix.ts";
+import { Fingerprint } from "./fingerprint.ts";
 import { SyscallError } from "./libc.ts";
 import { Message, type NetlinkRequest, NetlinkSocket, NLM_F, Reader } from "./netlink.ts";
 import { AF_INET, SCOPE } from "./rtnl_addr.ts";
@@ -182,11 +183,21 @@ function defined(route: { [K in keyof Route]: Route[K] | undefined }): Route {
 
 /** The IPv4 routes of a table; 0: of all tables. */
 export function listRoutes(socket: NetlinkSocket, table: number = TABLE_MAIN): Route[] {
+  return dumpRoutes(socket, table).map((body) => parseRoute(body))
+    .filter((route) => route !== undefined);
+}
+
+/** What the IPv4 routes of the main table come to: another text when one has changed. */
+export function routesFingerprint(socket: NetlinkSocket): string {
+  const found = new Fingerprint();
+  for (const { view } of dumpRoutes(socket, TABLE_MAIN)) found.add(view, 0, view.byteLength);
+  return found.text;
+}
+
+function dumpRoutes(socket: NetlinkSocket, table: number): Reader[] {
   const request = header(0, 0, 0, 0, 0).u32(0).attrU32(RTA.TABLE, table);
   try {
-    return socket.dump("RTM_GETROUTE", RTM_GETROUTE, request)
-      .map(({ body }) => parseRoute(body))
-      .filter((route) => route !== undefined);
+    return socket.dump("RTM_GETROUTE", RTM_GETROUTE, request).map(({ body }) => body);
   } catch (error) {
     if (error instanceof SyscallError && error.code === "ENOENT") return []; // no such table yet
     throw error;

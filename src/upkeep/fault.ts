@@ -78,6 +78,11 @@ export interface Row {
   pinned?: true;
   /** Milliseconds that a fault may last unreported: another part of the agent mends it, or CNI plugins are at work. */
   graceMs?: number;
+  /**
+   * What comes of all that `check` reads, for less than it takes: an agent checks the row again when that is another text than
+   * when it found nothing. @throws {SyscallError}
+   */
+  fingerprint?(node: NodeState): string;
   /** @throws {SyscallError} */
   check(node: NodeState): Fault[];
 }

@@ -58,6 +58,12 @@ export function uplinkFaults({ nl, dataPlane }: NodeState): Fault[] {
   return [{ object: "uplinks", text, next: `ip link set ${name} up` }];
 }
 
+/** What `routeFaults` reads: in a large cluster thousands of routes. */
+export function routesFingerprint({ nl, dataPlane, objects }: NodeState): string {
+  const { index, kind, up } = nl.link(objects.overlayDevice) ?? {};
+  return [index, kind, up, nl.routesFingerprint(), dataPlane.maps.remotes.fingerprint()].join();
+}
+
 /** The overlay's device and the route to each podCIDR that the map `remotes` sends there. */
 export function routeFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
   const name = objects.overlayDevice;

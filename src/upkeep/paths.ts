@@ -62,7 +62,7 @@ export function pathFaults(node: NodeState): Fault[] {
     const pod = localPod(node);
     if (pod !== undefined) expect(pod, bridge.index);
   }
-  for (const [{ addr }, remote] of dataPlane.maps.remotes.entries().slice(0, MOST_LOOKED_UP)) {
+  for (const [{ addr }, remote] of dataPlane.maps.remotes.entries(MOST_LOOKED_UP)) {
     if (remote.mode !== REMOTE_MODE.ROUTED && remote.ifindex !== 0) expect(addr, remote.ifindex);
   }
   if (wrong.length === 0) return [];

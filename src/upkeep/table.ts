@@ -9,7 +9,13 @@ import { bridgeFaults } from "./bridge.ts";
 import { chainFaults, conflistFaults, diskFaults, pluginFaults } from "./cni.ts";
 import type { Row } from "./fault.ts";
 import { hostPortFaults, rateFaults } from "./host_ports.ts";
-import { loopbackFaults, routeFaults, sysctlFaults, uplinkFaults } from "./kernel.ts";
+import {
+  loopbackFaults,
+  routeFaults,
+  routesFingerprint,
+  sysctlFaults,
+  uplinkFaults,
+} from "./kernel.ts";
 import { outsideFaults, pathFaults } from "./paths.ts";
 import { hostlbFaults, pinFaults } from "./pins.ts";
 import {
@@ -58,7 +64,14 @@ export const TABLE: readonly Row[] = [
   { name: "hostlb", part: "host services", watch: "second", pinned: true, check: hostlbFaults },
   { name: "loopback", part: "host services", watch: "devices", check: loopbackFaults },
   { name: "sysctls", part: "uplink", watch: "second", check: sysctlFaults },
-  { name: "routes", part: "uplink", watch: "devices", graceMs: 2500, check: routeFaults },
+  {
+    name: "routes",
+    part: "uplink",
+    watch: "devices",
+    graceMs: 2500,
+    fingerprint: routesFingerprint,
+    check: routeFaults,
+  },
   { name: "paths", part: "uplink", watch: "devices", graceMs: 2500, check: pathFaults },
   { name: "way out", part: "uplink", watch: "devices", graceMs: 2500, check: outsideFaults },
   { name: "addresses", part: "pods", watch: "second", locked: true, check: leaseFaults },

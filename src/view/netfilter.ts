@@ -268,7 +268,7 @@ const MOST_SERVICES = 5000, MOST_ENDPOINTS = 5;
 /** Endpoints of Services at the node's own addresses: the API server on a control plane's node. */
 function ownEndpoints({ maps }: NodeReader, own: string): NodeNetwork["endpoints"] {
   const found = new Map<string, NodeNetwork["endpoints"][number]>();
-  const services = maps.services.entries().slice(0, MOST_SERVICES);
+  const services = maps.services.entries(MOST_SERVICES);
   for (const [{ proto }, { first, count, flags }] of services) {
     if (flags & SERVICE_FLAG.ADDRESS || count === 0) continue;
     for (const { addr, port, flags } of maps.backends.range(first, Math.min(count, 64))) {

@@ -101,11 +101,44 @@ test("setBatch() takes a lazy iterable that reads other maps", () => {
   to.setBatch((function* () {
     for (const [key] of entriesOf(20_000)) {
       yield [key, from.get(key)!] as const;
-      if (key.addr === "0.0.4.0") to.setBatch(from.entries().slice(0, 10));
+      if (key.addr === "0.0.4.0") to.setBatch(from.entries(10));
     }
   })());
   assert.equal(to.entries().length, 20_000);
   assert.deepEqual(to.get(keyOf(12_345)), valueOf(12_345));
+});
+
+test("entries() takes so many at most, also from buckets that hold more", () => {
+  using map = services(8); // in eight buckets
+  map.setBatch(entriesOf(8));
+  for (let limit = 0; limit < 10; limit++) {
+    assert.equal(map.entries(limit).length, Math.min(limit, 8));
+  }
+});
+
+test("fingerprint() is another one while an entry is, and the same again", () => {
+  using map = services(10_000);
+  map.setBatch(entriesOf(9000));
+  const whole = map.fingerprint();
+  assert.equal(map.fingerprint(), whole);
+  map.set(keyOf(4711), valueOf(1));
+  const changed = map.fingerprint();
+  map.delete(keyOf(4711));
+  const gone = map.fingerprint();
+  map.set(keyOf(9001), valueOf(4711));
+  assert.equal(new Set([whole, changed, gone, map.fingerprint()]).size, 4);
+
+  const { key, value, type } = maps.backends;
+  const spec = { type, keySize: key.size, valueSize: value.size, maxEntries: 30_000 };
+  using array = openMap(mapCreate(spec), maps.backends);
+  const element = { addr: "10.0.0.1", port: 80, flags: 0, weight_end: 0 };
+  const empty = array.fingerprint(12_346);
+  array.set(12_346, element);
+  assert.equal(array.fingerprint(12_346), empty, "of so many elements only");
+  array.set(12_345, element);
+  assert.notEqual(array.fingerprint(12_346), empty);
+  array.set(12_345, { ...element, addr: "0.0.0.0", port: 0 });
+  assert.equal(array.fingerprint(12_346), empty);
 });
 
 test("range() reads a part of an array map", () => {

@@ -180,6 +180,30 @@ test("RtNetlink adds and removes neighbours", (sandbox) => {
   assert.equal(nl.delNeigh(entry), false);
 });
 
+test("RtNetlink's fingerprints are others while a route or a neighbour is", async (sandbox) => {
+  const { nl } = sandbox.netns();
+  nl.addLink({ kind: "bridge", name: "br0", up: true });
+  const ifindex = nl.link("br0")!.index;
+  const entry = { ifindex, address: "10.0.0.9", mac: "02:00:00:00:00:09" };
+  nl.replaceNeigh(entry);
+  nl.addRoute({ destination: "10.9.0.0/16", ifindex });
+  const neighs = nl.neighsFingerprint(ifindex), routes = nl.routesFingerprint();
+  await new Promise((done) => setTimeout(done, 50)); // the kernel counts an entry's age in hundredths of a second
+  assert.deepEqual([nl.neighsFingerprint(ifindex), nl.routesFingerprint()], [neighs, routes]);
+  nl.replaceNeigh({ ...entry, mac: "02:00:00:00:00:0a" });
+  assert.notEqual(nl.neighsFingerprint(ifindex), neighs);
+  nl.replaceNeigh(entry);
+  assert.equal(nl.neighsFingerprint(ifindex), neighs);
+  nl.delNeigh(entry);
+  assert.notEqual(nl.neighsFingerprint(ifindex), neighs);
+  nl.replaceRoute({ destination: "10.9.0.0/16", ifindex, mtu: 1400 });
+  assert.notEqual(nl.routesFingerprint(), routes);
+  nl.replaceRoute({ destination: "10.9.0.0/16", ifindex });
+  assert.equal(nl.routesFingerprint(), routes);
+  nl.addRoute({ destination: "10.8.0.0/16", ifindex });
+  assert.notEqual(nl.routesFingerprint(), routes);
+});
+
 test("RtMonitor reports links, addresses and device parameters as they change", async (sandbox) => {
   const { nl, path } = sandbox.netns();
   const events: string[] = [];

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createLog } from "../../src/agent/log.ts";
 import { finished } from "../../src/model/steps.ts";
-import { readKernel } from "../../src/agent/services/kernel_maps.ts";
+import { AlterationCheck, readKernel } from "../../src/agent/services/kernel_maps.ts";
 import { Reconciler } from "../../src/agent/services/reconciler.ts";
 import { type MapName, maps as layout, SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import { openMap } from "../../src/bpf/map.ts";
@@ -124,6 +124,45 @@ Deno.test({
     await round(maps);
     assert.equal(maps.services.entries().length, 0);
   },
+});
+
+Deno.test("AlterationCheck finds each change of another program until it is mended", {
+  ignore: !needs.root(),
+}, async () => {
+  using maps = new Maps();
+  await round(maps, web());
+  const kernel = finished(readKernel(maps));
+  const check = new AlterationCheck(maps);
+  const found = () => [check.isAltered(kernel), check.isAltered(kernel)];
+  assert.deepEqual(found(), [false, false]);
+  const [[key, entry]] = maps.services.entries().filter(([, { count }]) => count > 0) as [
+    ReturnType<typeof maps.services.entries>[number],
+  ];
+  const backend = maps.backends.get(entry.first)!;
+  const [[range, flag]] = maps.source_ranges.entries() as [
+    ReturnType<typeof maps.source_ranges.entries>[number],
+  ];
+  const alterations: [change: () => void, back: () => void][] = [
+    [() => maps.services.delete(key), () => maps.services.set(key, entry)],
+    [() => maps.services.set(key, { ...entry, count: 1 }), () => maps.services.set(key, entry)],
+    [
+      () => maps.backends.set(entry.first, { ...backend, port: 1 }),
+      () => maps.backends.set(entry.first, backend),
+    ],
+    [() => maps.source_ranges.delete(range), () => maps.source_ranges.set(range, flag)],
+  ];
+  for (const [change, back] of alterations) {
+    change();
+    assert.deepEqual(found(), [true, true], `${change}`);
+    back();
+    assert.deepEqual(found(), [false, false], `${back}`);
+  }
+  // What the agent's own writing has replaced is not whole again.
+  const former = kernel.services.get(frontendKey(key.addr, key.port, key.proto, key.scope).text)!;
+  kernel.services.set(former.key.text, { ...former, count: 1 });
+  assert.equal(check.isAltered(kernel), false, "by the fingerprint");
+  check.forget();
+  assert.equal(check.isAltered(kernel), true);
 });
 
 Deno.test("names of Service ports are in the kernel, and go with a full round", {

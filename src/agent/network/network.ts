@@ -17,7 +17,7 @@ import type { RoutingNode, RoutingPlan, Uplink } from "../../routing/types.ts";
 import { routingSettings } from "../../routing/settings.ts";
 import { Disturbances } from "../routing/disturbances.ts";
 import type { Log } from "../log.ts";
-import { type NodeKnowledge, syncNodeMaps, syncOwnMaps } from "./node_maps.ts";
+import { type NodeKnowledge, nodeMapsFingerprint, syncNodeMaps, syncOwnMaps } from "./node_maps.ts";
 import { remotesMap } from "./remotes.ts";
 import { portParameters, reservePorts } from "./reserved_ports.ts";
 import { Runner } from "../runner.ts";
@@ -54,6 +54,9 @@ export class Network {
   /** What was applied last. */
   #applied: NodeKnowledge | undefined;
   #lookAt = 0;
+  #compareAt = 0;
+  /** Fingerprint of what the last comparison found as it should be. */
+  #whole: string | undefined;
   /** The kernel's reserved ports after the last sync. */
   #portParameters: string | undefined;
   readonly #uplinkReport: UplinkReport;
@@ -159,13 +162,30 @@ export class Network {
     syncOwnMaps(this.#options.dataPlane.maps, applied);
     const now = performance.now();
     let changed = this.#portParameters !== portParameters();
-    if (now >= this.#lookAt || applied.nodes.length <= FEW_NODES) {
-      syncNodeMaps(this.#options.dataPlane.maps, applied);
-      changed ||= this.#routing.compare(applied.plan).steps.length > 0;
-      // 100 nodes take 2 ms, 5,000 nodes 0.1 s: a thousandth of the time at most.
-      this.#lookAt = now + 1000 * (performance.now() - now);
+    if (now >= this.#lookAt) {
+      changed ||= this.#isDisturbed(applied);
+      // 5,000 nodes take 15 ms: a thousandth of the time at most.
+      this.#lookAt = now +
+        (applied.nodes.length <= FEW_NODES ? 0 : 1000 * (performance.now() - now));
     }
     if (changed) this.#runner.request();
+  }
+
+  /** Compares what grows with the cluster if its fingerprint is another; now and then also what events are believed to report. */
+  #isDisturbed(applied: NodeKnowledge): boolean {
+    const now = performance.now();
+    const held = this.#fingerprint();
+    if (held === this.#whole && now < this.#compareAt) return false;
+    syncNodeMaps(this.#options.dataPlane.maps, applied);
+    const disturbed = this.#routing.compare(applied.plan).steps.length > 0;
+    // Only what was compared and not altered meanwhile, by this comparison or by others, is known to be whole.
+    this.#whole = !disturbed && held === this.#fingerprint() ? held : undefined;
+    this.#compareAt = now + Math.max(compareMs, 4000 * (performance.now() - now));
+    return disturbed;
+  }
+
+  #fingerprint(): string {
+    return `${nodeMapsFingerprint(this.#options.dataPlane.maps)},${this.#routing.fingerprint()}`;
   }
 
   /**
@@ -214,6 +234,7 @@ export class Network {
     this.#portParameters = portParameters();
     const report = this.#applyRouting(plan);
     this.#applied = knowledge;
+    this.#whole = undefined;
     this.#report(report);
     const links = devices.choices.filter(({ uplink }) => uplink).map(({ link }) => link);
     dispatch({ dataPlane, nl, attach: config.attach, log }, links, {
@@ -288,6 +309,9 @@ export class Network {
 
 /** So many take a millisecond to compare. */
 const FEW_NODES = 50;
+
+/** Milliseconds between comparisons of what has its fingerprint; of many nodes a four-thousandth of the time. */
+const compareMs = 10_000;
 
 /** Milliseconds in which changes of devices are collected: a pod's make a dozen events. */
 const burstMs = 50;

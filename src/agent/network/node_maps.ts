@@ -41,6 +41,11 @@ export function syncNodeMaps(maps: NodeMaps, knowledge: NodeKnowledge): Set<stri
   return masqueraded;
 }
 
+/** What comes of the maps that grow with the cluster, without `remotes`, which is routing's. */
+export function nodeMapsFingerprint({ vteps, node_addrs, no_masquerade }: NodeMaps): string {
+  return [vteps, node_addrs, no_masquerade].map((map) => map.fingerprint()).join();
+}
+
 /** The maps that do not grow with the cluster. */
 export function syncOwnMaps(
   maps: Pick<NodeMaps, "config" | "session_limits" | "uplinks">,

@@ -52,6 +52,7 @@ export function remotesMap({ map, nl, device, vni, uplink }: RemotesOptions): Re
       }
       return found;
     },
+    fingerprint: () => map.fingerprint(),
     writer() {
       const links = linksOnce(nl);
       return (remote) => map.set(keyOf(remote.prefix), entryOf(remote, links));

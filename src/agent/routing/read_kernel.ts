@@ -21,6 +21,8 @@ export interface RoutingKernel {
 /** The map `remotes`, by prefix in text. */
 export interface RemotesMap {
   read(): Map<string, Remote>;
+  /** Another text when an entry has changed. */
+  fingerprint(): string;
   /** Something that sets entries. It goes by the devices as they are now. */
   writer(): (remote: Remote) => void;
   /** One that is not there is no error. */

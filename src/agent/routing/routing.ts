@@ -64,6 +64,14 @@ export class Routing {
     return { ...this.apply(steps), steps, problems: [...plan.problems, ...problems] };
   }
 
+  /** What comes of all that grows with the number of nodes; another text: compare. @throws {SyscallError} */
+  fingerprint(): string {
+    const { nl, remotes } = this.#kernel;
+    const overlay = nl.link(this.#options.device)?.index;
+    const neighbours = overlay === undefined ? "" : nl.neighsFingerprint(overlay);
+    return [overlay, neighbours, nl.routesFingerprint(), remotes?.fingerprint()].join();
+  }
+
   /** What `reconcile` would do. @throws {SyscallError} */
   compare(plan: RoutingPlan): RoutingDiff {
     const { device, node } = this.#options;

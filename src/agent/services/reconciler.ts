@@ -17,7 +17,7 @@ import type { ServiceFrontends } from "../../services/frontends.ts";
 import { Planner } from "../../services/plan.ts";
 import { judgeOrphans } from "../../services/sessions.ts";
 import type { Log } from "../log.ts";
-import { isAltered, KernelWriter, readKernel } from "./kernel_maps.ts";
+import { AlterationCheck, KernelWriter, readKernel } from "./kernel_maps.ts";
 import { type Names, servicePortNames } from "../maps/names.ts";
 import { type Clock, Runner, systemClock } from "../runner.ts";
 import { endSessions, SessionCleaner } from "./stale_sessions.ts";
@@ -73,6 +73,7 @@ export class Reconciler {
   more = false;
   readonly #desired: DesiredState;
   readonly #writer: KernelWriter;
+  readonly #alterations: AlterationCheck;
   readonly #cleaner: SessionCleaner;
   readonly #names: Names;
   readonly #runner: Runner;
@@ -101,6 +102,7 @@ export class Reconciler {
     const { nodeName, lbAlgorithm, externalIPs } = options;
     this.#desired = new DesiredState(nodeName, emptyState(), { lbAlgorithm, externalIPs });
     this.#writer = new KernelWriter(options.maps);
+    this.#alterations = new AlterationCheck(options.maps);
     this.#cleaner = new SessionCleaner(options.maps, this.#log, this.#clock);
     this.#names = servicePortNames(options.maps.names, this.#log);
     this.#runner = new Runner({
@@ -154,7 +156,7 @@ export class Reconciler {
     const now = this.#clock.now();
     if (this.#kernel === undefined) return;
     if (now < this.#lookAt && this.#kernel.services.size > FEW_ENTRIES) return;
-    if (isAltered(this.#options.maps, this.#kernel)) {
+    if (this.#alterations.isAltered(this.#kernel)) {
       const text =
         "another program changed entries of Services in the maps; they are written again";
       this.#log.warn({ event: "MapsAltered" }, text);
@@ -180,6 +182,7 @@ export class Reconciler {
     const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
     const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
     this.#noteTracked(changes, kernel);
+    this.#alterations.forget();
     yield* applyChanges(changes, kernel, this.#writer, () => this.#clock.now());
     this.#kernel = kernel;
     this.#synced = true;

@@ -81,6 +81,8 @@ export class Upkeep {
   /** The records when they were last whole. */
   #former: readonly Attachment[] = [];
   readonly #repairs = new Repairs();
+  /** Fingerprints of rows when they had no fault. */
+  readonly #whole = new Map<Row, string>();
   /** By row, then by object. */
   readonly #standing = new Map<string, Map<string, Standing>>();
   #contested = "";
@@ -222,7 +224,11 @@ export class Upkeep {
   /** @returns the node as it is now: read again when something was mended */
   async #check(row: Row, before: NodeState): Promise<NodeState> {
     let node = before;
+    const fingerprint = row.fingerprint?.(node);
+    if (fingerprint !== undefined && fingerprint === this.#whole.get(row)) return node;
     let faults = row.check(node);
+    if (fingerprint !== undefined && faults.length === 0) this.#whole.set(row, fingerprint);
+    else this.#whole.delete(row);
     if (faults.some((fault) => this.#mendable(fault))) {
       try {
         await this.#mendRow(row);

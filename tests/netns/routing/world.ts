@@ -35,6 +35,7 @@ export function settings(change: Partial<RoutingSettings> = {}): RoutingSettings
 class FakeRemotes implements RemotesMap {
   readonly entries = new Map<string, Remote>();
   read = () => new Map(this.entries);
+  fingerprint = () => JSON.stringify([...this.entries]);
   writer = () => (remote: Remote) => void this.entries.set(remote.prefix, remote);
   delete = (prefix: string) => void this.entries.delete(prefix);
 }
