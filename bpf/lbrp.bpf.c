@@ -18,6 +18,7 @@
  * Every other packet leaves as TC_ACT_UNSPEC, so that other filters of the device
  * continue with it.
  */
+#include "lib/arp.h"
 #include "lib/flow.h"
 #include "lib/from_pod.h"
 #include "lib/source_check.h"
@@ -32,8 +33,9 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 		return icmp_from_pod(skb, pkt);
 	session = session_track(pkt);
 	if (!session && pkt->fragment == FRAGMENT_LATER)
-		return pkt->key.sport ? world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
-					pass(skb, PASS_FRAGMENT);
+		return pkt->key.sport && !endpoint_find(pkt->key.dst) ?
+			       world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
+			       local_or_pass(skb, pkt, PASS_FRAGMENT);
 	if (!session) {
 		verdict = new_flow_from_pod(skb, pkt, &created);
 		if (verdict != SESSION_PICKED)
@@ -46,8 +48,15 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 	return translate_from_pod(skb, pkt, session);
 }
 
-SEC("tc")
-int lbrp_from_pod(struct __sk_buff *skb)
+static __noinline int unparsed_from_pod(struct __sk_buff *skb, const struct packet *pkt,
+					enum reason reason)
+{
+	if (reason == PASS_ARP)
+		return arp_from_pod(skb);
+	return reason == DROP_FRAGMENT_TINY ? drop(skb, reason) : local_or_pass(skb, pkt, reason);
+}
+
+static __always_inline int from_pod(struct __sk_buff *skb)
 {
 	enum reason reason, refused;
 	struct packet pkt;
@@ -61,7 +70,7 @@ int lbrp_from_pod(struct __sk_buff *skb)
 	if (unlikely(refused))
 		return drop(skb, refused);
 	if (reason)
-		return unparsed(skb, reason);
+		return unparsed_from_pod(skb, &pkt, reason);
 	if (unlikely(pkt.fragment)) {
 		reason = fragment_meet(skb, &pkt, FRAGMENT_FROM_POD);
 		if (reason)
@@ -69,6 +78,16 @@ int lbrp_from_pod(struct __sk_buff *skb)
 	}
 	verdict = flow_from_pod(skb, &pkt);
 	return verdict == WORLD_REFUSED ? world_refuse(skb, &pkt) : verdict;
+}
+
+SEC("tc")
+int lbrp_from_pod(struct __sk_buff *skb)
+{
+	int verdict = from_pod(skb);
+
+	if (verdict == TC_ACT_UNSPEC && unlikely(to_bridge(skb)))
+		return drop(skb, DROP_REWRITE_FAILED);
+	return verdict;
 }
 
 static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
@@ -101,6 +120,8 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	struct session *session;
 	enum reason reason = packet_parse(skb, &pkt);
 
+	if (unlikely(reason == PASS_ARP) && arp_address(skb))
+		return drop(skb, DROP_REWRITE_FAILED);
 	if (reason)
 		return unparsed(skb, reason);
 	if (unlikely(pkt.fragment)) {

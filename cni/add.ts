@@ -11,9 +11,10 @@ import {
   tcxSupported,
 } from "../src/bpf/attach.ts";
 import { RATE_FLAG } from "../src/bpf/layout.ts";
-import { deviceRates, setRates } from "../src/bpf/rates.ts";
+import { deviceRates, knownRates, setRates } from "../src/bpf/rates.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { type AttachPoint, podAttachPoints } from "../src/bpf/attach_points.ts";
+import { closePort, openPort, portSwitches } from "../src/bpf/segment.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
 import { type Link, RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
@@ -36,6 +37,7 @@ export type AddStep =
   | "device"
   | "lbrp_to_pod"
   | "lbrp_from_pod"
+  | "port"
   | "endpoint"
   | "host port";
 
@@ -116,13 +118,16 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   try {
     wiring.before("record");
     undo.push(record(wiring, attachment, former));
-    if (wiring.rates) setRates(wiring.dataPlane.maps.rates, host.index, wiring.rates);
+    const { rates } = wiring.dataPlane.maps;
+    if (wiring.rates !== knownRates(rates, host.index)) setRates(rates, host.index, wiring.rates);
     wiring.before("device");
-    undo.push(enterDevice(wiring, attachment));
+    undo.push(enterDevice(wiring, attachment, host));
     for (const placed of podAttachPoints(bpffs, nl, host)) {
       wiring.before(placed.name);
       undo.push(attach(wiring.dataPlane, placed, wiring.mode));
     }
+    wiring.before("port");
+    undo.push(endSegment(wiring, attachment, host));
     for (const address of attachment.addresses) {
       wiring.before("endpoint");
       undo.push(enter(wiring, attachment, address));
@@ -191,15 +196,30 @@ function attachMode(mode: string | undefined): AttachMode {
 function enterDevice(
   { bpffs }: Wiring,
   { hostIfindex: ifindex, mac }: Attachment,
+  { mac: host_mac }: Link,
 ): () => void {
   using devices = openPodDevices(bpffs);
   const former = devices?.get({ ifindex });
-  devices?.set({ ifindex }, { mac, flags: former?.mac === mac ? former.flags : 0 });
+  devices?.set({ ifindex }, { mac, flags: former?.mac === mac ? former.flags : 0, host_mac });
   return () => {
     using devices = openPodDevices(bpffs);
     if (former) devices?.set({ ifindex }, former);
     else devices?.delete({ ifindex });
   };
+}
+
+/** Has the bridge keep the pod's port apart; programs of an older release need it to switch between pods. */
+function endSegment(
+  { bpffs, nl, dataPlane, rates }: Wiring,
+  { bridge, mac }: Attachment,
+  host: Link,
+): () => void {
+  using devices = openPodDevices(bpffs);
+  if (bridge === undefined || devices === undefined) return () => {};
+  closePort(nl, host.index, mac, portSwitches(dataPlane.maps, host.index, rates));
+  // A former ADD of the same pod has closed it.
+  if (host.portLimits?.length) return () => {};
+  return () => openPort(nl, nl.link(host.index) ?? host, mac);
 }
 
 /** Enters an address of the pod into the map of local pods. */

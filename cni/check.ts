@@ -1,5 +1,8 @@
 /** CHECK: compares record, programs and endpoints with what ADD set up; the error names every difference. */
 import { isAttachedAt, podAttachPoints } from "../src/bpf/attach_points.ts";
+import type { DataPlane } from "../src/bpf/dataplane.ts";
+import { knownRates } from "../src/bpf/rates.ts";
+import { isPodFdbEntry, portDifference, portSwitches } from "../src/bpf/segment.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
@@ -7,6 +10,7 @@ import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
 import { hostPortFaults } from "./host_ports.ts";
 import { openInstalled } from "./installed.ts";
+import { openPodDevices } from "./release.ts";
 import { needPrevResult, podAddresses } from "./result.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
@@ -24,6 +28,7 @@ export function check(config: Config, container: Container): void {
     if (isAttachedAt(dataPlane, placed)) continue;
     faults.push(`${placed.name} is not attached to ${placed.hook.direction} of ${placed.device}`);
   }
+  faults.push(...portFaults(dataPlane, nl, veth));
   for (const { address, gateway } of addresses) {
     const entry = dataPlane.maps.endpoints.get({ addr: address });
     const wanted = { ifindex: veth.host.index, mac: veth.mac, gateway };
@@ -38,6 +43,20 @@ export function check(config: Config, container: Container): void {
     `${container.ifname} of ${container.containerID} differs from what ADD set up`,
     faults.join("; "),
   );
+}
+
+/** Of a port of a bridge. */
+function portFaults({ bpffs, maps }: DataPlane, nl: RtNetlink, { host, mac }: PodVeth): string[] {
+  const { index, name, master } = host;
+  using devices = openPodDevices(bpffs);
+  if (master === undefined || host.portLimits === undefined || devices === undefined) return [];
+  const wanted = portSwitches(maps, index, knownRates(maps.rates, index));
+  const difference = portDifference(host, wanted);
+  const known = nl.fdb({ master }).some((one) => isPodFdbEntry(one, index, mac));
+  return [
+    ...(difference === "" ? [] : [`the bridge's port ${name}: ${difference}`]),
+    ...(known ? [] : [`${mac} is not in the bridge's table as the address behind ${name}`]),
+  ];
 }
 
 function recordFaults(

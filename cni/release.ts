@@ -3,6 +3,8 @@ import { detach } from "../src/bpf/attach.ts";
 import { maps } from "../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../src/bpf/map.ts";
 import { tryOpenVersion } from "../src/bpf/map_versions.ts";
+import { SchemaError } from "../src/bpf/schema.ts";
+import { openPort } from "../src/bpf/segment.ts";
 import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import { releaseHostPorts } from "./host_ports.ts";
@@ -33,6 +35,7 @@ export function release(handles: Handles, attachment: Attachment): void {
   const device = handles.nl.link(attachment.hostIfindex);
   // After a reboot another device may have the index.
   if (device && device.name !== attachment.hostIfname) return;
+  if (device) openPort(handles.nl, device, attachment.mac);
   releasePrograms(handles, attachment.hostIfindex);
 }
 
@@ -49,10 +52,15 @@ export function releaseAddresses(
   }
 }
 
-/** The map of pods' devices; undefined where no data plane is installed. */
+/** The map of pods' devices; undefined where no data plane is installed, or that of another release, whose agent keeps it. */
 export function openPodDevices(bpffs: string): MapOf<typeof maps.pod_devices> | undefined {
-  const fd = tryOpenVersion(bpffs, "pod_devices");
-  return fd === undefined ? undefined : openMap(fd, maps.pod_devices);
+  try {
+    const fd = tryOpenVersion(bpffs, "pod_devices");
+    return fd === undefined ? undefined : openMap(fd, maps.pod_devices);
+  } catch (error) {
+    if (error instanceof SchemaError) return undefined;
+    throw error;
+  }
 }
 
 /** Removes the entry of an attachment's device, unless it is another's by now. */

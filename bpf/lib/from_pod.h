@@ -13,6 +13,7 @@
 #include "node_flow.h"
 #include "reject.h"
 #include "remotes.h"
+#include "segment.h"
 #include "service.h"
 #include "session_evict.h"
 #include "snat.h"
@@ -54,20 +55,16 @@ static __noinline int translate_away(struct __sk_buff *skb, const struct packet 
 
 /* Translates a packet of a pod whose sending rate is limited: by filters that run after
  * this program and lead to another device's qdisc, from which the packet enters the node
- * anew, past this program. So it is not redirected: for a pod of this node the bridge gets
- * its address, all else goes by the stack. A reply to a client outside is translated where
+ * anew, past this program. So it is not redirected: to_bridge() addresses it. A reply to a client outside is translated where
  * it leaves: the stack would drop its source, one of its own addresses, as a martian. */
 static __noinline int translate_limited(struct __sk_buff *skb, const struct packet *pkt,
 					const struct session *session)
 {
-	struct endpoint *endpoint = endpoint_find(session->dst);
 	bool reply = session->flags & SESSION_REPLY;
 
 	if (reply && session->ifindex)
 		return pass(skb, REPLY_ROUTED);
 	if (nat_rewrite(skb, pkt, session, NULL, false))
-		return drop(skb, DROP_REWRITE_FAILED);
-	if (endpoint && bpf_skb_store_bytes(skb, 0, endpoint->mac, MAC_LEN, 0))
 		return drop(skb, DROP_REWRITE_FAILED);
 	return pass(skb, reply ? REPLY_ROUTED : FORWARD_ROUTED);
 }
@@ -203,12 +200,9 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 	struct remote *remote;
 
 	if (endpoint) {
-		if (pkt->fragment)
-			return pass(skb, PASS_FRAGMENT);
-		session_evict(pkt);
-		if (has_rate(skb->ifindex, RATE_EGRESS))
-			return pass(skb, PASS_NO_SERVICE);
-		return deliver(skb, endpoint, DIRECT_DELIVERED);
+		if (!pkt->fragment)
+			session_evict(pkt);
+		return into_pod(skb, endpoint, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 	}
 	remote = remote_find(pkt->key.dst);
 	if (remote && !pkt->fragment) {
@@ -249,12 +243,11 @@ static __noinline int icmp_from_pod(struct __sk_buff *skb, struct packet *pkt)
 		ping = pkt->key.sport != 0;
 	if (ping && service_find(pkt->key.dst, 0, 0, SCOPE_CLUSTER))
 		return echo_from_pod(skb, pkt);
-	if (has_rate(skb->ifindex, RATE_EGRESS))
-		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_ICMP);
 	endpoint = endpoint_find(pkt->key.dst);
 	if (endpoint)
-		return pkt->fragment ? pass(skb, PASS_FRAGMENT) :
-				       deliver(skb, endpoint, DIRECT_DELIVERED);
+		return into_pod(skb, endpoint, pkt->fragment ? PASS_FRAGMENT : PASS_ICMP);
+	if (has_rate(skb->ifindex, RATE_EGRESS))
+		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_ICMP);
 	remote = remote_find(pkt->key.dst);
 	if (remote)
 		return pkt->fragment ? pass(skb, PASS_FRAGMENT) : direct_from_pod(skb, pkt, remote);

@@ -99,6 +99,7 @@ enum reason {
 	DROP_LOOPBACK, /* from a pod to 127.0.0.0/8 */
 	DROP_TUNNEL, /* to a tunnel's port, with the node's address, and not from the node */
 	DROP_TUNNEL_SOURCE, /* out of the overlay, from a source that is not of that node */
+	REPLIED_ARP, /* replied to a pod's ARP request for another pod of this node */
 
 	REASON_COUNT,
 };

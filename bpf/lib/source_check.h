@@ -13,32 +13,20 @@
 
 #include <linux/in6.h>
 
+#include "arp.h"
 #include "config.h"
 #include "deliver.h"
 #include "node_addrs.h"
+#include "segment.h"
 
 #ifdef CONVERTING
 #define source_check(skb, pkt, parsed) (REASON_NONE)
 #else
 
-#define ARPHRD_ETHER 1 /* <linux/if_arp.h> pulls in the C library */
 #define DHCP_SERVER bpf_htons(67)
 #define DHCP_CLIENT bpf_htons(68)
 #define DHCP6_SERVER bpf_htons(547)
 #define ADDR_BROADCAST 0xffffffff
-
-/* An ARP packet of Ethernet and IPv4 (RFC 826). */
-struct arp {
-	__be16 hardware;
-	__be16 protocol;
-	__u8 hardware_len;
-	__u8 protocol_len;
-	__be16 operation;
-	mac_t sender_mac;
-	addr_t sender;
-	mac_t target_mac;
-	addr_t target;
-} __attribute__((packed, aligned(4)));
 
 static __always_inline bool mac_equals(const void *a, const void *b)
 {
@@ -52,13 +40,6 @@ static __always_inline bool sent_by_mac(struct __sk_buff *skb, const __u8 *mac)
 	struct ethhdr *eth = packet_data(skb);
 
 	return (void *)(eth + 1) <= packet_end(skb) && mac_equals(eth->h_source, mac);
-}
-
-static __always_inline struct pod_device *pod_device_of(struct __sk_buff *skb)
-{
-	struct pod_device_key key = { .ifindex = skb->ifindex };
-
-	return bpf_map_lookup_elem(&pod_devices, &key);
 }
 
 /* The pod's own address? REASON_NONE, or why it is not. */
@@ -77,9 +58,7 @@ static __noinline enum reason arp_check(struct __sk_buff *skb)
 	struct endpoint *endpoint;
 	struct arp arp;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) ||
-	    arp.hardware != bpf_htons(ARPHRD_ETHER) || arp.protocol != bpf_htons(ETH_P_IP) ||
-	    arp.hardware_len != MAC_LEN || arp.protocol_len != sizeof(addr_t))
+	if (!arp_load(skb, &arp))
 		return DROP_ARP_SENDER;
 	endpoint = endpoint_find(arp.sender ? arp.sender : arp.target);
 	if (!endpoint || endpoint->ifindex != skb->ifindex ||

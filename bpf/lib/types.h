@@ -182,6 +182,8 @@ struct pod_device_key {
 struct pod_device {
 	mac_t mac; /* of the pod's interface */
 	enum pod_device_flag flags;
+	mac_t host_mac; /* of the host end: at it the node's stack is reached */
+	__u16 reserved;
 };
 
 /* A hostPort: the port of a pod at an address of this node. */
@@ -269,6 +271,7 @@ enum node_flag : __u32 {
 	NODE_KNOWN_VTEPS = 1 << 1, /* the overlay accepts packets from `vteps` only */
 	NODE_EGRESS_STACK = 1 << 2, /* pods' packets to the world pass by the stack, both ways */
 	NODE_SOURCE_CHECK = 1 << 3, /* pods send from their own addresses only */
+	NODE_POD_MULTICAST = 1 << 4, /* pods of this node hear each other's multicast and broadcast */
 };
 
 /* One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the

@@ -7,7 +7,7 @@
  * of the world come in by k8sd_from_uplink, past the stack. A flow that came into the pod
  * through the stack (a hostPort by netfilter, a route by another device) was noted by
  * lbrp_to_pod with SESSION_STACK, and goes back through it. To the stack go also packets to
- * the node itself, to devices that are no uplinks, with IP options (it checks source
+ * the node itself, multicast and broadcast, to devices that are no uplinks, with IP options (it checks source
  * routes), those to be fragmented, and TCP segments of no known connection.
  */
 #pragma once
@@ -162,7 +162,7 @@ static __noinline enum reason world_judge(struct __sk_buff *skb, const struct pa
 	struct session_key key;
 
 	world_key(pkt, to, &key);
-	if (has_rate(skb->ifindex, RATE_EGRESS) || !may_bypass(config, pkt, key.src) ||
+	if (!addr_is_host(key.dst) || has_rate(skb->ifindex, RATE_EGRESS) || !may_bypass(config, pkt, key.src) ||
 	    passes_stack(&key, pkt->tcp_flags, may_open(config, pkt, key.dst)))
 		return PASS_NO_SERVICE;
 	return world_route(skb, pkt, &key, exit);

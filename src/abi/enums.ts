@@ -112,6 +112,8 @@ export const NODE_FLAG = {
   EGRESS_STACK: 4,
   /** pods send from their own addresses only */
   SOURCE_CHECK: 8,
+  /** pods of this node hear each other's multicast and broadcast */
+  POD_MULTICAST: 16,
 } as const;
 
 /** `enum affinity_kind`. */
@@ -307,6 +309,7 @@ export const REASONS = [
     name: "drop_tunnel_source",
     help: "out of the overlay, from a source that is not of that node",
   },
+  { name: "replied_arp", help: "replied to a pod's ARP request for another pod of this node" },
 ] as const;
 
 /** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */

@@ -2,8 +2,8 @@
  * Layouts of former releases whose entries are carried over (schema.ts, `converted`), each with the way to today's. A
  * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
-import { type Codec, ipv4, ns, port, struct, u16, u32, zero } from "./codec.ts";
-import { SESSION_ZONE, sessionKey, sessionV1, vtep, vtepKey } from "./layout.ts";
+import { type Codec, ipv4, mac, ns, port, struct, u16, u32, zero } from "./codec.ts";
+import { podDeviceKey, SESSION_ZONE, sessionKey, sessionV1, vtep, vtepKey } from "./layout.ts";
 import type { PinnedMap } from "./schema.ts";
 
 /** The layout of one former version of a map. */
@@ -59,6 +59,14 @@ export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, A
       key: vtepKey,
       value: u32,
       convert: (key) => [key, zero(vtep)],
+    }),
+  },
+  pod_devices: {
+    // Until the agent fills it in, frames that the node gets keep the address that the pod wrote.
+    1: layout({
+      key: podDeviceKey,
+      value: struct("pod_device", { mac, flags: u16 }),
+      convert: (key, value) => [key, { ...value, host_mac: "00:00:00:00:00:00" }],
     }),
   },
   sessions: {

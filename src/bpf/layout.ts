@@ -187,6 +187,9 @@ export const podDevice = struct("pod_device", {
   mac,
   /** POD_DEVICE_FLAG */
   flags: u16,
+  /** of the host end: at it the node's stack is reached */
+  host_mac: mac,
+  reserved: pad(u16),
 });
 export type PodDevice = ValueOf<typeof podDevice>;
 
@@ -586,7 +589,7 @@ export const maps = {
   source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
   /** See source_check.h. */
-  pod_devices: map("pod_devices", MAP_TYPE.HASH, podDeviceKey, podDevice, "fc291bf3"),
+  pod_devices: map("pod_devices", MAP_TYPE.HASH, podDeviceKey, podDevice, "a12d13d5"),
   rates: map("rates", MAP_TYPE.ARRAY, u32, rate, "d56d238d"),
   host_ports: map("host_ports", MAP_TYPE.HASH, hostPortKey, hostPort, "2e812532"),
   remotes: map("remotes", MAP_TYPE.LPM_TRIE, cidrKey, remote, "f1b1cb13"),

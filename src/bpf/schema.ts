@@ -41,7 +41,7 @@ export const SCHEMAS = {
   config: converted(2), // 2: `pods_ifindex`
   vteps: converted(2), // 2: which inner sources are that node's
   endpoints: converted(1),
-  pod_devices: converted(1),
+  pod_devices: converted(2), // 2: `host_mac`
   host_ports: converted(1),
   rates: converted(1),
   affinity: converted(1),

@@ -64,6 +64,7 @@ export interface AgentConfig {
   podEgress: "uplink" | "stack";
   sourceCheck: "strict" | "annotated" | "off";
   podWeights: "labelled" | "off";
+  podMulticast: "off" | "on";
   /** Beside the podCIDRs of all nodes. */
   nonMasqueradeCIDRs: string[];
   snatPorts: PortRange;
@@ -236,6 +237,12 @@ export const settings: readonly Setting[] = [
     "labelled",
     "Follow Pods with the label pcnk.io/weight, or none: without the right to read Pods",
   ),
+  live(setting(
+    "podMulticast",
+    choice("MODE", "off", "on"),
+    "off",
+    "Let multicast and broadcast of a pod reach the other pods of its node, or the node alone",
+  )),
   live(setting(
     "nonMasqueradeCIDRs",
     prefixes,

@@ -34,6 +34,8 @@ export class RtNetlink {
     link.setLink(this.#socket, ifindex, change);
   setBridge = (ifindex: number, switches: link.BridgeSwitches): void =>
     link.setBridge(this.#socket, ifindex, switches);
+  setPort = (ifindex: number, switches: link.PortSwitches): void =>
+    link.setPort(this.#socket, ifindex, switches);
   delLink = (ifindex: number): boolean => link.deleteLink(this.#socket, ifindex);
 
   addrs = (ifindex?: number): addr.Address[] => addr.listAddresses(this.#socket, ifindex);

@@ -94,7 +94,22 @@ export interface BridgeSwitches {
   vlanFiltering: boolean;
 }
 
-type PortLimit = "blocking" | "isolated" | "locked" | "no learning" | "no flooding";
+type PortLimit =
+  | "blocking"
+  | "isolated"
+  | "locked"
+  | "no learning"
+  | "no flooding"
+  | "no broadcasts";
+
+/** Switches of a bridge's port. */
+export interface PortSwitches {
+  /** No frame goes from it to another port that is isolated. */
+  isolated: boolean;
+  learning: boolean;
+  /** Unicast frames to unknown MAC addresses leave by it, too. */
+  flood: boolean;
+}
 
 const ETHER = 1;
 /** ARPHRD_PPP, _RAWIP, _TUNNEL (IPIP), _TUNNEL6, _SIT, _NONE (TUN, WireGuard). */
@@ -200,7 +215,8 @@ function parseBridge(info: Map<number, Reader> | undefined): Pick<Link, "bridge"
       ["isolated", is("ISOLATED", 1)],
       ["locked", is("LOCKED", 1)],
       ["no learning", is("LEARNING", 0)],
-      ["no flooding", is("UNICAST_FLOOD", 0) || is("BCAST_FLOOD", 0)],
+      ["no flooding", is("UNICAST_FLOOD", 0)],
+      ["no broadcasts", is("BCAST_FLOOD", 0)],
     ];
     found.portLimits = limits.filter(([, is]) => is).map(([limit]) => limit);
   }
@@ -304,6 +320,23 @@ export function setBridge(
     info.nest(IFLA_INFO_DATA, (data) => {
       data.attrU32(IFLA_BR.STP_STATE, stp ? 1 : 0);
       data.attrU8(IFLA_BR.VLAN_FILTERING, vlanFiltering ? 1 : 0);
+    });
+  });
+  socket.request("RTM_NEWLINK", RTM_NEWLINK, 0, message);
+}
+
+/** Turns switches of a bridge's port on or off. @throws {SyscallError} ENODEV; EOPNOTSUPP: it is no port */
+export function setPort(
+  socket: NetlinkSocket,
+  index: number,
+  { isolated, learning, flood }: PortSwitches,
+): void {
+  const message = header(index).nest(IFLA.LINKINFO, (info) => {
+    info.attrString(IFLA_INFO_SLAVE_KIND, "bridge");
+    info.nest(IFLA_INFO_SLAVE_DATA, (data) => {
+      data.attrU8(IFLA_BRPORT.ISOLATED, isolated ? 1 : 0);
+      data.attrU8(IFLA_BRPORT.LEARNING, learning ? 1 : 0);
+      data.attrU8(IFLA_BRPORT.UNICAST_FLOOD, flood ? 1 : 0);
     });
   });
   socket.request("RTM_NEWLINK", RTM_NEWLINK, 0, message);

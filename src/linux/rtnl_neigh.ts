@@ -14,6 +14,7 @@ const AF_BRIDGE = 7;
 const NDA = { DST: 1, LLADDR: 2, CACHEINFO: 3, IFINDEX: 8, MASTER: 9 } as const;
 const NTF_SELF = 2;
 const NTF_MASTER = 4;
+const NTF_STICKY = 0x40;
 
 /** States of a neighbour (NUD_*). */
 export const NEIGH_STATE = {
@@ -46,8 +47,10 @@ export interface FdbEntry {
   readonly destination?: string;
   /** In the bridge's table (true) or in the device's own. */
   readonly master?: boolean;
-  /** NEIGH_STATE; PERMANENT when left out. */
+  /** NEIGH_STATE; PERMANENT when left out. In a bridge's table that is an address of the node itself; NOARP is static. */
   readonly state?: number;
+  /** In a bridge's table: no frame from another port moves it there. */
+  readonly sticky?: boolean;
 }
 
 function header(family: number, ifindex: number, state: number, flags: number): Message {
@@ -61,8 +64,8 @@ function neighbourMessage({ ifindex, address, mac, state }: Neighbour): Message 
   return built;
 }
 
-function fdbMessage({ ifindex, mac, destination, master, state }: FdbEntry): Message {
-  const flags = master ? NTF_MASTER : NTF_SELF;
+function fdbMessage({ ifindex, mac, destination, master, state, sticky }: FdbEntry): Message {
+  const flags = (master ? NTF_MASTER : NTF_SELF) | (sticky ? NTF_STICKY : 0);
   const built = header(AF_BRIDGE, ifindex, state ?? NEIGH_STATE.PERMANENT, flags)
     .attr(NDA.LLADDR, macBytes(mac));
   if (destination !== undefined) built.attr(NDA.DST, addressBytes(destination));
@@ -150,6 +153,7 @@ export function listFdb(
       mac: macOf(attrs) ?? "",
       state: body.u16(8),
       master: (body.u8(10) & NTF_SELF) === 0,
+      sticky: (body.u8(10) & NTF_STICKY) !== 0,
       destination: destination && formatAddress(destination.bytes),
     };
   });

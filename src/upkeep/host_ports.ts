@@ -1,6 +1,8 @@
 /** hostPorts of this node's pods, which CNI calls enter, and limits on pods' devices, which other programs set. */
 import { PROTO } from "../abi/enums.ts";
 import { deviceRates, knownRates, setRates } from "../bpf/rates.ts";
+import { RATE_FLAG } from "../bpf/layout.ts";
+import { portSwitches } from "../bpf/segment.ts";
 import { hostPortEntry } from "../node/attachments.ts";
 import type { Fault, NodeState } from "./fault.ts";
 import { devicesOf, podName } from "./pods.ts";
@@ -42,7 +44,8 @@ export function hostPortFaults(node: NodeState): Fault[] {
 
 /** Limits that were set on pods' devices since their ADD, or went: the programs must know them to honour them. */
 export function rateFaults(node: NodeState): Fault[] {
-  const { nl, dataPlane: { maps: { rates } } } = node;
+  const { nl, dataPlane: { maps } } = node;
+  const { rates } = maps;
   return devicesOf(node).flatMap(([record, link]): Fault[] => {
     if (link === undefined) return [];
     const flags = deviceRates(nl, link);
@@ -52,7 +55,13 @@ export function rateFaults(node: NodeState): Fault[] {
       text: `the limits on ${link.name}, the device of pod ${podName(record)}, have changed`,
       next: NEXT,
       fresh: true,
-      mend: () => setRates(rates, link.index, flags),
+      mend: () => {
+        // What it sends to other pods goes by the bridge from now on: its port first. That of one without is segmentFaults'.
+        if (flags & RATE_FLAG.EGRESS && link.portLimits?.includes("isolated")) {
+          nl.setPort(link.index, portSwitches(maps, link.index, flags));
+        }
+        setRates(rates, link.index, flags);
+      },
     }];
   });
 }

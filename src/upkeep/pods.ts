@@ -9,10 +9,16 @@ import {
   uplinkAttachPoints,
 } from "../bpf/attach_points.ts";
 import { removePin } from "../bpf/pins.ts";
+import { knownRates } from "../bpf/rates.ts";
+import { closePort, isPodFdbEntry, portDifference, portSwitches } from "../bpf/segment.ts";
+import type { FdbEntry } from "../linux/rtnl_neigh.ts";
 import type { Link } from "../linux/rtnetlink.ts";
 import type { Attachment } from "../node/attachments.ts";
 import { renamedFault } from "./bridge.ts";
 import type { Fault, NodeState } from "./fault.ts";
+
+/** Of an entry that was converted. */
+const NO_MAC = "00:00:00:00:00:00";
 
 /** A pod for a message. */
 export const podName = ({ pod, containerID, addresses }: Attachment) =>
@@ -69,7 +75,7 @@ export function portFaults(node: NodeState): Fault[] {
   });
 }
 
-/** What limits a pod's device that is up and a port of the bridge. */
+/** What limits a pod's device that is up and a port of the bridge, beyond the end of its segment. */
 function switchedFaults(
   { nl, objects: { podMtu = 0 } }: NodeState,
   link: Link,
@@ -77,7 +83,8 @@ function switchedFaults(
 ): Fault[] {
   const { name, index, master, mtu, running, portLimits = [] } = link;
   const faults: Fault[] = [];
-  const limits = portLimits.filter((limit) => running || limit !== "blocking").join(", ");
+  const wrong = ["locked", "no broadcasts", ...(running ? ["blocking"] : [])];
+  const limits = portLimits.filter((limit) => wrong.includes(limit)).join(", ");
   if (limits !== "") {
     faults.push({
       object: `${name} switching`,
@@ -98,6 +105,34 @@ function switchedFaults(
     });
   }
   return faults;
+}
+
+/**
+ * The bridge's ports as the ends of pods' segments: isolated, and with the pod's MAC address alone. An agent of this release
+ * makes them so for pods that an older one has added.
+ */
+export function segmentFaults(node: NodeState): Fault[] {
+  const { nl, dataPlane: { maps } } = node;
+  const tables = new Map<number, readonly FdbEntry[]>();
+  return devicesOf(node).flatMap(([record, link]): Fault[] => {
+    const master = link?.master;
+    if (link === undefined || master === undefined || link.portLimits === undefined) return [];
+    const { index, name } = link;
+    if (!tables.has(master)) tables.set(master, nl.fdb({ master }));
+    const wanted = portSwitches(maps, index, knownRates(maps.rates, index));
+    const difference = portDifference(link, wanted);
+    const known = tables.get(master)!.some((one) => isPodFdbEntry(one, index, record.mac));
+    if (difference === "" && known) return [];
+    const what = difference === "" ? `its table lacks ${record.mac}` : difference;
+    return [{
+      object: `${name} segment`,
+      text: `the bridge does not keep ${name} of pod ${podName(record)} apart: ${what}`,
+      next: "restart the agent, which mends it; see its log",
+      // An ordinary port: of a pod that an older release has added; and a setting may have changed.
+      fresh: link.portLimits.length === 0 || !wanted.isolated || undefined,
+      mend: () => closePort(nl, index, record.mac, wanted),
+    }];
+  });
 }
 
 /** Only the runtime can make a pod's pair of devices. */
@@ -157,13 +192,17 @@ function deviceFaults(node: NodeState): Fault[] {
     if (link === undefined) return [];
     const { index: ifindex, name } = link;
     const entry = held.get(ifindex);
-    if (entry?.mac === record.mac) return [];
+    const same = entry?.mac === record.mac;
+    if (same && entry.host_mac === link.mac) return [];
     return [{
       object: `pod device ${name}`,
       text: `the entry of pod ${podName(record)} in the map pod_devices is missing or of another`,
       next: "restart the agent, which writes it; see its log",
-      fresh: entry === undefined || undefined,
-      mend: () => pod_devices.set({ ifindex }, { mac: record.mac, flags: 0 }),
+      fresh: entry === undefined || same && entry.host_mac === NO_MAC || undefined,
+      mend: () => {
+        const flags = same ? entry.flags : 0;
+        pod_devices.set({ ifindex }, { mac: record.mac, flags, host_mac: link.mac });
+      },
     }];
   });
 }

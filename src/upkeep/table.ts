@@ -23,6 +23,7 @@ import {
   leftoverFaults,
   podProgramFaults,
   portFaults,
+  segmentFaults,
   uplinkProgramFaults,
 } from "./pods.ts";
 import { recordFaults } from "./records.ts";
@@ -61,6 +62,7 @@ export const TABLE: readonly Row[] = [
   },
   { name: "host ports", part: "pods", watch: "second", locked: true, check: hostPortFaults },
   { name: "limits", part: "pods", watch: "devices", locked: true, check: rateFaults },
+  { name: "segment", part: "pods", watch: "second", locked: true, check: segmentFaults },
   { name: "hostlb", part: "host services", watch: "second", pinned: true, check: hostlbFaults },
   { name: "loopback", part: "host services", watch: "devices", check: loopbackFaults },
   { name: "sysctls", part: "uplink", watch: "second", check: sysctlFaults },

@@ -15,5 +15,6 @@ import "./cases/affinity.ts";
 import "./cases/maglev.ts";
 import "./cases/assured.ts";
 import "./cases/source_check.ts";
+import "./cases/segment.ts";
 
 runPacketTests("lbrp");

@@ -14,6 +14,7 @@ both("ADD puts a pod under lbrp and passes prevResult on", (world, mode) => {
   assert.deepEqual(world.snapshot(), {
     endpoints: [{ addr: "10.1.0.2", ...entryOf(pod) }],
     devices: [`${pod.hostIfindex} ${entryOf(pod).mac}`],
+    ports: [`veth2: isolated, no learning, no flooding, ${entryOf(pod).mac}`],
     programs: [`pcnk0 egress ${mode} lbrp_to_pod`, `veth2 ingress ${mode} lbrp_from_pod`],
     links: pins.sort(),
     attachments: [`${pod.containerID}@eth0.json`],

@@ -98,6 +98,9 @@ for (const attach of ["tcx", "clsact"] as const) {
           devices: [
             `${world.node.nl.link(host!.name)!.index} ${netns.nl.link("eth0")!.mac}`,
           ],
+          ports: [
+            `${host!.name}: isolated, no learning, no flooding, ${netns.nl.link("eth0")!.mac}`,
+          ],
           programs: [
             `${host!.name} ingress ${attach} lbrp_from_pod`,
             `pcnk0 egress ${attach} lbrp_to_pod`,
@@ -112,6 +115,7 @@ for (const attach of ["tcx", "clsact"] as const) {
         assert.deepEqual(world.snapshot(), {
           endpoints: [],
           devices: [],
+          ports: [],
           programs: [`pcnk0 egress ${attach} lbrp_to_pod`],
           links: attach === "tcx" ? [`${world.bridge}-egress`] : [],
           attachments: [],

@@ -33,6 +33,14 @@ both("CHECK names every difference from what ADD set up", (world) => {
         attach({ ...hook("ingress"), nl, programFd: other, name: "lbrp_from_pod", mode: "auto" })
       );
     }],
+    [/^the bridge's port veth2: isolation is off$/, () => {
+      const switches = { isolated: false, learning: false, flood: false };
+      world.node.nl.setPort(pod.hostIfindex, switches);
+    }],
+    [/^02:.* is not in the bridge's table as the address behind veth2$/, () => {
+      const { ifindex, mac } = entryOf(pod);
+      world.node.nl.delFdb({ ifindex, mac, master: true });
+    }],
     [/^10\.1\.0\.2 in the endpoints map: it is missing$/, () => endpoints.delete(key)],
     [/ifindex is 77, expected \d+$/, () => endpoints.set(key, { ...entryOf(pod), ifindex: 77 })],
     [/mac is 02:.*, expected 02:/, () => {

@@ -10,7 +10,7 @@ import { CniWorld, type WiredPod } from "./cni/world.ts";
 const available = needs.root() && needs.file("dist/artifacts/lbrp.bpf.o");
 const tcx = needs.kernel(6, 6);
 const STEPS: AddStep[] = [
-  ...["record", "device", "lbrp_to_pod", "lbrp_from_pod", "endpoint", "host port"] as const,
+  ...["record", "device", "lbrp_to_pod", "lbrp_from_pod", "port", "endpoint", "host port"] as const,
 ];
 const SCRIPT = new URL("cni/killed_add.ts", import.meta.url).pathname;
 
@@ -65,6 +65,7 @@ const LEFT: Record<AddStep, number[]> = {
   device: [1, 0, 0, 0],
   lbrp_to_pod: [1, 1, 0, 0],
   lbrp_from_pod: [1, 1, 1, 0],
+  port: [1, 1, 2, 0],
   endpoint: [1, 1, 2, 0],
   "host port": [1, 1, 2, 1],
 };

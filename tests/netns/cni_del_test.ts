@@ -11,6 +11,7 @@ both("DEL takes everything back, but what all pods share", (world, mode) => {
   assert.deepEqual(world.snapshot(), {
     endpoints: [],
     devices: [],
+    ports: [],
     programs: [`pcnk0 egress ${mode} lbrp_to_pod`],
     links: mode === "tcx" ? [`${world.bridge}-egress`] : [],
     attachments: [],

@@ -33,12 +33,20 @@ both("GC reaps entries, programs and pins that no record knows", (world, mode) =
   Deno.removeSync(`${world.stateDir}/attachments/${lost!.containerID}@eth0.json`);
   const dead = { ifindex: 9999, mac: "02:00:00:00:00:00", gateway: "0.0.0.0" };
   world.plane.maps.endpoints.set({ addr: "10.1.0.9" }, dead);
-  world.plane.maps.pod_devices.set({ ifindex: 9999 }, { mac: dead.mac, flags: 0 });
+  world.plane.maps.pod_devices.set({ ifindex: 9999 }, {
+    mac: dead.mac,
+    flags: 0,
+    host_mac: dead.mac,
+  });
   const { log } = world.gc([kept!]);
   assert.equal(log.length >= 3, true, JSON.stringify(log));
   assert.deepEqual(world.snapshot(), {
     endpoints: [{ addr: "10.1.0.2", ...entryOf(kept!) }],
     devices: [`${kept!.hostIfindex} ${entryOf(kept!).mac}`],
+    // A port without a program stays apart.
+    ports: [kept!, lost!].map((pod) =>
+      `${pod.hostName}: isolated, no learning, no flooding, ${pod.mac}`
+    ),
     programs: [`pcnk0 egress ${mode} lbrp_to_pod`, `veth2 ingress ${mode} lbrp_from_pod`],
     links: mode === "tcx" ? [`${world.bridge}-egress`, `${kept!.hostIfindex}-ingress`].sort() : [],
     attachments: [`${kept!.containerID}@eth0.json`],

@@ -101,9 +101,9 @@ labTest(
     const { bpffs } = lab.node("node1");
     using plane = openDataPlane(bpffs);
     const { ifindex } = plane.maps.endpoints.get({ addr: pod.address })!;
-    const { mac } = plane.maps.pod_devices.get({ ifindex })!;
+    const entry = plane.maps.pod_devices.get({ ifindex })!;
     await lab.stopAgent("node1"); // which would set both right
-    plane.maps.pod_devices.set({ ifindex }, { mac, flags: POD_DEVICE_FLAG.UNCHECKED });
+    plane.maps.pod_devices.set({ ifindex }, { ...entry, flags: POD_DEVICE_FLAG.UNCHECKED });
     plane.maps.endpoints.delete({ addr: pod.address });
     const broken = await pcnkOn(lab, "describe", "pod", "default/pod1-1", "-o", "json");
     assert.equal(broken.code, 1);

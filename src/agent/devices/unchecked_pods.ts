@@ -54,7 +54,7 @@ export class UncheckedPods {
         ? entry.flags | POD_DEVICE_FLAG.UNCHECKED
         : entry.flags & ~POD_DEVICE_FLAG.UNCHECKED;
       if (flags === entry.flags) continue;
-      devices.set({ ifindex }, { mac, flags });
+      devices.set({ ifindex }, { ...entry, flags });
       log.info(
         { device: hostIfname, pod },
         unchecked ? "the pod may send from any address" : "the pod sends from its own addresses",

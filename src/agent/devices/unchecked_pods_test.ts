@@ -11,7 +11,7 @@ function scene(sourceCheck: AgentConfig["sourceCheck"], annotated: readonly stri
     attachment({ containerID: name, pod: `default/${name}`, hostIfindex: 7 + i })
   );
   const held = new Map<number, PodDevice>(
-    records.map(({ hostIfindex, mac }) => [hostIfindex, { mac, flags: 0 }]),
+    records.map(({ hostIfindex, mac }) => [hostIfindex, { mac, flags: 0, host_mac: mac }]),
   );
   const asked: string[] = [];
   let fails = 0, reads = 0;
@@ -69,7 +69,7 @@ Deno.test("UncheckedPods keeps the check while the API server is away", async ()
 
 Deno.test("UncheckedPods touches no device that is another's by now", async () => {
   const { pods, held, flags } = scene("annotated", ["default/router"]);
-  held.set(7, { mac: "02:00:00:00:00:99", flags: 0 });
+  held.set(7, { ...held.get(7)!, mac: "02:00:00:00:00:99" });
   pods.look();
   await settled();
   assert.deepEqual(flags(), [0, 0]);

@@ -21,14 +21,20 @@ interface NodeFacts {
 
 type Settings = Pick<
   AgentConfig,
-  "timeouts" | "masquerade" | "podEgress" | "sourceCheck" | "snatPorts" | "overlay"
+  | "timeouts"
+  | "masquerade"
+  | "podEgress"
+  | "sourceCheck"
+  | "podMulticast"
+  | "snatPorts"
+  | "overlay"
 >;
 
 export function nodeConfigOf(
   settings: Settings,
   { address, podCIDR, bridge = 0, plan }: NodeFacts,
 ): NodeConfig {
-  const { timeouts, masquerade, podEgress, sourceCheck, snatPorts } = settings;
+  const { timeouts, masquerade, podEgress, sourceCheck, podMulticast, snatPorts } = settings;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
     ...zero(nodeConfig),
@@ -40,7 +46,8 @@ export function nodeConfigOf(
     icmp_timeout: nanoseconds(timeouts.icmp),
     flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0) |
       (podEgress === "stack" ? NODE_FLAG.EGRESS_STACK : 0) |
-      (sourceCheck === "off" ? 0 : NODE_FLAG.SOURCE_CHECK),
+      (sourceCheck === "off" ? 0 : NODE_FLAG.SOURCE_CHECK) |
+      (podMulticast === "on" ? NODE_FLAG.POD_MULTICAST : 0),
     node_addr: address ?? "0.0.0.0",
     ...podNetwork(podCIDR),
     snat_first: snatPorts.first,

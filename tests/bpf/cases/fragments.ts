@@ -55,10 +55,11 @@ test("lbrp_to_pod() translates the fragments of a remote backend's answer", (w) 
   );
 });
 
-test("lbrp_from_pod() passes all fragments between pods, so that they stay together", (w) => {
-  for (const packet of cut(client, `${LOCAL}:5353`)) {
-    w.check({ packet, reason: "pass_fragment" });
-  }
+test("lbrp_from_pod() delivers all fragments between pods", (w) => {
+  const out = cut(client, `${LOCAL}:5353`, INTO_LOCAL);
+  cut(client, `${LOCAL}:5353`).forEach((packet, i) =>
+    w.check({ packet, out: out[i]!, reason: "direct_delivered" })
+  );
 });
 
 test("lbrp_to_pod() passes fragments of no session", (w) => {

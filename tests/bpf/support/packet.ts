@@ -242,3 +242,30 @@ export function fragments(frame: Bytes, size: number): Bytes[] {
   }
   return out;
 }
+
+interface ArpOptions extends IpOptions {
+  /** Default 1, a request. */
+  operation?: number;
+  sender: string;
+  senderMac: string;
+  /** Default: of none. */
+  targetMac?: string;
+  target: string;
+}
+
+/** A broadcast by default. */
+export function arp(options: ArpOptions): Bytes {
+  const { operation = 1, sender, senderMac, targetMac = "00:00:00:00:00:00", target } = options;
+  const packet = concat(
+    be([2, 1], [2, 0x0800], [1, 6], [1, 4], [2, operation]),
+    macBytes(senderMac),
+    be([4, parseIpv4(sender)]),
+    macBytes(targetMac),
+    be([4, parseIpv4(target)]),
+  );
+  return ethernet(0x0806, packet, {
+    ethSrc: senderMac,
+    ethDst: "ff:ff:ff:ff:ff:ff",
+    ...options,
+  });
+}

@@ -31,8 +31,11 @@ import { type Addr, type Bytes, PROTO } from "./packet.ts";
 
 /** Maps that tests overwrite and do not empty. */
 const ARRAYS: ReadonlySet<string> = new Set([
-  ...["backends", "config", "counters", "fragments", "maglev", "session_limits"],
+  ...["backends", "config", "counters", "fragments", "maglev", "rates", "session_limits"],
 ]);
+
+/** MAC address of the host end of the pods' pairs. */
+export const HOST_MAC = "0e:42:43:44:45:46";
 
 /** The device that packets are on: the loopback of the machine, whose MAC address is all zeros. */
 export const UPLINK = 1;
@@ -117,6 +120,7 @@ export class World {
       sources: lbrp.map(maps.sources),
       endpoints: lbrp.map(maps.endpoints),
       pod_devices: lbrp.map(maps.pod_devices),
+      rates: lbrp.map(maps.rates),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
       held_fragments: lbrp.map(maps.held_fragments),
@@ -146,6 +150,7 @@ export class World {
     }
     this.#maps.config.set(0, zero(nodeConfig));
     this.limit({});
+    this.rate(0);
     if (this.#fragments) this.#emptyFragments();
   }
 
@@ -230,6 +235,16 @@ export class World {
   endpoint(addr: string, mac: string, endpoint: Partial<Endpoint> = {}): void {
     const value = { ifindex: 1, mac, gateway: "0.0.0.0", ...endpoint };
     this.#maps.endpoints.set({ addr }, value);
+  }
+
+  /** The device that packets come from is that of the pod with this MAC address. */
+  podDevice(mac: string, flags = 0): void {
+    this.#maps.pod_devices.set({ ifindex: UPLINK }, { mac, flags, host_mac: HOST_MAC });
+  }
+
+  /** Its rate is limited, or not. @param flags RATE_FLAG */
+  rate(flags: number): void {
+    this.#maps.rates.set(UPLINK, { ifindex: UPLINK, flags });
   }
 
   /** How to reach the pods of another node. */

@@ -7,6 +7,7 @@ import { State } from "../../../cni/state.ts";
 import { isAttached } from "../../../src/bpf/attach.ts";
 import type { DataPlane } from "../../../src/bpf/dataplane.ts";
 import type { installDataPlane } from "../../../src/bpf/install.ts";
+import { NODE_FLAG } from "../../../src/bpf/layout.ts";
 import { listPins } from "../../../src/bpf/pins.ts";
 import { progInfo } from "../../../src/bpf/syscall.ts";
 import { closeFd, openFile } from "../../../src/linux/libc.ts";
@@ -63,6 +64,8 @@ interface Snapshot {
   endpoints: { addr: string; ifindex: number; mac: string; gateway: string }[];
   /** `index MAC` of pods' devices. */
   devices: string[];
+  /** `device: limits, MAC addresses` of the bridge's ports that are not as new. */
+  ports: string[];
   /** `device direction mode program` */
   programs: string[];
   /** Names of pinned TCX links. */
@@ -93,6 +96,8 @@ export class CniWorld {
       this.plane = (install ?? sharedPlane)({ bpffs, nl: this.node.nl, mapSizes: SIZES });
       this.bpffs = this.plane.bpffs;
       this.sandbox.defer(() => this.plane.close());
+      const { config } = this.plane.maps;
+      config.set(0, { ...config.get(0)!, flags: NODE_FLAG.SOURCE_CHECK });
       this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
       this.bridge = this.node.nl.link("pcnk0")!.index;
       if (options.attach) this.#tellMode(options.attach);
@@ -217,10 +222,21 @@ export class CniWorld {
       devices: this.plane.maps.pod_devices.entries().map(([{ ifindex }, { mac }]) =>
         `${ifindex} ${mac}`
       ).sort(),
+      ports: this.#ports(),
       programs: programs.sort(),
       links: listPins(`${this.bpffs}/link`).sort(),
       attachments: listPins(`${this.stateDir}/attachments`).sort(),
     };
+  }
+
+  #ports(): string[] {
+    const { nl } = this.node;
+    const table = nl.fdb({ master: this.bridge }).filter(({ sticky }) => sticky);
+    return nl.links().flatMap(({ index, name, portLimits = [] }) => {
+      const macs = table.filter(({ ifindex }) => ifindex === index).map(({ mac }) => mac);
+      const words = [...portLimits.filter((limit) => limit !== "blocking"), ...macs];
+      return words.length === 0 ? [] : [`${name}: ${words.join(", ")}`];
+    }).sort();
   }
 
   private programName(id: number): string {

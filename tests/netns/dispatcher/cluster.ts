@@ -154,6 +154,7 @@ export class ClusterNode extends Plane {
       snatPorts: { first: 0, last: 0 },
       podEgress: "uplink" as const,
       sourceCheck: "strict" as const,
+      podMulticast: "off" as const,
       overlay,
     };
     const podCIDR = `10.244.${number}.0/24`;

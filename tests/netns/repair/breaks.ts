@@ -116,10 +116,18 @@ export function mendable({ bpffs, stateDir, conf, bin, veth }: Names): Break[] {
       well: `! ${LINK("pcnk0", "mtu 1000")}`,
     },
     {
-      row: "ports",
-      what: "bridge link set isolated on, flood off",
-      command: `bridge link set dev ${veth} isolated on learning off flood off`,
-      well: DETAIL(veth, "learning on.*flood on.*isolated off"),
+      row: "segment",
+      what: "bridge link set isolated off, flood on",
+      command: `bridge link set dev ${veth} isolated off learning on flood on bcast_flood off`,
+      well: DETAIL(veth, "learning off.*flood off.*bcast_flood on.*isolated on"),
+    },
+    {
+      row: "segment",
+      what: "bridge fdb del",
+      command:
+        `bridge fdb del $(bridge fdb show br pcnk0 | grep "dev ${veth}.*sticky" | cut -d" " -f1) ` +
+        `dev ${veth} master`,
+      well: `bridge fdb show br pcnk0 | grep -q "dev ${veth}.*sticky"`,
     },
     {
       row: "ports",
