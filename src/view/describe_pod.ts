@@ -4,7 +4,7 @@ import { knownRates } from "../bpf/rates.ts";
 import { type Attachment, readAttachments } from "../node/attachments.ts";
 import { readState } from "../node/state_files.ts";
 import { readOnce } from "../upkeep/fault.ts";
-import { endpointFaults, podProgramFaults, portFaults } from "../upkeep/pods.ts";
+import { endpointFaults, podProgramFaults, portFaults, segmentFaults } from "../upkeep/pods.ts";
 import type { NodeReader } from "./node.ts";
 
 /** An interface of the pod. */
@@ -41,7 +41,9 @@ export function describePod(node: NodeReader, name: string): PodDescription | un
     objects: readState(stateDir, "objects") ??
       { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "pcnk_vxlan" },
   };
-  const faults = [portFaults, podProgramFaults, endpointFaults].flatMap((check) => check(state));
+  const faults = [portFaults, segmentFaults, podProgramFaults, endpointFaults].flatMap((check) =>
+    check(state)
+  );
   const findings = faults.map(({ text, next }) => ({ good: false, text: `${text}; ${next}` }));
   return {
     pod: name,
