@@ -110,8 +110,8 @@ function removeIfEmpty(path: string): void {
     rmdirSync(path);
   } catch (error) {
     const { code } = error as { code?: string };
-    // EBUSY: something is mounted there, as in a container.
-    if (!["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY"].includes(code ?? "")) throw error;
+    // EBUSY, EROFS: something is mounted there, as in a container.
+    if (!["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY", "EROFS"].includes(code ?? "")) throw error;
   }
 }
 

@@ -11,7 +11,6 @@ import { ApiClient, ApiError } from "../src/cluster/kube/client.ts";
 import { linesOf } from "../src/cluster/kube/lines.ts";
 import { inCluster } from "../src/cluster/kube/kubeconfig.ts";
 import type { AgentConfig } from "../src/config/schema.ts";
-import { HOST_PREFIX } from "./places.ts";
 import { uninstall } from "./uninstall.ts";
 
 /** Milliseconds: between attempts to watch, a watch's length, and for the question at the end. */
@@ -127,7 +126,6 @@ export async function removeWithDaemonSet(config: AgentConfig): Promise<void> {
     all: false,
     root: "",
     dryRun: false,
-    hostPrefix: HOST_PREFIX,
     say: (line) => log.info(line),
   });
 }

@@ -6,7 +6,7 @@
 import { stringify } from "yaml";
 import { createHash } from "node:crypto";
 import { clusterRules, eventNamespace, eventRules, type Rule } from "../src/cluster/kube/rbac.ts";
-import { type About, hostAndPort, NAME, podSpec } from "./pods.ts";
+import { type About, hostAndPort, NAME, podSpec, unconfined } from "./pods.ts";
 import { admission, ADMISSION_SINCE } from "./admission.ts";
 import { type KubeObject, LABELS, object } from "./kube_object.ts";
 import {
@@ -62,6 +62,9 @@ export const manifestKeys: SetRules = {
       }
     },
     cniBinDir: absolutePath,
+    kernel(value) {
+      if (!/^\d+\.\d+/.test(value)) throw new Error("must be a version of Linux, e.g. 5.10");
+    },
   },
   refused: {
     nodeName: "every node has its own, from its Node object",
@@ -187,8 +190,12 @@ function daemonSet(about: About, config: string): KubeObject {
       template: {
         metadata: {
           labels: LABELS,
-          // Changed settings restart the agents.
-          annotations: { "pcnk.io/config-hash": hash(config) },
+          annotations: {
+            // Changed settings restart the agents.
+            "pcnk.io/config-hash": hash(config),
+            "kubectl.kubernetes.io/default-container": "agent",
+            ...unconfined("install", "agent"),
+          },
         },
         spec: podSpec(about),
       },

@@ -170,23 +170,76 @@ Deno.test("manifest() shows agents the pods' network namespaces only where they 
   assert.deepEqual(netns("socketLB=host"), [[], []]);
   assert.deepEqual(netns("socketLB=all"), [
     [{ name: "netns", hostPath: { path: "/run/netns", type: "DirectoryOrCreate" } }],
-    [{ name: "netns", mountPath: "/run/netns", mountPropagation: "HostToContainer" }],
+    [{
+      name: "netns",
+      mountPath: "/run/netns",
+      readOnly: true,
+      mountPropagation: "HostToContainer",
+    }],
   ]);
 });
 
-Deno.test("manifest() lets agents see what the node unmounts, and mounts nothing below what the node would see", () => {
-  const hosts = (...set: string[]) => {
-    const { spec } = find(objects(...set), "DaemonSet").spec.template;
-    const { volumeMounts, env } = spec.containers[0];
-    assert.equal(env.find((one: Any) => one.name === "PCNK_HOST_PREFIX").value, "/host");
-    return volumeMounts.filter(({ mountPath }: Any) => mountPath.startsWith("/host"))
-      .map(({ mountPath, mountPropagation }: Any) => `${mountPath} ${mountPropagation}`);
+Deno.test("manifest() gives the agent the capabilities that it uses, and one container the right to mount", () => {
+  const { metadata, spec } = find(objects(), "DaemonSet").spec.template;
+  const security = new Map(
+    [...spec.initContainers, ...spec.containers].map((one: Any) => [one.name, one.securityContext]),
+  );
+  assert.deepEqual([...security.keys()], ["install", "agent", "bpffs"]);
+  for (const name of ["install", "agent"]) {
+    assert.deepEqual(security.get(name), {
+      capabilities: { drop: ["ALL"], add: ["DAC_OVERRIDE", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"] },
+      readOnlyRootFilesystem: true,
+      seccompProfile: { type: "RuntimeDefault" },
+      seLinuxOptions: { type: "spc_t", level: "s0" },
+    });
+    const key = `container.apparmor.security.beta.kubernetes.io/${name}`;
+    assert.equal(metadata.annotations[key], "unconfined");
+  }
+  assert.deepEqual(security.get("bpffs"), { privileged: true, readOnlyRootFilesystem: true });
+  assert.deepEqual([spec.hostPID, spec.hostIPC], [undefined, undefined]);
+});
+
+Deno.test("manifest() adds SYS_RESOURCE for kernels that count eBPF maps by RLIMIT_MEMLOCK", () => {
+  const added = (...set: string[]) => {
+    const { containers } = find(objects(...set), "DaemonSet").spec.template.spec;
+    return containers[0].securityContext.capabilities.add.includes("SYS_RESOURCE");
   };
-  const run = "/host/run HostToContainer";
-  assert.deepEqual(hosts(), [run, "/host/sys/fs Bidirectional"]);
-  assert.deepEqual(hosts("bpffs=/srv/bpf"), [run, "/host/srv Bidirectional"]);
-  assert.deepEqual(hosts("bpffs=/run/bpf"), ["/host/run Bidirectional"]);
-  assert.deepEqual(hosts("bpffs=/run/bpf", "stateDir=/run/a/b"), ["/host/run Bidirectional"]);
+  assert.deepEqual(
+    ["5.10", "5.10.0-28-amd64", "4.18"].map((one) => added(`kernel=${one}`)),
+    [true, true, true],
+  );
+  assert.deepEqual(["5.11", "5.14.0", "6.1"].map((one) => added(`kernel=${one}`)), [
+    ...[false, false, false],
+  ]);
+  assert.throws(() => added("kernel=new"), /version of Linux/);
+});
+
+Deno.test("manifest() mounts of the node what containers use, read-only where they only read", () => {
+  const mounts = (container: number, ...set: string[]) => {
+    const { spec } = find(objects(...set), "DaemonSet").spec.template;
+    const host = new Map(spec.volumes.map((one: Any) => [one.name, one.hostPath?.path]));
+    return spec.containers[container].volumeMounts.filter(({ name }: Any) => host.get(name))
+      .map(({ name, mountPath, mountPropagation, readOnly }: Any) =>
+        [host.get(name), mountPath, mountPropagation, readOnly && "ro"].filter(Boolean).join(" ")
+      );
+  };
+  assert.deepEqual(mounts(0), [
+    "/sys/fs /sys/fs HostToContainer",
+    "/sys/fs/cgroup /sys/fs/cgroup ro",
+    "/proc/sys/net /host/proc/sys/net",
+    "/run/pcnk /run/pcnk",
+    "/opt/cni/bin /opt/cni/bin",
+    "/etc/cni/net.d /etc/cni/net.d",
+    "/var/lib/cni /var/lib/cni",
+  ]);
+  // Nothing of the runtime may be mounted below: not at the node's own path.
+  assert.deepEqual(mounts(1), ["/sys/fs /host/sys/fs Bidirectional"]);
+  assert.deepEqual(mounts(1, "bpffs=/srv/bpf"), ["/srv /host/srv Bidirectional"]);
+  assert.equal(mounts(0, "bpffs=/srv/bpf")[0], "/srv /srv HostToContainer");
+  const command = (...set: string[]) =>
+    find(objects(...set), "DaemonSet").spec.template.spec.containers[1].command;
+  assert.deepEqual(command(), ["pcnk", "__bpffs", "/host/sys/fs/bpf"]);
+  assert.deepEqual(command("bpffs=/srv/bpf"), ["pcnk", "__bpffs", "/host/srv/bpf"]);
 });
 
 Deno.test("manifest() tells agents another address of the API server", () => {

@@ -3,5 +3,5 @@
 /** The environment variable with the DaemonSet's `namespace/name`. Unset: no DaemonSet runs the agent. */
 export const DAEMONSET_VARIABLE = "PCNK_DAEMONSET";
 
-/** Where the manifest mounts directories of the node a second time, so that they can be removed. */
+/** Where the manifest mounts directories of the node that cannot be at their own path in a container. */
 export const HOST_PREFIX = "/host";

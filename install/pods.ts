@@ -1,5 +1,6 @@
 /** The Pods of pcnk, and the directories of the node in them. Pure. */
-import { bpffsMountPoint, HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
+import { bpffsMountPoint, MOUNTER_VARIABLE } from "../src/bpf/node_bpffs.ts";
+import { SYSCTL_PREFIX_VARIABLE } from "../src/linux/sysctl.ts";
 import { mapCapacities } from "../src/agent/maps/sizes.ts";
 import { type MapName, maps } from "../src/bpf/layout.ts";
 import { type AgentConfig, settings } from "../src/config/schema.ts";
@@ -19,30 +20,19 @@ export interface About {
   image: string;
 }
 
-/** The Pod of the DaemonSet: `pcnk install --no-agent` first, then the agent. */
-export function podSpec({ set, namespace, image }: About) {
-  const imagePullPolicy = set.own.get("imagePullPolicy") ?? "IfNotPresent";
+/** The Pod of the DaemonSet: `pcnk install --no-agent` first, then the agent, and beside it what mounts the node's bpffs. */
+export function podSpec(about: About) {
+  const { set, namespace } = about;
   const [hostVolumes, onHost] = hostMounts(set);
   const volumes = [...hostVolumes, { name: "config", configMap: { name: NAME } }, tokenVolume];
   const volumeMounts = [...onHost, { name: "config", mountPath: "/etc/pcnk", readOnly: true }];
-  const env = [
-    { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
-    { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
-    { name: HOST_PREFIX_VARIABLE, value: HOST_PREFIX },
-    ...apiServerEnv(set.own.get("apiServer")),
-  ];
-  const container = {
-    image,
-    imagePullPolicy,
-    // For a mount that the node must see (bpffs), kernel parameters and eBPF programs.
-    securityContext: { privileged: true },
-    volumeMounts,
-  };
+  const container = { ...containerOf(about), volumeMounts };
   const install = ["pcnk", "install", "--no-agent", "--cni-bin-dir", binDir(set)];
   return {
     serviceAccountName: NAME,
     // The agent alone has a token: tokenVolume.
     automountServiceAccountToken: false,
+    enableServiceLinks: false,
     hostNetwork: true,
     dnsPolicy: "Default",
     priorityClassName: "system-node-critical",
@@ -57,17 +47,82 @@ export function podSpec({ set, namespace, image }: About) {
       ...container,
       volumeMounts: [...volumeMounts, { name: TOKEN, mountPath: TOKEN_DIR, readOnly: true }],
       command: ["pcnk", "agent", "--config", "/etc/pcnk/config.yaml"],
-      env,
+      env: [
+        ...container.env,
+        { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
+        { name: DAEMONSET_VARIABLE, value: `${namespace}/${NAME}` },
+        ...apiServerEnv(set.own.get("apiServer")),
+      ],
       ...probes(set.settings),
       // No limit of the processor: a throttled agent would repair late.
       resources: {
         requests: { cpu: "100m", memory: "200Mi" },
         limits: { memory: memoryLimit(set) },
       },
-    }],
+    }, bpffsContainer(about)],
     volumes,
   };
 }
+
+/** A container that works on the node, without the directories. */
+export function containerOf({ set, image }: Pick<About, "set" | "image">) {
+  return {
+    image,
+    imagePullPolicy: set.own.get("imagePullPolicy") ?? "IfNotPresent",
+    securityContext: {
+      capabilities: { drop: ["ALL"], add: capabilities(set) },
+      readOnlyRootFilesystem: true,
+      seccompProfile: { type: "RuntimeDefault" },
+      // SELinux has no type for eBPF and files of the node but this one, which privileged containers have, too.
+      seLinuxOptions: { type: "spc_t", level: "s0" },
+    },
+    env: [
+      { name: SYSCTL_PREFIX_VARIABLE, value: HOST_PREFIX },
+      { name: MOUNTER_VARIABLE, value: BPFFS },
+    ],
+  };
+}
+
+/**
+ * AppArmor's default profile forbids to write below /sys/fs/bpf. @param containers names of those that do
+ * @returns annotations of a Pod, which count before 1.30, and are taken over into fields since
+ */
+export function unconfined(...containers: string[]): Record<string, string> {
+  const prefix = "container.apparmor.security.beta.kubernetes.io";
+  return Object.fromEntries(containers.map((name) => [`${prefix}/${name}`, "unconfined"]));
+}
+
+/** docs/decisions.md has the reason for each. */
+function capabilities({ own }: SetOptions): string[] {
+  const [major = 0, minor = 0] = (own.get("kernel") ?? "").split(".").map(Number);
+  const old = own.has("kernel") && (major < 5 || major === 5 && minor < 11);
+  return ["DAC_OVERRIDE", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", ...(old ? ["SYS_RESOURCE"] : [])];
+}
+
+/** The name of the container that mounts the node's bpffs, and of the volume. */
+const BPFFS = "bpffs";
+
+/**
+ * Mounts the node's bpffs, also again when the node loses it: only a privileged container may make a mount that the node sees.
+ * It has no token, reads nothing, and listens to nothing. The runtime must mount nothing below a Bidirectional mount, as the
+ * node would get it, too: therefore another path than the node's.
+ */
+function bpffsContainer({ set, image }: About) {
+  const { image: _, imagePullPolicy } = containerOf({ set, image });
+  const point = bpffsMountPoint(settingValue(set.settings, "bpffs"));
+  const mountPath = HOST_PREFIX + parentOf(point);
+  return {
+    name: BPFFS,
+    image,
+    imagePullPolicy,
+    securityContext: { privileged: true, readOnlyRootFilesystem: true },
+    volumeMounts: [{ name: BPFFS, mountPath, mountPropagation: "Bidirectional" }],
+    command: ["pcnk", "__bpffs", HOST_PREFIX + point],
+    resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "256Mi" } },
+  };
+}
+
+const parentOf = (path: string) => path.replace(/\/[^/]+\/?$/, "") || "/";
 
 const TOKEN = "token";
 const TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -160,17 +215,28 @@ interface HostMount {
   /** The same path when left out. */
   mountPath?: string;
   type?: string;
-  propagation?: string;
+  readOnly?: true;
+  mountPropagation?: string;
 }
 
 /** Directories of the node that the pod needs, under the same paths, so that settings and records mean the same inside. */
 export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
   const setting = (key: string) => settingValue(set.settings, key);
-  const bpffs = bpffsMountPoint(setting("bpffs"));
   const host: HostMount[] = [
-    // A bpffs that the agent mounts must be the node's, and outlive the pod.
-    { name: "bpffs", path: bpffs, propagation: "Bidirectional" },
-    { name: "cgroup", path: setting("cgroup"), type: "Directory" },
+    // The folder of the mount point: what the node mounts and unmounts there is seen here, too.
+    {
+      name: BPFFS,
+      path: parentOf(bpffsMountPoint(setting("bpffs"))),
+      mountPropagation: "HostToContainer",
+    },
+    // An attachment takes a descriptor of the directory, and writes nothing.
+    { name: "cgroup", path: setting("cgroup"), type: "Directory", readOnly: true },
+    {
+      name: "sysctl",
+      path: "/proc/sys/net",
+      mountPath: `${HOST_PREFIX}/proc/sys/net`,
+      type: "Directory",
+    },
     { name: "state", path: setting("stateDir") },
     { name: "cni-bin", path: binDir(set) },
     { name: "cni-conf", path: set.settings.get("cniConfDir") ?? "/etc/cni/net.d" },
@@ -178,37 +244,20 @@ export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: 
   ];
   if (setting("socketLB") === "all") {
     // The agent looks for sockets in the pods' network namespaces, which the runtime mounts here.
-    host.push({ name: "netns", path: "/run/netns", propagation: "HostToContainer" });
+    const mountPropagation = "HostToContainer";
+    host.push({ name: "netns", path: "/run/netns", readOnly: true, mountPropagation });
   }
-  host.push(...outerMounts(setting("stateDir"), bpffs));
   const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
     name,
     hostPath: { path, type },
   }));
-  const volumeMounts = host.map(({ name, path, mountPath = path, propagation }) => ({
+  const volumeMounts = host.map(({ name, path, mountPath = path, readOnly, mountPropagation }) => ({
     name,
     mountPath,
-    mountPropagation: propagation,
+    readOnly,
+    mountPropagation,
   }));
   return [volumes, volumeMounts];
-}
-
-/** Parents of mount points, at other paths: a container neither removes its own mount points nor sees the node unmount them. */
-function outerMounts(stateDir: string, bpffs: string): HostMount[] {
-  const parentOf = (path: string) => path.replace(/\/[^/]+\/?$/, "") || "/";
-  const [ofState, ofBpffs] = [parentOf(stateDir), parentOf(bpffs)];
-  const at = (name: string, path: string, propagation: string): HostMount => ({
-    name,
-    path,
-    mountPath: HOST_PREFIX + path,
-    propagation,
-  });
-  // Where the node unmounts its bpffs, the agent mounts one that the node sees.
-  const both = at("host-bpffs", ofBpffs, "Bidirectional");
-  // What a container runtime mounts below that one, the node would see, too.
-  if (`${ofState}/`.startsWith(ofBpffs === "/" ? "/" : `${ofBpffs}/`)) return [both];
-  // Otherwise what the node unmounts below it stays mounted in the container.
-  return [at("host", ofState, "HostToContainer"), both];
 }
 
 /** Host and port of `[https://]HOST[:PORT]`, port 6443 by default; undefined when it is none. */

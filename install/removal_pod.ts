@@ -3,9 +3,7 @@
  * cluster, no network on the node, and no ConfigMap, which was deleted with the DaemonSet. Pure.
  */
 import type { KubeObject } from "./kube_object.ts";
-import { HOST_PREFIX_VARIABLE } from "../src/bpf/node_bpffs.ts";
-import { HOST_PREFIX } from "./places.ts";
-import { hostMounts, NAME } from "./pods.ts";
+import { containerOf, hostMounts, NAME, unconfined } from "./pods.ts";
 import type { SetOptions } from "./set_options.ts";
 
 /** @param set as for the manifest that was applied: where things are on the node */
@@ -14,11 +12,8 @@ export function removalPod(set: SetOptions, version: string, node: string): Kube
   const words = [...set.settings].flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   const container = {
     name: "uninstall",
-    image: set.own.get("image") ?? `localhost/pcnk:${version}`,
-    imagePullPolicy: set.own.get("imagePullPolicy") ?? "IfNotPresent",
+    ...containerOf({ set, image: set.own.get("image") ?? `localhost/pcnk:${version}` }),
     command: ["pcnk", "uninstall", ...words],
-    env: [{ name: HOST_PREFIX_VARIABLE, value: HOST_PREFIX }],
-    securityContext: { privileged: true },
     volumeMounts,
   };
   return {
@@ -29,6 +24,7 @@ export function removalPod(set: SetOptions, version: string, node: string): Kube
       namespace: set.own.get("namespace") ?? "kube-system",
       // Not those that the DaemonSet selects.
       labels: { "app.kubernetes.io/name": `${NAME}-removal` },
+      annotations: unconfined("uninstall"),
     },
     spec: {
       // Past the scheduler: the node is NotReady without a network.

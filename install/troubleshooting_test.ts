@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 const messages: [quoted: string, file: string][] = [
   ["the Node has no IPv4 podCIDR yet", "src/agent/node/pod_readiness.ts"],
   ["there is no Node", "src/agent/node/pod_readiness.ts"],
+  ["of this pod", "src/bpf/node_bpffs.ts"],
   ["cannot be reached", "src/cluster/kube/client.ts"],
   ["by way of the proxy", "src/cluster/kube/transport.ts"],
   ["there is nowhere to read cluster objects from", "src/agent/sources/object_source.ts"],

@@ -30,8 +30,6 @@ interface UninstallOptions extends Places, FileOptions {
   dryRun: boolean;
   /** Gets each line for the user. */
   say: (line: string) => void;
-  /** Where the state directory's parent is mounted a second time, in a container whose own paths are mount points. */
-  hostPrefix?: string;
 }
 
 interface RemovalPlan {
@@ -73,15 +71,11 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
 }
 
 function planRemoval(options: UninstallOptions): RemovalPlan {
-  const { root, stateDir, hostPrefix } = options;
+  const { root, stateDir } = options;
   const machine = realMachine(root);
   const record = readRecord(machine);
   const { first, steps, notes } = findFiles(machine, record, options);
   if (!machine.live) return { first, steps, notes };
-  const outer: RemovalStep[] =
-    hostPrefix !== undefined && machine.find(hostPrefix + stateDir).kind === "directory"
-      ? [{ do: "remove-directory", path: hostPrefix + stateDir }]
-      : [];
   return {
     first,
     steps: [
@@ -91,7 +85,6 @@ function planRemoval(options: UninstallOptions): RemovalPlan {
       ...findSysctls(machine, record.sysctls, readState(stateDir, "sysctls") ?? {})
         .filter((step) => !("name" in step && step.name.includes(`/${options.device}/`))),
       ...steps,
-      ...outer,
     ],
     notes,
   };

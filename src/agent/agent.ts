@@ -31,6 +31,7 @@ import { ApiReporter } from "./node/api_reporter.ts";
 import { type Context, makeParts, type Parts } from "./parts.ts";
 import { ConfigWatch } from "./sources/config_watch.ts";
 import { guardProcess, keepState } from "./process_guard.ts";
+import { awaitNodeBpffs } from "../bpf/node_bpffs.ts";
 import { chooseSource } from "./sources/object_source.ts";
 import { boundStop } from "./stopping.ts";
 
@@ -66,6 +67,7 @@ export async function runAgent(config: AgentConfig, { signal, configFile, page }
   stack.use(lockStateDir(stateDir));
   const nl = stack.use(RtNetlink.open());
   checkPorts(config, stateDir);
+  await awaitNodeBpffs(config.bpffs, signal);
   const installation = await startDataPlane({ config, nl, log, signal });
   if (installation === undefined) return;
   stack.use(installation);

@@ -3,7 +3,7 @@
  * pinned maps and replace the old programs atomically in every link and filter, so that every packet meets one of them. A map
  * whose layout or capacity changed is created again and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
  */
-import { isBpffs, mountBpffs } from "../linux/mount.ts";
+import { isBpffs } from "../linux/mount.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { readArtifact } from "./artifacts.ts";
 import { replaceAll } from "./attach.ts";
@@ -20,7 +20,7 @@ import {
   Renewal,
 } from "./map_plan.ts";
 import { refuseNewer } from "./map_versions.ts";
-import { bpffsMountPoint } from "./node_bpffs.ts";
+import { bpffsMountPoint, mountNodeBpffs } from "./node_bpffs.ts";
 import { type LoadedObject, loadObject, type LoadOptions } from "./object.ts";
 import {
   dataPlaneReady,
@@ -227,15 +227,9 @@ export class Installation {
  */
 export function ensureBpffs(bpffs: string): void {
   const point = bpffsMountPoint(bpffs);
-  if (point !== bpffs && !isBpffs(point)) mountBpffs(point);
+  if (point !== bpffs && !isBpffs(point)) mountNodeBpffs(point);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
-  if (!isBpffs(bpffs)) {
-    // A mount hides the directory's files: a typo must not hide /etc.
-    if (listPins(bpffs).length > 0) {
-      throw new Error(`bpffs ${bpffs}: is a directory with files in it`);
-    }
-    mountBpffs(bpffs);
-  }
+  if (!isBpffs(bpffs)) mountNodeBpffs(bpffs);
   checkOwner(bpffs);
   for (const part of PIN_DIRECTORIES) {
     if (listPins(bpffs).includes(part)) checkOwner(`${bpffs}/${part}`);

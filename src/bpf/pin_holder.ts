@@ -1,13 +1,10 @@
 /**
  * Holds every pin of a node by a descriptor, so that a removed pin ends nothing, and pins again what was removed or hidden. A
  * TCX or cgroup link would otherwise end with its pin, and a map that no program uses with all that is in it.
- *
- * What counts are the node's own mounts, where the CNI plugin looks for pins (node_bpffs.ts).
  */
 import { closeFd } from "../linux/libc.ts";
 import { isBpffs } from "../linux/mount.ts";
 import { ensureBpffs } from "./install.ts";
-import { nodeBpffsInstead, takeNodeBpffs } from "./node_bpffs.ts";
 import { hasPin, listPins, NEW_SUFFIX, PIN_DIRECTORIES, replacePin } from "./pins.ts";
 import { linkInfo, tryObjGet } from "./syscall.ts";
 
@@ -39,8 +36,7 @@ export class PinHolder implements Disposable {
       this.#detached = true;
     }
     for (const path of present) if (!this.#held.has(path)) this.#hold(path);
-    const apart = nodeBpffsInstead(this.#bpffs) !== undefined;
-    return [...this.#held.keys()].filter((path) => apart || !present.has(path));
+    return [...this.#held.keys()].filter((path) => !present.has(path));
   }
 
   /** Whether a link was detached since the last call. */
@@ -65,11 +61,10 @@ export class PinHolder implements Disposable {
   }
 
   /**
-   * Pins all again that is gone; mounts a bpffs where there is none.
+   * Pins all again that is gone; mounts a bpffs where there is none, unless that is another container's part.
    * @throws {Error} as ensureBpffs()
    */
   restore(): void {
-    if (nodeBpffsInstead(this.#bpffs) !== undefined) takeNodeBpffs(this.#bpffs);
     ensureBpffs(this.#bpffs);
     for (const path of this.look()) {
       if (!hasPin(path)) replacePin(path, this.#held.get(path)!);

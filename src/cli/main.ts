@@ -29,6 +29,7 @@ const standard: Output = {
 /** Runs `pcnk ARGS`; returns the exit code. Never throws: an error is one line on standard error. */
 export async function runCli(given: string[], output = standard): Promise<number> {
   if (given[0] === "__complete") return await answerShell(given, output);
+  if (given[0] === "__bpffs") return await (await import("./node_bpffs.ts")).run(given[1]!);
   const args = helpLast(given[0] === "-V" || given[0] === "--version" ? ["version"] : given);
   const called = args[0];
   try {

@@ -69,6 +69,7 @@ Keys besides the agent's settings (pcnk agent --help):
   namespace        default kube-system
   apiServer        HOST:PORT where agents reach the API server; needed where no kube-proxy serves it
   cniBinDir        default /opt/cni/bin
+  kernel           the nodes' oldest Linux; before 5.11 the agent needs one more capability
 
 Example:
   pcnk manifest --set apiServer=192.0.2.10:6443 --set routing=direct | kubectl apply -f -

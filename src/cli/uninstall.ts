@@ -1,7 +1,6 @@
 /** `pcnk uninstall`: takes pcnk off this node. */
 import { Command } from "@commander-js/extra-typings";
 import { readSetOptions } from "../../install/set_options.ts";
-import { HOST_PREFIX_VARIABLE } from "../bpf/node_bpffs.ts";
 import { CONFIG_PATH } from "../../install/texts.ts";
 import { uninstall } from "../../install/uninstall.ts";
 import { loadConfig, type Values } from "../config/load.ts";
@@ -29,7 +28,6 @@ export function command() {
     .option("--dry-run", "Print the steps, and do nothing")
     .addHelpText("after", footer)
     .action(async ({ all = false, set, root = "", dryRun = false }) => {
-      const hostPrefix = Deno.env.get(HOST_PREFIX_VARIABLE);
       const say = (line: string) => console.log(line);
       const config = agentConfig(root, set, say);
       await uninstall({
@@ -43,7 +41,6 @@ export function command() {
         root,
         dryRun,
         say,
-        hostPrefix,
       });
     });
 }

@@ -5,8 +5,6 @@ const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MS_NOEXEC = 8;
 const MS_REMOUNT = 32;
-const MS_BIND = 4096;
-const MS_REC = 16384;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
@@ -79,12 +77,6 @@ export function remountBpffs(path: string): void {
   const type = cstring("bpf");
   const error = trySyscall("mount", type, cstring(path), type, flags, 0);
   if (error < 0) throw new SyscallError("mount", -error, `remount ${path}`);
-}
-
-/** Mounts at `to` what `from` leads to, with all that is mounted below. @throws {SyscallError} */
-export function bindMount(from: string, to: string): void {
-  const error = trySyscall("mount", cstring(from), cstring(to), 0, MS_BIND | MS_REC, 0);
-  if (error < 0) throw new SyscallError("mount", -error, `${from} on ${to}`);
 }
 
 /**

@@ -5,6 +5,12 @@ import { withNetns } from "./netns.ts";
 const O_WRONLY = 1;
 
 /**
+ * The environment variable with a prefix below which /proc/sys/net is writable: a container's own is not. The parameters are
+ * those of the process's network namespace, whichever mount of proc they are reached by.
+ */
+export const SYSCTL_PREFIX_VARIABLE = "PCNK_HOST_PREFIX";
+
+/**
  * The file of a parameter. Dots separate its parts, or slashes where a part has a dot of its own (a device's name), as
  * with sysctl(8): `net.ipv4.ip_forward`, `net/ipv4/conf/eth0.100/rp_filter`.
  */
@@ -43,7 +49,7 @@ export function readSysctl(name: string, netnsPath?: string): string {
  * @throws {SyscallError} ENOENT; EINVAL when the kernel rejects the value
  */
 export function writeSysctl(name: string, value: string, netnsPath?: string): void {
-  const path = sysctlPath(name);
+  const path = (Deno.env.get(SYSCTL_PREFIX_VARIABLE) ?? "") + sysctlPath(name);
   const bytes = cstring(value);
   inNetns(netnsPath, () => {
     const fd = openFile(path, O_WRONLY);

@@ -2,21 +2,20 @@
 import { cgroupAttachment } from "../bpf/cgroup.ts";
 import { HOSTLB_HOOKS } from "../bpf/hostlb.ts";
 import { maps, queues } from "../bpf/layout.ts";
-import { bpffsMountPoint, nodeBpffsInstead } from "../bpf/node_bpffs.ts";
+import { bpffsMountPoint } from "../bpf/node_bpffs.ts";
 import { DISPATCHER_PROGRAMS, hasPin, mapPin, programPin, PROGRAMS } from "../bpf/pins.ts";
 import { fileSystem, isBpffs, remountBpffs } from "../linux/mount.ts";
 import type { Fault, NodeState } from "./fault.ts";
 
 /** With an agent all that it has seen pinned, links too; without one the maps and programs that there must be. */
 export function pinFaults({ bpffs, agent }: Pick<NodeState, "bpffs" | "agent">): Fault[] {
-  const instead = nodeBpffsInstead(bpffs);
   const { readOnly } = fileSystem(bpffs) ?? {};
-  if (instead === undefined && isBpffs(bpffs) && readOnly) return [readOnlyFault(bpffs, agent)];
+  if (isBpffs(bpffs) && readOnly) return [readOnlyFault(bpffs, agent)];
   const missing = agent?.missingPins() ?? needed(bpffs).filter((path) => !hasPin(path));
-  if (missing.length === 0 && instead === undefined) return [];
+  if (missing.length === 0) return [];
   return [{
     object: `pins in ${bpffs}`,
-    text: `${what(bpffs, missing, instead)}: no pod can be added`,
+    text: `${what(bpffs, missing)}: no pod can be added`,
     next:
       "start or restart the agent, which pins again what is attached; then check what removed them",
     refuses: true,
@@ -35,15 +34,8 @@ function readOnlyFault(bpffs: string, agent: NodeState["agent"]): Fault {
   };
 }
 
-function what(
-  bpffs: string,
-  missing: readonly string[],
-  instead: ReturnType<typeof nodeBpffsInstead>,
-): string {
-  if (instead === "another") {
-    return `the node has another bpffs at ${bpffs} than pcnk's pins are on`;
-  }
-  if (instead === "none" || !isBpffs(bpffs)) return `${bpffs} is no bpffs any more`;
+function what(bpffs: string, missing: readonly string[]): string {
+  if (!isBpffs(bpffs)) return `${bpffs} is no bpffs any more`;
   const shown = missing.slice(0, 3).map((path) => path.slice(bpffs.length + 1)).join(", ");
   const rest = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
   return `${bpffs} lacks the pins ${shown}${rest}`;

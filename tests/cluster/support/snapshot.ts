@@ -3,7 +3,8 @@ import type { Kit } from "./kit.ts";
 
 /**
  * A command for each subject; what it prints is compared. Not compared: netfilter's chains of the `portmap` plugin,
- * which it makes at its first use and never removes, and /var/lib/cni/results, where containerd remembers what the chain has answered.
+ * which it makes at its first use and never removes, /var/lib/cni/results, where containerd remembers what the chain has answered,
+ * and the empty /run/pcnk: a container cannot remove what is mounted in it.
  */
 const COMMANDS: Record<string, string> = {
   link: "ip -o link | sed 's/.*: \\([^:@]*\\)[@:].*mtu \\([0-9]*\\).*/\\1 mtu \\2/'",
@@ -18,7 +19,7 @@ const COMMANDS: Record<string, string> = {
   pin: "find /sys/fs/bpf | sort",
   program: "bpftool net 2>/dev/null; bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null",
   file:
-    "find /etc/cni /opt/cni /etc/pcnk /run/pcnk /var/lib/cni -not -path '/var/lib/cni/results*' 2>/dev/null | sort",
+    "find /etc/cni /opt/cni /etc/pcnk /run/pcnk /var/lib/cni -not -path '/var/lib/cni/results*' -not -path /run/pcnk 2>/dev/null | sort",
   iptables: "iptables-save | grep -v '^[#:]' | grep -v -e CNI- -e KUBE-",
   sysctl: `sysctl -a 2>/dev/null |
     grep -e ^net.ipv4.ip_forward -e ^net.ipv4.conf -e ^net.bridge -e ^net.ipv4.neigh | grep -v -e veth`,
