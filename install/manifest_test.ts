@@ -104,6 +104,8 @@ Deno.test("manifest() limits the agent's memory to what no healthy agent needs, 
   // Two tables of sessions, twice while they are converted, more than 100 bytes an entry.
   const more = limit("mapSizes.sessions=4194304") - limit("mapSizes.sessions=262144");
   assert.ok(more * 2 ** 20 > (4194304 - 262144) * 4 * 100, `${more}`);
+  // The agent's own memory, too.
+  assert.ok(limit("mapSizes.backends=4194304") - limit() > (4194304 - 524288) / 512);
 });
 
 Deno.test("manifest() takes an image by tag and by digest, and no other form", () => {

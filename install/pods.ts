@@ -1,5 +1,6 @@
 /** The Pods of pcnk, and the directories of the node in them. Pure. */
 import { bpffsMountPoint, MOUNTER_VARIABLE } from "../src/bpf/node_bpffs.ts";
+import { OWN_CGROUP2 } from "../src/linux/mount.ts";
 import { SYSCTL_PREFIX_VARIABLE } from "../src/linux/sysctl.ts";
 import { mapCapacities } from "../src/agent/maps/sizes.ts";
 import { type MapName, maps } from "../src/bpf/layout.ts";
@@ -142,8 +143,11 @@ const tokenVolume = {
   },
 };
 
-/** Bytes that the agent takes with the largest cluster that was measured, times eight. */
-const AGENT_BYTES = 2 ** 31;
+/** Bytes for an agent: four times the most that was measured, with 5,000 nodes. */
+const AGENT_BYTES = 2 ** 30;
+
+/** Bytes for each backend that there is room for; 1,340 were measured (docs/benchmarks.md). */
+const BACKEND_BYTES = 2048;
 
 /** Bytes of an entry in a map beside its key and value, at most. */
 const ENTRY_OVERHEAD = 64;
@@ -164,7 +168,8 @@ function memoryLimit({ settings: given }: SetOptions): string {
     return entries * (key.size + value.size + ENTRY_OVERHEAD);
   }).reduce((sum, one) => sum + one, 0);
   const step = 256;
-  return `${Math.ceil((AGENT_BYTES + 2 * bytes) / 2 ** 20 / step) * step}Mi`;
+  const all = AGENT_BYTES + BACKEND_BYTES * sizes.backends + 2 * bytes;
+  return `${Math.ceil(all / 2 ** 20 / step) * step}Mi`;
 }
 
 /** Nodes of the architectures that the image has; that of this executable, where nothing else is set. */
@@ -247,7 +252,7 @@ export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: 
     const mountPropagation = "HostToContainer";
     host.push({ name: "netns", path: "/run/netns", readOnly: true, mountPropagation });
   }
-  const volumes = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
+  const volumes: unknown[] = host.map(({ name, path, type = "DirectoryOrCreate" }) => ({
     name,
     hostPath: { path, type },
   }));
@@ -257,7 +262,13 @@ export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: 
     readOnly,
     mountPropagation,
   }));
-  return [volumes, volumeMounts];
+  // The root file system is read-only: for sockets of a proxied API server, and where cgroup v2 is mounted beside v1.
+  volumes.push({ name: "tmp", emptyDir: { medium: "Memory", sizeLimit: "16Mi" } });
+  const writable = [
+    { name: "tmp", mountPath: "/tmp" },
+    { name: "tmp", mountPath: OWN_CGROUP2, subPath: "cgroup2" },
+  ];
+  return [volumes, [...volumeMounts, ...writable]];
 }
 
 /** Host and port of `[https://]HOST[:PORT]`, port 6443 by default; undefined when it is none. */

@@ -29,7 +29,8 @@ Deno.test("removalPod() runs uninstall on one node, with what the DaemonSet's ag
 Deno.test("removalPod() mounts the DaemonSet's directories, asks for nothing that went with it, and is not selected by it", () => {
   const { metadata, spec } = removalPod(set, "1.2.3", "node7") as Any;
   const daemonSet = manifest(set, "1.2.3").find(({ kind }) => kind === "DaemonSet") as Any;
-  const theirs = daemonSet.spec.template.spec.volumes.filter((one: Any) => one.hostPath);
+  const theirs = daemonSet.spec.template.spec.volumes
+    .filter((one: Any) => one.hostPath || one.emptyDir);
   assert.deepEqual(spec.volumes, theirs);
   assert.equal(spec.serviceAccountName, undefined);
   const [key, value] = Object.entries(daemonSet.spec.selector.matchLabels)[0]!;

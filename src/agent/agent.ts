@@ -20,6 +20,7 @@ import { warnings } from "../config/check.ts";
 import type { AgentConfig } from "../config/schema.ts";
 import { collectGarbage, trimMemory } from "../linux/malloc.ts";
 import { isCgroup2, mountOwnCgroup2, OWN_CGROUP2 } from "../linux/mount.ts";
+import { checkOwner } from "../linux/owner.ts";
 import { cgroup2For, CGROUP_ROOT } from "../linux/mounts.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { LockedError, lockFile } from "../node/lock.ts";
@@ -153,9 +154,13 @@ function writeReady(config: AgentConfig, startedAt: Date, token: string, log: Lo
   };
 }
 
-/** Makes the state directory, for root only, and locks it for one agent. */
+/**
+ * Makes the state directory, for root only, and locks it for one agent.
+ * @throws {Error} also when other users could have made or filled it
+ */
 function lockStateDir(stateDir: string): Disposable {
   Deno.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  checkOwner("stateDir", stateDir); // records in it are believed
   Deno.chmodSync(stateDir, 0o700);
   try {
     const lock = lockFile(join(stateDir, "agent.lock"));

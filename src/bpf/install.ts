@@ -4,6 +4,7 @@
  * whose layout or capacity changed is created again and its entries are carried over (map_plan.ts, migrate.ts, conversion.ts).
  */
 import { isBpffs } from "../linux/mount.ts";
+import { checkOwner } from "../linux/owner.ts";
 import { RtNetlink } from "../linux/rtnetlink.ts";
 import { readArtifact } from "./artifacts.ts";
 import { replaceAll } from "./attach.ts";
@@ -230,9 +231,9 @@ export function ensureBpffs(bpffs: string): void {
   if (point !== bpffs && !isBpffs(point)) mountNodeBpffs(point);
   Deno.mkdirSync(bpffs, { recursive: true, mode: 0o700 });
   if (!isBpffs(bpffs)) mountNodeBpffs(bpffs);
-  checkOwner(bpffs);
+  checkOwner("bpffs", bpffs);
   for (const part of PIN_DIRECTORIES) {
-    if (listPins(bpffs).includes(part)) checkOwner(`${bpffs}/${part}`);
+    if (listPins(bpffs).includes(part)) checkOwner("bpffs", `${bpffs}/${part}`);
   }
   makePinDirectories(bpffs);
 }
@@ -244,26 +245,5 @@ function prepareDirectory(bpffs: string): void {
     for (const name of listPins(`${bpffs}/${part}`)) {
       if (name.endsWith(NEW_SUFFIX)) removePin(`${bpffs}/${part}/${name}`);
     }
-  }
-}
-
-/**
- * A user with write access to a directory can replace pcnk's programs and maps by others, for root to load; in a sticky one
- * he can only add some.
- * @throws {Error} when the directory is not root's, or other users may replace files in it
- */
-function checkOwner(path: string): void {
-  const { uid, mode } = Deno.statSync(path);
-  if (uid !== 0) {
-    throw new Error(
-      `bpffs ${path}: belongs to user ${uid}; check its content, then: chown root:root ${path}`,
-    );
-  }
-  const sticky = (mode! & 0o1000) !== 0;
-  if (mode! & 0o022 && !sticky) {
-    const shown = (mode! & 0o777).toString(8);
-    throw new Error(
-      `bpffs ${path}: other users may write to it (mode ${shown}); check its content, then: chmod 700 ${path}`,
-    );
   }
 }
