@@ -6,7 +6,7 @@
 import { stringify } from "yaml";
 import { createHash } from "node:crypto";
 import { clusterRules, eventNamespace, eventRules, type Rule } from "../src/cluster/kube/rbac.ts";
-import { type About, hostAndPort, NAME, podSpec, unconfined } from "./pods.ts";
+import { type About, hostAndPort, NAME, OLDEST, podSpec, unconfined } from "./pods.ts";
 import { admission, ADMISSION_SINCE } from "./admission.ts";
 import { type KubeObject, LABELS, object } from "./kube_object.ts";
 import {
@@ -79,9 +79,6 @@ export const manifestKeys: SetRules = {
   },
 };
 
-/** The oldest Kubernetes 1.x that takes the manifest as it is by default. */
-const OLDEST = 20;
-
 /** The minor version of `1.30`, `v1.30.2`. @throws {Error} what is expected */
 export function kubernetesMinor(version: string): number {
   const minor = Number(/^v?1\.(\d{1,3})(\.|$)/.exec(version)?.[1]);
@@ -101,7 +98,7 @@ export function manifest(
   const own = (key: string, fallback: string) => set.own.get(key) ?? fallback;
   const namespace = own("namespace", "kube-system");
   const config = configFile(set);
-  const about = { set, namespace, image: own("image", `localhost/pcnk:${version}`) };
+  const about = { set, namespace, kubernetes, image: own("image", `localhost/pcnk:${version}`) };
   const objects = [
     ...[
       object("v1", "ServiceAccount", namespace, { automountServiceAccountToken: false }),
@@ -181,7 +178,7 @@ function configFile({ settings }: SetOptions): string {
 }
 
 function daemonSet(about: About, config: string): KubeObject {
-  const { namespace } = about;
+  const { namespace, kubernetes } = about;
   return object("apps/v1", "DaemonSet", namespace, {
     spec: {
       selector: { matchLabels: LABELS },
@@ -194,7 +191,7 @@ function daemonSet(about: About, config: string): KubeObject {
             // Changed settings restart the agents.
             "pcnk.io/config-hash": hash(config),
             "kubectl.kubernetes.io/default-container": "agent",
-            ...unconfined("install", "agent"),
+            ...unconfined(kubernetes, "install", "agent"),
           },
         },
         spec: podSpec(about),

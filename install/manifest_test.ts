@@ -193,9 +193,21 @@ Deno.test("manifest() gives the agent the capabilities that it uses, and one con
       readOnlyRootFilesystem: true,
       seccompProfile: { type: "RuntimeDefault" },
       seLinuxOptions: { type: "spc_t", level: "s0" },
+      appArmorProfile: undefined,
     });
     const key = `container.apparmor.security.beta.kubernetes.io/${name}`;
     assert.equal(metadata.annotations[key], "unconfined");
+  }
+  const later = find(
+    manifest(readSetOptions([], manifestKeys), "1.2.3", 30),
+    "DaemonSet",
+  ).spec.template;
+  assert.deepEqual(
+    Object.keys(later.metadata.annotations).filter((key) => /apparmor/.test(key)),
+    [],
+  );
+  for (const { securityContext } of [later.spec.initContainers[0], later.spec.containers[0]]) {
+    assert.deepEqual(securityContext.appArmorProfile, { type: "Unconfined" });
   }
   assert.deepEqual(security.get("bpffs"), { privileged: true, readOnlyRootFilesystem: true });
   assert.deepEqual([spec.hostPID, spec.hostIPC], [undefined, undefined]);
@@ -214,6 +226,25 @@ Deno.test("manifest() adds SYS_RESOURCE for kernels that count eBPF maps by RLIM
     ...[false, false, false],
   ]);
   assert.throws(() => added("kernel=new"), /version of Linux/);
+});
+
+Deno.test("manifest() adds NET_BIND_SERVICE where settings name ports below 1024", () => {
+  const added = (...set: string[]) => {
+    const { containers } = find(objects(...set), "DaemonSet").spec.template.spec;
+    return containers[0].securityContext.capabilities.add.includes("NET_BIND_SERVICE");
+  };
+  const low = [
+    "healthAddress=127.0.0.1:80",
+    "healthAddress=[::1]:80",
+    "serviceNodePortRange=80-32767",
+  ];
+  assert.deepEqual(low.map((one) => added(one)), [true, true, true]);
+  const high = [
+    "healthAddress=off",
+    "healthAddress=127.0.0.1:9879",
+    "serviceNodePortRange=1024-32767",
+  ];
+  assert.deepEqual(high.map((one) => added(one)), [false, false, false]);
 });
 
 Deno.test("manifest() mounts of the node what containers use, read-only where they only read", () => {

@@ -14,11 +14,16 @@ export const NAME = "pcnk";
 /** The folder of the installation's record, beside the state of the reference plugins. */
 const CNI_STATE = "/var/lib/cni";
 
+/** The oldest Kubernetes 1.x that takes the objects as they are by default. */
+export const OLDEST = 20;
+
 /** What the manifest is made for. */
 export interface About {
   set: SetOptions;
   namespace: string;
   image: string;
+  /** Minor version of the cluster. */
+  kubernetes: number;
 }
 
 /** The Pod of the DaemonSet: `pcnk install --no-agent` first, then the agent, and beside it what mounts the node's bpffs. */
@@ -66,7 +71,7 @@ export function podSpec(about: About) {
 }
 
 /** A container that works on the node, without the directories. */
-export function containerOf({ set, image }: Pick<About, "set" | "image">) {
+export function containerOf({ set, image, kubernetes }: Omit<About, "namespace">) {
   return {
     image,
     imagePullPolicy: set.own.get("imagePullPolicy") ?? "IfNotPresent",
@@ -76,6 +81,7 @@ export function containerOf({ set, image }: Pick<About, "set" | "image">) {
       seccompProfile: { type: "RuntimeDefault" },
       // SELinux has no type for eBPF and files of the node but this one, which privileged containers have, too.
       seLinuxOptions: { type: "spc_t", level: "s0" },
+      appArmorProfile: kubernetes >= APPARMOR_SINCE ? { type: "Unconfined" } : undefined,
     },
     env: [
       { name: SYSCTL_PREFIX_VARIABLE, value: HOST_PREFIX },
@@ -84,20 +90,34 @@ export function containerOf({ set, image }: Pick<About, "set" | "image">) {
   };
 }
 
+/** The first Kubernetes 1.x with AppArmor's profile as a field; it takes an annotation over into that, and warns. */
+const APPARMOR_SINCE = 30;
+
 /**
- * AppArmor's default profile forbids to write below /sys/fs/bpf. @param containers names of those that do
- * @returns annotations of a Pod, which count before 1.30, and are taken over into fields since
+ * Annotations of a Pod for AppArmor, whose default profile forbids writing below /sys/fs/bpf.
+ * @param containers names of those that do
  */
-export function unconfined(...containers: string[]): Record<string, string> {
+export function unconfined(kubernetes: number, ...containers: string[]): Record<string, string> {
+  if (kubernetes >= APPARMOR_SINCE) return {};
   const prefix = "container.apparmor.security.beta.kubernetes.io";
   return Object.fromEntries(containers.map((name) => [`${prefix}/${name}`, "unconfined"]));
 }
 
 /** docs/decisions.md has the reason for each. */
-function capabilities({ own }: SetOptions): string[] {
+function capabilities({ own, settings }: SetOptions): string[] {
   const [major = 0, minor = 0] = (own.get("kernel") ?? "").split(".").map(Number);
   const old = own.has("kernel") && (major < 5 || major === 5 && minor < 11);
-  return ["DAC_OVERRIDE", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", ...(old ? ["SYS_RESOURCE"] : [])];
+  // Ports that the agent listens at: its own, and those of health checks.
+  const ports = [
+    settings.get("healthAddress")?.split(":").at(-1),
+    settings.get("serviceNodePortRange"),
+  ];
+  const low = ports.some((port) => parseInt(port ?? "") < 1024);
+  return [
+    ...["DAC_OVERRIDE", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"],
+    ...(low ? ["NET_BIND_SERVICE"] : []),
+    ...(old ? ["SYS_RESOURCE"] : []),
+  ];
 }
 
 /** The name of the container that mounts the node's bpffs, and of the volume. */
@@ -108,8 +128,9 @@ const BPFFS = "bpffs";
  * It has no token, reads nothing, and listens to nothing. The runtime must mount nothing below a Bidirectional mount, as the
  * node would get it, too: therefore another path than the node's.
  */
-function bpffsContainer({ set, image }: About) {
-  const { image: _, imagePullPolicy } = containerOf({ set, image });
+function bpffsContainer(about: About) {
+  const { set } = about;
+  const { image, imagePullPolicy } = containerOf(about);
   const point = bpffsMountPoint(settingValue(set.settings, "bpffs"));
   const mountPath = HOST_PREFIX + parentOf(point);
   return {

@@ -3,16 +3,21 @@
  * cluster, no network on the node, and no ConfigMap, which was deleted with the DaemonSet. Pure.
  */
 import type { KubeObject } from "./kube_object.ts";
-import { containerOf, hostMounts, NAME, unconfined } from "./pods.ts";
+import { containerOf, hostMounts, NAME, OLDEST, unconfined } from "./pods.ts";
 import type { SetOptions } from "./set_options.ts";
 
 /** @param set as for the manifest that was applied: where things are on the node */
-export function removalPod(set: SetOptions, version: string, node: string): KubeObject {
+export function removalPod(
+  set: SetOptions,
+  version: string,
+  node: string,
+  kubernetes = OLDEST,
+): KubeObject {
   const [volumes, volumeMounts] = hostMounts(set);
   const words = [...set.settings].flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   const container = {
     name: "uninstall",
-    ...containerOf({ set, image: set.own.get("image") ?? `localhost/pcnk:${version}` }),
+    ...containerOf({ set, kubernetes, image: set.own.get("image") ?? `localhost/pcnk:${version}` }),
     command: ["pcnk", "uninstall", ...words],
     volumeMounts,
   };
@@ -24,7 +29,7 @@ export function removalPod(set: SetOptions, version: string, node: string): Kube
       namespace: set.own.get("namespace") ?? "kube-system",
       // Not those that the DaemonSet selects.
       labels: { "app.kubernetes.io/name": `${NAME}-removal` },
-      annotations: unconfined("uninstall"),
+      annotations: unconfined(kubernetes, "uninstall"),
     },
     spec: {
       // Past the scheduler: the node is NotReady without a network.

@@ -34,7 +34,7 @@ export function command() {
       const text = removeFrom === undefined
         ? renderManifest(manifest(options, version, minorOf(kubernetes)), version)
         : renderManifest(
-          [removalPod(options, version, checkedNode(removeFrom))],
+          [removalPod(options, version, checkedNode(removeFrom), minorOf(kubernetes))],
           version,
           "kubectl apply -f this, and kubectl delete -f this when the pod has Succeeded",
         );
