@@ -257,7 +257,7 @@ Deno.test("manifest() mounts of the node what containers use, read-only where th
       );
   };
   assert.deepEqual(mounts(0), [
-    "/sys/fs /sys/fs HostToContainer",
+    "/sys/fs /sys/fs HostToContainer ro",
     "/sys/fs/cgroup /sys/fs/cgroup ro",
     "/proc/sys/net /host/proc/sys/net",
     "/run/pcnk /run/pcnk",
@@ -268,7 +268,7 @@ Deno.test("manifest() mounts of the node what containers use, read-only where th
   // Nothing of the runtime may be mounted below: not at the node's own path.
   assert.deepEqual(mounts(1), ["/sys/fs /host/sys/fs Bidirectional"]);
   assert.deepEqual(mounts(1, "bpffs=/srv/bpf"), ["/srv /host/srv Bidirectional"]);
-  assert.equal(mounts(0, "bpffs=/srv/bpf")[0], "/srv /srv HostToContainer");
+  assert.equal(mounts(0, "bpffs=/srv/bpf")[0], "/srv /srv HostToContainer ro");
   const command = (...set: string[]) =>
     find(objects(...set), "DaemonSet").spec.template.spec.containers[1].command;
   assert.deepEqual(command(), ["pcnk", "__bpffs", "/host/sys/fs/bpf"]);

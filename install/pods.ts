@@ -249,10 +249,11 @@ interface HostMount {
 export function hostMounts(set: SetOptions): [volumes: unknown[], volumeMounts: unknown[]] {
   const setting = (key: string) => settingValue(set.settings, key);
   const host: HostMount[] = [
-    // The folder of the mount point: what the node mounts and unmounts there is seen here, too.
+    // The folder of the mount point: what the node mounts and unmounts there is seen here, too, and as writable as there.
     {
       name: BPFFS,
       path: parentOf(bpffsMountPoint(setting("bpffs"))),
+      readOnly: true,
       mountPropagation: "HostToContainer",
     },
     // An attachment takes a descriptor of the directory, and writes nothing.

@@ -78,6 +78,29 @@ export function agent(test: Test): void {
   }, 150_000);
 
   test(
+    "the agent has the rights of the manifest: four capabilities, a filter of system calls",
+    async (world) => {
+      const { kit } = world;
+      const proc = `/proc/${await agentPid(kit, 1)}`;
+      const status = await kit.inNode(1, ["cat", `${proc}/status`]);
+      // DAC_OVERRIDE, NET_ADMIN, NET_RAW, SYS_ADMIN (capabilities(7)).
+      for (const set of ["CapPrm", "CapEff", "CapBnd"]) {
+        assert.match(status, new RegExp(`^${set}:\\s+0000000000203002$`, "m"));
+      }
+      assert.match(status, /^Seccomp:\s+2$/m);
+      const mounts = await kit.inNode(1, ["cut", "-d ", "-f5,6", `${proc}/mountinfo`]);
+      assert.match(mounts, /^\/ ro/m);
+      const below = mounts.match(/^\/run\/\S*/gm);
+      assert.deepEqual(
+        below?.sort(),
+        ["/run/pcnk", "/run/pcnk-cgroup2"],
+        "no socket of the runtime",
+      );
+    },
+    30_000,
+  );
+
+  test(
     "a node's bpffs is unmounted under load: no request fails, and pods start",
     async (world) => {
       const { kit } = world;
