@@ -6,9 +6,11 @@
 
 #include <linux/if_packet.h>
 
+#include "config.h"
 #include "eth.h"
 #include "maps.h"
 #include "nat.h"
+#include "uplinks.h"
 #include "verdict.h"
 
 static __always_inline struct endpoint *endpoint_find(addr_t addr)
@@ -34,21 +36,57 @@ static __always_inline bool has_rate(__u32 ifindex, enum rate_flag flag)
 #endif
 }
 
+/* Set at load: bpf_redirect_peer() heeds the pod's MTU (before Linux 5.12). */
+const volatile __u32 peer_heeds_mtu SEC(".rodata.mtu") = 0;
+
+/* Do packets skip the host end of the pod's veth pair? Where it has a rate, they go through its
+ * qdisc, by bpf_redirect(). */
+static __always_inline bool skips_host_end(__u32 ifindex)
+{
+#ifdef L3
+	if (!peer_after_push)
+		return false;
+#endif
+	return !has_rate(ifindex, RATE_INGRESS);
+}
+
+#ifdef CONVERTING
+#define exceeds_pod_mtu(skb, ifindex, fragment) false
+#else
+/* Would the kernel drop the packet on its way into the pod behind `ifindex`? A veth device
+ * heeds the MTU of its other end. The stack has to fragment it, or to return an ICMP error;
+ * then all fragments of a datagram take that way, as conntrack reassembles them. */
+static __always_inline bool exceeds_pod_mtu(struct __sk_buff *skb, __u32 ifindex, bool fragment)
+{
+	struct node_config *config = node_config();
+	__u32 mtu = config ? config->pods_mtu : 0;
+	struct uplink *uplink;
+
+	if (likely(!mtu || skb->gso_size || (skb->len <= MAC_HLEN + mtu && !fragment)))
+		return false;
+	if (skips_host_end(ifindex) && !peer_heeds_mtu)
+		return false;
+	if (skb->len > MAC_HLEN + mtu)
+		return true;
+	uplink = uplink_find(skb->ifindex);
+	return uplink && uplink->mtu > mtu;
+}
+#endif
+
 /* Redirects into the pod behind `ifindex`, which may be the one that sent the packet. `mac`
  * is the pod's; a packet with an Ethernet header has it already.
  * The frame was not addressed to the host end of the veth pair, so the kernel has marked
- * it PACKET_OTHERHOST. Linux 5.10 would drop it in the pod (6.18 resets the mark). Where
- * the pod's device has a rate, the packet goes through its qdisc. */
+ * it PACKET_OTHERHOST. Linux 5.10 would drop it in the pod (6.18 resets the mark). */
 static __always_inline int redirect_into_pod(struct __sk_buff *skb, __u32 ifindex,
 					     const __u8 *mac)
 {
 #ifdef L3
 	if (eth_push(skb, mac))
 		return drop(skb, DROP_REWRITE_FAILED);
-	return peer_after_push ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
+	return skips_host_end(ifindex) ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
 #else
 	(void)mac;
-	if (has_rate(ifindex, RATE_INGRESS))
+	if (!skips_host_end(ifindex))
 		return bpf_redirect(ifindex, 0);
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
@@ -63,6 +101,8 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint 
 {
 	void *frame = packet_data(skb);
 
+	if (exceeds_pod_mtu(skb, endpoint->ifindex, false))
+		return pass(skb, PASS_TOO_BIG);
 	if (frame + ETH_HLEN > packet_end(skb))
 		return drop(skb, DROP_REWRITE_FAILED);
 	eth_set(frame, endpoint->mac);
@@ -71,14 +111,14 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct endpoint 
 }
 
 /* Translates a packet by its session: into the pod it is then for, counted under
- * `delivered`, else to the stack, counted under `routed`. */
+ * `delivered`, else, or if it is too big for that, to the stack, counted under `routed`. */
 static __always_inline int deliver_translated(struct __sk_buff *skb, const struct packet *pkt,
 					      const struct session *session, enum reason delivered,
 					      enum reason routed)
 {
 	struct endpoint *endpoint = endpoint_find(session->dst);
 
-	if (!endpoint) {
+	if (!endpoint || exceeds_pod_mtu(skb, endpoint->ifindex, pkt->fragment)) {
 		if (nat_rewrite(skb, pkt, session, NULL, false))
 			return drop(skb, DROP_REWRITE_FAILED);
 		return pass(skb, routed);

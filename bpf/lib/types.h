@@ -294,7 +294,7 @@ struct node_config {
 	port_be overlay_port; /* UDP, of the tunnel itself; 0: no overlay */
 	__u16 maglev_size; /* of every Maglev table, a prime; 0: no tables */
 	__u32 pods_ifindex; /* by which the stack gets pods' packets: the bridge; 0: their own device */
-	__u32 reserved;
+	__u32 pods_mtu; /* of pods' devices; 0: unknown */
 };
 
 enum affinity_kind : __u32 {

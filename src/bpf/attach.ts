@@ -11,6 +11,7 @@
  * make way for pcnk's priority.
  */
 import { closeFd, SyscallError } from "../linux/libc.ts";
+import { isLinux } from "../linux/release.ts";
 import type { Direction, Filter, RtNetlink } from "../linux/rtnetlink.ts";
 import { hasPin, linkPin, listLinkPins, programPin, removePin } from "./pins.ts";
 import {
@@ -60,9 +61,8 @@ export class AttachError extends Error {
 }
 
 /** Whether this kernel has TCX links (6.6). */
-export function tcxSupported(release: string = Deno.osRelease()): boolean {
-  const [major = 0, minor = 0] = release.split(".").map((part) => parseInt(part, 10));
-  return major > 6 || (major === 6 && minor >= 6);
+export function tcxSupported(release?: string): boolean {
+  return isLinux(6, 6, release);
 }
 
 /**

@@ -23,8 +23,8 @@ function layout<K, V>(one: FormerLayout<K, V>): AnyLayout {
   return one;
 }
 
-/** `struct node_config` of release 0.1.0. */
-const nodeConfigV1 = struct("node_config", {
+/** Members of `struct node_config` of release 0.1.0. */
+const nodeConfigMembers = {
   tcp_new_timeout: ns,
   tcp_established_timeout: ns,
   tcp_closing_timeout: ns,
@@ -41,6 +41,12 @@ const nodeConfigV1 = struct("node_config", {
   overlay_vni: u32,
   overlay_port: port,
   maglev_size: u16,
+};
+const nodeConfigV1 = struct("node_config", nodeConfigMembers);
+const nodeConfigV2 = struct("node_config", {
+  ...nodeConfigMembers,
+  pods_ifindex: u32,
+  reserved: u32,
 });
 
 /** By map and version. */
@@ -50,7 +56,13 @@ export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, A
     1: layout({
       key: u32,
       value: nodeConfigV1,
-      convert: (key, value) => [key, { ...value, pods_ifindex: 0 }],
+      convert: (key, value) => [key, { ...value, pods_ifindex: 0, pods_mtu: 0 }],
+    }),
+    // Until the agent fills it in, packets may be larger than pods' MTU, as before.
+    2: layout({
+      key: u32,
+      value: nodeConfigV2,
+      convert: (key, { reserved: _, ...value }) => [key, { ...value, pods_mtu: 0 }],
     }),
   },
   vteps: {

@@ -312,7 +312,8 @@ export const nodeConfig = struct("node_config", {
   maglev_size: u16,
   /** by which the stack gets pods' packets: the bridge; 0: their own device */
   pods_ifindex: u32,
-  reserved: pad(u32),
+  /** of pods' devices; 0: unknown */
+  pods_mtu: u32,
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
 
@@ -614,7 +615,7 @@ export const maps = {
    * smaller.
    */
   held_scratch: perCpuMap("held_scratch", MAP_TYPE.PERCPU_ARRAY, u32, heldFragment, "48e33620"),
-  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "905789ef"),
+  config: map("config", MAP_TYPE.ARRAY, u32, nodeConfig, "60e16151"),
   /** No program reads it: it is for the inspecting commands, also when no agent runs. */
   names: map("names", MAP_TYPE.HASH, nameKey, name, "0ca28384"),
   monitor: map("monitor", MAP_TYPE.ARRAY, u32, monitor, "5f6ce26a"),

@@ -3,6 +3,7 @@
  * nothing, and a load that fails leaves nothing behind: no map, no descriptor.
  */
 import { address, closeFd, cstring, dupFd, errnoName, errnoText } from "../linux/libc.ts";
+import { isLinux } from "../linux/release.ts";
 import type { MapDescriptor } from "./codec.ts";
 import { lastErrno, type Libbpf, libbpf, takeLog, textAt } from "./libbpf.ts";
 import { type BpfMap, MapMismatchError, openMap } from "./map.ts";
@@ -161,7 +162,8 @@ function openOptions(name: string): Uint8Array<ArrayBuffer> {
 
 /** Constants that follow from the kernel. */
 const KERNEL_CONSTANTS: Readonly<Record<string, number>> = {
-  ".rodata.peer": parseFloat(Deno.osRelease()) >= 6 || /^5\.1[3-9]/.test(Deno.osRelease()) ? 1 : 0,
+  ".rodata.peer": isLinux(5, 13) ? 1 : 0,
+  ".rodata.mtu": isLinux(5, 12) ? 0 : 1,
 };
 
 /** Sets capacities and constants, and takes over maps that are there. */

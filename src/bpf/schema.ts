@@ -38,7 +38,7 @@ export const SCHEMAS = {
 
   sessions: converted(2), // 2: `created`
   assured: converted(1), // the same struct as `sessions`
-  config: converted(2), // 2: `pods_ifindex`
+  config: converted(3), // 2: `pods_ifindex`; 3: `pods_mtu`
   vteps: converted(2), // 2: which inner sources are that node's
   endpoints: converted(1),
   pod_devices: converted(2), // 2: `host_mac`

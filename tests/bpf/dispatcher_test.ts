@@ -18,6 +18,7 @@ import "./cases/dispatcher/leave.ts";
 import "./cases/dispatcher/overlay.ts";
 import "./cases/dispatcher/node_flow.ts";
 import "./cases/dispatcher/pass.ts";
+import "./cases/dispatcher/pod_mtu.ts";
 import "./cases/dispatcher/shares.ts";
 
 runPacketTests("k8sdispatcher", node);

@@ -16,7 +16,7 @@ interface NodeFacts {
   podCIDR?: string;
   /** Index of the pods' bridge. Default 0: none. */
   bridge?: number;
-  plan: Pick<RoutingPlan, "vni" | "device">;
+  plan: Pick<RoutingPlan, "vni" | "device" | "mtu">;
 }
 
 type Settings = Pick<
@@ -56,6 +56,7 @@ export function nodeConfigOf(
     overlay_port: plan.device?.port ?? 0,
     maglev_size: MAGLEV_SIZE,
     pods_ifindex: bridge,
+    pods_mtu: plan.mtu,
   };
 }
 
