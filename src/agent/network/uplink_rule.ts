@@ -127,9 +127,10 @@ function foundLinks(
     if (networksOf(kernel, link).length === 0) continue;
     if (whyNot(kernel, link, choice) === undefined) add(link, "a NIC with an address");
   }
-  // Both answer ARP for the address, whichever has it (arp_ignore 0).
+  // A macvlan and its lower device both answer ARP for the address, whichever has it (arp_ignore 0). An ipvlan receives what
+  // is for its own addresses; its lower device what is for pods, snat_addr and VIPs.
   for (const { kind, name, peerIndex, peerNetnsId } of [...found.keys()]) {
-    if (kind !== "macvlan" || peerNetnsId !== undefined) continue;
+    if ((kind !== "macvlan" && kind !== "ipvlan") || peerNetnsId !== undefined) continue;
     add(links.find(({ index }) => index === peerIndex), `carries ${name}`);
   }
   return found;

@@ -114,6 +114,11 @@ const cases: Record<string, [specs: Spec[], routes: string[], uplinks: string[]]
     [],
     ["mv0", "eth0"],
   ],
+  "an ipvlan and the device that carries it": [
+    [["eth0"], ["ipv0 192.0.2.2/24", { kind: "ipvlan", peerIndex: 2 }]],
+    ["0.0.0.0/0 ipv0"],
+    ["ipv0", "eth0"],
+  ],
   "a macvlan whose other device is in the host's namespace": [
     [["eth1"], ["mv0 198.51.100.1/24", { kind: "macvlan", peerIndex: 2, peerNetnsId: 0 }]],
     [],
