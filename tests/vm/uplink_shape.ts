@@ -12,7 +12,7 @@ interface Path {
   uplink: string;
   near: string;
   far: string;
-  /** What the client may see of pods. Default: `near`. */
+  /** What the client may see of pods. Default: `near`. Empty: pods do not ask it, whose UDP server replies from another address. */
   seenAs?: readonly string[];
 }
 
@@ -70,7 +70,7 @@ export function undo({ devices }: Shape): Shape["make"] {
   const make: Shape["make"] = [
     [
       "node1",
-      `for table in 71 72 73 74 75 77 79; do while ip rule del table $table; do :; done; done
+      `for table in 71 72 73 74 75 76 77 79; do while ip rule del table $table; do :; done; done
        ip rule del pref 5181
        for device in ${devices.join(" ")}; do ip link del $device; done
        ip address del 203.0.113.9/32 dev lo
@@ -88,7 +88,10 @@ export function undo({ devices }: Shape): Shape["make"] {
        for to in 203.0.113.9 203.0.113.7 10.97.0.1; do ip route del $to; done
        ip link set node1 master fabric`,
     ],
-    ["outside", "for device in nic2 wg0 tun1 tun2 tun3 tun4 tun5; do ip link del $device; done"],
+    [
+      "outside",
+      "for device in nic2 wg0 tun1 tun2 tun3 tun4 tun5 tun6; do ip link del $device; done",
+    ],
   ];
   return make.map(([where, script]) => [where, `set +e\n${script}\ntrue`]);
 }

@@ -1,4 +1,5 @@
 /** Tunnels as uplinks: WireGuard, IPIP, GRE, IPv6's. */
+import { isLinux } from "../../src/linux/release.ts";
 import { BY_ROUTER, type Places, secondNic, type Shape, type Where } from "./uplink_shape.ts";
 
 /** An end of a tunnel that has a default route in a table of its own. */
@@ -13,13 +14,17 @@ const farEnd = (name: string, i: number, options: string) => `
   ip link set ${name} up
   ip address add 10.98.${i}.2/30 dev ${name}`;
 
+/** Whether this kernel's GRE over IPv6 can be served. */
+const IP6GRE = isLinux(5, 14);
+
 /** Tunnels between the node and the machine outside: type, more options, over IPv6, with an Ethernet header. */
 const TUNNELS: readonly [type: string, more: string, six?: boolean, ethernet?: boolean][] = [
   ["ipip", ""],
   ["gre", "key 2"],
   ["ip6tnl", "mode ipip6 encaplimit none", true],
-  ["ip6gre", "key 4 encaplimit none", true],
+  IP6GRE ? ["ip6gre", "key 4 encaplimit none", true] : ["gre", "key 4"],
   ["gretap", "key 5", false, true],
+  ["ip6gretap", "key 6 encaplimit none", true, true],
 ];
 
 /** Keys of WireGuard for the three machines, in a folder. */
@@ -91,7 +96,7 @@ export function tunnelShapes({ node, dir }: Places): Shape[] {
       devices: ["wg0"],
       paths: [
         { uplink: "wg0", near: "10.99.0.1", far: "10.99.0.10" },
-        { uplink: "eth0", ...BY_ROUTER, seenAs: ["10.99.0.1"] },
+        { uplink: "eth0", ...BY_ROUTER, seenAs: [] },
       ],
     },
     {
@@ -118,6 +123,19 @@ export function tunnelShapes({ node, dir }: Places): Shape[] {
         { uplink: `tun${i + 1}`, near: `10.98.${i + 1}.1`, far: `10.98.${i + 1}.2` }
       )),
     },
+    ...(IP6GRE ? [] : [{
+      name: "GRE over IPv6, which cannot be served",
+      make: [
+        ["node1", tunnelEnd("six1", 9, "ip6gre local fd00:77::1 remote fd00:77::2 key 9")],
+      ] satisfies Shape["make"],
+      devices: ["six1"],
+      paths: [],
+      unserved: {
+        device: "six1",
+        text: /^six1 cannot be one: .* has a default route, but GRE over IPv6 needs Linux 5\.14/,
+        next: /lead the route by a device/,
+      },
+    }]),
     {
       name: "GRE to many ends, which cannot be served",
       make: [["node1", tunnelEnd("nbma", 9, "gre local 192.168.50.11 key 9")]],

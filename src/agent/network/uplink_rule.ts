@@ -1,5 +1,6 @@
 /** Which devices are uplinks: a pure function of what the kernel holds. docs/node.md has the rule as a table. */
 import { type Address, SCOPE } from "../../linux/rtnl_addr.ts";
+import { isLinux } from "../../linux/release.ts";
 import { hasNoHeader, isEthernet } from "../../linux/rtnl_link.ts";
 import type { Link, Route } from "../../linux/rtnetlink.ts";
 import { parseNetwork } from "../../net/prefix.ts";
@@ -15,6 +16,8 @@ export interface UplinkChoice {
   /** Names of the pods' bridge and of the overlay's device, never uplinks. */
   bridge?: string;
   overlay?: string;
+  /** Of Linux. Default: the running one's. */
+  release?: string;
 }
 
 /** What the kernel holds. Routes of all tables: policy routing and VRFs have default routes in others. */
@@ -75,9 +78,10 @@ export function networksOf({ addresses }: Pick<KernelDevices, "addresses">, { in
 
 /** Whether a device that is to be an uplink can be one. */
 function choose(kernel: KernelDevices, link: Link, why: string, choice: UplinkChoice) {
-  const device: DeviceChoice = { link, uplink: isEthernet(link) || hasNoHeader(link), why };
-  if (!device.uplink) {
-    device.why += `, but its frames begin with a header that pcnk cannot read (type ${link.type})`;
+  const unreadable = whyUnreadable(link, choice.release);
+  const device: DeviceChoice = { link, uplink: unreadable === undefined, why };
+  if (unreadable !== undefined) {
+    device.why += `, but ${unreadable} (type ${link.type})`;
     device.unserved = true;
   }
   // The pods' bridge and the overlay are in no VRF.
@@ -90,6 +94,21 @@ function choose(kernel: KernelDevices, link: Link, why: string, choice: UplinkCh
     device.unserved = true;
   }
   return device;
+}
+
+const ARPHRD_IP6GRE = 823;
+
+/** Why the programs cannot read a device's packets; undefined: they can. */
+function whyUnreadable(link: Link, release?: string): string | undefined {
+  if (!isEthernet(link) && !hasNoHeader(link)) {
+    return "its frames begin with a header that pcnk cannot read";
+  }
+  // Until then the outer headers are in front. bpf_redirect() takes them off (strip_outer_headers()), but of this type, which
+  // it takes for Ethernet (dev_is_mac_header_xmit()).
+  if (link.type === ARPHRD_IP6GRE && !isLinux(5, 14, release)) {
+    return "GRE over IPv6 needs Linux 5.14; ip6gretap and ip6tnl do not";
+  }
+  return undefined;
 }
 
 function namedLinks(names: readonly string[], links: readonly Link[]): Map<Link, string> {

@@ -229,6 +229,16 @@ Deno.test("findDevices() says of each device why it is an uplink, or why not", (
   );
 });
 
+Deno.test("findDevices() takes GRE over IPv6 from Linux 5.14 on, and says so before", () => {
+  const gre: Spec = ["six1 10.8.0.1/30", { kind: "ip6gre", type: 823, pointToPoint: true }];
+  const nl = node([eth0, gre], [toEth0, "0.0.0.0/0 six1 0 79"]);
+  assert.deepEqual(names(nl, { release: "5.14.0" }), ["eth0", "six1"]);
+  const { uplinks, choices } = findDevices(nl, { release: "5.10.0-32-amd64" });
+  assert.deepEqual(uplinks.map(({ name }) => name), ["eth0"]);
+  assert.match(choices[1]!.why, /^has a default route, but GRE over IPv6 needs Linux 5\.14; .*823/);
+  assert.equal(choices[1]!.unserved, true);
+});
+
 Deno.test("findDevices() knows every address of the node: VIPs on lo and dummies, none of IPVS, no 127.0.0.1", () => {
   const more = [
     { ifindex: 1, address: "203.0.113.9", prefixLength: 32, scope: 0 },
