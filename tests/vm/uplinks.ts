@@ -128,7 +128,8 @@ class Uplinks {
     assert.deepEqual(clients, wanted, "a backend on the node sees its client");
   }
 
-  async #fromPod({ paths }: Shape): Promise<void> {
+  async #fromPod(shape: Shape): Promise<void> {
+    const paths = shape.paths.filter(({ seenAs }) => seenAs?.length !== 0);
     const other = this.#cluster.lab.pod("pod2-1").address;
     const asked = [...paths.map(({ far }) => far), other].flatMap((address) =>
       SIZES.map(([kind, size]): Asked => [kind, address, SERVER, size])
@@ -146,8 +147,15 @@ class Uplinks {
 
   /** `pcnk status` has nothing against it. */
   async #well({ paths }: Shape): Promise<void> {
-    const findings = await this.#findings();
-    assert.deepEqual(findings.filter(({ health }) => health === "bad" || health === "warn"), []);
+    let findings: Finding[] = [], against: Finding[] = [];
+    await this.#cluster.until("pcnk status is well", async () => {
+      findings = await this.#findings();
+      against = findings.filter(({ health }) => health === "bad" || health === "warn");
+      return against.length === 0;
+    }, PATIENCE_MS).catch((error) => {
+      assert.deepEqual(against, []);
+      throw error;
+    });
     for (const { uplink } of paths) {
       const said = findings.some(({ part, text }) =>
         part === "uplink" && text.startsWith(`${uplink}, `)
