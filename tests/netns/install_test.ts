@@ -93,7 +93,7 @@ test("installDataPlane() takes no directory that others may write to", ({ option
   for (const path of [bpffs, `${bpffs}/map`, `${bpffs}/prog`, `${bpffs}/link`]) {
     Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
     Deno.chownSync(path, 1234, 0);
-    refused(path, /belongs to user 1234.*chown root/);
+    refused(path, /belongs to user 1234.*chown -h root/);
     Deno.chownSync(path, 0, 0);
     for (const mode of [0o777, 0o720, 0o702]) {
       Deno.chmodSync(path, mode);
