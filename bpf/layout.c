@@ -10,5 +10,6 @@
 /* What is in no map by its type. */
 enum reason reason;
 enum hostlb_event hostlb_event;
+enum share_kind share_kind;
 struct monitor_event monitor_event;
 struct session_v1 session_v1;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "affinity.h"
 #include "bounded.h"
 #include "config.h"
 #include "count.h"
@@ -44,47 +45,21 @@ static __noinline __u32 maglev_index(const struct service *service, __u32 hash)
 	return number < service->count ? service->first + number : NOT_FOUND;
 }
 
-/* Index of the backend that the client had, if the affinity is not expired and the
- * backend still exists. Each new flow renews it. */
-static __noinline __u32 affinity_index(const struct service *service, __u64 client, __u32 kind)
+/* With affinity, all flows of a client that no entry is found for get the same backend, too:
+ * of a client outside it may have been evicted in a flood. */
+static __always_inline __u32 backend_ticket(const struct service *service, __u64 client)
 {
-	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
-	__u64 now = bpf_ktime_get_ns();
-	struct affinity *entry;
-	__u32 index;
-
-	entry = bpf_map_lookup_elem(&affinity, &key);
-	if (!entry ||
-	    (__s64)(now - entry->last_used) > (__s64)(service->affinity_seconds * SECOND))
-		return NOT_FOUND;
-	index = backend_find(service->first, service->count, entry->index, entry->addr,
-			     entry->port);
-	if (index == NOT_FOUND)
-		return NOT_FOUND;
-	entry->index = index;
-	entry->last_used = now;
-	return index;
-}
-
-static __noinline void affinity_store(const struct service *service, __u64 client, __u32 kind,
-				      const struct backend *backend, __u32 index)
-{
-	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
-	struct affinity value = {
-		.last_used = bpf_ktime_get_ns(),
-		.addr = backend->addr,
-		.port = backend->port,
-		.index = index,
-	};
-
-	bpf_map_update_elem(&affinity, &key, &value, BPF_ANY);
+	if (!service->affinity_seconds)
+		return bpf_get_prandom_u32();
+	return hash_word(hash_word(service->id, client), client >> 32);
 }
 
 /* A backend for a new flow, and its index; NULL: the service has none. `client` and `kind`
- * are the key of affinity, `hash` that of Maglev. */
+ * are the key of affinity, `hash` that of Maglev. `trusted`: see affinity_index(). */
 static __noinline struct backend *backend_for(const struct service *service, __u64 client,
-					      __u32 kind, __u32 hash, __u32 *found)
+					      __u32 kind, __u32 hash, bool trusted, __u32 *found)
 {
+	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
 	struct backend *backend;
 	__u32 index = NOT_FOUND;
 	bool fresh;
@@ -92,27 +67,27 @@ static __noinline struct backend *backend_for(const struct service *service, __u
 	if (!service->count)
 		return NULL;
 	if (service->affinity_seconds)
-		index = affinity_index(service, client, kind);
+		index = affinity_index(service, &key, trusted);
 	fresh = index == NOT_FOUND;
 	if (fresh && service->flags & SERVICE_MAGLEV)
 		index = maglev_index(service, hash);
 	if (index == NOT_FOUND)
-		index = backend_index(service);
+		index = backend_index(service, backend_ticket(service, client));
 	backend = bpf_map_lookup_elem(&backends, &index);
 	if (!backend)
 		event(EVENT_BACKEND_MISSING);
 	else if (fresh && service->affinity_seconds)
-		affinity_store(service, client, kind, backend, index);
+		affinity_store(&key, backend, index, trusted);
 	*found = index;
 	return backend;
 }
 
 /* The same for a packet: `key` is its flow's. */
 static __always_inline struct backend *backend_pick(const struct service *service,
-						    const struct session_key *key)
+						    const struct session_key *key, bool trusted)
 {
 	__u32 hash = service->flags & SERVICE_MAGLEV ? client_hash(service, key) : 0;
 	__u32 index;
 
-	return backend_for(service, key->src, AFFINITY_ADDRESS, hash, &index);
+	return backend_for(service, key->src, AFFINITY_ADDRESS, hash, trusted, &index);
 }

@@ -63,6 +63,11 @@ static __always_inline struct session_limits *session_limits_get(void)
 	return bpf_map_lookup_elem(&session_limits, &zero);
 }
 
+static __always_inline bool is_own_pod(const struct node_config *config, addr_t addr)
+{
+	return config->pod_mask && (addr & config->pod_mask) == config->pod_cidr;
+}
+
 /* Outer packets of the overlay. The inner ones arrive at the overlay's device. */
 static __always_inline bool is_tunnel(const struct node_config *config,
 				      const struct session_key *key)

@@ -25,6 +25,7 @@
 #include "hash.h"
 #include "ip4.h"
 #include "maps.h"
+#include "share.h"
 #include "verdict.h"
 
 /* ipfrag_time: the kernel waits as long for the rest of a datagram. */
@@ -42,14 +43,21 @@ enum fragment_hook {
 	FRAGMENT_PASSING, /* from the node's stack: none is held */
 };
 
-/* Which share of the table a packet's source has: that of the pod that sent it, whatever its
- * source address, or of an address. */
+/* Which share of the table a packet's source has. A pod that may send from addresses of
+ * others has one by its device with these. */
 static __always_inline __u32 fragment_source(struct __sk_buff *skb, const struct iphdr *ip,
 					     enum fragment_hook hook)
 {
-	if (hook == FRAGMENT_FROM_POD)
-		return skb->ifindex % (FRAGMENT_SOURCES / 2);
-	return FRAGMENT_SOURCES / 2 + hash_word(0, ip->saddr) % (FRAGMENT_SOURCES / 2);
+	struct endpoint_key key = { .addr = ip->saddr };
+	__u32 ifindex = skb->ifindex;
+	struct endpoint *endpoint;
+
+	if (hook == FRAGMENT_INBOUND)
+		return share_of_other(ip->saddr);
+	endpoint = bpf_map_lookup_elem(&endpoints, &key);
+	if (endpoint && (hook == FRAGMENT_PASSING || endpoint->ifindex == ifindex))
+		return share_of_pod(ip->saddr);
+	return share_of_other(hook == FRAGMENT_FROM_POD ? ifindex : ip->saddr);
 }
 
 static __always_inline bool fragment_is_of(const struct fragment *datagram, const struct iphdr *ip,
@@ -86,7 +94,8 @@ static __always_inline struct fragment *fragment_begin(struct fragment *datagram
 }
 
 /* The datagram of a fragment, and its index. It takes the place of the one of its set that
- * was idle for longest, if it is new. `again`: the fragment was held. */
+ * was idle for longest, if it is new: of its own source's, if that has half of a set already
+ * that it shares with others. `again`: the fragment was held. */
 static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 							  const struct iphdr *ip,
 							  enum fragment_hook hook, bool again,
@@ -95,15 +104,15 @@ static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 	__u32 source = fragment_source(skb, ip, hook);
 	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
 	__u32 set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
+	struct fragment *datagram, *oldest = NULL, *own = NULL;
 	__u64 now = bpf_ktime_get_ns();
-	struct fragment *oldest = NULL;
+	__u32 at, own_at = 0, owned = 0;
 	int way;
 
 #pragma unroll
 	for (way = 0; way < FRAGMENT_WAYS; way++) {
-		__u32 at = set + way;
-		struct fragment *datagram = bpf_map_lookup_elem(&fragments, &at);
-
+		at = set + way;
+		datagram = bpf_map_lookup_elem(&fragments, &at);
 		if (!datagram)
 			return NULL;
 		if (fragment_is_of(datagram, ip, hook) &&
@@ -118,8 +127,25 @@ static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 			oldest = datagram;
 			*index = at;
 		}
+		if (datagram->src != ip->saddr)
+			continue;
+		owned++;
+		if (!own || datagram->last_seen < own->last_seen) {
+			own = datagram;
+			own_at = at;
+		}
 	}
-	return oldest ? fragment_begin(oldest, ip, hook, now) : NULL;
+	if (!oldest)
+		return NULL;
+	if (now - oldest->last_seen < FRAGMENT_TIMEOUT) {
+		if (own && owned >= FRAGMENT_WAYS / 2 && source >= SHARE_PODS) {
+			oldest = own;
+			*index = own_at;
+		}
+		if (!is_whole(oldest))
+			share_exceeded(ip->saddr, 0, OF_FRAGMENTS, 1);
+	}
+	return fragment_begin(oldest, ip, hook, now);
 }
 
 /* Does [first, end) overlap a piece without being the same? */
@@ -344,8 +370,10 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 	} else if (!datagram->firsts && hook != FRAGMENT_PASSING) {
 		if (fragment_hold(skb, index))
 			return -EVENT_FRAGMENT_HELD;
-		if (!datagram->firsts)
+		if (!datagram->firsts) {
 			event(EVENT_FRAGMENT_NOT_HELD);
+			share_exceeded(ip.saddr, 0, OF_FRAGMENTS, 1);
+		}
 	}
 #endif
 	return datagram->firsts ? index + 1 : 0;

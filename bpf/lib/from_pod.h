@@ -108,7 +108,7 @@ static __noinline int service_from_pod(struct __sk_buff *skb, const struct packe
 		if (!source_allowed(service, pkt->key.src))
 			return drop(skb, DROP_SOURCE_RANGE);
 		session->service_id = service->id;
-		backend = backend_pick(service, &pkt->key);
+		backend = backend_pick(service, &pkt->key, true);
 		if (!backend)
 			return service->flags & SERVICE_LOCAL_ONLY ?
 				       drop(skb, DROP_NO_LOCAL_BACKEND) :

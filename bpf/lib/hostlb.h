@@ -103,7 +103,8 @@ static __always_inline struct backend *backend_choose(struct bpf_sock_addr *ctx,
 		key.proto = ctx->protocol;
 		hash = client_hash(service, &key);
 	}
-	return backend_for(service, client, AFFINITY_NETNS, hash, index);
+	/* A pod may make any number of namespaces. */
+	return backend_for(service, client, AFFINITY_NETNS, hash, netns == NETNS_NODE, index);
 }
 
 /* Is the process denied the service? EPERM, as for packets that kube-proxy drops. */

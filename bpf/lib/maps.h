@@ -59,6 +59,14 @@ struct {
 	__type(value, struct source_flow);
 } source_flows SEC(".maps");
 
+/* Who wanted more than its share: see share.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct share_key);
+	__type(value, struct share_excess);
+} shares SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -146,6 +154,14 @@ struct {
 	__type(value, struct affinity);
 } affinity SEC(".maps");
 
+/* See affinity.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct affinity_proven_key);
+	__type(value, struct affinity_proven);
+} affinity_proven SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 262144);
@@ -160,11 +176,12 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
-/* Takes memory only while something is held. */
+/* Takes memory only while something is held. Frames of one part each of all sources have
+ * room, or those of five parts of a fifth of the sources. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, FRAGMENT_SOURCES * HELD_SLOTS * HELD_PARTS);
+	__uint(max_entries, FRAGMENT_SOURCES * HELD_SLOTS);
 	__type(key, struct held_key);
 	__type(value, struct held_fragment);
 } held_fragments SEC(".maps");
@@ -215,6 +232,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct monitor_budget);
 } monitor_budget SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct monitor_share_key);
+	__type(value, struct monitor_share);
+} monitor_shares SEC(".maps");
 
 /* No program uses it: the plugin pushes, the agent pops on a scrape of its metrics. A
  * queue: a push is one atomic step, and drops the oldest call when no agent reads. */

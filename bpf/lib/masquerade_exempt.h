@@ -7,11 +7,6 @@
 #include "session.h"
 #include "verdict.h"
 
-static __always_inline bool is_own_pod(const struct node_config *config, addr_t addr)
-{
-	return config->pod_mask && (addr & config->pod_mask) == config->pod_cidr;
-}
-
 /* Is the destination exempt: reached with the pod's own address? */
 static __always_inline bool is_masquerade_exempt(const struct node_config *config, addr_t addr)
 {

@@ -6,15 +6,20 @@
  * renews, so that a killed one ends by itself. It also grants a budget of packets
  * (monitor_budget): in a flood the packets above it cost no clock, no lock and no copy,
  * and are counted (EVENT_MONITOR_LOST).
+ *
+ * One device, and one address of those behind it, may use as much of a budget as it leaves to
+ * others: half, if it is alone. What is left is added to the next one, so that a flood alone
+ * has all of the rate, and there is always as much for the packets of others.
  */
 #pragma once
 
 #include "ip4.h"
 #include "maps.h"
+#include "share.h"
 
 /* Reasons that fit in monitor.reasons. */
 #define MONITOR_REASONS 128
-/* Packets above the budget between two checks of the lease. A power of two. */
+/* Lost packets of a device between two checks of the lease. A power of two. */
 #define MONITOR_CHECK_EVERY 1024
 
 static __always_inline __u32 monitor_end_bits(addr_t addr, port_be port)
@@ -74,20 +79,59 @@ static __always_inline bool monitor_leased(struct monitor *filter, __u64 now)
 	return false;
 }
 
-/* Takes one packet off the budget. Above it, the lease is checked now and then only, as
- * that reads the clock. */
-static __always_inline bool monitor_afford(struct monitor *filter)
+/* What a device (`source` 0), or an address behind it, has used of this round's budget. */
+static __always_inline struct monitor_share *monitor_share_get(__u32 ifindex, __u32 source,
+							       __u64 round)
 {
-	__u32 zero = 0;
+	struct monitor_share_key key = { .ifindex = ifindex, .source = source };
+	struct monitor_share none = { .round = round };
+	struct monitor_share *share = bpf_map_lookup_elem(&monitor_shares, &key);
+
+	if (!share) {
+		bpf_map_update_elem(&monitor_shares, &key, &none, BPF_NOEXIST);
+		return bpf_map_lookup_elem(&monitor_shares, &key);
+	}
+	if (share->round != round) {
+		share->round = round;
+		share->used = 0;
+	}
+	return share;
+}
+
+/* Now and then, as it reads the clock: is there still a listener, and who is too loud? */
+static __always_inline void monitor_check(struct monitor *filter, __u32 ifindex)
+{
+	struct pod_device_key key = { .ifindex = ifindex };
+
+	if (monitor_leased(filter, bpf_ktime_get_ns()))
+		share_exceeded(0, bpf_map_lookup_elem(&pod_devices, &key) ? ifindex : 0,
+			       OF_MONITOR, MONITOR_CHECK_EVERY);
+}
+
+/* Takes one packet off the budget, and off the shares of its source. */
+static __always_inline bool monitor_afford(struct __sk_buff *skb, struct monitor *filter)
+{
+	__u32 zero = 0, ifindex = skb->ingress_ifindex, source = 0;
 	struct monitor_budget *budget = bpf_map_lookup_elem(&monitor_budget, &zero);
+	struct monitor_share *device, *address;
+	__s64 left;
 
 	if (!budget)
 		return false;
-	budget->left--;
-	if ((__s64)budget->left >= 0)
+	bpf_skb_load_bytes(skb, MAC_HLEN + offsetof(struct iphdr, saddr), &source, sizeof(source));
+	device = monitor_share_get(ifindex, 0, budget->round);
+	address = monitor_share_get(ifindex, share_of_other(source), budget->round);
+	if (!device || !address)
+		return false;
+	left = (__s64)budget->left - device->used;
+	if (left > 0 && left > address->used) {
+		budget->left--;
+		device->used++;
+		address->used++;
 		return true;
-	if (!(budget->left & (MONITOR_CHECK_EVERY - 1)))
-		monitor_leased(filter, bpf_ktime_get_ns());
+	}
+	if (!(++device->lost & (MONITOR_CHECK_EVERY - 1)))
+		monitor_check(filter, ifindex);
 	return false;
 }
 
@@ -106,7 +150,7 @@ __noinline int monitor_emit(struct __sk_buff *skb, __u32 reason)
 		return 0;
 	if (!monitor_wants(skb, filter->ends))
 		return 0;
-	if (!monitor_afford(filter))
+	if (!monitor_afford(skb, filter))
 		return 1;
 	now = bpf_ktime_get_ns();
 	if (!monitor_leased(filter, now))

@@ -145,7 +145,7 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 	if (service) {
 		if (!source_allowed(service, pkt->key.src))
 			return drop(skb, DROP_SOURCE_RANGE);
-		backend = backend_pick(service, &pkt->key);
+		backend = backend_pick(service, &pkt->key, false);
 		if (!backend)
 			return service->flags & SERVICE_LOCAL_ONLY ?
 				       drop(skb, DROP_NO_LOCAL_BACKEND) :

@@ -28,17 +28,10 @@ static __always_inline bool source_allowed(const struct service *service, addr_t
 	       bpf_map_lookup_elem(&source_ranges, &key);
 }
 
-/* A number below `limit`, all equally likely but for a bias of limit / 2^32. */
-static __always_inline __u32 random_below(__u32 limit)
+/* By weight: the first backend of the extent whose cumulative weight is above the ticket,
+ * which is below their sum. */
+static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 ticket)
 {
-	return ((__u64)bpf_get_prandom_u32() * limit) >> 32;
-}
-
-/* By weight: the first backend of the extent whose cumulative weight is above a random
- * ticket. */
-static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
-{
-	__u32 ticket = random_below(total);
 	__u32 low = first, high = first + count - 1;
 	int i;
 
@@ -56,12 +49,14 @@ static __noinline __u32 index_by_weight(__u32 first, __u32 count, __u32 total)
 	return low;
 }
 
-/* Index of a backend for a new flow. The service must have one. */
-static __always_inline __u32 backend_index(const struct service *service)
+/* Index of a backend for a new flow, by a number of 32 bits of which all are equally likely.
+ * The service must have one. A bias of count / 2^32 remains. */
+static __always_inline __u32 backend_index(const struct service *service, __u64 number)
 {
 	__u32 first = service->first, count = service->count, total = service->total_weight;
 
-	return total ? index_by_weight(first, count, total) : first + random_below(count);
+	return total ? index_by_weight(first, count, number * total >> 32) :
+		       first + (number * count >> 32);
 }
 
 /* How many backends of an extent are searched for one that moved. A flow whose service

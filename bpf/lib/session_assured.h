@@ -14,6 +14,7 @@
 
 #include <linux/errno.h>
 
+#include "affinity.h"
 #include "session_key.h"
 #include "session_scratch.h"
 #include "session_source.h"
@@ -98,6 +99,7 @@ __noinline int assured_add(__u32 unused)
 	struct session *forward, *reply;
 	struct session_key reply_key;
 	struct source *source;
+	__u64 limit;
 	long error;
 
 	(void)unused;
@@ -110,8 +112,11 @@ __noinline int assured_add(__u32 unused)
 	reply = bpf_map_lookup_elem(&sessions, &reply_key);
 	if (!reply || !is_reverse_of(reply, &scratch->key) || reply->state == STATE_NEW)
 		return 0;
-	source = source_get(session_client(&scratch->key, forward));
-	if (!source || source->assured >= assured_limit(scratch->key.proto)) {
+	source = source_get(session_client(&scratch->key, forward), true);
+	limit = assured_limit(scratch->key.proto);
+	if (!source || source->assured >= limit) {
+		if (source && limit)
+			share_exceeded(session_client(&scratch->key, forward), 0, OF_SESSIONS, 1);
 		count_bytes(EVENT_SESSION_UNASSURED, 0);
 		return 0;
 	}
@@ -129,6 +134,28 @@ __noinline int assured_add(__u32 unused)
 	return 0;
 }
 
+/* The flow of scratch->key is assured: its client is no forged address. */
+__noinline int affinity_confirm(addr_t client)
+{
+	struct flow_scratch *scratch = scratch_get();
+	struct affinity_key key = { .client = client, .kind = AFFINITY_ADDRESS };
+	struct session *forward;
+	struct affinity *entry;
+
+	if (!scratch)
+		return 0;
+	forward = bpf_map_lookup_elem(&sessions, &scratch->key);
+	if (!forward || !forward->service_id)
+		return 0;
+	key.service_id = forward->service_id;
+	entry = bpf_map_lookup_elem(&affinity, &key);
+	if (!entry)
+		return 0;
+	affinity_prove(&key, entry);
+	bpf_map_delete_elem(&affinity, &key);
+	return 0;
+}
+
 /* Names the entry for the functions above. */
 static __always_inline struct flow_scratch *scratch_key(const struct session_key *key)
 {
@@ -141,8 +168,8 @@ static __always_inline struct flow_scratch *scratch_key(const struct session_key
 
 static __always_inline void session_assure(const struct session_key *forward_key)
 {
-	if (scratch_key(forward_key))
-		assured_add(0);
+	if (scratch_key(forward_key) && assured_add(0))
+		affinity_confirm(forward_key->src);
 }
 
 static __always_inline void session_unassure(const struct session_key *key)

@@ -27,6 +27,44 @@ static __always_inline __u64 port_time_wait(const struct session *owner, bool sc
 		       session_timeout(IPPROTO_TCP, STATE_CLOSED);
 }
 
+#ifndef CONVERTING
+/* How old a flow must be that is not assured, before its port may go to another while hardly
+ * any other is free: a handshake that is not over, a request without a reply. A flow of UDP
+ * that is used may look as old as a second. In nanoseconds. */
+#define UNANSWERED_WAIT (SECOND / 10)
+#define UNASSURED_WAIT (2 * SECOND)
+
+/* May the port of a flow go to another one? A flood of new flows, from as many addresses as
+ * it likes, would else hold all of them until they time out. */
+static __always_inline bool port_may_go(const struct session_key *owner_key,
+					const struct session *owner, const struct session *reply,
+					__u64 now)
+{
+	__u64 wait = reply->state == STATE_NEW || owner_key->proto == IPPROTO_TCP ?
+			     UNANSWERED_WAIT :
+			     UNASSURED_WAIT;
+
+	return owner->state == STATE_NEW && (__s64)(now - owner->last_seen) > (__s64)wait &&
+	       !is_assured(owner_key);
+}
+
+/* Removes the flow that a port is taken from: it gets another one with its next packet. */
+static __always_inline void port_take(const struct session_key *key, const struct session *reply,
+				      const struct session_key *forward_key)
+{
+	struct session_key owner_key;
+	struct session *owner;
+
+	reverse_key(reply, key->proto, &owner_key);
+	owner = session_read(&owner_key);
+	if (owner && is_reverse_of(owner, key) && !is_reverse_of(reply, forward_key))
+		session_remove(&owner_key);
+}
+#else
+#define port_may_go(owner_key, owner, reply, now) false
+#define port_take(key, reply, forward_key)
+#endif
+
 /* Is the flow that a reply entry belongs to alive? One that another CPU is just creating
  * has no forward entry yet, or still its former one. */
 static __noinline bool reply_alive(const struct session_key *key, const struct session *reply,
@@ -41,6 +79,8 @@ static __noinline bool reply_alive(const struct session_key *key, const struct s
 		return !session_expired(reply, key->proto, now);
 	/* Orphaned: the flow has another backend by now. */
 	if (!is_reverse_of(owner, key))
+		return false;
+	if (scarce && port_may_go(&owner_key, owner, reply, now))
 		return false;
 	if ((__s64)(now - reply->last_seen) < (__s64)SECOND)
 		return true;
@@ -66,8 +106,11 @@ static __always_inline enum reason reply_key_take(const struct session_key *key,
 		return DROP_PORTS_EXHAUSTED;
 	found = session_read(key);
 	if (!found || is_reverse_of(found, forward_key) ||
-	    !reply_alive(key, found, value->last_seen, scarce))
+	    !reply_alive(key, found, value->last_seen, scarce)) {
+		if (scarce && found)
+			port_take(key, found, forward_key);
 		failed = session_write(key, value, BPF_ANY) ? DROP_SESSIONS_FULL : REASON_NONE;
+	}
 	session_remove(&claim);
 	return failed;
 }

@@ -10,6 +10,7 @@
 #include "hash.h"
 #include "session_key.h"
 #include "session_scratch.h"
+#include "share.h"
 
 /* The client's address. The forward entry of a flow from outside to a pod's own address is
  * of the pod's packets. */
@@ -61,10 +62,21 @@ static __always_inline void assured_count(struct source *source, __s32 change)
 		__sync_fetch_and_add(&limits->assured, change);
 }
 
-/* The LRU may have evicted the entry of a source while very many others came: then its
- * flows go on anywhere in its ring, not at the beginning, where they would recycle each
- * other. */
-static __always_inline struct source *source_get(addr_t addr)
+/* Entries for all addresses outside that have no assured flow: there may be millions, forged,
+ * which would evict the entries of others. Their keys are addresses of no machine. */
+#define UNKNOWN_SOURCES 4096
+
+static __always_inline bool source_is_known(addr_t addr)
+{
+	struct node_config *config = node_config();
+
+	return config && is_own_pod(config, addr);
+}
+
+/* `known`: it has an assured flow. The LRU may have evicted the entry of a source while very
+ * many others came: then its flows go on anywhere in its ring, not at the beginning, where
+ * they would recycle each other. */
+static __always_inline struct source *source_get(addr_t addr, bool known)
 {
 	struct source_key key = { .addr = addr };
 	struct source none = { .created = bpf_get_prandom_u32() };
@@ -72,6 +84,12 @@ static __always_inline struct source *source_get(addr_t addr)
 
 	if (source)
 		return source;
+	if (!known && !source_is_known(addr)) {
+		key.addr = bpf_htonl(hash_word(0, addr) % UNKNOWN_SOURCES);
+		source = bpf_map_lookup_elem(&sources, &key);
+		if (source)
+			return source;
+	}
 	bpf_map_update_elem(&sources, &key, &none, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&sources, &key);
 }
@@ -95,6 +113,7 @@ static __always_inline void session_recycle(const struct source_flow *flow, addr
 		bpf_map_delete_elem(&sessions, &reply_key);
 	bpf_map_delete_elem(&sessions, key);
 	count_bytes(EVENT_SESSION_RECYCLED, 0);
+	share_exceeded(addr, 0, OF_SESSIONS, 1);
 }
 
 /* Elements of `source_flows`. */
@@ -110,7 +129,7 @@ static __always_inline void session_recycle(const struct source_flow *flow, addr
 __noinline int source_note(addr_t addr)
 {
 	struct flow_scratch *scratch = scratch_get();
-	struct source *source = source_get(addr);
+	struct source *source = source_get(addr, false);
 	struct source_flow *slot;
 	__u32 limit = source_limit();
 	__s64 age;

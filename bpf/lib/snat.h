@@ -15,6 +15,7 @@
 #include "node_flow.h"
 #include "service.h"
 #include "session_create.h"
+#include "share.h"
 
 static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
 					 __u32 proto)
@@ -104,6 +105,7 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 	}
+	share_exceeded(forward_key->src, 0, OF_PORTS, 1);
 	return DROP_PORTS_EXHAUSTED;
 }
 

@@ -156,6 +156,33 @@ struct source_flow {
 	ns_t created; /* session.created */
 };
 
+/* Parts of tables of which each source has one: pods of this node by the last eight bits of
+ * their address, others by a hash. See lib/share.h. */
+#define SHARE_PODS 256
+#define SHARE_OTHERS 128
+
+/* What sources share. */
+enum share_kind : __u32 {
+	OF_SESSIONS = 0,
+	OF_PORTS = 1, /* source ports to one destination */
+	OF_FRAGMENTS = 2,
+	OF_AFFINITY = 3,
+	OF_MONITOR = 4, /* packets that a listener gets */
+};
+
+#define SHARE_KINDS 5
+
+/* A source that wanted more than its share. */
+struct share_key {
+	addr_t addr; /* a pod of this node; 0: any address of elsewhere */
+	__u32 ifindex; /* the device of a pod, of OF_MONITOR, whatever address it says; else 0 */
+};
+
+struct share_excess {
+	ns_t last;
+	__u64 times[SHARE_KINDS]; /* by enum share_kind: flows replaced or refused, datagrams, packets */
+};
+
 /* The address of a pod of this node. */
 struct endpoint_key {
 	addr_t addr;
@@ -217,10 +244,9 @@ struct rate {
 };
 
 /* `fragments` is an array of sets of four. A source has a number of sets, and a datagram one
- * of them: however many datagrams one source begins, it takes the room of no other. The
- * first half of the sources are pods, the second addresses of elsewhere. */
-#define FRAGMENT_SOURCES 64
-#define FRAGMENT_SETS 32 /* of a source */
+ * of them: however many datagrams one pod begins, it takes the room of no other. */
+#define FRAGMENT_SOURCES (SHARE_PODS + SHARE_OTHERS)
+#define FRAGMENT_SETS 16 /* of a source */
 #define FRAGMENT_WAYS 4 /* datagrams in a set */
 #define FRAGMENT_PIECES 64 /* fragments of a datagram that are checked for overlap */
 
@@ -316,6 +342,25 @@ struct affinity {
 	__u16 reserved;
 	__u32 index; /* in `backends`, when the choice was made */
 	__u32 reserved2;
+};
+
+/* Entries of one client in `affinity_proven`: a sixteenth of it by default. */
+#define SHARE_AFFINITY_SLOTS 4096
+
+struct affinity_proven_key {
+	__u64 client; /* by kind */
+	__u32 slot; /* the service's id, modulo SHARE_AFFINITY_SLOTS */
+	enum affinity_kind kind;
+};
+
+/* The same of a client whose address is known not to be forged. */
+struct affinity_proven {
+	ns_t last_used; /* time of the last new flow */
+	addr_t addr;
+	port_be port;
+	__u16 reserved;
+	__u32 index; /* in `backends`, when the choice was made */
+	__u32 service_id;
 };
 
 /* Four neighbouring slots of a Maglev table: indices of backends in the extent. A table
@@ -436,7 +481,21 @@ struct monitor {
 /* How many packets may still be reported to a listener, per CPU. The listener refills it
  * at the rate that it can read: the rest of a flood is only counted. */
 struct monitor_budget {
-	__u64 left; /* as of a signed number: below 0 it counts those not reported */
+	__u64 left;
+	__u64 round; /* which refill this is: the shares begin anew */
+};
+
+/* Where packets come from. */
+struct monitor_share_key {
+	__u32 ifindex; /* the device that they came in by; 0: the node itself */
+	__u32 source; /* 0: all; else a number for their source address, by a hash */
+};
+
+/* What they have used of the budget. */
+struct monitor_share {
+	__u64 round; /* monitor_budget.round */
+	__u32 used;
+	__u32 lost; /* of all rounds */
 };
 
 /* An address that a listener filters packets by; port 0: any. The value has a bit for each

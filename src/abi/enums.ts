@@ -3,9 +3,15 @@
 
 export const MAC_LEN = 6;
 
+export const SHARE_PODS = 256;
+
+export const SHARE_OTHERS = 128;
+
+export const SHARE_KINDS = 5;
+
 export const RATE_SLOTS = 16384;
 
-export const FRAGMENT_SOURCES = 64;
+export const SHARE_AFFINITY_SLOTS = 4096;
 
 export const MAGLEV_SLOTS = 4;
 
@@ -86,6 +92,17 @@ export const SESSION_FLAG = {
   CLIENT_FIRST: 64,
   /** not translated: came in by the node's stack, and leaves by it */
   STACK: 128,
+} as const;
+
+/** `enum share_kind`. What sources share. */
+export const SHARE_KIND = {
+  SESSIONS: 0,
+  /** source ports to one destination */
+  PORTS: 1,
+  FRAGMENTS: 2,
+  AFFINITY: 3,
+  /** packets that a listener gets */
+  MONITOR: 4,
 } as const;
 
 /** `enum pod_device_flag`. */

@@ -157,6 +157,22 @@ export const sourceFlow = struct("source_flow", {
 });
 export type SourceFlow = ValueOf<typeof sourceFlow>;
 
+/** A source that wanted more than its share. */
+export const shareKey = struct("share_key", {
+  /** a pod of this node; 0: any address of elsewhere */
+  addr: ipv4,
+  /** the device of a pod, of OF_MONITOR, whatever address it says; else 0 */
+  ifindex: u32,
+});
+export type ShareKey = ValueOf<typeof shareKey>;
+
+export const shareExcess = struct("share_excess", {
+  last: ns,
+  /** by enum share_kind: flows replaced or refused, datagrams, packets */
+  times: array(u64, 5),
+});
+export type ShareExcess = ValueOf<typeof shareExcess>;
+
 /** The address of a pod of this node. */
 export const endpointKey = struct("endpoint_key", {
   addr: ipv4,
@@ -339,6 +355,29 @@ export const affinity = struct("affinity", {
 });
 export type Affinity = ValueOf<typeof affinity>;
 
+export const affinityProvenKey = struct("affinity_proven_key", {
+  /** by kind */
+  client: u64,
+  /** the service's id, modulo SHARE_AFFINITY_SLOTS */
+  slot: u32,
+  /** AFFINITY_KIND */
+  kind: u32,
+});
+export type AffinityProvenKey = ValueOf<typeof affinityProvenKey>;
+
+/** The same of a client whose address is known not to be forged. */
+export const affinityProven = struct("affinity_proven", {
+  /** time of the last new flow */
+  last_used: ns,
+  addr: ipv4,
+  port,
+  reserved: pad(u16),
+  /** in `backends`, when the choice was made */
+  index: u32,
+  service_id: u32,
+});
+export type AffinityProven = ValueOf<typeof affinityProven>;
+
 export const maglevSlots = struct("maglev_slots", {
   backend: array(u16, 4),
 });
@@ -460,10 +499,30 @@ export type Monitor = ValueOf<typeof monitor>;
  * the rate that it can read: the rest of a flood is only counted.
  */
 export const monitorBudget = struct("monitor_budget", {
-  /** as of a signed number: below 0 it counts those not reported */
   left: u64,
+  /** which refill this is: the shares begin anew */
+  round: u64,
 });
 export type MonitorBudget = ValueOf<typeof monitorBudget>;
+
+/** Where packets come from. */
+export const monitorShareKey = struct("monitor_share_key", {
+  /** the device that they came in by; 0: the node itself */
+  ifindex: u32,
+  /** 0: all; else a number for their source address, by a hash */
+  source: u32,
+});
+export type MonitorShareKey = ValueOf<typeof monitorShareKey>;
+
+/** What they have used of the budget. */
+export const monitorShare = struct("monitor_share", {
+  /** monitor_budget.round */
+  round: u64,
+  used: u32,
+  /** of all rounds */
+  lost: u32,
+});
+export type MonitorShare = ValueOf<typeof monitorShare>;
 
 /**
  * An address that a listener filters packets by; port 0: any. The value has a bit for each
@@ -588,6 +647,8 @@ export const maps = {
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
   /** See session_source.h. */
   source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),
+  /** Who wanted more than its share: see share.h. */
+  shares: map("shares", MAP_TYPE.LRU_HASH, shareKey, shareExcess, "ddfca924"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),
   /** See source_check.h. */
   pod_devices: map("pod_devices", MAP_TYPE.HASH, podDeviceKey, podDevice, "a12d13d5"),
@@ -606,9 +667,20 @@ export const maps = {
   /** A set: values are not used. */
   source_ranges: map("source_ranges", MAP_TYPE.LPM_TRIE, sourceRangeKey, u32, "bf3b5fcb"),
   affinity: map("affinity", MAP_TYPE.LRU_HASH, affinityKey, affinity, "fa343a90"),
+  /** See affinity.h. */
+  affinity_proven: map(
+    "affinity_proven",
+    MAP_TYPE.LRU_HASH,
+    affinityProvenKey,
+    affinityProven,
+    "5e520850",
+  ),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
   fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "926cdb04"),
-  /** Takes memory only while something is held. */
+  /**
+   * Takes memory only while something is held. Frames of one part each of all sources have
+   * room, or those of five parts of a fifth of the sources.
+   */
   held_fragments: map("held_fragments", MAP_TYPE.HASH, heldKey, heldFragment, "042d0650"),
   /**
    * Where an entry of `held_fragments` is made, and a whole frame saved: a program's stack is
@@ -625,7 +697,14 @@ export const maps = {
     MAP_TYPE.PERCPU_ARRAY,
     u32,
     monitorBudget,
-    "d52c83df",
+    "42af7155",
+  ),
+  monitor_shares: perCpuMap(
+    "monitor_shares",
+    MAP_TYPE.LRU_PERCPU_HASH,
+    monitorShareKey,
+    monitorShare,
+    "20484719",
   ),
   counters: perCpuMap("counters", MAP_TYPE.PERCPU_ARRAY, u32, counter, "cc10857d"),
 } as const;

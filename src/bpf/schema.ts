@@ -45,18 +45,21 @@ export const SCHEMAS = {
   host_ports: converted(1),
   rates: converted(1),
   affinity: converted(1),
+  affinity_proven: converted(1),
   counters: converted(1),
   hostlb_connections: converted(1),
   hostlb_counters: converted(1),
 
-  fragments: dropped(2), // 2: an array, with what came of each datagram
-  held_fragments: dropped(1),
+  fragments: dropped(3), // 2: an array, with what came of each datagram; 3: a share for each pod
+  held_fragments: dropped(2), // 2: numbers of sources as of `fragments`
   held_scratch: dropped(1),
   sources: dropped(1), // the agent counts anew
   source_flows: dropped(1),
+  shares: dropped(1),
   monitor: dropped(1),
   monitor_ends: dropped(1),
-  monitor_budget: dropped(1),
+  monitor_budget: dropped(2), // 2: `round`
+  monitor_shares: dropped(1),
   monitor_events: dropped(1),
   cni_calls: dropped(1),
   // Local to sockets, which cannot be listed. Without it an unconnected UDP socket sees its backends' addresses for a datagram.

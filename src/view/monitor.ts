@@ -151,11 +151,10 @@ export async function listen(
   return Number(lost(node) - lostBefore);
 }
 
+/** Each source may use as much of this as it leaves to others (bpf/lib/monitor.h), anew with each round. */
 function allow({ maps }: NodeReader, left: number): void {
-  maps.monitor_budget.set(
-    0,
-    Array.from({ length: possibleCpus() }, () => ({ left: BigInt(left) })),
-  );
+  const budget = { left: BigInt(left), round: monotonicNow() };
+  maps.monitor_budget.set(0, Array.from({ length: possibleCpus() }, () => budget));
 }
 
 function silence({ maps }: NodeReader): void {

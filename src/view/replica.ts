@@ -19,6 +19,8 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "sources",
   "source_flows",
   "affinity",
+  "affinity_proven",
+  "shares",
   "fragments",
   "held_fragments",
   "held_scratch",
@@ -26,9 +28,10 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   // A traced packet is not shown by pcnk monitor.
   "monitor",
   "monitor_budget",
+  "monitor_shares",
 ]);
 /** Of these, what flows have left behind counts: where a client went before, it goes again. */
-const COPIED = ["sessions", "assured", "affinity"] as const;
+const COPIED = ["sessions", "assured", "affinity", "affinity_proven"] as const;
 
 /** What a program did with a packet. */
 export interface Passage {

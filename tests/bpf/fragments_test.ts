@@ -3,6 +3,7 @@
  * sends them in all orders.
  */
 import assert from "node:assert/strict";
+import { SHARE_KIND } from "../../src/bpf/layout.ts";
 import * as needs from "../support/needs.ts";
 import { external, IN, into, NODE, node, OUTSIDE } from "./support/node.ts";
 import { type Bytes, fragments, ICMP, icmp, pattern, PROTO, udp } from "./support/packet.ts";
@@ -101,10 +102,18 @@ test("fragment_hold() gives each pod, and each address outside, a share of its o
   const program = "k8sd_from_uplink";
   const later = (id: number, src = client) => cut(src, vip, id)[1]!;
   const fromOutside = (src: string, id = 1) => cut(src, `${NODE}:30053`, id, 4000, IN)[1]!;
-  // One pod, by whatever addresses it says.
+  // One pod, by whatever addresses it says (an exempt one), and by its own.
   for (let id = 1; id <= 2000; id++) w.run(later(id, `10.1.7.${id % 250}:1`));
   assert.equal(w.maps.held_fragments.keys().length, 48);
-  assert.equal(counted(w, later(9999)), "event_fragment_not_held pass_fragment");
+  const none = "event_fragment_not_held pass_fragment";
+  assert.equal(counted(w, later(9999, "10.1.8.1:1")), none);
+  for (let id = 1; id <= 48; id++) assert.equal(counted(w, later(id)), "event_fragment_held");
+  assert.equal(counted(w, later(9999)), none);
+  assert.equal(counted(w, later(1, `${LOCAL}:40000`)), "event_fragment_held", "its neighbour's");
+  const { times } = w.maps.shares.get({ addr: CLIENT, ifindex: 0 })!;
+  assert.ok(times[SHARE_KIND.FRAGMENTS]! >= 1n);
+  w.maps.held_fragments.deleteBatch(w.maps.held_fragments.keys());
+  for (let id = 1; id <= 48; id++) w.run(later(id));
   assert.equal(counted(w, fromOutside(`${OUTSIDE}:1`), program), "event_fragment_held");
   for (let id = 1; id <= 2000; id++) w.run(fromOutside(`${OUTSIDE}:1`, id), program);
   assert.equal(w.maps.held_fragments.keys().length, 96);

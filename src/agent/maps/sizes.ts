@@ -20,6 +20,7 @@ export function mapCapacities(sizes: AgentConfig["mapSizes"]): Partial<Record<Ma
     endpoints,
     pod_devices: endpoints,
     affinity,
+    affinity_proven: affinity,
     source_ranges: sourceRanges,
     maglev: tables * maglevElements(MAGLEV_SIZE),
     remotes: nodes,

@@ -24,6 +24,7 @@ Deno.test("mapCapacities() gives every map what its setting says, Maglev's in wh
     source_ranges: 5,
     maglev: 6 * 256,
     affinity: 7,
+    affinity_proven: 7,
     remotes: 9,
     node_addrs: 9,
     vteps: 9,

@@ -1,9 +1,9 @@
 /** sessionAffinity ClientIP. */
 import assert from "node:assert/strict";
-import { AFFINITY_KIND, SCOPE } from "../../../src/bpf/layout.ts";
+import { AFFINITY_KIND, SCOPE, SHARE_AFFINITY_SLOTS, SHARE_KIND } from "../../../src/bpf/layout.ts";
 import { PROTO, tcp, udp } from "../support/packet.ts";
 import { IN, NODE, node, OUTSIDE } from "../support/node.ts";
-import { CLIENT, test, VIP } from "../support/scene.ts";
+import { CLIENT, LOCAL, test, VIP } from "../support/scene.ts";
 import type { World } from "../support/world.ts";
 
 const vip = `${VIP}:80`;
@@ -24,8 +24,8 @@ function entry(w: World, client: string, id = 1) {
   const [a, b, c, d] = client.split(".").map(Number);
   const number = BigInt(a! | b! << 8 | c! << 16) + BigInt(d!) * (1n << 24n);
   return [
-    { client: number, service_id: id, kind: AFFINITY_KIND.ADDRESS },
-    w.maps.affinity,
+    { client: number, slot: id, kind: AFFINITY_KIND.ADDRESS },
+    w.maps.affinity_proven,
   ] as const;
 }
 
@@ -69,22 +69,23 @@ test("affinity_index() ends when the client was away for too long", (w) => {
     age(95);
     assert.deepEqual(ask(w, CLIENT, [2000 + i]), [chosen]);
   }
-  const later = Array.from({ length: 10 }, (_, i) => {
-    age(105);
-    return ask(w, CLIENT, [3000 + i])[0];
-  });
-  assert(new Set(later).size > 1);
+  w.service(vip, [...backends].reverse(), { affinity: 100 });
+  age(95);
+  assert.deepEqual(ask(w, CLIENT, [3000]), [chosen]);
+  age(105);
+  const later = ask(w, CLIENT, [4000]);
+  assert.notDeepEqual(later, [chosen]);
+  assert.deepEqual(ask(w, CLIENT, [4001]), later);
 });
 
 test("affinity is of a Service port: its addresses share it, others do not", (w) => {
   w.service(vip, backends, { affinity: 100, id: 7 });
   w.service("10.96.0.11:80", backends, { affinity: 100, id: 7 });
-  w.service(`${VIP}:81`, backends, { affinity: 100, id: 8 });
   const chosen = ask(w, CLIENT, [1000]);
   assert.deepEqual(ask(w, CLIENT, [1001], "10.96.0.11:80"), chosen);
   const others = Array.from({ length: 10 }, (_, i) => {
-    w.maps.affinity.deleteBatch([entry(w, CLIENT, 8)[0]]);
-    return ask(w, CLIENT, [2000 + i], `${VIP}:81`)[0];
+    w.service(`${VIP}:${81 + i}`, backends, { affinity: 100, id: 8 + i });
+    return ask(w, CLIENT, [2000 + i], `${VIP}:${81 + i}`)[0];
   });
   assert(new Set(others).size > 1);
 });
@@ -103,4 +104,68 @@ test("affinity_index() serves UDP, and clients outside the cluster", (w) => {
     return w.target(flow);
   });
   assert.equal(new Set(targets).size, 1);
+});
+
+const nodePort = `${NODE}:30080`;
+
+/** A connection from outside, as far as its handshake. */
+function connect(w: World, client: string, answered = true): string {
+  const src = client, run = (flags: string) => w.run(tcp({ src, dst: nodePort, flags, ...IN }), up);
+  run("S");
+  const { dst, src: by, dport, sport } = w.session({ src, dst: nodePort })!;
+  if (!answered) return `${dst}:${dport}`;
+  w.run(tcp({ src: `${dst}:${dport}`, dst: `${by}:${sport}`, flags: "SA", ...IN }), up);
+  run("A");
+  return `${dst}:${dport}`;
+}
+const up = "k8sd_from_uplink";
+
+function open(w: World, targets: string[]): void {
+  const options = { affinity: 100, scope: SCOPE.EXTERNAL, addressEntry: false };
+  w.service("0.0.0.0:30080", targets, options);
+}
+
+test("affinity_confirm() keeps what connections are established from, whoever floods", (w) => {
+  node(w);
+  open(w, backends);
+  const chosen = connect(w, `${OUTSIDE}:1`);
+  const claimed = connect(w, "198.51.100.8:1", false);
+  const pod = ask(w, CLIENT, [1000]);
+  assert.equal(w.maps.affinity.keys().length, 1);
+  w.maps.affinity.deleteBatch(w.maps.affinity.keys()); // as new flows from very many addresses do
+  assert.equal(connect(w, "198.51.100.8:2"), claimed, "the same hash");
+  open(w, [...backends].reverse());
+  assert.equal(connect(w, `${OUTSIDE}:2`, false), chosen);
+  assert.deepEqual(ask(w, CLIENT, [1001]), pod);
+  assert.equal(w.maps.affinity.keys().length, 0, "both are proven");
+});
+
+test("a client with very many Services has its share of affinity", (w) => {
+  node(w);
+  w.service(vip, backends, { affinity: 100 });
+  const other = ask(w, LOCAL, [1000]);
+  const key = { addr: VIP, port: 80, proto: PROTO.TCP, scope: SCOPE.CLUSTER };
+  const service = w.maps.services.get(key)!;
+  for (let id = 2; id < 5002; id++) {
+    w.maps.services.set(key, { ...service, id });
+    w.run(tcp({ src: `${CLIENT}:${id}`, dst: vip, flags: "S" }));
+  }
+  assert.equal(w.maps.affinity_proven.keys().length, SHARE_AFFINITY_SLOTS + 1);
+  const { times } = w.maps.shares.get({ addr: CLIENT, ifindex: 0 })!;
+  assert.equal(times[SHARE_KIND.AFFINITY], BigInt(5000 - SHARE_AFFINITY_SLOTS));
+  w.maps.services.set(key, service);
+  w.service(vip, [...backends].reverse(), { affinity: 100 });
+  assert.deepEqual(ask(w, LOCAL, [1001]), other);
+});
+
+test("affinity of a release that had no proven entries goes on", (w) => {
+  w.service(vip, backends, { affinity: 100 });
+  const [chosen] = ask(w, CLIENT, [1000]);
+  const [key, map] = entry(w, CLIENT);
+  const { service_id, ...rest } = map.get(key)!;
+  map.deleteBatch([key]);
+  w.maps.affinity.set({ client: key.client, service_id, kind: key.kind }, rest);
+  w.service(vip, [...backends].reverse(), { affinity: 100 });
+  assert.deepEqual(ask(w, CLIENT, [1001]), [chosen]);
+  assert.equal(map.get(key)?.service_id, service_id);
 });

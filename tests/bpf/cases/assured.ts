@@ -192,6 +192,7 @@ test("source_note() leaves a flow alone that was opened anew from the same port"
 });
 
 test("source_note() recycles no flow that another CPU put into its slot at the same time", (w) => {
+  w.configure({ pod_cidr: "10.1.0.0", pod_mask: "255.255.0.0" });
   w.limit({ flows: 1 << 19 }); // its ring is not gone round in 8 ms
   w.service(vip, [A], { proto: PROTO.UDP });
   const session = (port: number) =>

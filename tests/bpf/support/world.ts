@@ -127,6 +127,8 @@ export class World {
       config: lbrp.map(maps.config),
       counters: lbrp.map(maps.counters),
       affinity: lbrp.map(maps.affinity),
+      affinity_proven: lbrp.map(maps.affinity_proven),
+      shares: lbrp.map(maps.shares),
       maglev: lbrp.map(maps.maglev),
       remotes: lbrp.map(maps.remotes),
       uplinks: lbrp.map(maps.uplinks),

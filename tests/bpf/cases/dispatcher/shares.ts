@@ -1,8 +1,8 @@
 /** What one pod may have of the node's source ports, and flows from outside to a pod's own address. */
 import assert from "node:assert/strict";
-import { SESSION_STATE } from "../../../../src/bpf/layout.ts";
-import { tcp, udp } from "../../support/packet.ts";
-import { IN, NODE, OUTSIDE } from "../../support/node.ts";
+import { SESSION_STATE, SHARE_KIND } from "../../../../src/bpf/layout.ts";
+import { PROTO, tcp, udp } from "../../support/packet.ts";
+import { external, IN, NODE, OUTSIDE } from "../../support/node.ts";
 import { CLIENT, LOCAL, test } from "../../support/scene.ts";
 
 const out = "k8sd_to_uplink", back = "k8sd_from_uplink";
@@ -77,4 +77,38 @@ test("exempt_create() counts a flow from outside to a pod's own address for its 
   assert.deepEqual(left, [26, 27, 28, 29, 53]);
   assert.equal(w.sessions().length, 2 * 5, "their other entries go with them");
   assert.equal(w.counter("event_session_recycled"), before + 16n);
+});
+
+test("source_note() counts addresses outside without an assured flow under few keys", (w) => {
+  external(w, "0.0.0.0:30053", [`${CLIENT}:53`], { proto: PROTO.UDP });
+  w.run(udp({ src: `${CLIENT}:1`, dst }), out);
+  for (let i = 1; i <= 500; i++) {
+    const src = `203.0.113.${i % 256}:${i}`;
+    w.run(udp({ src, dst: `${NODE}:30053`, ...IN }), back);
+  }
+  const keys = w.maps.sources.keys().map(({ addr }) => addr);
+  assert.ok(keys.includes(CLIENT));
+  assert.ok(keys.every((addr) => addr === CLIENT || addr.startsWith("0.0.")), keys.join(" "));
+});
+
+test("port_may_go() frees ports of handshakes that nobody ends, while others find none", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20000 });
+  const flow = { src: `${CLIENT}:1`, dst };
+  const other = (port: number) => tcp({ src: `${LOCAL}:${port}`, dst, flags: "S" });
+  w.run(tcp({ ...flow, flags: "S" }), out);
+  w.check({ program: out, packet: other(1), reason: "drop_ports_exhausted" });
+  assert.equal(w.maps.shares.get({ addr: LOCAL, ifindex: 0 })?.times[SHARE_KIND.PORTS], 1n);
+  const age = (seconds: number) => {
+    const key = w.key({ ...flow, zone: MASQUERADE });
+    const session = w.maps.sessions.get(key)!;
+    const last_seen = session.last_seen - BigInt(seconds * 1000) * 1_000_000n;
+    w.maps.sessions.set(key, { ...session, last_seen });
+  };
+  age(0.2);
+  assert.equal(w.run(other(1), out).verdict, -1);
+  assert.equal(w.session({ src: dst, dst: `${NODE}:20000` })?.dst, LOCAL);
+  // One that is established stays.
+  w.run(tcp({ src: dst, dst: `${NODE}:20000`, flags: "SA", ...IN }), back);
+  w.run(tcp({ src: `${LOCAL}:1`, dst, flags: "A" }), out);
+  w.check({ program: out, packet: tcp({ ...flow, flags: "S" }), reason: "drop_ports_exhausted" });
 });
