@@ -134,6 +134,7 @@ async function start(
   if (parts.socketLb.installed) parts.known.cgroup = cgroup;
   await parts.upkeep.pinsChanged(); // addresses in use are reserved
   parts.sessionSweep.start();
+  parts.shareReport.start();
   await parts.podReadiness.start(); // from here on pods may come
 }
 

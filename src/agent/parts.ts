@@ -27,6 +27,7 @@ import { PodReadiness } from "./node/pod_readiness.ts";
 import { HealthCheckPorts } from "./services/health_check_ports.ts";
 import { HiddenHostPorts } from "./services/hidden_host_ports.ts";
 import { SessionSweep } from "./services/session_sweep.ts";
+import { ShareReport } from "./services/share_report.ts";
 import { Reconciler } from "./services/reconciler.ts";
 import { SocketLb } from "./services/socket_lb.ts";
 import { KnownObjects } from "./upkeep/known_objects.ts";
@@ -57,6 +58,7 @@ export interface Parts {
   healthCheckPorts: HealthCheckPorts;
   socketLb: SocketLb;
   sessionSweep: SessionSweep;
+  shareReport: ShareReport;
   network: Network;
   podReadiness: PodReadiness;
   nodeNames: NodeNames;
@@ -135,7 +137,9 @@ function makeServices(
   const nameOf = (address: string) => podAt(config.stateDir, address);
   const sessionSweep = new SessionSweep({ maps: dataPlane.maps, log, nameOf });
   onStop(stack, "sessionSweep", () => sessionSweep.stop());
-  return { reconciler, healthCheckPorts, socketLb, sessionSweep };
+  const shareReport = new ShareReport({ maps: dataPlane.maps, log, nameOf });
+  onStop(stack, "shareReport", () => shareReport.stop());
+  return { reconciler, healthCheckPorts, socketLb, sessionSweep, shareReport };
 }
 
 /** `pod namespace/name` of an address on this node. */
@@ -249,6 +253,7 @@ function makeHttp(
     checks,
     watches,
     cniCalls: () => takeCalls(config.bpffs),
+    nameOf: (address) => podAt(config.stateDir, address),
     build: readBuild(),
     startedAt: startedAt.getTime(),
   });

@@ -13,6 +13,7 @@ export interface Finding {
     | "pods"
     | "services"
     | "sessions"
+    | "shares"
     | "uplink"
     | "netfilter"
     | "peer"

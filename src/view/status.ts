@@ -20,6 +20,7 @@ import { readNodes } from "./network.ts";
 import { ownAddressFindings, readServices } from "./services.ts";
 import { hostPortFindings } from "./host_ports.ts";
 import { agentFindings } from "./status_agent.ts";
+import { shareFindings } from "./shares.ts";
 import { asFinding, type Found, lastingFaults } from "./status_objects.ts";
 import { parseNetwork } from "../net/prefix.ts";
 
@@ -58,6 +59,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
     ...hostPortFindings(node),
     ...ownAddressFindings(node),
     ...sessionFindings(node),
+    ...shareFindings(node),
     ...mapFindings(node),
     ...dropFindings(node),
   ];

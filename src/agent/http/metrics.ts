@@ -7,6 +7,7 @@ import type { CniCall } from "../../bpf/cni_calls.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
 import { CNI_VERB, type MapName, maps as layout } from "../../bpf/layout.ts";
 import { reasons } from "../../bpf/reasons.ts";
+import { readExcess } from "../../bpf/shares.ts";
 import { MAP_TYPE } from "../../bpf/syscall.ts";
 import type { WatchState } from "../../model/agent_state.ts";
 import { TABLE } from "../../upkeep/table.ts";
@@ -18,6 +19,8 @@ interface MetricsOptions {
   checks: () => readonly Check[];
   /** Calls of the CNI plugin since the last collection. */
   cniCalls: () => readonly CniCall[];
+  /** The pod at an address of this node; undefined: its name is not known. */
+  nameOf: (address: string) => string | undefined;
   watches: () => readonly WatchState[];
   build: { version: string; commit: string };
   /** Milliseconds since the epoch. */
@@ -73,6 +76,7 @@ export class Metrics {
       this.#cniFailures.inc({ verb }, 0);
     }
     this.#addPackets();
+    this.#addShares();
     this.#addMaps();
     this.#addWatches();
     this.#addAgent();
@@ -152,6 +156,23 @@ export class Metrics {
       );
     const eventsHelp = "Events of the programs, such as a new session.";
     this.#read(Counter, "pcnk_events_total", eventsHelp, eventSamples, "event");
+  }
+
+  #addShares(): void {
+    const { maps, nameOf } = this.#options;
+    const samples = () => {
+      const sums = new Map<string, readonly [{ share: string; source: string }, number]>();
+      for (const { address, kind, times } of readExcess(maps)) {
+        const source = address === undefined ? "outside" : nameOf(address) ?? address;
+        const share = kind.toLowerCase();
+        const before = sums.get(`${share} ${source}`)?.[1] ?? 0;
+        sums.set(`${share} ${source}`, [{ share, source }, before + Number(times)]);
+      }
+      return [...sums.values()];
+    };
+    const help =
+      "What a pod, or addresses outside, wanted beyond its share and lost, by the share.";
+    this.#read(Counter, "pcnk_share_exceeded_total", help, samples, "share", "source");
   }
 
   #addMaps(): void {
