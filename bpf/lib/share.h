@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <bpf/bpf_endian.h>
+
 #include "config.h"
 #include "hash.h"
 
@@ -22,6 +24,14 @@ static __always_inline __u32 share_of_other(__u32 number)
 	return SHARE_PODS + hash_word(0, number) % SHARE_OTHERS;
 }
 
+#ifdef CONVERTING
+#define COUNT_EXCESS false /* it lasts seconds, with a stack that is full */
+#else
+#define COUNT_EXCESS true
+#endif
+
+static const volatile struct share_excess no_excess = {}; /* not on the stack */
+
 /* Counts what the source of an address, or of a device where that is not 0, was refused or
  * lost beyond its share. */
 static __always_inline void share_exceeded(addr_t addr, __u32 ifindex, enum share_kind what,
@@ -29,14 +39,15 @@ static __always_inline void share_exceeded(addr_t addr, __u32 ifindex, enum shar
 {
 	struct node_config *config = node_config();
 	struct share_key key = { .ifindex = ifindex };
-	struct share_excess none = {};
 	struct share_excess *excess;
 
+	if (!COUNT_EXCESS)
+		return;
 	if (addr && config && is_own_pod(config, addr))
 		key.addr = addr;
 	excess = bpf_map_lookup_elem(&shares, &key);
 	if (!excess) {
-		bpf_map_update_elem(&shares, &key, &none, BPF_NOEXIST);
+		bpf_map_update_elem(&shares, &key, (const void *)&no_excess, BPF_NOEXIST);
 		excess = bpf_map_lookup_elem(&shares, &key);
 	}
 	if (!excess)

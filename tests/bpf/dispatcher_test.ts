@@ -19,6 +19,7 @@ import "./cases/dispatcher/overlay.ts";
 import "./cases/dispatcher/node_flow.ts";
 import "./cases/dispatcher/pass.ts";
 import "./cases/dispatcher/pod_mtu.ts";
+import "./cases/dispatcher/affinity.ts";
 import "./cases/dispatcher/shares.ts";
 
 runPacketTests("k8sdispatcher", node);

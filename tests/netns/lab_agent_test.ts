@@ -80,7 +80,7 @@ async function ask(lab: LabHandle, from: string, host: string, port: number) {
 
 /** Connections that go on; `stop` ends them and returns how many were lost. */
 async function hold(lab: LabHandle, from: string, end: string) {
-  const script = fileURLToPath(new URL("support/session_flood.py", import.meta.url));
+  const script = fileURLToPath(new URL("../attack/floods.py", import.meta.url));
   const argv = ["python3", script, "hold", "8", "2", end];
   const child = lab.command(from, argv, { stdin: "piped", stdout: "piped" }).spawn();
   const said = new Listener(child.stdout);

@@ -1,0 +1,211 @@
+/**
+ * Floods from one pod, and from a machine outside, beside a neighbour: its connections to Services and to the world, idle
+ * and busy, its new connections, pings and fragments. `FLOODS=full` sends what docs/benchmarks.md has, and prints its table.
+ */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { type DataPlane, openDataPlane } from "../../src/bpf/dataplane.ts";
+import { readExcess } from "../../src/bpf/shares.ts";
+import type { LabHandle } from "../../src/lab/lab.ts";
+import { NODE_PORT, SERVICE_PORT } from "../../src/lab/manifests.ts";
+import { SERVER_PORT } from "../../src/lab/plan.ts";
+import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
+import { Listener, pcnk } from "../support/pcnk.ts";
+import { linesOf } from "../support/lines.ts";
+import * as needs from "../support/needs.ts";
+
+const PYTHON = "/usr/bin/python3";
+const script = fileURLToPath(new URL("floods.py", import.meta.url));
+const full = Deno.env.get("FLOODS") === "full";
+
+/** What is sent, a second and in all; of flows of UDP each is two packets. */
+const SIZE = full
+  ? { udp: [400_000, 40_000], syn: [100_000, 10_000], fragments: [200_000, 10_000] }
+  : { udp: [150_000, 0], syn: [20_000, 0], fragments: [20_000, 10_000] };
+
+/** Of one kind of use: numbers, and microseconds. */
+interface Use {
+  count: number;
+  p50: number;
+  p99: number;
+  max: number;
+  lost: number;
+  errors: string[];
+}
+type Report = Record<"request" | "connection" | "ping" | "datagram", Use>;
+
+function start(lab: LabHandle, where: string, ...args: (string | number)[]) {
+  const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+  const child = lab.command(where, [PYTHON, script, ...args.map(String)], io).spawn();
+  return { child, said: new Listener(child.stdout) };
+}
+
+/** Sends a flood to its end; returns packets and seconds. */
+async function flood(lab: LabHandle, where: string, ...args: (string | number)[]) {
+  const { child, said } = start(lab, where, ...args);
+  await child.stdin.close();
+  const [, packets, seconds] = /^sent (\d+) ([\d.]+)$/m.exec(await said.all()) ?? [];
+  assert.equal((await child.status).code, 0);
+  return { packets: Number(packets), seconds: Number(seconds) };
+}
+
+/** The neighbour, pod1-2, which uses what it reaches all the time. */
+class Neighbour {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(lab: LabHandle, ends: string[]) {
+    const argv = [PYTHON, script, "hold", "100", "100", ...ends];
+    const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+    this.#child = lab.command("pod1-2", argv, io).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#lines = linesOf(this.#child.stdout)[Symbol.asyncIterator]();
+  }
+
+  async ready(): Promise<void> {
+    assert.equal((await this.#lines.next()).value, "ready");
+  }
+
+  /** What came since it was asked before. */
+  async report(): Promise<Report> {
+    await this.#writer.write(new TextEncoder().encode("next\n"));
+    return JSON.parse((await this.#lines.next()).value);
+  }
+
+  async end(): Promise<unknown> {
+    await this.#writer.close();
+    const { value } = await this.#lines.next();
+    await this.#child.status;
+    return JSON.parse(value);
+  }
+}
+
+const lost = (report: Report) =>
+  Object.entries(report).flatMap(([kind, { lost, errors }]) =>
+    lost > 0 ? [`${lost} of ${kind}: ${errors.join("; ")}`] : []
+  );
+
+const excess = (plane: DataPlane) =>
+  readExcess(plane.maps).map(({ address, kind }) => `${address} ${kind}`).sort();
+
+async function pause(seconds: number): Promise<void> {
+  await new Promise((done) => setTimeout(done, 1000 * seconds));
+}
+
+/** The floods, by name, each of which names itself. */
+function floods(lab: LabHandle): [string, string, ...(string | number)[]][] {
+  const { outside } = lab.store.plan;
+  const service = (name: string) => lab.services().find((one) => one.name === name)!.address;
+  const node = lab.node("node1").address;
+  const [syn, rate] = SIZE.syn, world = `${outside.address}:${SERVER_PORT}`;
+  return [
+    ["UDP flows to the world", "pod1-1", "udp", outside.address, ...SIZE.udp],
+    [
+      "half-open connections",
+      "pod1-1",
+      "connect",
+      `${service("echo")}:${SERVICE_PORT},${world}`,
+      syn!,
+      rate!,
+    ],
+    [
+      "64,512 flows to one destination",
+      "pod1-1",
+      "udp",
+      service("echo-node2"),
+      64_512,
+      SIZE.udp[1]!,
+    ],
+    ["fragments", "pod1-1", "fragments", service("echo-node2"), ...SIZE.fragments],
+    ["fragments to the world", "pod1-1", "fragments", outside.address, ...SIZE.fragments],
+    ["half-open connections from outside", outside.name, "syn", node, NODE_PORT, syn!, rate!],
+    ["UDP from outside", outside.name, "claims", node, NODE_PORT, syn!, rate!],
+    ["fragments from outside", outside.name, "fragments", node, ...SIZE.fragments],
+  ];
+}
+
+Deno.test({
+  ...LAB_TEST,
+  name:
+    "no flood of a pod, or from outside, costs its neighbours a connection, a ping or a fragment",
+  ignore: LAB_TEST.ignore || !needs.file(PYTHON),
+  fn: () =>
+    withLab({ name: "tfloods", nodes: 2, pods: 3, attach: "clsact" }, async (lab) => {
+      const { outside } = lab.store.plan;
+      const vip = (name: string) => lab.services().find((one) => one.name === name)!.address;
+      const [near, far] = [vip("self-pod1-3"), vip("echo-node2")];
+      const world = `${outside.address}:${SERVER_PORT}`;
+      const nodePort = `${lab.node("node2").address}:${NODE_PORT}`;
+      const neighbour = new Neighbour(lab, [
+        `${near}:${SERVICE_PORT}`,
+        `${far}:${SERVICE_PORT}`,
+        nodePort,
+        world,
+        ...[near, lab.pod("pod1-3").address, lab.pod("pod2-1").address, outside.address].map((
+          host,
+        ) => `ping:${host}`),
+        ...[near, far].map((host) => `udp:${host}:${SERVICE_PORT}`),
+        `udp:${world}`,
+      ]);
+      await neighbour.ready();
+      using plane = openDataPlane(lab.node("node1").bpffs);
+      const rows: string[] = [], bad: string[] = [];
+      const note = (name: string, report: Report, before?: Report) => {
+        const cells = (["request", "connection", "ping"] as const).map((kind) => {
+          const { p99, max, lost } = report[kind];
+          const factor = before ? ` (${(p99 / before[kind].p99).toFixed(2)})` : "";
+          return `${p99}${factor}, ${max}, ${lost}`;
+        });
+        rows.push(`| ${name} | ${cells.join(" | ")} | ${report.datagram.lost} |`);
+        bad.push(...lost(report).map((text) => `${name}: ${text}`));
+      };
+      for (const [name, where, ...args] of floods(lab)) {
+        await neighbour.report();
+        await pause(full ? 10 : 2);
+        const before = await neighbour.report();
+        const { packets, seconds } = await flood(lab, where, ...args);
+        note(`${name}, ${Math.round(packets / seconds)}/s`, await neighbour.report(), before);
+      }
+      const end = await neighbour.end();
+      console.log(rows.join("\n"));
+      assert.deepEqual(bad, []);
+      assert.partialDeepStrictEqual(end, { idle: 0, busy: 0, errors: [] });
+      const pod = lab.pod("pod1-1").address;
+      const own = plane.maps.sessions.entries().filter(([key]) => key.src === pod).length;
+      assert.ok(own <= 0.51 * plane.maps.sessions.maxEntries / 2, `${own} flows of one pod`);
+      console.log(excess(plane));
+      assert.ok(excess(plane).includes(`${pod} FRAGMENTS`));
+      assert.ok(excess(plane).every((one) => one.startsWith(`${pod} `) || one.startsWith("undef")));
+      const { stdout } = await pcnkOn(lab, "status");
+      assert.match(stdout, /shares +.*pod1-1.*beyond its share/);
+      assert.match(Deno.readTextFileSync(lab.node("node1").agentLog), /ShareExceeded.*pod1-1/);
+      await monitored(lab, vip("empty"));
+    }),
+});
+
+/** `pcnk monitor` shows every refused packet of the neighbour, whatever another pod has refused. */
+async function monitored(lab: LabHandle, refused: string): Promise<void> {
+  const { bpffs, dir } = lab.node("node1");
+  const place = ["--bpffs", bpffs, "--state-dir", dir, "-o", "json", "--rate", "200"];
+  const child = lab.command("node1", [...pcnk, "monitor", ...place], {
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const said = new Listener(child.stdout);
+  const all = said.all();
+  const loud = start(lab, "pod1-1", "udp", refused, 1_000_000);
+  await pause(2);
+  await flood(lab, "pod1-2", "udp", refused, 20, 20);
+  loud.child.kill("SIGKILL");
+  await loud.child.status;
+  await pause(0.5);
+  child.kill("SIGINT");
+  await child.status;
+  const lines = (await all).trim().split("\n").map((line) => JSON.parse(line));
+  const source = lab.pod("pod1-2").address;
+  const own = lines.filter(({ flow }) => flow?.src === source).length;
+  assert.equal(own, 40, `of ${lines.length}`);
+  assert.ok(lines.length > 200);
+}

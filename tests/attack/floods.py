@@ -1,0 +1,276 @@
+"""Floods, and a neighbour whose connections, requests and pings should live through them.
+
+  floods.py hold IDLE BUSY END…        opens connections to line echo servers, of which BUSY talk all the time, beside new
+                                       connections, pings and datagrams in fragments; says `ready`; for each line that it
+                                       reads it says as JSON what came since the one before; when standard input ends, it
+                                       uses each connection once more. END is HOST:PORT (connections), ping:HOST, or
+                                       udp:HOST:PORT (a datagram of three fragments, both ways)
+  floods.py udp HOST FLOWS [RATE]      so many flows, two datagrams each; 64,512 to one port, then to the next one
+  floods.py connect HOST:PORT,… COUNT [RATE]   so many half-open connections from the own address
+  floods.py syn HOST PORT COUNT [RATE]         the same from as many addresses
+  floods.py claims HOST PORT COUNT [RATE]      flows of UDP from as many addresses
+  floods.py fragments HOST COUNT [RATE]        fragments of as many datagrams, the first one or a later one
+
+RATE is packets a second, 0 as fast as it can. A flood ends with `sent PACKETS SECONDS`.
+"""
+import json
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+class Lost(Exception):
+    pass
+
+
+def ask(connection, number):
+    line = b"line %d\n" % number
+    answer = b""
+    try:
+        connection.sendall(line)
+        while not answer.endswith(line):
+            part = connection.recv(4096)
+            if not part:
+                raise Lost("closed")
+            answer += part
+    except OSError as error:
+        raise Lost(str(error)) from None
+
+
+def connect(end, seconds=10):
+    try:
+        return socket.create_connection(end, timeout=seconds)
+    except OSError as error:
+        raise Lost(str(error)) from None
+
+
+class Pinger:
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.socket.settimeout(2)
+        self.id, self.sequence = os.getpid() & 0xFFFF, 0
+
+    def ping(self, host):
+        self.sequence = self.sequence + 1 & 0xFFFF
+        head = struct.pack("!HH", self.id, self.sequence)
+        body = head + b"pcnk" * 4
+        self.socket.sendto(struct.pack("!BBH", 8, 0, checksum(b"\x08\0\0\0" + body)) + body, (host, 0))
+        try:
+            while True:
+                packet = self.socket.recv(2048)
+                if packet[20] == 0 and packet[24:28] == head:
+                    return
+        except OSError as error:
+            raise Lost(str(error)) from None
+
+
+class Datagrams:
+    def __init__(self):
+        self.sockets, self.number = {}, 0
+
+    def ask(self, end):
+        self.number += 1
+        if end not in self.sockets:
+            self.sockets[end] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.sockets[end].settimeout(2)
+            self.sockets[end].connect(end)
+        text = b"%d " % self.number + b"x" * 4000
+        try:
+            self.sockets[end].send(text)
+            while text not in self.sockets[end].recv(65536):
+                pass
+        except OSError as error:
+            raise Lost(str(error)) from None
+
+
+class Phase:
+    """What came of each kind of use: how often, in what time, what was lost."""
+
+    def __init__(self):
+        self.times, self.lost = {}, {}
+
+    def use(self, kind, what, *args):
+        begin = time.perf_counter()
+        try:
+            found = what(*args)
+        except Lost as error:
+            self.lost.setdefault(kind, []).append("%s %s" % (args[0] if isinstance(args[0], (tuple, str)) else "", error))
+            return None
+        self.times.setdefault(kind, []).append(time.perf_counter() - begin)
+        return found
+
+    def report(self):
+        report = {}
+        for kind in sorted({*self.times, *self.lost}):
+            times = sorted(self.times.get(kind, []))
+            at = lambda part: round(1e6 * times[min(len(times) - 1, int(part * len(times)))]) if times else None
+            lost = self.lost.get(kind, [])
+            report[kind] = {"count": len(times), "p50": at(0.5), "p99": at(0.99), "max": at(1), "lost": len(lost),
+                            "errors": sorted(set(lost))[:5]}
+        return report
+
+
+def hold(idle, busy, *ends):
+    split = [end.split(":") for end in ends]
+    servers = [(end[0], int(end[1])) for end in split if len(end) == 2 and end[0] != "ping"]
+    pings = [end[1] for end in split if end[0] == "ping"]
+    datagrams = [(end[1], int(end[2])) for end in split if end[0] == "udp"]
+    connections = []
+    for i in range(idle + busy):
+        connection = connect(servers[i % len(servers)], 30)
+        ask(connection, i)
+        connections.append(connection)
+    gone = {}
+
+    def talk(i):
+        try:
+            ask(connections[i], i)
+        except Lost as error:
+            gone[i] = str(error)
+            raise
+
+    def open_close(end):
+        connection = connect(end)
+        ask(connection, 0)
+        connection.close()
+
+    pinger = Pinger() if pings else None
+    sender = Datagrams()
+    phase, asked, step = Phase(), 0, 0
+    print("ready", flush=True)
+    while True:
+        if select.select([sys.stdin], [], [], 0)[0]:
+            if not os.read(0, 100):
+                break
+            print(json.dumps(phase.report()), flush=True)
+            phase = Phase()
+        i = step % busy
+        if i not in gone:
+            asked += phase.use("request", talk, i) is None and i not in gone
+        if step % 5 == 0:
+            phase.use("connection", open_close, servers[step // 5 % len(servers)])
+        if pings and step % 10 == 0:
+            phase.use("ping", pinger.ping, pings[step // 10 % len(pings)])
+        if datagrams and step % 10 == 5:
+            phase.use("datagram", sender.ask, datagrams[step // 10 % len(datagrams)])
+        step += 1
+        time.sleep(0.001)
+    for i in range(idle + busy):
+        try:
+            talk(i)
+        except Lost:
+            pass
+    report = {"idle": len([i for i in gone if i >= busy]), "busy": len([i for i in gone if i < busy]),
+              "asked": asked, "errors": sorted(set(gone.values()))}
+    print(json.dumps(report), flush=True)
+
+
+class Pace:
+    """Sends packets at a rate."""
+
+    def __init__(self, raw, rate):
+        self.raw, self.rate, self.sent, self.begin = raw, int(rate), 0, time.perf_counter()
+
+    def send(self, packet, host):
+        try:
+            self.raw.sendto(packet, (host, 0))
+        except OSError:  # a queue is full
+            pass
+        self.sent += 1
+        if self.rate and self.sent % 32 == 0:
+            ahead = self.sent / self.rate - (time.perf_counter() - self.begin)
+            if ahead > 0:
+                time.sleep(ahead)
+
+    def end(self):
+        print("sent %d %.1f" % (self.sent, time.perf_counter() - self.begin), flush=True)
+
+
+def raw(protocol):
+    return socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+
+
+def own_address(host):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))
+        return probe.getsockname()[0]
+
+
+def address(i):
+    return socket.inet_aton("100.%d.%d.%d" % (64 + (i >> 16), i >> 8 & 255, i & 255))
+
+
+def segment(source, target, sport, dport):
+    tcp = struct.pack("!HHIIBBHHH", sport, dport, random.getrandbits(32), 0, 0x50, 2, 65535, 0, 0)
+    sum_ = checksum(source + target + struct.pack("!HH", 6, len(tcp)) + tcp)
+    return tcp[:16] + struct.pack("!H", sum_) + tcp[18:]
+
+
+def header(source, target, protocol, length, i, offset=0):
+    return struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, i & 0xFFFF, offset, 64, protocol, 0) + source + target
+
+
+def udp(host, flows, rate=0):
+    pace = Pace(raw(socket.IPPROTO_UDP), rate)
+    for flow in range(int(flows)):
+        packet = struct.pack("!HHHH", 1024 + flow % 64512, 20000 + flow // 64512, 16, 0) + b"datagram"
+        pace.send(packet, host)
+        pace.send(packet, host)
+    pace.end()
+
+
+def connect_flood(ends, count, rate=0):
+    targets = [(host, int(port)) for host, port in (end.split(":") for end in ends.split(","))]
+    source = socket.inet_aton(own_address(targets[0][0]))
+    pace = Pace(raw(socket.IPPROTO_TCP), rate)
+    for i in range(int(count)):
+        host, port = targets[i % len(targets)]
+        pace.send(segment(source, socket.inet_aton(host), 1024 + i // len(targets) % 64512, port), host)
+    pace.end()
+
+
+def syn(host, port, count, rate=0):
+    target, pace = socket.inet_aton(host), Pace(raw(socket.IPPROTO_RAW), rate)
+    for i in range(int(count)):
+        tcp = segment(address(i), target, 1024 + i % 60000, int(port))
+        pace.send(header(address(i), target, 6, len(tcp), i) + tcp, host)
+    pace.end()
+
+
+def claims(host, port, count, rate=0):
+    target, pace = socket.inet_aton(host), Pace(raw(socket.IPPROTO_RAW), rate)
+    for i in range(int(count)):
+        packet = struct.pack("!HHHH", 1024 + i % 60000, int(port), 16, 0) + b"datagram"
+        pace.send(header(address(i), target, 17, len(packet), i) + packet, host)
+    pace.end()
+
+
+def fragments(host, count, rate=0):
+    source, target = socket.inet_aton(own_address(host)), socket.inet_aton(host)
+    pace = Pace(raw(socket.IPPROTO_RAW), rate)
+    first = struct.pack("!HHHH", 1024, 80, 2000, 0) + b"x" * 1000
+    for i in range(int(count)):
+        more, offset = (0x2000, 0) if i % 2 else (0, 126)
+        pace.send(header(source, target, 17, len(first), random.getrandbits(16), more | offset) + first, host)
+    pace.end()
+
+
+def main(what, *args):
+    if what == "hold":
+        hold(int(args[0]), int(args[1]), *args[2:])
+    else:
+        floods = {"udp": udp, "connect": connect_flood, "syn": syn, "claims": claims, "fragments": fragments}
+        floods[what](*args)
+
+
+main(*sys.argv[1:])
