@@ -9,7 +9,8 @@
   floods.py connect HOST:PORT,… COUNT [RATE]   so many half-open connections from the own address
   floods.py syn HOST PORT COUNT [RATE]         the same from as many addresses
   floods.py claims HOST PORT COUNT [RATE]      flows of UDP from as many addresses
-  floods.py fragments HOST COUNT [RATE]        fragments of as many datagrams, the first one or a later one
+  floods.py fragments HOST PORT COUNT [RATE]   fragments of as many datagrams, the first one or a later one
+  floods.py later HOST PORT COUNT [RATE]       later ones only
 
 RATE is packets a second, 0 as fast as it can. A flood ends with `sent PACKETS SECONDS`.
 """
@@ -255,22 +256,25 @@ def claims(host, port, count, rate=0):
     pace.end()
 
 
-def fragments(host, count, rate=0):
+def fragments(host, port, count, rate=0, firsts=True):
     source, target = socket.inet_aton(own_address(host)), socket.inet_aton(host)
     pace = Pace(raw(socket.IPPROTO_RAW), rate)
-    first = struct.pack("!HHHH", 1024, 80, 2000, 0) + b"x" * 1000
+    first = struct.pack("!HHHH", 1024, int(port), 2000, 0) + b"x" * 1000
     for i in range(int(count)):
-        more, offset = (0x2000, 0) if i % 2 else (0, 126)
+        more, offset = (0x2000, 0) if firsts and i % 2 else (0, 126)
         pace.send(header(source, target, 17, len(first), random.getrandbits(16), more | offset) + first, host)
     pace.end()
+
+
+def later(host, port, count, rate=0):
+    fragments(host, port, count, rate, False)
 
 
 def main(what, *args):
     if what == "hold":
         hold(int(args[0]), int(args[1]), *args[2:])
     else:
-        floods = {"udp": udp, "connect": connect_flood, "syn": syn, "claims": claims, "fragments": fragments}
-        floods[what](*args)
+        {"udp": udp, "connect": connect_flood, "syn": syn, "claims": claims, "fragments": fragments, "later": later}[what](*args)
 
 
 main(*sys.argv[1:])
