@@ -32,7 +32,8 @@ interface Use {
   lost: number;
   errors: string[];
 }
-type Report = Record<"request" | "connection" | "ping" | "datagram", Use>;
+type Report = Partial<Record<"request" | "connection" | "ping" | "datagram", Use>>;
+const none: Use = { count: 0, p50: 0, p99: 0, max: 0, lost: 0, errors: [] };
 
 function start(lab: LabHandle, where: string, ...args: (string | number)[]) {
   const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
@@ -154,11 +155,11 @@ Deno.test({
       const rows: string[] = [], bad: string[] = [];
       const note = (name: string, report: Report, before?: Report) => {
         const cells = (["request", "connection", "ping"] as const).map((kind) => {
-          const { p99, max, lost } = report[kind];
-          const factor = before ? ` (${(p99 / before[kind].p99).toFixed(2)})` : "";
-          return `${p99}${factor}, ${max}, ${lost}`;
+          const { p99, max, lost } = report[kind] ?? none;
+          const former = before?.[kind]?.p99;
+          return `${p99}${former ? ` (${(p99 / former).toFixed(2)})` : ""}, ${max}, ${lost}`;
         });
-        rows.push(`| ${name} | ${cells.join(" | ")} | ${report.datagram.lost} |`);
+        rows.push(`| ${name} | ${cells.join(" | ")} | ${(report.datagram ?? none).lost} |`);
         bad.push(...lost(report).map((text) => `${name}: ${text}`));
       };
       for (const [name, where, ...args] of floods(lab)) {
