@@ -159,7 +159,8 @@ export function agent(test: Test): void {
     for (const node of NODES) await kit.importImage(node, image);
     await using load = await Everywhere.start(world, base(world), 3);
     try {
-      await install(kit, { image: next });
+      const digest = Deno.readTextFileSync(image.replace(/\.tar$/, ".digest")).trim();
+      await install(kit, { image: `localhost/pcnk@${digest}` });
       await load.noneFailed("the agent upgraded");
       await takesPart(world);
     } finally {

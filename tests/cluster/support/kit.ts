@@ -214,7 +214,9 @@ export class Kit {
 
   /** Gives an image to a node's containerd. */
   async importImage(index: number, tar: string): Promise<void> {
-    await this.inNode(index, ["ctr", "-n", "k8s.io", "images", "import", tar], 90_000);
+    // Under its tag, and by its digest as docs/getting-started.md says.
+    const byDigest = ["--base-name", "localhost/pcnk", "--digests"];
+    await this.inNode(index, ["ctr", "-n", "k8s.io", "images", "import", ...byDigest, tar], 90_000);
   }
 
   /** A file below the node's own directories (`/run` is not among them), as seen from outside. */
