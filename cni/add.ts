@@ -11,10 +11,10 @@ import {
   tcxSupported,
 } from "../src/bpf/attach.ts";
 import { RATE_FLAG } from "../src/bpf/layout.ts";
-import { deviceRates, knownRates, setRates } from "../src/bpf/rates.ts";
+import { deviceRates, setRates } from "../src/bpf/rates.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
 import { type AttachPoint, podAttachPoints } from "../src/bpf/attach_points.ts";
-import { closePort, openPort, portSwitches } from "../src/bpf/segment.ts";
+import { closePort, openPort } from "../src/bpf/segment.ts";
 import { progInfo } from "../src/bpf/syscall.ts";
 import { type Link, RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
@@ -28,6 +28,7 @@ import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
 import { type Handles, openPodDevices, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
+import { wantedPort } from "./segment.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
@@ -118,8 +119,7 @@ function wire(wiring: Wiring, attachment: Attachment, { host }: PodVeth): void {
   try {
     wiring.before("record");
     undo.push(record(wiring, attachment, former));
-    const { rates } = wiring.dataPlane.maps;
-    if (wiring.rates !== knownRates(rates, host.index)) setRates(rates, host.index, wiring.rates);
+    if (wiring.rates) setRates(wiring.dataPlane.maps.rates, host.index, wiring.rates);
     wiring.before("device");
     undo.push(enterDevice(wiring, attachment, host));
     for (const placed of podAttachPoints(bpffs, nl, host)) {
@@ -208,15 +208,17 @@ function enterDevice(
   };
 }
 
-/** Has the bridge keep the pod's port apart; programs of an older release need it to switch between pods. */
+/** Has the bridge keep the pod's port apart. */
 function endSegment(
-  { bpffs, nl, dataPlane, rates }: Wiring,
+  { nl, dataPlane, rates }: Wiring,
   { bridge, mac }: Attachment,
   host: Link,
 ): () => void {
-  using devices = openPodDevices(bpffs);
-  if (bridge === undefined || devices === undefined) return () => {};
-  closePort(nl, host.index, mac, portSwitches(dataPlane.maps, host.index, rates));
+  const wanted = bridge === undefined ? undefined : wantedPort(dataPlane, host.index, rates);
+  if (wanted === undefined) return () => {};
+  // A former device may have had its index.
+  if (rates === 0) setRates(dataPlane.maps.rates, host.index, 0);
+  closePort(nl, host.index, mac, wanted);
   // A former ADD of the same pod has closed it.
   if (host.portLimits?.length) return () => {};
   return () => openPort(nl, nl.link(host.index) ?? host, mac);

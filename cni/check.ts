@@ -1,8 +1,7 @@
 /** CHECK: compares record, programs and endpoints with what ADD set up; the error names every difference. */
 import { isAttachedAt, podAttachPoints } from "../src/bpf/attach_points.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
-import { knownRates } from "../src/bpf/rates.ts";
-import { isPodFdbEntry, portDifference, portSwitches } from "../src/bpf/segment.ts";
+import { isPodFdbEntry, portDifference } from "../src/bpf/segment.ts";
 import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
@@ -10,8 +9,8 @@ import type { Container } from "./env.ts";
 import { CniError, CODE } from "./errors.ts";
 import { hostPortFaults } from "./host_ports.ts";
 import { openInstalled } from "./installed.ts";
-import { openPodDevices } from "./release.ts";
 import { needPrevResult, podAddresses } from "./result.ts";
+import { wantedPort } from "./segment.ts";
 import { State } from "./state.ts";
 import { findVeth, type PodVeth } from "./veth.ts";
 
@@ -46,13 +45,14 @@ export function check(config: Config, container: Container): void {
 }
 
 /** Of a port of a bridge. */
-function portFaults({ bpffs, maps }: DataPlane, nl: RtNetlink, { host, mac }: PodVeth): string[] {
+function portFaults(dataPlane: DataPlane, nl: RtNetlink, { host, mac }: PodVeth): string[] {
   const { index, name, master } = host;
-  using devices = openPodDevices(bpffs);
-  if (master === undefined || host.portLimits === undefined || devices === undefined) return [];
-  const wanted = portSwitches(maps, index, knownRates(maps.rates, index));
+  if (master === undefined || host.portLimits === undefined) return [];
+  const wanted = wantedPort(dataPlane, index);
+  if (wanted === undefined) return [];
   const difference = portDifference(host, wanted);
-  const known = nl.fdb({ master }).some((one) => isPodFdbEntry(one, index, mac));
+  // A port that frames to unknown addresses leave by does without.
+  const known = wanted.flood || nl.fdb({ master }).some((one) => isPodFdbEntry(one, index, mac));
   return [
     ...(difference === "" ? [] : [`the bridge's port ${name}: ${difference}`]),
     ...(known ? [] : [`${mac} is not in the bridge's table as the address behind ${name}`]),

@@ -41,7 +41,7 @@ export function describePod(node: NodeReader, name: string): PodDescription | un
     objects: readState(stateDir, "objects") ??
       { bridge: "pcnk0", bridgeAddresses: [], overlayDevice: "pcnk_vxlan" },
   };
-  const faults = [portFaults, segmentFaults, podProgramFaults, endpointFaults].flatMap((check) =>
+  const faults = [portFaults, podProgramFaults, endpointFaults, segmentFaults].flatMap((check) =>
     check(state)
   );
   const findings = faults.map(({ text, next }) => ({ good: false, text: `${text}; ${next}` }));

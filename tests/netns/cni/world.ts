@@ -96,8 +96,10 @@ export class CniWorld {
       this.plane = (install ?? sharedPlane)({ bpffs, nl: this.node.nl, mapSizes: SIZES });
       this.bpffs = this.plane.bpffs;
       this.sandbox.defer(() => this.plane.close());
-      const { config } = this.plane.maps;
-      config.set(0, { ...config.get(0)!, flags: NODE_FLAG.SOURCE_CHECK });
+      if (!install) {
+        const { config } = this.plane.maps;
+        config.set(0, { ...config.get(0)!, flags: NODE_FLAG.SOURCE_CHECK });
+      }
       this.node.nl.addLink({ kind: "bridge", name: "pcnk0", up: true, forwardDelay: 0 });
       this.bridge = this.node.nl.link("pcnk0")!.index;
       if (options.attach) this.#tellMode(options.attach);
