@@ -4,6 +4,10 @@ import { withNetns } from "./netns.ts";
 
 const O_WRONLY = 1;
 
+/** Used again: an agent reads some every second. */
+const buffer = new Uint8Array(4096);
+const decoder = new TextDecoder();
+
 /**
  * The environment variable with a prefix below which /proc/sys/net is writable: a container's own is not. The parameters are
  * those of the process's network namespace, whichever mount of proc they are reached by.
@@ -32,7 +36,6 @@ function inNetns<T>(netnsPath: string | undefined, fn: () => T): T {
  */
 export function readSysctl(name: string, netnsPath?: string): string {
   const path = sysctlPath(name);
-  const buffer = new Uint8Array(4096);
   const length = inNetns(netnsPath, () => {
     const fd = openFile(path, O.RDONLY);
     try {
@@ -41,7 +44,7 @@ export function readSysctl(name: string, netnsPath?: string): string {
       closeFd(fd);
     }
   });
-  return new TextDecoder().decode(buffer.subarray(0, length)).trimEnd();
+  return decoder.decode(buffer.subarray(0, length)).trimEnd();
 }
 
 /**

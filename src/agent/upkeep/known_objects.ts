@@ -104,6 +104,10 @@ export class KnownObjects {
       const bridgeMac = addresses.length > 0 && records.length > 0 ? known : undefined;
       this.#objects = { ...this.#objects, bridgeMac, bridgeAddresses: addresses };
     }
+  }
+
+  /** Writes it to the state directory, unless it is there. */
+  keep(): void {
     const { stateDir, objects } = { stateDir: this.#stateDir, objects: this.#objects };
     const same = JSON.stringify(objects) === this.#written && isWhole(stateDir, "objects");
     if (same) return;

@@ -56,6 +56,7 @@ const BREAKING: ReadonlySet<RtEvent["type"]> = new Set<RtEvent["type"]>([
 const LOCK_MS = 1000;
 
 const PINS = TABLE.find(({ name }) => name === "pins")!;
+const BRIDGE = TABLE.find(({ name }) => name === "bridge")!;
 
 /** Rows that are checked after events too: what stops forwarding comes as one, and without pins no program is attached. */
 const ALWAYS: ReadonlySet<string> = new Set([PINS.name, "sysctls"]);
@@ -108,6 +109,9 @@ export class Upkeep {
   /** Checks all rows, and goes on doing so. */
   async start() {
     this.#pins.look();
+    // An attempt to read what is not there costs more than all records of a node.
+    const { stateDir } = this.#options.config;
+    Deno.mkdirSync(attachmentsDir(stateDir), { recursive: true, mode: 0o700 });
     await this.#request(TABLE);
     if (!this.#stopped) this.#timer = setInterval(() => this.#second(), times.secondMs);
   }
@@ -192,7 +196,7 @@ export class Upkeep {
         this.#keep({ ...row, graceMs: UNCHECKED_MS }, [unchecked(row, error as Error)]);
       }
     }
-    if (this.#standing.get("bridge")?.size === 0) this.#learn();
+    if (this.#standing.get(BRIDGE.name)?.size === 0) this.#learn(rows.includes(BRIDGE));
     this.#report();
     this.#passMs = performance.now() - start;
     // What could not be mended before may stand on what was.
@@ -203,12 +207,17 @@ export class Upkeep {
     return (this.#standing.get(name)?.size ?? 0) > 0;
   }
 
-  /** A full disk is reported once. */
-  #learn() {
+  /** Learns what the node has, if devices, records or the podCIDR may have changed, and keeps it on disk. A full disk is reported once. */
+  #learn(devices: boolean) {
     const { known, nl, log, dataPlane } = this.#options;
     try {
-      known.see(nl, dataPlane.maps.config.get(0)?.node_addr);
-      known.learn(nl, this.#records.read());
+      const records = this.#records.read(), { podCIDR } = known.objects;
+      if (devices || records !== this.#learnt?.records || podCIDR !== this.#learnt.podCIDR) {
+        known.see(nl, dataPlane.maps.config.get(0)?.node_addr);
+        known.learn(nl, records);
+        this.#learnt = { records, podCIDR };
+      }
+      known.keep();
       this.#unwritten = "";
     } catch (error) {
       const { message } = error as Error;
@@ -220,6 +229,8 @@ export class Upkeep {
     }
   }
   #unwritten = "";
+  /** With what it was learnt. */
+  #learnt: { records: readonly Attachment[]; podCIDR: string | undefined } | undefined;
 
   /** @returns the node as it is now: read again when something was mended */
   async #check(row: Row, before: NodeState): Promise<NodeState> {
