@@ -27,34 +27,59 @@ interface Count {
   skipped: number;
 }
 
+const NONE: Count = { passed: 0, failed: 0, skipped: 0 };
+
+/** The cluster tests that need nodes with a kubelet, beside those that need an API server alone. */
+const WHOLE_CLUSTER = "tests/cluster/cluster_test.ts";
+
 /** What failed, and the first words of why: told once more before the last line, as logs are cut in the middle. */
 const failed: string[] = [];
 
 interface Stage {
   name: string;
-  run(): Promise<Count>;
+  /** @param atEnd print output whole when a command has ended, as others run at the same time */
+  run(atEnd: boolean): Promise<Count>;
 }
 
 /** What is tried on the oldest kernel here; the rest takes minutes under emulation. */
 const oldest = ["verifier", "calls", "packets", "lab"];
 
-const stages: Stage[] = [
-  { name: "fmt", run: () => check(Deno.execPath(), ["fmt", "--check", "--quiet"]) },
-  { name: "lint", run: () => check(Deno.execPath(), ["lint", "--quiet"]) },
-  { name: "check", run: () => types(Deno.execPath()) },
-  { name: "build", run: () => check(Deno.execPath(), ["run", "-A", "src/build/build.ts"]) },
-  { name: "again", run: () => tests(Deno.execPath(), ["tests/build"]) },
-  { name: "unit", run: () => tests(Deno.execPath(), unit) },
-  { name: "bpf", run: () => tests(Deno.execPath(), ["tests/bpf"]) },
-  { name: "etcd", run: () => tests(Deno.execPath(), ["tests/etcd"]) },
-  { name: "netns", run: () => tests(Deno.execPath(), namespaceTests(), 2) },
-  { name: "page", run: () => tests(Deno.execPath(), ["tests/page"]) },
-  { name: "cluster", run: () => tests(Deno.execPath(), ["tests/cluster"]) },
-  { name: "vm", run: () => tests(Deno.execPath(), ["tests/vm", "--", "5.10-amd64", ...oldest]) },
-  { name: "newest", run: newest },
-];
+const deno = Deno.execPath();
 
-const namespaceTests = () => [...testFiles("tests/attack"), ...testFiles("tests/netns")];
+/** Tests in one process. */
+const suite = (name: string, ...paths: string[]): Stage => ({
+  name,
+  run: (atEnd) => tests(deno, paths, atEnd),
+});
+
+/** One turn after the other; in a turn, rows of stages beside each other. */
+const turns: Stage[][][] = [
+  [[
+    { name: "fmt", run: () => check(deno, ["fmt", "--check", "--quiet"]) },
+    { name: "lint", run: () => check(deno, ["lint", "--quiet"]) },
+    { name: "check", run: () => types(deno) },
+  ]],
+  [[
+    { name: "build", run: () => check(deno, ["run", "-A", "src/build/build.ts"]) },
+  ]],
+  // Nothing here goes by the clock: an emulated machine takes one of two processors, and one of these suites the other.
+  [
+    [
+      suite("again", "tests/build"),
+      suite("unit", ...unit),
+      suite("bpf", "tests/bpf"),
+      suite("etcd", "tests/etcd"),
+      suite("page", "tests/page"),
+      { name: "newest", run: newest },
+    ],
+    [
+      suite("vm", "tests/vm", "--", "5.10-amd64", ...oldest),
+      suite("api", ...testFiles("tests/cluster").filter((path) => path !== WHOLE_CLUSTER)),
+    ],
+  ],
+  [[{ name: "netns", run: namespaces }]],
+  [[suite("cluster", WHOLE_CLUSTER)]],
+];
 
 /** Files of tests in a folder, from the end: of the namespace tests the longest come first, and none works alone in the end. */
 function testFiles(folder: string): string[] {
@@ -90,13 +115,13 @@ async function spawn(
   return { ok: status.success, output };
 }
 
-async function check(command: string, args: string[]): Promise<Count> {
-  const { ok } = await spawn(command, args);
+async function check(command: string, args: string[], atEnd = false): Promise<Count> {
+  const { ok } = await spawn(command, args, atEnd);
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
 }
 
 /** What runs in a browser is checked by itself: types of the DOM change those of everything they are together with. */
-async function types(deno: string): Promise<Count> {
+async function types(deno: string, atEnd = false): Promise<Count> {
   const page = "src/ui/page/";
   const others = code.flatMap((path) =>
     path !== "src" ? [path] : [
@@ -109,32 +134,26 @@ async function types(deno: string): Promise<Count> {
   );
   const script = sources(page).filter((path) => path.endsWith(".ts"));
   return add(
-    await check(deno, ["check", "--quiet", ...others]),
-    await check(deno, ["check", "--quiet", ...script]),
+    await check(deno, ["check", "--quiet", ...others], atEnd),
+    await check(deno, ["check", "--quiet", ...script], atEnd),
   );
 }
 
-/** Runs tests in one process, or with `atOnce` each file in a process of its own, so many at the same time. */
-async function tests(deno: string, paths: string[], atOnce?: number): Promise<Count> {
-  const before = snapshot();
-  let count: Count = { passed: 0, failed: 0, skipped: 0 };
-  const runs = (atOnce === undefined ? [paths] : paths.map((path) => [path])).values();
+/** Runs tests in one process. */
+async function tests(deno: string, paths: string[], atEnd: boolean): Promise<Count> {
+  const { ok, output } = await spawn(deno, ["test", "-A", "--no-check", ...paths], atEnd);
+  failed.push(...failures(output));
+  return summary(output, ok);
+}
+
+/** Runs each file of namespace tests in a process of its own, two at the same time. */
+async function namespaces(): Promise<Count> {
+  let count = NONE;
+  const files = [...testFiles("tests/attack"), ...testFiles("tests/netns")].values();
   const run = async () => {
-    for (const words of runs) {
-      const args = ["test", "-A", "--no-check", ...words];
-      const { ok, output } = await spawn(deno, args, atOnce !== undefined);
-      count = add(count, summary(output, ok));
-      failed.push(...failures(output));
-    }
+    for (const path of files) count = add(count, await tests(deno, [path], true));
   };
-  await Promise.all(Array.from({ length: atOnce ?? 1 }, run));
-  const left = leftovers(before, snapshot());
-  if (left.length > 0) {
-    const told = `left behind on the machine:\n  ${left.join("\n  ")}`;
-    console.log(told);
-    failed.push(told);
-    count.failed += 1;
-  }
+  await Promise.all([run(), run()]);
   return count;
 }
 
@@ -165,24 +184,22 @@ export function failures(output: string): string[] {
 }
 
 /** Checks and unit tests on the newest Deno, so that the pinned version can move. */
-async function newest(): Promise<Count> {
+async function newest(atEnd: boolean): Promise<Count> {
   const folder = join(root, "dist", `deno-${newestDeno}`);
   const deno = join(folder, "node_modules/@deno/linux-x64-glibc/deno");
   if (!existsSync(deno)) {
     if (process.arch !== "x64") {
       console.log(`skipped: npm has no Deno for ${process.arch} that is looked for here`);
-      return { passed: 0, failed: 0, skipped: 1 };
+      return { ...NONE, skipped: 1 };
     }
     mkdirSync(folder, { recursive: true });
     const { ok } = await spawn("npm", [
       ...["install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder],
       `@deno/linux-x64-glibc@${newestDeno}`,
     ]);
-    if (!ok) return { passed: 0, failed: 1, skipped: 0 };
+    if (!ok) return { ...NONE, failed: 1 };
   }
-  const checked = await types(deno);
-  const tested = await tests(deno, unit);
-  return add(checked, tested);
+  return add(await types(deno, atEnd), await tests(deno, unit, atEnd));
 }
 
 function add(a: Count, b: Count): Count {
@@ -193,24 +210,45 @@ function add(a: Count, b: Count): Count {
   };
 }
 
+/** Runs a turn, and adds a line for each of its stages. What is left behind on the machine counts as a failure. */
+async function take(rows: readonly Stage[][], lines: string[]): Promise<Count> {
+  const before = snapshot();
+  let total = NONE;
+  const atEnd = rows.length > 1;
+  await Promise.all(rows.map(async (row) => {
+    for (const { name, run } of row) {
+      console.log(`\n── ${name}${atEnd ? " begins" : ""}`);
+      const started = performance.now();
+      const count = await run(atEnd);
+      total = add(total, count);
+      const seconds = ((performance.now() - started) / 1000).toFixed(0).padStart(4);
+      const skipped = count.skipped ? `, ${count.skipped} skipped` : "";
+      lines.push(
+        `${name.padEnd(8)}${seconds} s  ${count.passed} passed, ${count.failed} failed${skipped}`,
+      );
+    }
+  }));
+  const left = leftovers(before, snapshot());
+  if (left.length === 0) return total;
+  const names = rows.flat().map(({ name }) => name).join(", ");
+  const text = `left behind on the machine by ${names}:\n  ${left.join("\n  ")}`;
+  console.log(text);
+  failed.push(text);
+  return add(total, { ...NONE, failed: 1 });
+}
+
 async function main(): Promise<void> {
   const at = process.argv.indexOf("--only");
   const only = at > 0 ? process.argv[at + 1]?.split(",") : undefined;
-  let total: Count = { passed: 0, failed: 0, skipped: 0 };
+  let total = NONE;
   const lines: string[] = [];
-  for (const { name, run } of stages) {
-    if (only && !only.includes(name)) continue;
-    console.log(`\n── ${name}`);
-    const started = performance.now();
-    const count = await run();
+  for (const turn of turns) {
+    const rows = turn.map((row) => row.filter(({ name }) => only?.includes(name) ?? true))
+      .filter((row) => row.length > 0);
+    const count = await take(rows, lines);
     total = add(total, count);
-    const seconds = ((performance.now() - started) / 1000).toFixed(0).padStart(4);
-    const skipped = count.skipped ? `, ${count.skipped} skipped` : "";
-    lines.push(
-      `${name.padEnd(8)}${seconds} s  ${count.passed} passed, ${count.failed} failed${skipped}`,
-    );
     // Nothing after a failed build can say anything.
-    if (name === "build" && count.failed > 0) break;
+    if (rows.flat().some(({ name }) => name === "build") && count.failed > 0) break;
   }
   if (failed.length > 0) console.log(`\n── failed\n${failed.join("\n\n")}`);
   console.log(`\n${lines.join("\n")}\n`);
