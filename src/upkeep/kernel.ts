@@ -19,14 +19,16 @@ export function loopbackFaults({ nl }: NodeState): Fault[] {
 }
 
 /** Forwarding, without which nothing that takes the stack reaches a pod or leaves one: of the node, and of each device. */
-export function sysctlFaults({ nl, dataPlane, objects }: NodeState): Fault[] {
+export function sysctlFaults({ links, dataPlane, objects }: NodeState): Fault[] {
   if (readSysctl(FORWARD) !== "1") return [forwardFault(FORWARD)]; // all devices' with it
-  const uplinks = dataPlane.maps.uplinks.keys().map(({ ifindex }) => nl.link(ifindex));
-  const links = [nl.link(objects.bridge), nl.link(objects.overlayDevice), ...uplinks];
-  const off = links.filter((link) => link !== undefined)
+  const uplinks = new Set(dataPlane.maps.uplinks.keys().map(({ ifindex }) => ifindex));
+  const bridge = links().find(({ name }) => name === objects.bridge);
+  const off = links().filter((link) =>
+    link === bridge || link.name === objects.overlayDevice || uplinks.has(link.index)
+  )
     .map(({ name }) => `net/ipv4/conf/${name}/forwarding`)
     .filter((name) => readSysctl(name) !== "1").map(forwardFault);
-  return links[0] === undefined ? off : [...off, ...arpFaults(links[0].name)];
+  return bridge === undefined ? off : [...off, ...arpFaults(bridge.name)];
 }
 
 /** The greater of both values counts; 8: no reply for any address (Documentation/networking/ip-sysctl.rst). */
