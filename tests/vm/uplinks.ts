@@ -23,16 +23,8 @@ import { tunnelShapes } from "./uplink_tunnels.ts";
 /** NodePorts of the Services with a backend on the first node, and on the second. */
 const LOCAL = 30701, REMOTE = 30702;
 const SERVER = 8080;
-/**
- * Bytes: several segments; a datagram of one packet, and one of fragments. Those of the world are larger than the pods' MTU,
- * and bpf_redirect_peer() drops such before Linux 5.12.
- */
-const [major = 0, minor = 0] = Deno.osRelease().split(".").map(Number);
-const LARGE = major > 5 || minor >= 12 ? 3000 : 1300;
-const SIZES: [kind: "tcp" | "udp", size: number][] = [["tcp", 20_000], ["udp", 500], [
-  "udp",
-  LARGE,
-]];
+/** Bytes: several segments; a datagram of one packet, and one of fragments, those of the world larger than the pods' MTU. */
+const SIZES: [kind: "tcp" | "udp", size: number][] = [["tcp", 20_000], ["udp", 500], ["udp", 3000]];
 /** An emulated machine is slow. */
 const PATIENCE_MS = 60_000;
 
