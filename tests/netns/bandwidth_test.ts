@@ -52,6 +52,17 @@ t = time.monotonic()
 s.sendall(b"x" * ${SIZE}); assert s.recv(1) == b"k"; print(time.monotonic() - t)
 `;
 
+/** Asks the lab's server by a datagram in fragments, which are larger than the MTU of pods behind an overlay. */
+const ASK = `
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); s.connect((sys.argv[1], int(sys.argv[2])))
+for i in range(5):
+    s.send(b"x" * 3000)
+    try: assert s.recv(65536).endswith(b"x" * 3000); break
+    except TimeoutError: pass
+else: sys.exit("no reply")
+`;
+
 type Run = (argv: string[]) => Deno.Command;
 
 /** Seconds until all is acknowledged. */
@@ -203,23 +214,30 @@ Deno.test({
       const at = (where: string): Run => (argv) =>
         lab.command(where, argv, { stdin: "null", stdout: "piped", stderr: "piped" });
       const [limited, free, remote] = ["pod1-1", "pod1-2", "pod2-1"].map((name) => lab.pod(name));
-      const service = (name: string, clusterIP: string, address: string, nodePort: number) => [
+      const service = (
+        name: string,
+        clusterIP: string,
+        address: string,
+        nodePort: number,
+        [port, protocol] = [81, "TCP"],
+      ) => [
         {
           apiVersion: "v1",
           kind: "Service",
           metadata: { name },
-          spec: { type: "NodePort", clusterIP, ports: [{ port: 81, nodePort }] },
+          spec: { type: "NodePort", clusterIP, ports: [{ port, protocol, nodePort }] },
         },
         {
           apiVersion: "discovery.k8s.io/v1",
           kind: "EndpointSlice",
           metadata: { name, labels: { "kubernetes.io/service-name": name } },
           addressType: "IPv4",
-          ports: [{ port: 81 }],
+          ports: [{ port, protocol }],
           endpoints: [{ addresses: [address] }],
         },
       ];
       lab.writeManifest("rates", [
+        ...service("large", "10.96.7.4", limited!.address, 30814, [8080, "UDP"]),
         ...service("remote", "10.96.7.1", remote!.address, 30811),
         ...service("limited", "10.96.7.2", limited!.address, 30812),
         ...service("free", "10.96.7.3", free!.address, 30813),
@@ -251,5 +269,11 @@ Deno.test({
       const text = after.map(([way, s], i) => `${way}: ${s} s, without a rate ${before[i]![1]} s`);
       assert.ok(after.every(([, s], i) => s > 0.75 && s > 3 * before[i]![1]), text.join("\n"));
       if (Deno.env.has("FIGURES")) console.error(text.join("\n"));
+      // Through its device's qdisc a packet heeds the pod's MTU: the stack fragments what is larger.
+      const large = { outside: [node.address, "30814"], "pod1-1": [outside.address, "8080"] };
+      for (const [from, to] of Object.entries(large)) {
+        const { success, stderr } = await at(from)(["python3", "-c", ASK, ...to]).output();
+        assert.ok(success, `large datagrams from ${from}: ${new TextDecoder().decode(stderr)}`);
+      }
     }),
 });
