@@ -56,7 +56,7 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_inbound(skb, &pkt);
-	session = session_track(&pkt);
+	session = session_track(skb, &pkt);
 	if (session && !session_is_exempt(&pkt, session))
 		return session->flags & SESSION_REPLY ? reply_inbound(skb, &pkt, session) :
 							forward_inbound(skb, &pkt, session);
@@ -126,7 +126,7 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	}
 	if (is_icmp_error(&pkt))
 		return icmp_error_inbound(skb, &pkt);
-	session = session_track(&pkt);
+	session = session_track(skb, &pkt);
 	if (session && session->flags & SESSION_REPLY && !session_is_exempt(&pkt, session))
 		return reply_inbound(skb, &pkt, session);
 	endpoint = endpoint_find(pkt.key.dst);
@@ -163,13 +163,13 @@ int k8sd_to_uplink(struct __sk_buff *skb)
 		return pass(skb, PASS_TUNNEL);
 	if (is_icmp_error(&pkt))
 		return icmp_error_outbound(skb, &pkt, config);
-	session = session_track(&pkt);
+	session = session_track(skb, &pkt);
 	if (session && session->flags & SESSION_REPLY && session->ifindex)
 		return reply_routed(skb, &pkt, session);
 	if (!is_own_pod(config, pkt.key.src)) {
 		/* A TCP socket of the node is found by itself: see node_socket(). */
 		if (pkt.key.proto != IPPROTO_TCP || skb->ingress_ifindex)
-			node_flow_note(&pkt);
+			node_flow_note(skb, &pkt);
 		return pass(skb, pkt.fragment == FRAGMENT_LATER ? PASS_FRAGMENT : PASS_NO_SESSION);
 	}
 	return masquerade(skb, &pkt, config);

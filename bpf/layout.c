@@ -13,3 +13,4 @@ enum hostlb_event hostlb_event;
 enum share_kind share_kind;
 struct monitor_event monitor_event;
 struct session_v1 session_v1;
+struct session_v2 session_v2;

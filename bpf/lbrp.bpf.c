@@ -25,25 +25,29 @@
 
 static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct session *session, created;
+	struct session *session;
+	struct flow_scratch *scratch;
 	enum reason failed;
 	int verdict;
 
 	if (pkt->key.proto == IPPROTO_ICMP)
 		return icmp_from_pod(skb, pkt);
-	session = session_track(pkt);
+	session = session_track(skb, pkt);
 	if (!session && pkt->fragment == FRAGMENT_LATER)
 		return pkt->key.sport && !endpoint_find(pkt->key.dst) ?
 			       world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
 			       local_or_pass(skb, pkt, PASS_FRAGMENT);
 	if (!session) {
-		verdict = new_flow_from_pod(skb, pkt, &created);
+		scratch = scratch_get();
+		if (!scratch)
+			return drop(skb, DROP_SESSIONS_FULL);
+		session = &scratch->created;
+		verdict = new_flow_from_pod(skb, pkt, session);
 		if (verdict != SESSION_PICKED)
 			return verdict;
-		failed = session_open(skb, pkt, &created);
+		failed = session_open(skb, pkt, session);
 		if (failed)
 			return drop(skb, failed);
-		session = &created;
 	}
 	return translate_from_pod(skb, pkt, session);
 }
@@ -77,6 +81,10 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			return drop(skb, reason);
 	}
 	verdict = flow_from_pod(skb, &pkt);
+	if (unlikely(verdict == WORLD_FOLLOWED)) {
+		tcp_follow(skb, &pkt);
+		verdict = TC_ACT_UNSPEC;
+	}
 	return verdict == WORLD_REFUSED ? world_refuse(skb, &pkt) : verdict;
 }
 
@@ -110,7 +118,7 @@ static __noinline void stack_note(const struct packet *pkt)
 		    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto) :
 		    is_own_pod(config, pkt->key.src) || remote_find(pkt->key.src))
 		return;
-	exempt_create(&forward, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, SESSION_STACK);
+	exempt_create(pkt, &forward, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, SESSION_STACK);
 }
 
 SEC("tc")
@@ -131,7 +139,7 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	}
 	if (pkt.key.proto == IPPROTO_ICMP)
 		return icmp_to_pod(skb, &pkt);
-	session = session_track(&pkt);
+	session = session_track(skb, &pkt);
 	if (!session || !(session->flags & SESSION_REPLY) || session_is_exempt(&pkt, session)) {
 		session_evict(&pkt);
 		if (!session)

@@ -53,7 +53,7 @@ static __noinline int reply_inbound(struct __sk_buff *skb, struct packet *pkt,
 		pkt->key.dst = session->dst;
 		pkt->key.sport = session->sport;
 		pkt->key.dport = session->dport;
-		first = session_track(pkt);
+		first = session_track(skb, pkt);
 		if (first && first->flags & SESSION_REPLY)
 			session = first;
 	}
@@ -84,12 +84,17 @@ static __noinline int echo_inbound(struct __sk_buff *skb, const struct packet *p
 	return echo(skb, pkt, REPLY_TO_DEVICE);
 }
 
-/* Is this the SYN of a new connection, to the service, by the 5-tuple of a noted flow? */
+/* Is this the SYN of a new connection, to the service, by the 5-tuple of a noted flow that is
+ * over? Of one that is not, the node's own TCP judges it. */
 static __noinline bool node_flow_ends(const struct packet *pkt)
 {
 	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
+	struct session *session;
 
 	if (!is_syn(pkt))
+		return false;
+	session = session_read(&forward);
+	if (session && session->state != STATE_CLOSED)
 		return false;
 	session_remove(&forward);
 	session_remove(&pkt->key);

@@ -34,9 +34,45 @@ static __always_inline __u32 csum_offset(__u8 proto)
 }
 
 /* A TCP segment that opens a connection. */
+static __always_inline bool syn_only(__u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 static __always_inline bool is_syn(const struct packet *pkt)
 {
-	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return syn_only(pkt->tcp_flags);
+}
+
+/* Does a device still have to compute the transport checksum at `at` (CHECKSUM_PARTIAL),
+ * over all that follows the transport header's start? Nothing shows it, and nothing can
+ * change it; but a change that is not of the pseudo header leaves such a checksum as it
+ * is. `check` is what the packet has there. */
+static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *check,
+				       bool *partial)
+{
+	__u16 after;
+
+	if (bpf_skb_load_bytes(skb, at, check, sizeof(*check)) ||
+	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(*check)) ||
+	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
+		return -1;
+	*partial = after == *check;
+	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
+}
+
+static __always_inline void tcp_parse(struct packet *pkt, const struct tcphdr *tcp)
+{
+	__u32 flags = ((const __u8 *)tcp)[13];
+
+	pkt->tcp_flags = flags;
+#ifndef CONVERTING
+	__s32 len = pkt->ip_len + MAC_HLEN - pkt->l4 - tcp->doff * 4;
+
+	pkt->seq = bpf_ntohl(tcp->seq);
+	pkt->ack = bpf_ntohl(tcp->ack_seq);
+	pkt->seq_end = pkt->seq + (len > 0 ? len : 0) + (flags & TCP_FIN) + ((flags & TCP_SYN) >> 1);
+#endif
 }
 
 /* Reads ports, flags, ICMP type. The header may lie in a page of its own, where a
@@ -66,7 +102,7 @@ static __always_inline enum reason l4_parse(struct __sk_buff *skb, struct packet
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if ((void *)l4 + sizeof(struct tcphdr) > packet_end(skb))
 			return PASS_TRUNCATED;
-		pkt->tcp_flags = l4[13];
+		tcp_parse(pkt, (struct tcphdr *)l4);
 	}
 	return REASON_NONE;
 }

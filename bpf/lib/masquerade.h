@@ -61,7 +61,7 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	if (is_tunnel(config, &pkt->key))
 		return drop(skb, DROP_TUNNEL);
 	pkt->key.zone = ZONE_MASQUERADE;
-	session = session_track(pkt);
+	session = session_track(skb, pkt);
 	if (session)
 		return masquerade_packet(skb, pkt, session);
 	if (pkt->fragment == FRAGMENT_LATER)
@@ -87,5 +87,5 @@ static __noinline void exempt_inbound(const struct packet *pkt, const struct nod
 	if (pkt->key.proto == IPPROTO_TCP && !is_syn(pkt))
 		return;
 	if (!is_masquerade_exempt(config, pkt->key.src) || is_node_port_client(pkt))
-		exempt_create(&forward, STATE_NEW, 0);
+		exempt_create(pkt, &forward, STATE_NEW, 0);
 }

@@ -31,7 +31,7 @@ static __noinline bool exempt_entry(const struct session_key *key, const struct 
 	if (!session_write(key, value, BPF_NOEXIST))
 		return true;
 	found = session_read(key);
-	if (found && found->state < STATE_CLOSING &&
+	if (found && found->state != STATE_CLOSED &&
 	    !session_expired(found, key->proto, value->last_seen)) {
 		if (found->src != key->src || found->dst != key->dst)
 			return false;
@@ -41,10 +41,11 @@ static __noinline bool exempt_entry(const struct session_key *key, const struct 
 	return !session_write(key, value, BPF_ANY);
 }
 
-/* Creates the session of a flow that is not translated. `forward`: its key from this side
- * to the world, of ZONE_MASQUERADE; `flags`: 0 or SESSION_STACK. */
-static __noinline void exempt_create(const struct session_key *forward, enum session_state state,
-				     __u8 flags)
+/* Creates the session of a flow that is not translated, of which this is the first packet.
+ * `forward`: its key from this side to the world, of ZONE_MASQUERADE; `flags`: 0 or
+ * SESSION_STACK. */
+static __noinline void exempt_create(const struct packet *pkt, const struct session_key *forward,
+				     enum session_state state, __u8 flags)
 {
 	struct session_key back = reverse_tuple(forward, ZONE_SERVICE);
 	struct session value = {
@@ -60,6 +61,8 @@ static __noinline void exempt_create(const struct session_key *forward, enum ses
 	value.created = bpf_ktime_get_ns();
 	value.last_seen = value.created;
 	reverse_entry(forward, &value, &reply);
+	if (pkt->key.proto == IPPROTO_TCP)
+		window_begin(pkt->key.src == forward->src ? &value : &reply, pkt);
 	if (!exempt_entry(forward, &value) || !exempt_entry(&back, &reply))
 		return;
 	event(EVENT_SESSION_CREATED);

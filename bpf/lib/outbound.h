@@ -31,12 +31,12 @@ static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *p
 }
 
 /* Notes a flow that leaves by the node's stack from a port that a service has. */
-static __noinline void node_flow_note(struct packet *pkt)
+static __noinline void node_flow_note(struct __sk_buff *skb, struct packet *pkt)
 {
 	if (pkt->fragment == FRAGMENT_LATER || pkt->key.proto == IPPROTO_ICMP ||
 	    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto))
 		return;
 	pkt->key.zone = ZONE_MASQUERADE;
-	if (!session_track(pkt))
-		exempt_create(&pkt->key, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, 0);
+	if (!session_track(skb, pkt))
+		exempt_create(pkt, &pkt->key, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, 0);
 }

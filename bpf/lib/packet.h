@@ -39,6 +39,12 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 ttl;
+#ifndef CONVERTING
+	/* Of a TCP segment, in host byte order. */
+	__u32 seq;
+	__u32 seq_end; /* seq, payload, SYN and FIN */
+	__u32 ack;
+#endif
 };
 
 /* The two fields are 32 bits wide to the compiler and pointers to the verifier. A

@@ -101,5 +101,7 @@ enum reason {
 	DROP_TUNNEL_SOURCE, /* out of the overlay, from a source that is not of that node */
 	REPLIED_ARP, /* replied to a pod's ARP request for another pod of this node */
 
+	EVENT_SEGMENT_IGNORED, /* TCP resets, FINs and SYNs that change no session: not in its window, or with a wrong checksum */
+
 	REASON_COUNT,
 };

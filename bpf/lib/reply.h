@@ -16,23 +16,6 @@
  * stack of k8sd_from_l3 on 5.10 (tests/bpf/stack_test.ts). */
 #define CHUNK 32
 
-/* Does a device still have to compute the transport checksum at `at` (CHECKSUM_PARTIAL),
- * over all that follows the transport header's start? Nothing shows it, and nothing can
- * change it; but a change that is not of the pseudo header leaves such a checksum as it
- * is. `check` is what the packet has there. */
-static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *check,
-				       bool *partial)
-{
-	__u16 after;
-
-	if (bpf_skb_load_bytes(skb, at, check, sizeof(*check)) ||
-	    bpf_l4_csum_replace(skb, at, 0, 0x1234, sizeof(*check)) ||
-	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
-		return -1;
-	*partial = after == *check;
-	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
-}
-
 /* Stores the IP header, and swaps the addresses of the Ethernet header. */
 static __always_inline long reply_store(struct __sk_buff *skb, const struct iphdr *ip)
 {

@@ -53,9 +53,7 @@ __noinline int assured_save(__u32 unused)
 	copy = bpf_map_lookup_elem(&assured, &scratch->key);
 	if (!copy)
 		return 0;
-	copy->last_seen = scratch->session.last_seen;
-	copy->state = scratch->session.state;
-	copy->flags = scratch->session.flags;
+	*copy = scratch->session;
 	return 0;
 }
 

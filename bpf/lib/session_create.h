@@ -193,6 +193,8 @@ static __always_inline void session_begin(const struct packet *pkt, struct sessi
 	session->created = bpf_ktime_get_ns();
 	session->last_seen = session->created;
 	session->state = STATE_NEW;
+	if (pkt->key.proto == IPPROTO_TCP)
+		window_begin(session, pkt);
 	if ((pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK) {
 		session->state = STATE_ESTABLISHED;
 		event(EVENT_SESSION_WITHOUT_SYN);

@@ -28,7 +28,7 @@ static __noinline void session_evict(const struct packet *pkt)
 	reverse_key(reply, pkt->key.proto, &forward_key);
 	forward = session_read(&forward_key);
 	if (pkt->key.proto == IPPROTO_TCP && forward && is_reverse_of(forward, &reply_key) &&
-	    forward->state == STATE_ESTABLISHED &&
+	    (forward->state == STATE_ESTABLISHED || forward->state == STATE_CLOSING) &&
 	    !session_expired(forward, pkt->key.proto, bpf_ktime_get_ns()))
 		return;
 	session_remove(&forward_key);

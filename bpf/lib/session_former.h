@@ -7,7 +7,7 @@
 #include "types.h"
 #include <bpf/bpf_helpers.h>
 
-#define SESSION_VERSION 2 /* of struct session */
+#define SESSION_VERSION 3 /* of struct session */
 
 struct session_v1 { /* release 0.1.0 */
 	ns_t last_seen;
@@ -22,8 +22,23 @@ struct session_v1 { /* release 0.1.0 */
 	__u32 ifindex;
 };
 
+struct session_v2 {
+	ns_t last_seen;
+	addr_t src;
+	addr_t dst;
+	port_be sport;
+	port_be dport;
+	__u32 service_id;
+	__u8 state;
+	__u8 flags;
+	__u16 reserved;
+	__u32 ifindex;
+	__u64 created;
+};
+
 union session_former {
 	struct session_v1 v1;
+	struct session_v2 v2;
 	struct session current;
 };
 
@@ -51,6 +66,8 @@ struct {
  * which removes the branches of the others. */
 const volatile __u32 former_version SEC(".rodata.former") = SESSION_VERSION;
 
+/* Version 2 is version 1 with `created`. What is known of a TCP connection is learnt from its
+ * next segments; one that was reset lives on when they come. */
 static __always_inline void session_from_former(const union session_former *former,
 						struct session *session)
 {
@@ -68,6 +85,10 @@ static __always_inline void session_from_former(const union session_former *form
 	session->state = former->v1.state;
 	session->flags = former->v1.flags;
 	session->ifindex = former->v1.ifindex;
+	if (session->state == STATE_CLOSED)
+		session->tcp = SESSION_WATCH;
+	if (former_version == 2)
+		session->created = former->v2.created;
 }
 
 static __always_inline void session_to_former(const struct session *session,
@@ -87,6 +108,8 @@ static __always_inline void session_to_former(const struct session *session,
 	former->v1.flags = session->flags;
 	former->v1.reserved = 0;
 	former->v1.ifindex = session->ifindex;
+	if (former_version == 2)
+		former->v2.created = session->created;
 }
 
 /* What changes in an entry while its flow lives: last_seen, state and flags. */

@@ -10,12 +10,29 @@
 #include "types.h"
 #include <bpf/bpf_helpers.h>
 
+/* Bytes of a segment that segment_sum_right() reads at a time. */
+#define SUM_CHUNK 256
+
+/* A TCP segment: see struct packet. */
+struct segment {
+	__u32 seq;
+	__u32 seq_end;
+	__u32 ack;
+	__u32 l4; /* offset of its header in the frame */
+	__u32 len; /* bytes of header and payload */
+	__u8 flags;
+	__u8 fragment;
+};
+
 struct flow_scratch {
 	struct session_key flow; /* of session_refresh(), tcp_track(), source_note() */
+	struct segment segment; /* of tcp_track() */
 	struct session_key key; /* of the functions of session_assured.h */
 	struct session session;
 	struct session_key claim; /* of reply_key_claim(), beside `flow`: the key of replies */
 	struct session claim_value;
+	struct session created; /* of lbrp_from_pod, whose stack is full */
+	__u8 chunk[SUM_CHUNK] __attribute__((aligned(8)));
 };
 
 struct {

@@ -115,6 +115,15 @@ enum session_flag : __u8 {
 	SESSION_STACK = 1 << 7, /* not translated: came in by the node's stack, and leaves by it */
 };
 
+/* What is known of a TCP connection, of the direction of the entry: tcp_window.h. */
+enum session_tcp_flag : __u16 {
+	SESSION_ACKED = 1 << 0, /* `ack` is known */
+	SESSION_WATCH = 1 << 1, /* the next segment may change the state */
+	SESSION_SYN = 1 << 2, /* the newest segment is a SYN */
+	SESSION_FIN_NOTED = 1 << 3, /* the newest segment is a FIN that only the other end's ACK will confirm */
+	SESSION_RESET = 1 << 4, /* its reset was believed */
+};
+
 /* What the matched packet becomes. */
 struct session {
 	ns_t last_seen; /* refreshed at most once a second */
@@ -125,9 +134,13 @@ struct session {
 	__u32 service_id;
 	enum session_state state; /* kept in the forward entry; reply entry: NEW or ESTABLISHED */
 	enum session_flag flags;
-	__u16 reserved;
+	enum session_tcp_flag tcp;
 	__u32 ifindex; /* the uplink that the client came in by, and replies leave by; 0: none */
 	__u64 created; /* bpf_ktime_get_ns() of the flow's first packet; 0: unknown */
+	__u32 seq_end; /* TCP, of this direction: the sequence number behind its newest segment */
+	__u32 seq_run; /* that many before it came without a gap */
+	__u32 ack; /* of its newest segment */
+	__u32 asked; /* forward entry: milliseconds, when a SYN went to a backend that had replied since the one before */
 };
 
 /* A client: a pod, or an address outside. */

@@ -33,25 +33,23 @@ static __noinline bool flow_is_exempt(const struct packet *pkt)
 }
 
 /* Does a flow of this key (ZONE_MASQUERADE) pass by the stack? `opens`: the packet may be its
- * first. */
-static __noinline bool passes_stack(const struct session_key *key, __u8 tcp_flags, bool opens)
+ * first. REASON_NONE: no; PASS_NO_SERVICE: yes; PASS_NO_SESSION: yes, and the entry point has
+ * to call tcp_follow(). */
+static __noinline enum reason passes_stack(const struct packet *pkt, const struct session_key *key,
+					   bool opens)
 {
 	struct session *session = session_read(key);
 	__u64 now;
 
 	if (!session || !(session->flags & SESSION_STACK))
-		return !session && !opens;
+		return session || opens ? REASON_NONE : PASS_NO_SERVICE;
 	now = bpf_ktime_get_ns();
-	if (session_expired(session, key->proto, now))
-		return !opens;
+	if (session_expired(session, key->proto, now) || reopens(pkt->tcp_flags, session))
+		return opens ? REASON_NONE : PASS_NO_SERVICE;
 	session->last_seen = now;
-	if (session->state == STATE_NEW && tcp_flags && !(tcp_flags & TCP_SYN)) {
-		session->state = STATE_ESTABLISHED;
-		session_assure(key);
-	}
-	tcp_note_close(key, session, tcp_flags, SESSION_FIN_FORWARD);
 	session_save(key, session);
-	return true;
+	return key->proto == IPPROTO_TCP && tcp_note(key, pkt, session) ? PASS_NO_SESSION :
+									   PASS_NO_SERVICE;
 }
 
 /* The key of a packet's flow where it leaves the node, translated to `to` unless that is
@@ -118,6 +116,8 @@ static __always_inline int world_send(struct exit *exit)
 /* Verdict for the entry point, which has to call world_refuse(): the calls between leave
  * too little stack for it. */
 #define WORLD_REFUSED 256
+/* Likewise: it has to call tcp_follow(). The packet was passed on. */
+#define WORLD_FOLLOWED 258
 
 /* The error of the pod's gateway about a packet that cannot leave: larger than the MTU in
  * cb[0], or, with 0 there, TTL expired. */
@@ -160,12 +160,14 @@ static __noinline enum reason world_judge(struct __sk_buff *skb, const struct pa
 {
 	struct node_config *config = node_config();
 	struct session_key key;
+	enum reason stack;
 
 	world_key(pkt, to, &key);
-	if (!addr_is_host(key.dst) || has_rate(skb->ifindex, RATE_EGRESS) || !may_bypass(config, pkt, key.src) ||
-	    passes_stack(&key, pkt->tcp_flags, may_open(config, pkt, key.dst)))
+	if (!addr_is_host(key.dst) || has_rate(skb->ifindex, RATE_EGRESS) ||
+	    !may_bypass(config, pkt, key.src))
 		return PASS_NO_SERVICE;
-	return world_route(skb, pkt, &key, exit);
+	stack = passes_stack(pkt, &key, may_open(config, pkt, key.dst));
+	return stack ? stack : world_route(skb, pkt, &key, exit);
 }
 
 /* Sends a packet that is not translated. */
@@ -187,6 +189,7 @@ static __noinline int world_from_pod(struct __sk_buff *skb, const struct packet 
 {
 	struct exit exit = {};
 	enum reason refused = world_judge(skb, pkt, to, &exit);
+	int verdict;
 
 	if ((refused == PASS_TTL_EXPIRED || refused == PASS_TOO_BIG) &&
 	    pkt->fragment != FRAGMENT_LATER) {
@@ -195,8 +198,10 @@ static __noinline int world_from_pod(struct __sk_buff *skb, const struct packet 
 	}
 	if (to && nat_rewrite(skb, pkt, to, NULL, !refused))
 		return drop(skb, DROP_REWRITE_FAILED);
-	if (refused)
-		return pass(skb, routed);
+	if (refused) {
+		verdict = pass(skb, routed);
+		return refused == PASS_NO_SESSION ? WORLD_FOLLOWED : verdict;
+	}
 	if (to) {
 		count(skb, to->flags & SESSION_REPLY ? REPLY_SENT : FORWARD_SENT);
 		return world_send(&exit);

@@ -94,6 +94,23 @@ export const SESSION_FLAG = {
   STACK: 128,
 } as const;
 
+/**
+ * `enum session_tcp_flag`. What is known of a TCP connection, of the direction of the entry:
+ * tcp_window.h.
+ */
+export const SESSION_TCP_FLAG = {
+  /** `ack` is known */
+  ACKED: 1,
+  /** the next segment may change the state */
+  WATCH: 2,
+  /** the newest segment is a SYN */
+  SYN: 4,
+  /** the newest segment is a FIN that only the other end's ACK will confirm */
+  FIN_NOTED: 8,
+  /** its reset was believed */
+  RESET: 16,
+} as const;
+
 /** `enum share_kind`. What sources share. */
 export const SHARE_KIND = {
   SESSIONS: 0,
@@ -327,6 +344,11 @@ export const REASONS = [
     help: "out of the overlay, from a source that is not of that node",
   },
   { name: "replied_arp", help: "replied to a pod's ARP request for another pod of this node" },
+  {
+    name: "event_segment_ignored",
+    help:
+      "TCP resets, FINs and SYNs that change no session: not in its window, or with a wrong checksum",
+  },
 ] as const;
 
 /** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */

@@ -3,7 +3,18 @@
  * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
 import { type Codec, ipv4, mac, ns, port, struct, u16, u32, zero } from "./codec.ts";
-import { podDeviceKey, SESSION_ZONE, sessionKey, sessionV1, vtep, vtepKey } from "./layout.ts";
+import {
+  podDeviceKey,
+  SESSION_STATE,
+  SESSION_TCP_FLAG,
+  SESSION_ZONE,
+  type SessionKey,
+  sessionKey,
+  sessionV1,
+  sessionV2,
+  vtep,
+  vtepKey,
+} from "./layout.ts";
 import type { PinnedMap } from "./schema.ts";
 
 /** The layout of one former version of a map. */
@@ -49,6 +60,20 @@ const nodeConfigV2 = struct("node_config", {
   reserved: u32,
 });
 
+/** What is learnt from the next segments of a TCP connection. One that is closed lives on when they come. */
+function unknownTcp({ state }: { state: number }) {
+  const tcp = state === SESSION_STATE.CLOSED ? SESSION_TCP_FLAG.WATCH : 0;
+  return { tcp, seq_end: 0, seq_run: 0, ack: 0, asked: 0 };
+}
+
+/** `struct session` of version 2, which both tables have. */
+const sessionOf2 = layout({
+  key: sessionKey,
+  value: sessionV2,
+  convert: (key: SessionKey, value) =>
+    key.zone === SESSION_ZONE.CLAIM ? undefined : [key, { ...value, ...unknownTcp(value) }],
+});
+
 /** By map and version. */
 export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, AnyLayout>>>> = {
   config: {
@@ -86,7 +111,11 @@ export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, A
       key: sessionKey,
       value: sessionV1,
       convert: (key, value) =>
-        key.zone === SESSION_ZONE.CLAIM ? undefined : [key, { ...value, created: 0n }],
+        key.zone === SESSION_ZONE.CLAIM
+          ? undefined
+          : [key, { ...value, created: 0n, ...unknownTcp(value) }],
     }),
+    2: sessionOf2,
   },
+  assured: { 1: sessionOf2 },
 };

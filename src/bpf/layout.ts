@@ -110,11 +110,23 @@ export const session = struct("session", {
   state: u8,
   /** SESSION_FLAG */
   flags: u8,
-  reserved: pad(u16),
+  /** SESSION_TCP_FLAG */
+  tcp: u16,
   /** the uplink that the client came in by, and replies leave by; 0: none */
   ifindex: u32,
   /** bpf_ktime_get_ns() of the flow's first packet; 0: unknown */
   created: u64,
+  /** TCP, of this direction: the sequence number behind its newest segment */
+  seq_end: u32,
+  /** that many before it came without a gap */
+  seq_run: u32,
+  /** of its newest segment */
+  ack: u32,
+  /**
+   * forward entry: milliseconds, when a SYN went to a backend that had replied since the one
+   * before
+   */
+  asked: u32,
 });
 export type Session = ValueOf<typeof session>;
 
@@ -627,6 +639,21 @@ export const sessionV1 = struct("session_v1", {
 });
 export type SessionV1 = ValueOf<typeof sessionV1>;
 
+export const sessionV2 = struct("session_v2", {
+  last_seen: ns,
+  src: ipv4,
+  dst: ipv4,
+  sport: port,
+  dport: port,
+  service_id: u32,
+  state: u8,
+  flags: u8,
+  reserved: pad(u16),
+  ifindex: u32,
+  created: u64,
+});
+export type SessionV2 = ValueOf<typeof sessionV2>;
+
 /** One element. Also read by later versions of pcnk: its layout stays. */
 export const conversion = struct("conversion", {
   /** CONVERSION_PHASE */
@@ -640,9 +667,9 @@ export type Conversion = ValueOf<typeof conversion>;
 export const maps = {
   services: map("services", MAP_TYPE.HASH, serviceKey, service, "6198bb14"),
   backends: map("backends", MAP_TYPE.ARRAY, u32, backend, "290f343a"),
-  sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "4e905b4b"),
+  sessions: map("sessions", MAP_TYPE.LRU_HASH, sessionKey, session, "bc7d9bbd"),
   /** Copies of the entries of flows that both ends have used: see session_assured.h. */
-  assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "4e905b4b"),
+  assured: map("assured", MAP_TYPE.HASH, sessionKey, session, "bc7d9bbd"),
   session_limits: map("session_limits", MAP_TYPE.ARRAY, u32, sessionLimits, "e55cf03a"),
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
   /** See session_source.h. */

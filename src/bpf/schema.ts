@@ -36,8 +36,8 @@ export const SCHEMAS = {
   names: rebuilt(1),
   hostlb_config: rebuilt(1),
 
-  sessions: converted(2), // 2: `created`
-  assured: converted(1), // the same struct as `sessions`
+  sessions: converted(3), // 2: `created`; 3: what TCP segments are compared with
+  assured: converted(2), // the same struct as `sessions`
   config: converted(3), // 2: `pods_ifindex`; 3: `pods_mtu`
   vteps: converted(2), // 2: which inner sources are that node's
   endpoints: converted(1),

@@ -14,6 +14,7 @@ import "./cases/dispatcher/fragments.ts";
 import "./cases/dispatcher/icmp.ts";
 import "./cases/dispatcher/ports.ts";
 import "./cases/dispatcher/masquerade.ts";
+import "./cases/dispatcher/windows.ts";
 import "./cases/dispatcher/leave.ts";
 import "./cases/dispatcher/overlay.ts";
 import "./cases/dispatcher/node_flow.ts";

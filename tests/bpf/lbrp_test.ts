@@ -10,6 +10,7 @@ import "./cases/icmp.ts";
 import "./cases/refuse.ts";
 import "./cases/select.ts";
 import "./cases/sessions.ts";
+import "./cases/windows.ts";
 import "./cases/remotes.ts";
 import "./cases/affinity.ts";
 import "./cases/maglev.ts";

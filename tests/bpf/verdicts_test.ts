@@ -9,7 +9,8 @@ const SENDERS = [
   "strip_outer_headers",
 ];
 /** Not verdicts yet: the entry point goes on with the packet, or ends it as the function that returned, or gets it again. */
-const DEFERRED = /^(WORLD_REFUSED|SESSION_PICKED|verdict)$|^(uplink_sent|strip_outer_headers)\(/;
+const DEFERRED =
+  /^(WORLD_REFUSED|WORLD_FOLLOWED|SESSION_PICKED|verdict)$|^(uplink_sent|strip_outer_headers)\(/;
 /** What ends a packet's way without one of pcnk's functions. */
 const RAW = /\bTC_ACT_\w+|\bbpf_redirect\w*\(/;
 const COUNT = /^\s*count(_packet)?\(/;

@@ -16,7 +16,7 @@ import { listPins, mapPin, programPin } from "../../src/bpf/pins.ts";
 import { SchemaError, SCHEMAS } from "../../src/bpf/schema.ts";
 import { objGet, progInfo } from "../../src/bpf/syscall.ts";
 import { closeFd } from "../../src/linux/libc.ts";
-import { formerObject, installFormer } from "../support/former.ts";
+import { formerObject, installFormer, installSessions2 } from "../support/former.ts";
 import { openFds } from "../support/fds.ts";
 import * as needs from "../support/needs.ts";
 import { Sandbox } from "../support/sandbox.ts";
@@ -60,7 +60,7 @@ function assertSteady(node: ClusterNode): void {
     assert.equal(pinned.get(name.slice(0, 15)), progId, name);
   }
   assertNothingLeft(node);
-  assert.equal(pinnedVersions(bpffs).find(({ name }) => name === "sessions")?.version, 2);
+  assert.equal(pinnedVersions(bpffs).find(({ name }) => name === "sessions")?.version, 3);
   using versions = BpfMap.openPinned(mapPin(bpffs, SCHEMA_MAP), u32, u32);
   const ids = new Set(pinnedVersions(bpffs).map(({ id }) => id));
   const left = versions.keys().filter((id) => !ids.has(id));
@@ -80,25 +80,29 @@ function translations(entries: [SessionKey, Partial<Session>][]): Map<string, st
   );
 }
 
-for (const mode of ["tcx", "clsact"] as const) {
+const formers = [
+  ["release 0.1.0", 1, "tcx", installFormer],
+  ["sessions 2", 2, "clsact", installSessions2],
+] as const;
+for (const [former, version, mode, install] of formers) {
   Deno.test({
-    name: `an upgrade from release 0.1.0 loses no packet and moves no session (${mode})`,
+    name: `an upgrade from ${former} loses no packet and moves no session (${mode})`,
     ignore: !ready || (mode === "tcx" && !needs.kernel(6, 6)),
     async fn() {
       await using loaded = await LoadedCluster.start({
         mode,
         routing: mode === "tcx" ? "overlay" : "direct",
-        install: installFormer,
+        install,
       });
       let found = 0;
       for (const node of loaded.cluster.nodes) {
-        const { key, value } = FORMER_LAYOUTS.sessions![1]!;
-        using former = BpfMap.openPinned<SessionKey, Session>(
+        const { key, value } = FORMER_LAYOUTS.sessions![version]!;
+        using table = BpfMap.openPinned<SessionKey, Session>(
           mapPin(node.bpffs, "sessions"),
           key,
           value,
         );
-        const lasting = former.entries().filter((entry) => loaded.lasts(entry));
+        const lasting = table.entries().filter((entry) => loaded.lasts(entry));
         using plane = installDataPlane(optionsOf(node));
         const now = translations(plane.maps.sessions.entries());
         found += lasting.length;
@@ -201,7 +205,7 @@ Deno.test({
       () => loadObject(formerObject("lbrp.bpf.o"), { pinDir, keepCapacities: true }),
       (error: Error) =>
         error instanceof MapMismatchError &&
-        /sessions.*size of values: 40, expected 32/.test(error.message),
+        /sessions.*size of values: 56, expected 32/.test(error.message),
     );
     const before = node.pins();
     {

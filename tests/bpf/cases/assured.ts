@@ -109,7 +109,10 @@ test("a half-closed connection stays assured, also for a SYN that opens it anew"
   assert.equal(send(w, "PA"), A);
   assert.equal(w.session(flow)?.state, SESSION_STATE.CLOSING);
   assert.equal(copies(w), 2);
-  assert.equal(send(w, "S"), B);
+  assert.equal(send(w, "S"), A, "its backend is asked");
+  assert.equal(copies(w), 2);
+  w.edit(flow, { asked: w.session(flow)!.asked - 1100 });
+  assert.equal(send(w, "S"), B, "and does not reply");
   assert.equal(copies(w), 0);
 });
 
@@ -134,7 +137,7 @@ test("assured_add() takes a UDP flow with a reply and packets a second later", (
 test("session_evict() ends the copies, too", (w) => {
   w.service(vip, [A]);
   connect(w);
-  send(w, "FA");
+  send(w, "R");
   w.run(tcp({ src: client, dst: A, flags: "S" }));
   assert.equal(copies(w), 0);
   assert.equal(w.session(reply), undefined);

@@ -42,7 +42,10 @@ function state(w: World): number | undefined {
 /** A service whose one backend was A when the flow began and is B since. */
 function moved(w: World, ...flags: string[]): void {
   w.service(vip, [A]);
-  for (const each of flags) send(w, each);
+  for (const [i, each] of flags.entries()) {
+    send(w, each);
+    if (each === "S" && i + 1 < flags.length) answer(w, "SA");
+  }
   w.service(vip, [B]);
 }
 
@@ -98,10 +101,9 @@ for (const [who, reset] of [["client", send], ["backend", answer]] as const) {
   test(`tcp_track() closes on a reset by the ${who}`, (w) => {
     w.service(vip, [A]);
     send(w, "S");
+    answer(w, "SA");
     send(w, "A");
     reset(w, "R");
-    assert.equal(state(w), CLOSED);
-    send(w, "FA");
     assert.equal(state(w), CLOSED);
   });
 }
@@ -116,33 +118,6 @@ test("tcp_track() keeps the backend of a SYN that is repeated", (w) => {
   assert.equal(send(w, "S"), first);
 });
 
-test("syn_check_backend() picks again when the Service has the backend no more", (w) => {
-  moved(w, "S");
-  assert.equal(send(w, "S"), B, "A has not replied");
-  assert.equal(state(w), NEW);
-  assert.equal(w.session({ src: B, dst: client })?.src, VIP);
-});
-
-test("syn_check_backend() asks a lost backend once whether it knows the connection", (w) => {
-  w.service(vip, [A]);
-  send(w, "S");
-  answer(w, "SA");
-  send(w, "A");
-  w.service(vip, [B]);
-  assert.equal(send(w, "PA"), A, "a terminating backend finishes");
-  assert.equal(send(w, "S"), A, "RFC 5961: a challenge ACK from a backend that lives");
-  answer(w, "A");
-  assert.equal(send(w, "PA"), A);
-  assert.equal(state(w), ESTABLISHED);
-  assert.equal(send(w, "S"), A);
-  assert.equal(send(w, "S"), B, "no reply: both ends of the former connection are gone");
-  assert.equal(state(w), NEW);
-  answer(w, "R");
-  w.removeService(vip);
-  send(w, "S");
-  assert.equal(state(w), CLOSED, "no Service any more");
-});
-
 test("reopens() takes a SYN on an established connection for a retransmission", (w) => {
   w.service(vip, [A]);
   send(w, "S");
@@ -154,7 +129,6 @@ test("reopens() takes a SYN on an established connection for a retransmission", 
 
 const endings: Record<string, (w: World) => void> = {
   "both FINs": (w) => (send(w, "FA"), answer(w, "FA")),
-  "the client's FIN": (w) => void send(w, "FA"),
   "a reset": (w) => answer(w, "R"),
 };
 for (const [ending, end] of Object.entries(endings)) {
@@ -291,7 +265,8 @@ for (const direction of ["forward", "reply"] as const) {
     assert.equal(w.counter("event_session_repaired"), before + 1n);
     const { last_seen: _, ...rest } = value;
     const { last_seen: now, ...mended } = w.session(lost)!;
-    assert.deepEqual(mended, rest);
+    const learnt = { tcp: 0, seq_end: 0, seq_run: 0, ack: 0, asked: 0 };
+    assert.deepEqual(mended, { ...rest, ...learnt });
     assert.equal(now, w.session(left)!.last_seen);
   });
 }
@@ -349,8 +324,11 @@ test("session_evict() does not end a connection that is running, only one that i
   const before = w.counter("event_session_replaced");
   w.run(tcp({ src: client, dst: A, flags: "S" }));
   answeredAs(w, "tcp", vip);
-  assert.equal(w.counter("event_session_replaced"), before);
   send(w, "FA");
+  w.run(tcp({ src: client, dst: A, flags: "S" }));
+  answeredAs(w, "tcp", vip);
+  assert.equal(w.counter("event_session_replaced"), before, "half-closed");
+  answer(w, "FA");
   w.run(tcp({ src: client, dst: A, flags: "S" }));
   answeredAs(w, "tcp", A);
   assert.equal(w.counter("event_session_replaced"), before + 1n);

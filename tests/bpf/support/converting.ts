@@ -1,5 +1,6 @@
 /** The transitional programs over a table of sessions of release 0.1.0's layout, in a phase of the conversion. */
 import { readArtifact } from "../../../src/bpf/artifacts.ts";
+import { zero } from "../../../src/bpf/codec.ts";
 import { FORMER_LAYOUTS } from "../../../src/bpf/former_layouts.ts";
 import { conversionMaps, maps, type Session } from "../../../src/bpf/layout.ts";
 import { BpfMap, type MapOf } from "../../../src/bpf/map.ts";
@@ -23,7 +24,10 @@ export function loadConverting(tables: (tables: Tables) => void = () => {}): Loa
     const fd = mapCreate({ type: MAP_TYPE.LRU_HASH, ...sizes, name: "sessions" });
     const former = BpfMap.fromFd(fd, maps.sessions.key, {
       ...value,
-      decode: (view, offset): Session => ({ ...value.decode(view, offset), created: 0n }),
+      decode: (view, offset): Session => ({
+        ...zero(maps.sessions.value),
+        ...value.decode(view, offset),
+      }),
     });
     const how = {
       substitute: new Map([["sessions_former", fd]]),

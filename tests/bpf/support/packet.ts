@@ -152,7 +152,7 @@ function transportChecksum(flow: Flow, proto: number, segment: Bytes): number {
 
 const FLAGS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };
 
-/** TCP: `flags` as letters, e.g. "SA". */
+/** TCP: `flags` as letters, e.g. "SA". Both ends begin with 1000, and have acknowledged each other's SYN. */
 export interface TcpOptions extends IpOptions, Flow {
   flags: string;
   seq?: number;
@@ -170,8 +170,8 @@ export function tcp(options: TcpOptions): Bytes {
     be(
       [2, split(options.src).port],
       [2, split(options.dst).port],
-      [4, options.seq ?? 1000],
-      [4, options.ack ?? 0],
+      [4, options.seq ?? (flags & FLAGS.S! ? 1000 : 1001)],
+      [4, options.ack ?? (flags & FLAGS.A! ? 1001 : 0)],
       [1, (5 + tcpOptions.length / 4) << 4],
       [1, flags],
       [2, options.window ?? 64240],

@@ -177,7 +177,8 @@ test("session_refresh() brings back either entry of a masqueraded flow", (w) => 
     if (left === forward) w.run(tcp({ src: pod, dst: world, flags: "A" }), out);
     else w.run(tcp({ src: world, dst: reply.dst, flags: "A", ...IN }), back);
     const { last_seen: __, ...after } = w.session(lost)!;
-    assert.deepEqual(after, before);
+    const learnt = { tcp: 0, seq_end: 0, seq_run: 0, ack: 0, asked: 0 };
+    assert.deepEqual(after, { ...before, ...learnt });
   }
 });
 

@@ -52,10 +52,13 @@ test("node_flow_note() notes a container's connection that runs as a Service tak
       packet: tcp({ src: world, dst: own, flags: "PA", ...IN }),
       reason: "pass_node_flow",
     });
-    // A SYN opens a connection to the Service.
+    const syn = tcp({ src: world, dst: own, flags: "S", ...IN });
+    w.check({ program: back, packet: syn, reason: "pass_node_flow" });
+    w.run(tcp({ src: world, dst: own, flags: "R", ...IN }), back);
+    // It is over: a SYN opens a connection to the Service.
     w.check({
       program: back,
-      packet: tcp({ src: world, dst: own, flags: "S", ...IN }),
+      packet: syn,
       out: tcp({ src: world, dst: `${LOCAL}:8080`, flags: "S", ...into(LOCAL_MAC) }),
       reason: "forward_delivered",
     });

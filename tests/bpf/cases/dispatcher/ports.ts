@@ -88,10 +88,15 @@ function end(w: World, src: string, port: number, how: string): void {
   }
 }
 
+/** Removes all flows. */
+function forget(w: World): void {
+  for (const map of [w.maps.assured, w.maps.sessions]) map.deleteBatch(map.keys());
+}
+
 /** A source of `pod` whose flow gets port 20000 when that is free. */
 function wanting(w: World, pod: string): string {
   for (let port = 1000; port < 1100; port++) {
-    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    forget(w);
     if (open(w, `${pod}:${port}`) === 20000) return `${pod}:${port}`;
   }
   throw new Error("none of a hundred begins there");
@@ -103,7 +108,7 @@ function rest(w: World, how: string): number {
   const forward = { src: first, dst: world, zone: MASQUERADE };
   const reply = { src: world, dst: `${NODE}:20000` };
   for (const seconds of [0, 0.5, 1.5, 9, 11, 119, 121]) {
-    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    forget(w);
     assert.equal(open(w, first), 20000);
     w.run(tcp({ ...reply, flags: "SA", ...IN }), "k8sd_from_uplink");
     w.run(tcp({ src: first, dst: world, flags: "A" }), "k8sd_to_uplink");
