@@ -135,11 +135,16 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 				      const struct service *service,
 				      const struct host_port *host_port)
 {
-	struct session session = {};
+	struct flow_scratch *scratch = scratch_get();
+	struct session *session;
 	struct backend *backend;
 	enum reason failed;
 	bool snat;
 
+	if (!scratch)
+		return drop(skb, DROP_SESSIONS_FULL);
+	session = &scratch->created;
+	*session = (struct session){};
 	if (pkt->tcp_flags & TCP_RST)
 		return drop(skb, DROP_RST_NO_SESSION);
 	if (service) {
@@ -150,29 +155,29 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 			return service->flags & SERVICE_LOCAL_ONLY ?
 				       drop(skb, DROP_NO_LOCAL_BACKEND) :
 				       reject_inbound(skb, pkt, REJECTED_NO_BACKEND);
-		session.service_id = service->id;
-		session.dst = backend->addr;
-		session.dport = backend->port;
+		session->service_id = service->id;
+		session->dst = backend->addr;
+		session->dport = backend->port;
 	} else if (host_port) {
-		session.dst = host_port->addr;
-		session.dport = host_port->port;
+		session->dst = host_port->addr;
+		session->dport = host_port->port;
 	}
-	session.ifindex = reply_uplink(skb, pkt);
-	session.sport = pkt->key.sport;
-	session.src = snat_source(skb, config, session.dst, &snat);
-	if (snat && !session.src)
+	session->ifindex = reply_uplink(skb, pkt);
+	session->sport = pkt->key.sport;
+	session->src = snat_source(skb, config, session->dst, &snat);
+	if (snat && !session->src)
 		return drop(skb, DROP_NO_SNAT_ADDRESS);
-	if (snat && pkt->key.proto == IPPROTO_UDP && session.dport == config->overlay_port &&
-	    !remote_find(session.dst))
+	if (snat && pkt->key.proto == IPPROTO_UDP && session->dport == config->overlay_port &&
+	    !remote_find(session->dst))
 		return drop(skb, DROP_TUNNEL); /* it would be taken for this node's own */
 	if (snat) {
-		session.flags = SESSION_SNAT;
-		failed = snat_create(skb, pkt, config, &session);
+		session->flags = SESSION_SNAT;
+		failed = snat_create(skb, pkt, config, session);
 	} else {
-		session.src = pkt->key.src;
-		failed = session_create(pkt, &session);
+		session->src = pkt->key.src;
+		failed = session_create(pkt, session);
 	}
 	if (failed)
 		return drop(skb, failed);
-	return forward_inbound(skb, pkt, &session);
+	return forward_inbound(skb, pkt, session);
 }

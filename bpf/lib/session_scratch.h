@@ -31,7 +31,7 @@ struct flow_scratch {
 	struct session session;
 	struct session_key claim; /* of reply_key_claim(), beside `flow`: the key of replies */
 	struct session claim_value;
-	struct session created; /* of lbrp_from_pod, whose stack is full */
+	struct session created; /* a new flow, where the stack is full */
 	__u8 chunk[SUM_CHUNK] __attribute__((aligned(8)));
 };
 
