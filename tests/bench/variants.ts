@@ -1,4 +1,6 @@
 /** Variants of the developers' bars, beside those of `pcnk bench`. */
+import { zero } from "../../src/bpf/codec.ts";
+import { session as sessionCodec } from "../../src/bpf/layout.ts";
 import { SESSION_STATE, SESSION_ZONE } from "../../src/bpf/layout.ts";
 import type { LabStore } from "../../src/lab/state.ts";
 import { readSysctl, writeSysctl } from "../../src/linux/sysctl.ts";
@@ -12,7 +14,7 @@ export function fullOf(cleanup: Cleanup, { plan }: LabStore, pcnk: Variant): Var
   const ended = Array.from({ length: maxEntries }, (_, i) => {
     const flow = { src: "198.18.0.1", dst: "198.18.0.2", sport: i & 0xffff, dport: i >>> 16 };
     const key = { ...flow, proto: 6, zone: SESSION_ZONE.SERVICE };
-    const value = { ...flow, last_seen: 0n, service_id: 0, flags: 0, ifindex: 0, created: 0n };
+    const value = { ...zero(sessionCodec), ...flow };
     return [key, { ...value, state: SESSION_STATE.CLOSED }] as const;
   });
   return {

@@ -1,4 +1,6 @@
 /** The agent and the node's devices: the pods' bridge, programs that got lost, endpoints whose veth is gone; sessions. */
+import { zero } from "../../src/bpf/codec.ts";
+import { session as sessionCodec } from "../../src/bpf/layout.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { isAttached } from "../../src/bpf/attach.ts";
@@ -152,7 +154,7 @@ test("agent takes named devices when they appear, and NodePorts follow the node'
 function flow(backend: string, proto: number, state: number): [SessionKey, Session][] {
   const forward = { src: "10.244.0.9", dst: "10.96.0.1", sport: 1234, dport: 80, proto, zone: 0 };
   const becomes = { src: "10.244.0.9", dst: backend, sport: 1234, dport: 8080 };
-  const common = { last_seen: 0n, service_id: 1, ifindex: 0, created: 0n };
+  const common = { ...zero(sessionCodec), service_id: 1 };
   return [
     [forward, { ...common, ...becomes, state, flags: 0 }],
     [

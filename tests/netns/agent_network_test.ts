@@ -1,4 +1,6 @@
 /** The agent and the other nodes: routes, tunnel and maps follow Node objects; services for the node's own processes. */
+import { zero } from "../../src/bpf/codec.ts";
+import { session as sessionCodec } from "../../src/bpf/layout.ts";
 import assert from "node:assert/strict";
 import { NODE_ADDR_FLAG, NODE_FLAG, REMOTE_MODE, SESSION_FLAG } from "../../src/bpf/layout.ts";
 import { SESSION_ZONE } from "../../src/bpf/layout.ts";
@@ -273,7 +275,7 @@ test("agent ends flows that are masqueraded as an address the node has no more",
   const { sessions } = dataPlane.maps;
   const put = (pod: string, as: string) => {
     const world = "203.0.113.5";
-    const common = { last_seen: 0n, service_id: 0, state: 1, ifindex: 0, created: 0n };
+    const common = { ...zero(sessionCodec), state: 1 };
     const { MASQUERADE, REPLY } = SESSION_FLAG;
     sessions.set(
       { src: pod, dst: world, sport: 5000, dport: 80, proto: 17, zone: SESSION_ZONE.MASQUERADE },

@@ -1,4 +1,6 @@
 /** hostPorts by the CNI plugin on the real kernel: what ADD enters, DEL, GC and CHECK follow, and what is refused. */
+import { zero } from "../../src/bpf/codec.ts";
+import { session as sessionCodec } from "../../src/bpf/layout.ts";
 import assert from "node:assert/strict";
 import { PROTO, SCOPE, SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { destroy, ok, test } from "./cni/cases.ts";
@@ -99,7 +101,7 @@ test("DEL ends the UDP sessions of a hostPort, and no others", (world) => {
   const [pod, other] = ["10.1.0.2", "10.1.0.3"].map((ip) => world.pod(ip));
   world.add(pod!, mapped({ ...dns, hostIP: "" }));
   world.add(other!, mapped({ ...dns, hostIP: "", hostPort: 5354 }));
-  const rest = { last_seen: 0n, service_id: 0, state: 0, flags: 0, ifindex: 3, created: 0n };
+  const rest = { ...zero(sessionCodec), ifindex: 3 };
   const tuple = { src: "198.51.100.7", dst: "192.0.2.1", zone: SESSION_ZONE.SERVICE };
   const put = (sport: number, proto: number, dst: string, service_id = 0) =>
     world.plane.maps.sessions.set({ ...tuple, sport, dport: 5353, proto }, {

@@ -120,6 +120,7 @@ function fillSessions(maps: DataPlane["maps"]): void {
     flags: 0,
     ifindex: 0,
     created: now - 90_000_000_000n,
+    ...{ tcp: 0, seq_end: 0, seq_run: 0, ack: 0, asked: 0 },
   };
   maps.sessions.set(key, value);
   const reply = { ...key, src: "10.2.0.2", dst: "10.1.0.2", sport: 8080, dport: 40000 };

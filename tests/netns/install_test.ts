@@ -156,6 +156,7 @@ test("installDataPlane() carries entries over into maps of another capacity", (s
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
     ...{ service_id: 9, state: 1, flags: 0, ifindex: 0, created: 5n },
+    ...{ tcp: 1, seq_end: 5, seq_run: 6, ack: 7, asked: 8 },
   };
   const backend = { addr: "10.0.0.9", port: 80, flags: 0, weight_end: 5 };
   const count = [{ packets: 5n, bytes: 6n }];
@@ -197,6 +198,7 @@ test("installDataPlane() carries over what is written to the old map meanwhile",
   const value = {
     ...{ last_seen: 7n, src: "10.0.0.4", dst: "10.0.0.5", sport: 3, dport: 4 },
     ...{ service_id: 9, state: 1, flags: 0, ifindex: 0, created: 5n },
+    ...{ tcp: 1, seq_end: 5, seq_run: 6, ack: 7, asked: 8 },
   };
   const changed = { ...pod, ifindex: 99 };
   // The programs are replaced after the copy; this is when the others go on writing.

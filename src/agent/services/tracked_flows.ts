@@ -4,8 +4,9 @@
  * the port; one that idles then is noted here.
  */
 import { PROTO } from "../../abi/enums.ts";
+import { zero } from "../../bpf/codec.ts";
 import type { DataPlaneMaps } from "../../bpf/dataplane.ts";
-import { SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
+import { session, SESSION_FLAG, SESSION_STATE, SESSION_ZONE } from "../../bpf/layout.ts";
 import { monotonicNow } from "../../linux/clock.ts";
 import {
   trackedCount,
@@ -64,10 +65,9 @@ function noteFlow({ sessions }: Pick<DataPlaneMaps, "sessions">, flow: Tuple & {
   const { src, dst, sport, dport, proto } = flow;
   const now = monotonicNow();
   const common = {
+    ...zero(session),
     last_seen: now,
     created: now,
-    service_id: 0,
-    ifindex: 0,
     state: SESSION_STATE.ESTABLISHED,
   };
   const back = { src, dst, sport, dport },
