@@ -190,7 +190,7 @@ Deno.test({
     assert.deepEqual(node.pins(), before);
     assert.deepEqual(openFds(), fds);
     installDataPlane(node).close();
-    assert.deepEqual(node.pins().filter((one) => before.includes(one)).length, before.length - 5); // sessions, counters, config, fragments, vteps
+    assert.deepEqual(node.pins().filter((one) => before.includes(one)).length, before.length - 6); // sessions, counters, config, fragments, vteps, monitor_budget
   },
 });
 
