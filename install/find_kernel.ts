@@ -11,6 +11,7 @@ import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import { TunnelNetlink } from "../src/linux/rtnetlink_tunnel.ts";
 import { emptyPlan } from "../src/routing/plan.ts";
 import type { RemovalStep } from "./removal.ts";
+import { isThere } from "../src/node/files.ts";
 
 /** The configured names of pcnk's directories and devices. */
 export interface Places {
@@ -105,15 +106,6 @@ function pins(bpffs: string): RemovalStep[] {
   if (isMountPoint(bpffs)) steps.push({ do: "unmount", path: bpffs });
   steps.push({ do: "remove-directory", path: bpffs });
   return steps;
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function isMountPoint(path: string): boolean {

@@ -2,6 +2,7 @@
 import { listNetns } from "../linux/netns.ts";
 import { findCgroup2, mountsBelow } from "../linux/mounts.ts";
 import { labDir, NETNS_ROOT, netnsPrefix } from "./plan.ts";
+import { isThere } from "../node/files.ts";
 
 /** Names of the lab's network namespaces that are there. */
 export function namespacesOf(name: string): string[] {
@@ -22,14 +23,4 @@ export function leftovers(name: string): string[] {
     ...mountsBelow(labDir(name)),
     ...[labDir(name), ...(cgroup === null ? [] : [cgroup])].filter(isThere),
   ];
-}
-
-/** Whether something is at a path, a broken link too. */
-export function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -6,7 +6,7 @@ import { prepareNode, startAgent } from "./agents.ts";
 import { downLab } from "./down.ts";
 import { installSelf, selfCommand } from "./executable.ts";
 import { LabHandle } from "./lab.ts";
-import { isThere } from "./leftovers.ts";
+import { isThere } from "../node/files.ts";
 import { findCgroup2 } from "../linux/mounts.ts";
 import { createFabric, createNode, createOutside } from "./network.ts";
 import { startOutside } from "./outside.ts";

@@ -6,6 +6,7 @@ import {
   address,
   closeFd,
   cstring,
+  O,
   rawSyscall,
   SYS,
   SyscallError,
@@ -21,6 +22,13 @@ const ENOENT = -2;
 const MAX_BYTES = 1 << 20;
 
 export type JsonObject = Record<string, unknown>;
+
+/** Whether something is at a path, a broken link too. */
+export function isThere(path: string): boolean {
+  const fd = trySyscall("openat", AT_FDCWD, cstring(path), O.PATH | O_CLOEXEC | O_NOFOLLOW, 0);
+  if (fd >= 0) closeFd(fd);
+  return fd >= 0;
+}
 
 /**
  * The text of a file, undefined when there is none. Symbolic links are not followed.

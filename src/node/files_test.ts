@@ -1,9 +1,9 @@
 import { equal, throws } from "node:assert/strict";
 import "../../tests/support/libraries.ts";
-import { readIfThere } from "./files.ts";
+import { isThere, readIfThere } from "./files.ts";
 import { TempFolder } from "../../tests/support/folder.ts";
 
-Deno.test("readIfThere() reads whole files of any length, and knows when there is none", () => {
+Deno.test("readIfThere() reads whole files of any length; isThere() knows when there is none", () => {
   using folder = new TempFolder();
   const dir = folder.path;
   equal(readIfThere(`${dir}/none`), undefined);
@@ -16,4 +16,9 @@ Deno.test("readIfThere() reads whole files of any length, and knows when there i
   throws(() => readIfThere(dir), { code: "EISDIR" });
   Deno.symlinkSync(`${dir}/file`, `${dir}/link`);
   throws(() => readIfThere(`${dir}/link`), { code: "ELOOP" });
+  equal(isThere(`${dir}/none`), false);
+  equal(isThere(`${dir}/none/none`), false);
+  for (const name of ["file", "link", ""]) equal(isThere(`${dir}/${name}`), true);
+  Deno.removeSync(`${dir}/file`);
+  equal(isThere(`${dir}/link`), true, "a broken link");
 });

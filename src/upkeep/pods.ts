@@ -16,6 +16,7 @@ import type { Link } from "../linux/rtnetlink.ts";
 import type { Attachment } from "../node/attachments.ts";
 import { renamedFault } from "./bridge.ts";
 import type { Fault, NodeState } from "./fault.ts";
+import { isThere } from "../node/files.ts";
 
 /** Of an entry that was converted. */
 const NO_MAC = "00:00:00:00:00:00";
@@ -275,13 +276,4 @@ function twiceFault(address: string, a: Attachment, b: Attachment): Fault {
     text: `the pods ${podName(a)} and ${podName(b)} have the same address`,
     next: `delete the pod ${(b.pod ?? podName(b))}, so that it gets another address`,
   };
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -13,7 +13,7 @@ import {
   encodeAttachment,
   type PodAddress,
 } from "../node/attachments.ts";
-import { replaceFile } from "../node/files.ts";
+import { isThere, replaceFile } from "../node/files.ts";
 import type { Fault, NodeState } from "./fault.ts";
 import { isEndpoint, podName } from "./pods.ts";
 
@@ -149,6 +149,7 @@ export function cachedNames(): Map<string, string> {
 
 /** Names in a directory; none where it cannot be read. */
 export function list(dir: string): string[] {
+  if (!isThere(dir)) return []; // an exception costs more than all of this
   try {
     return Array.from(Deno.readDirSync(dir), ({ name }) => name);
   } catch {

@@ -7,7 +7,7 @@ import { type Conflist, conflist, PLUGIN_FOLDERS } from "../../src/node/conflist
 import { readAttachments } from "../../src/node/attachments.ts";
 import { rateFaults } from "../../src/upkeep/host_ports.ts";
 import { installSelf } from "../../src/lab/executable.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
+import { isThere } from "../../src/node/files.ts";
 import { type CniResult, runConflist } from "../../src/lab/runtime.ts";
 import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { knownRates } from "../../src/bpf/rates.ts";

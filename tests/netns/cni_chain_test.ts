@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { type Conflist, conflist, PLUGIN_FOLDERS } from "../../src/node/conflist.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
+import { isThere } from "../../src/node/files.ts";
 import { CniError, type CniResult, type ConflistCall, runConflist } from "../../src/lab/runtime.ts";
 import { deleteNetns } from "../../src/linux/netns.ts";
 import * as needs from "../support/needs.ts";

@@ -5,7 +5,7 @@ import { downLab } from "../../src/lab/down.ts";
 import { LabHandle } from "../../src/lab/lab.ts";
 import type { TestReport } from "../../src/lab/report.ts";
 import type { LabStatus } from "../../src/lab/status.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
+import { isThere } from "../../src/node/files.ts";
 import { Listener, runPcnk, startPcnk } from "../support/pcnk.ts";
 import { LAB_TEST } from "./support/lab.ts";
 

@@ -1,7 +1,7 @@
 /** What the agent tells Prometheus, on a node of a lab: figures follow the traffic, and the format is one that can be read. */
 import assert from "node:assert/strict";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { isThere } from "../../src/lab/leftovers.ts";
+import { isThere } from "../../src/node/files.ts";
 import { labTest } from "./support/lab.ts";
 
 async function curl(lab: LabHandle, where: string, ...args: string[]): Promise<string> {

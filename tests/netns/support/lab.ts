@@ -1,7 +1,7 @@
 /** Tests on a lab of their own, and `pcnk` on its first node. */
 import { downLab } from "../../../src/lab/down.ts";
 import type { LabHandle } from "../../../src/lab/lab.ts";
-import { isThere } from "../../../src/lab/leftovers.ts";
+import { isThere } from "../../../src/node/files.ts";
 import { upLab, type UpOptions } from "../../../src/lab/up.ts";
 import { PLUGIN_FOLDERS } from "../../../src/node/conflist.ts";
 import { file, root } from "../../support/needs.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { PLUGIN_FOLDERS } from "../../../src/node/conflist.ts";
 import { downLab } from "../../../src/lab/down.ts";
 import type { LabHandle } from "../../../src/lab/lab.ts";
-import { isThere } from "../../../src/lab/leftovers.ts";
+import { isThere } from "../../../src/node/files.ts";
 import { upLab } from "../../../src/lab/up.ts";
 import { file, root } from "../../support/needs.ts";
 import { pcnk } from "../../support/pcnk.ts";
