@@ -4,12 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { openDataPlane } from "../../src/bpf/dataplane.ts";
+import { type DataPlane, openDataPlane } from "../../src/bpf/dataplane.ts";
+import { readExcess } from "../../src/bpf/shares.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { NODE_PORT, SERVICE_PORT } from "../../src/lab/manifests.ts";
+import { endpointSliceManifests, SERVICE_PORT, serviceManifests } from "../../src/lab/manifests.ts";
+import { settle } from "../../src/lab/services.ts";
 import { SERVER_PORT } from "../../src/lab/plan.ts";
-import { LAB_TEST, withLab } from "../netns/support/lab.ts";
-import { Listener } from "../support/pcnk.ts";
+import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
+import { Listener, pcnk } from "../support/pcnk.ts";
 import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
 
@@ -86,39 +88,36 @@ const lost = (report: Report) =>
     lost > 0 ? [`${lost} of ${kind}: ${errors.join("; ")}`] : []
   );
 
+const excess = (plane: DataPlane) =>
+  readExcess(plane.maps).map(({ address, kind }) => `${address} ${kind}`).sort();
+
 async function pause(seconds: number): Promise<void> {
   await new Promise((done) => setTimeout(done, 1000 * seconds));
 }
 
-/** The floods, by name, each of which names itself. */
+/** The Service that is flooded: the neighbour uses neither it nor its backend, which has work to do. */
+const NODE_PORT = 30555;
+const flooded = (lab: LabHandle) => ({
+  name: "flooded",
+  address: "10.96.0.99",
+  backends: [lab.pod("pod2-1")],
+  nodePort: NODE_PORT,
+});
+
+/** The floods: a name, from where, and what floods.py needs. */
 function floods(lab: LabHandle): [string, string, ...(string | number)[]][] {
   const { outside } = lab.store.plan;
-  const service = (name: string) => lab.services().find((one) => one.name === name)!.address;
-  const node = lab.node("node1").address;
-  const [syn, rate] = SIZE.syn, world = `${outside.address}:${SERVER_PORT}`;
+  const vip = flooded(lab).address, node = lab.node("node1").address;
+  const ends = `${vip}:${SERVICE_PORT},${outside.address}:${SERVER_PORT}`;
   return [
     ["UDP flows to the world", "pod1-1", "udp", outside.address, ...SIZE.udp],
-    [
-      "half-open connections",
-      "pod1-1",
-      "connect",
-      `${service("echo")}:${SERVICE_PORT},${world}`,
-      syn!,
-      rate!,
-    ],
-    [
-      "64,512 flows to one destination",
-      "pod1-1",
-      "udp",
-      service("echo-node2"),
-      64_512,
-      SIZE.udp[1]!,
-    ],
-    // To machines that the neighbour sends none to: each has a limit of its own for what it reassembles.
-    ["fragments", "pod1-1", "fragments", service("self-pod2-1"), SERVICE_PORT, ...SIZE.fragments],
+    ["half-open connections", "pod1-1", "connect", ends, ...SIZE.syn],
+    ["64,512 flows to one destination", "pod1-1", "udp", outside.address, 64_512, SIZE.udp[1]!],
+    ["fragments", "pod1-1", "fragments", vip, SERVICE_PORT, ...SIZE.fragments],
+    // Not to the machine that the neighbour sends some to: it has one limit for what it reassembles.
     ["fragments to the world", "pod1-1", "fragments", outside.gateway, 9, ...SIZE.fragments],
-    ["half-open connections from outside", outside.name, "syn", node, NODE_PORT, syn!, rate!],
-    ["UDP from outside", outside.name, "claims", node, NODE_PORT, syn!, rate!],
+    ["half-open connections from outside", outside.name, "syn", node, NODE_PORT, ...SIZE.syn],
+    ["UDP from outside", outside.name, "claims", node, NODE_PORT, ...SIZE.syn],
     ["fragments from outside", outside.name, "later", node, NODE_PORT, ...SIZE.fragments],
   ];
 }
@@ -129,49 +128,99 @@ Deno.test({
     "no flood of a pod, or from outside, costs its neighbours a connection, a ping or a fragment",
   ignore: LAB_TEST.ignore || !needs.file(PYTHON),
   fn: () =>
-    withLab({ name: "tfloods", nodes: 2, pods: 3, attach: "clsact" }, async (lab) => {
-      const { outside } = lab.store.plan;
-      const vip = (name: string) => lab.services().find((one) => one.name === name)!.address;
-      const [near, far] = [vip("self-pod1-3"), vip("echo-node2")];
-      const world = `${outside.address}:${SERVER_PORT}`;
-      const nodePort = `${lab.node("node2").address}:${NODE_PORT}`;
-      const neighbour = new Neighbour(lab, [
-        `${near}:${SERVICE_PORT}`,
-        `${far}:${SERVICE_PORT}`,
-        nodePort,
-        world,
-        ...[near, lab.pod("pod1-3").address, lab.pod("pod2-1").address, outside.address].map((
-          host,
-        ) => `ping:${host}`),
-        ...[near, vip("self-pod2-3")].map((host) => `udp:${host}:${SERVICE_PORT}`),
-        `udp:${world}`,
-      ]);
-      await neighbour.ready();
-      using plane = openDataPlane(lab.node("node1").bpffs);
-      const rows: string[] = [], bad: string[] = [];
-      const note = (name: string, report: Report, before?: Report) => {
-        const cells = (["request", "connection", "ping"] as const).map((kind) => {
-          const { p99, max, lost } = report[kind] ?? none;
-          const former = before?.[kind]?.p99;
-          return `${p99}${former ? ` (${(p99 / former).toFixed(2)})` : ""}, ${max}, ${lost}`;
-        });
-        rows.push(`| ${name} | ${cells.join(" | ")} | ${(report.datagram ?? none).lost} |`);
-        bad.push(...lost(report).map((text) => `${name}: ${text}`));
-      };
-      for (const [name, where, ...args] of floods(lab)) {
-        await neighbour.report();
-        await pause(full ? 10 : 2);
-        const before = await neighbour.report();
-        const { packets, seconds } = await flood(lab, where, ...args);
-        note(`${name}, ${Math.round(packets / seconds)}/s`, await neighbour.report(), before);
-      }
-      const end = await neighbour.end();
-      console.log(rows.join("\n"));
-      assert.deepEqual(bad, []);
-      const { idle, busy, errors } = end;
-      assert.deepEqual({ idle, busy, errors }, { idle: 0, busy: 0, errors: [] });
-      const pod = lab.pod("pod1-1").address;
-      const own = plane.maps.sessions.entries().filter(([key]) => key.src === pod).length;
-      assert.ok(own <= 0.51 * plane.maps.sessions.maxEntries / 2, `${own} flows of one pod`);
-    }),
+    withLab(
+      { name: full ? "tfloodsfull" : "tfloods", nodes: 2, pods: 3, attach: "clsact" },
+      async (lab) => {
+        const { outside } = lab.store.plan;
+        const more = flooded(lab);
+        lab.writeManifest("flooded", [
+          ...serviceManifests([more]),
+          ...endpointSliceManifests([more]),
+        ]);
+        await settle(lab.store, [...lab.services(), more]);
+        const vip = (name: string) => lab.services().find((one) => one.name === name)!.address;
+        const [near, far] = [vip("self-pod1-3"), vip("self-pod2-3")];
+        const world = `${outside.address}:${SERVER_PORT}`;
+        // The node's own pods are behind it, those of node1 here.
+        const nodePort = `${lab.node("node2").address}:30101`;
+        const neighbour = new Neighbour(lab, [
+          `${near}:${SERVICE_PORT}`,
+          `${far}:${SERVICE_PORT}`,
+          nodePort,
+          world,
+          ...[near, lab.pod("pod1-3").address, lab.pod("pod2-3").address, outside.address].map((
+            host,
+          ) => `ping:${host}`),
+          ...[near, far].map((host) => `udp:${host}:${SERVICE_PORT}`),
+          `udp:${world}`,
+        ]);
+        await neighbour.ready();
+        using plane = openDataPlane(lab.node("node1").bpffs);
+        const rows: string[] = [], bad: string[] = [];
+        const note = (name: string, report: Report, before?: Report) => {
+          const cells = (["request", "connection", "ping"] as const).map((kind) => {
+            const { p99, max, lost } = report[kind] ?? none;
+            const former = before?.[kind]?.p99;
+            return `${p99}${former ? ` (${(p99 / former).toFixed(2)})` : ""}, ${max}, ${lost}`;
+          });
+          rows.push(`| ${name} | ${cells.join(" | ")} | ${(report.datagram ?? none).lost} |`);
+          bad.push(...lost(report).map((text) => `${name}: ${text}`));
+        };
+        for (const [name, where, ...args] of floods(lab)) {
+          await neighbour.report();
+          await pause(full ? 10 : 2);
+          const before = await neighbour.report();
+          const { packets, seconds } = await flood(lab, where, ...args);
+          note(`${name}, ${Math.round(packets / seconds)}/s`, await neighbour.report(), before);
+        }
+        const end = await neighbour.end();
+        console.log(rows.join("\n"));
+        assert.deepEqual(bad, []);
+        const { idle, busy, errors } = end;
+        assert.deepEqual({ idle, busy, errors }, { idle: 0, busy: 0, errors: [] });
+        const pod = lab.pod("pod1-1").address;
+        const own = plane.maps.sessions.entries().filter(([key]) => key.src === pod).length;
+        assert.ok(own <= 0.51 * plane.maps.sessions.maxEntries / 2, `${own} flows of one pod`);
+        console.log(excess(plane));
+        assert.ok(excess(plane).includes(`${pod} FRAGMENTS`));
+        assert.ok(
+          excess(plane).every((one) => one.startsWith(`${pod} `) || one.startsWith("undef")),
+        );
+        const { stdout } = await pcnkOn(lab, "status");
+        assert.match(stdout, /pod1-1 \(.*beyond its share/);
+        assert.match(Deno.readTextFileSync(lab.node("node1").agentLog), /ShareExceeded.*pod1-1/);
+        await monitored(lab, far);
+      },
+    ),
 });
+
+/** `pcnk monitor` shows every dropped packet of the neighbour, while another pod floods. */
+async function monitored(lab: LabHandle, target: string): Promise<void> {
+  const { bpffs, dir } = lab.node("node1");
+  const place = ["--bpffs", bpffs, "--state-dir", dir, "-o", "json", "--rate", "200"];
+  const child = lab.command("node1", [...pcnk, "monitor", ...place], {
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const said = new Listener(child.stdout);
+  const all = said.all();
+  // From addresses of others: each is dropped.
+  const loud = start(lab, "pod1-1", "syn", target, SERVICE_PORT, 10_000_000);
+  await pause(2);
+  await flood(lab, "pod1-2", "syn", target, SERVICE_PORT, 40, 20);
+  loud.child.kill("SIGKILL");
+  await loud.child.status;
+  await pause(0.5);
+  child.kill("SIGINT");
+  await child.status;
+  const devices = Map.groupBy(
+    (await all).trim().split("\n").map((line) => JSON.parse(line))
+      .filter(({ reason }) => reason === "drop_source_address"),
+    ({ device }) => device,
+  );
+  const shown = [...devices.values()].map(({ length }) => length).sort((a, b) => a - b);
+  assert.equal(shown.length, 2);
+  assert.equal(shown[0], 40, `of the neighbour, ${shown[1]} of the other`);
+  assert.ok(shown[1]! > 200);
+}

@@ -181,6 +181,7 @@ class Pace:
 
     def __init__(self, raw, rate):
         self.raw, self.rate, self.sent, self.begin = raw, int(rate), 0, time.perf_counter()
+        self.burst = max(1, min(32, self.rate // 300))
 
     def send(self, packet, host):
         try:
@@ -188,7 +189,7 @@ class Pace:
         except OSError:  # a queue is full
             pass
         self.sent += 1
-        if self.rate and self.sent % 32 == 0:
+        if self.rate and self.sent % self.burst == 0:
             ahead = self.sent / self.rate - (time.perf_counter() - self.begin)
             if ahead > 0:
                 time.sleep(ahead)
