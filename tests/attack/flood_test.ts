@@ -11,7 +11,7 @@ import { endpointSliceManifests, SERVICE_PORT, serviceManifests } from "../../sr
 import { settle } from "../../src/lab/services.ts";
 import { SERVER_PORT } from "../../src/lab/plan.ts";
 import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
-import { Listener, pcnk } from "../support/pcnk.ts";
+import { Listener } from "../support/pcnk.ts";
 import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
 
@@ -189,38 +189,6 @@ Deno.test({
         const { stdout } = await pcnkOn(lab, "status");
         assert.match(stdout, /pod1-1 \(.*beyond its share/);
         assert.match(Deno.readTextFileSync(lab.node("node1").agentLog), /ShareExceeded.*pod1-1/);
-        await monitored(lab, far);
       },
     ),
 });
-
-/** `pcnk monitor` shows every dropped packet of the neighbour, while another pod floods. */
-async function monitored(lab: LabHandle, target: string): Promise<void> {
-  const { bpffs, dir } = lab.node("node1");
-  const place = ["--bpffs", bpffs, "--state-dir", dir, "-o", "json", "--rate", "200"];
-  const child = lab.command("node1", [...pcnk, "monitor", ...place], {
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const said = new Listener(child.stdout);
-  const all = said.all();
-  // From addresses of others: each is dropped.
-  const loud = start(lab, "pod1-1", "syn", target, SERVICE_PORT, 10_000_000);
-  await pause(2);
-  await flood(lab, "pod1-2", "syn", target, SERVICE_PORT, 40, 20);
-  loud.child.kill("SIGKILL");
-  await loud.child.status;
-  await pause(0.5);
-  child.kill("SIGINT");
-  await child.status;
-  const devices = Map.groupBy(
-    (await all).trim().split("\n").map((line) => JSON.parse(line))
-      .filter(({ reason }) => reason === "drop_source_address"),
-    ({ device }) => device,
-  );
-  const shown = [...devices.values()].map(({ length }) => length).sort((a, b) => a - b);
-  assert.equal(shown.length, 2);
-  assert.equal(shown[0], 40, `of the neighbour, ${shown[1]} of the other`);
-  assert.ok(shown[1]! > 200);
-}

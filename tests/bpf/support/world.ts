@@ -31,6 +31,8 @@ import { type Addr, type Bytes, PROTO } from "./packet.ts";
 
 /** Maps that tests overwrite and do not empty. */
 const ARRAYS: ReadonlySet<string> = new Set([
+  "monitor",
+  "monitor_budget",
   ...["backends", "config", "counters", "fragments", "maglev", "rates", "session_limits"],
 ]);
 
@@ -129,6 +131,9 @@ export class World {
       affinity: lbrp.map(maps.affinity),
       affinity_proven: lbrp.map(maps.affinity_proven),
       shares: lbrp.map(maps.shares),
+      monitor: lbrp.map(maps.monitor),
+      monitor_budget: lbrp.map(maps.monitor_budget),
+      monitor_shares: lbrp.map(maps.monitor_shares),
       maglev: lbrp.map(maps.maglev),
       remotes: lbrp.map(maps.remotes),
       uplinks: lbrp.map(maps.uplinks),

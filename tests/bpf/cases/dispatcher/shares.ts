@@ -112,3 +112,32 @@ test("port_may_go() frees ports of handshakes that nobody ends, while others fin
   w.run(tcp({ src: `${LOCAL}:1`, dst, flags: "A" }), out);
   w.check({ program: out, packet: tcp({ ...flow, flags: "S" }), reason: "drop_ports_exhausted" });
 });
+
+test("monitor_afford() leaves as much of the budget to others as one address uses", (w) => {
+  const cpus = w.maps.monitor_budget.get(0)!.length;
+  const grant = (round: bigint) =>
+    w.maps.monitor_budget.set(0, Array.from({ length: cpus }, () => ({ left: 90n, round })));
+  const shown = () =>
+    w.maps.monitor_budget.get(0)!.reduce((sum, { left }) => sum + 90 - Number(left), 0);
+  const send = (src: string, count: number) => {
+    for (let i = 0; i < count; i++) {
+      w.run(udp({ src: `${src}:9`, dst: `${NODE}:9`, ...IN }), back); // passes
+    }
+  };
+  const everything = 2n ** 64n - 1n;
+  const until = 2n ** 62n, sample = 0xffff_ffff;
+  w.maps.monitor.set(0, { reasons: [everything, everything], until, sample, ends: 0 });
+  try {
+    grant(1n);
+    send(OUTSIDE, 500 * cpus);
+    const loud = shown();
+    assert.ok(loud > 0 && loud <= 30 * cpus, `${loud} of ${90 * cpus}`);
+    send("203.0.113.9", 10);
+    assert.equal(shown(), loud + 10);
+    grant(2n);
+    send(OUTSIDE, 10);
+    assert.equal(shown(), 10, "a new round");
+  } finally {
+    w.maps.monitor.set(0, { reasons: [0n, 0n], until: 0n, sample: 0, ends: 0 });
+  }
+});
