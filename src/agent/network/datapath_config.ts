@@ -6,6 +6,7 @@ import { formatIpv4 } from "../../net/ipv4.ts";
 import { parseNetwork } from "../../net/prefix.ts";
 import type { RoutingPlan } from "../../routing/types.ts";
 import { flowCapacity } from "../maps/sizes.ts";
+import type { NodeDevices } from "./uplinks.ts";
 import { MAGLEV_SIZE } from "../../services/maglev.ts";
 
 /** Facts of the node, beside its settings. */
@@ -14,8 +15,8 @@ interface NodeFacts {
   address?: string;
   /** Of its pods, e.g. `10.244.1.0/24`. */
   podCIDR?: string;
-  /** Index of the pods' bridge. Default 0: none. */
-  bridge?: number;
+  /** The pods' bridge. Default: none. */
+  bridge?: NodeDevices["bridge"];
   plan: Pick<RoutingPlan, "vni" | "device" | "mtu">;
 }
 
@@ -32,7 +33,7 @@ type Settings = Pick<
 
 export function nodeConfigOf(
   settings: Settings,
-  { address, podCIDR, bridge = 0, plan }: NodeFacts,
+  { address, podCIDR, bridge = { index: 0, mtu: 0 }, plan }: NodeFacts,
 ): NodeConfig {
   const { timeouts, masquerade, podEgress, sourceCheck, podMulticast, snatPorts } = settings;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
@@ -55,8 +56,9 @@ export function nodeConfigOf(
     overlay_vni: plan.device === undefined ? 0 : plan.vni,
     overlay_port: plan.device?.port ?? 0,
     maglev_size: MAGLEV_SIZE,
-    pods_ifindex: bridge,
-    pods_mtu: plan.mtu,
+    pods_ifindex: bridge.index,
+    // By the bridge's the stack fragments: pods that were made before an uplink with a smaller MTU came have a larger one.
+    pods_mtu: bridge.mtu || plan.mtu,
   };
 }
 

@@ -7,7 +7,7 @@ import { type TunnelSource, tunnelSources } from "../../routing/nodes.ts";
 import { syncElement, syncMap } from "../maps/sync.ts";
 import { networkOf, nodeConfigOf, sessionLimitsOf } from "./datapath_config.ts";
 import { keyOf } from "./remotes.ts";
-import { masqueradeAddress } from "./uplinks.ts";
+import { masqueradeAddress, type NodeDevices } from "./uplinks.ts";
 
 type NodeMaps = Pick<
   DataPlaneMaps,
@@ -22,8 +22,7 @@ export interface NodeKnowledge {
   uplinks: readonly Uplink[];
   /** This node's addresses. */
   addresses: readonly string[];
-  /** Index of the pods' bridge; 0: there is none. */
-  bridge: number;
+  bridge: NodeDevices["bridge"];
   plan: RoutingPlan;
 }
 

@@ -2,7 +2,7 @@
  * The devices to the other nodes and the world, and the node's own addresses. docs/node.md has the rule as a table; this file
  * reads the kernel, uplink_rule.ts judges.
  */
-import type { RtNetlink } from "../../linux/rtnetlink.ts";
+import type { Link, RtNetlink } from "../../linux/rtnetlink.ts";
 import type { Uplink } from "../../routing/types.ts";
 import { type DeviceChoice, judgeDevices, networksOf, type UplinkChoice } from "./uplink_rule.ts";
 
@@ -18,8 +18,8 @@ export interface NodeDevices {
   missing: string[];
   /** Where NodePorts answer: the addresses of all devices but 127.0.0.0/8, VIPs on lo or dummy devices among them. */
   addresses: string[];
-  /** Index of the pods' bridge; 0: there is none. */
-  bridge: number;
+  /** The pods' bridge; zeros: there is none. */
+  bridge: Pick<Link, "index" | "mtu">;
 }
 
 /** The dummy device that kube-proxy's IPVS mode gives every Service's address: none of them is the node's. */
@@ -38,8 +38,8 @@ export function findDevices(nl: Devices, choice: UplinkChoice): NodeDevices {
     mtu: link.mtu,
     addresses: networksOf(kernel, link),
   }));
-  const bridge = kernel.links.find(({ name }) => name === choice.bridge)?.index ?? 0;
-  return { uplinks, choices, missing, addresses: [...new Set(addresses)], bridge };
+  const { index = 0, mtu = 0 } = kernel.links.find(({ name }) => name === choice.bridge) ?? {};
+  return { uplinks, choices, missing, addresses: [...new Set(addresses)], bridge: { index, mtu } };
 }
 
 /** For `routes()`. */
