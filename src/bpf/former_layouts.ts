@@ -2,7 +2,7 @@
  * Layouts of former releases whose entries are carried over (schema.ts, `converted`), each with the way to today's. A
  * layout that a release has written stays as it is (bpf/lib/session_former.h).
  */
-import { type Codec, ipv4, mac, ns, port, struct, u16, u32, zero } from "./codec.ts";
+import { type Codec, ipv4, mac, ns, pad, port, struct, u16, u32, zero } from "./codec.ts";
 import {
   podDeviceKey,
   SESSION_STATE,
@@ -57,7 +57,7 @@ const nodeConfigV1 = struct("node_config", nodeConfigMembers);
 const nodeConfigV2 = struct("node_config", {
   ...nodeConfigMembers,
   pods_ifindex: u32,
-  reserved: u32,
+  reserved: pad(u32),
 });
 
 /** What is learnt from the next segments of a TCP connection. One that is closed lives on when they come. */
@@ -87,7 +87,7 @@ export const FORMER_LAYOUTS: Partial<Record<PinnedMap, Readonly<Record<number, A
     2: layout({
       key: u32,
       value: nodeConfigV2,
-      convert: (key, { reserved: _, ...value }) => [key, { ...value, pods_mtu: 0 }],
+      convert: (key, value) => [key, { ...value, pods_mtu: 0 }],
     }),
   },
   vteps: {
