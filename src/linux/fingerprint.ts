@@ -1,4 +1,7 @@
-/** What many bytes come to, to see whether they are as they were. Not against somebody who looks for another text with the same. */
+/**
+ * What many bytes come to, to see whether they are as they were. It does not protect against other bytes that were made to have
+ * the same fingerprint.
+ */
 export class Fingerprint {
   #a = 0x811c9dc5;
   #b = 0x9e3779b9;
