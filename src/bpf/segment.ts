@@ -12,7 +12,7 @@ import type { DataPlaneMaps } from "./dataplane.ts";
 import { NODE_FLAG, POD_DEVICE_FLAG, RATE_FLAG } from "./layout.ts";
 
 /** A new port's. */
-const ORDINARY: PortSwitches = { isolated: false, learning: true, flood: true };
+export const ORDINARY_PORT: PortSwitches = { isolated: false, learning: true, flood: true };
 
 /**
  * What the port of a pod is to be.
@@ -25,7 +25,7 @@ export function portSwitches(
 ): PortSwitches {
   const flags = config.get(0)?.flags ?? 0;
   const exempt = (pod_devices.get({ ifindex })?.flags ?? 0) & POD_DEVICE_FLAG.UNCHECKED;
-  if (exempt || !(flags & NODE_FLAG.SOURCE_CHECK)) return ORDINARY;
+  if (exempt || !(flags & NODE_FLAG.SOURCE_CHECK)) return ORDINARY_PORT;
   const bridged = (rates & RATE_FLAG.EGRESS) | (flags & NODE_FLAG.POD_MULTICAST);
   return { isolated: bridged === 0, learning: false, flood: false };
 }
@@ -64,6 +64,6 @@ export function closePort(nl: RtNetlink, ifindex: number, mac: string, to: PortS
 /** Makes it one as any, which it may be already. */
 export function openPort(nl: RtNetlink, { index, master, portLimits }: Link, mac: string): void {
   if (master === undefined || portLimits === undefined) return;
-  if (portLimits.length > 0) nl.setPort(index, ORDINARY);
+  if (portLimits.length > 0) nl.setPort(index, ORDINARY_PORT);
   nl.delFdb(podFdbEntry(index, mac));
 }

@@ -2,6 +2,7 @@
 import { attach, detach, listAttachments } from "../bpf/attach.ts";
 import { attachCgroup, cgroupAttachment, detachCgroup, listCgroupHooks } from "../bpf/cgroup.ts";
 import { openDataPlane } from "../bpf/dataplane.ts";
+import { ORDINARY_PORT } from "../bpf/segment.ts";
 import { allSessions, deleteSessions } from "../bpf/sessions.ts";
 import { progById } from "../bpf/syscall.ts";
 import type { NodePlan } from "../lab/plan.ts";
@@ -12,11 +13,12 @@ import { RtNetlink } from "../linux/rtnetlink.ts";
 import { type Cleanup, runIn, type Variant } from "./variants.ts";
 
 /**
- * Everything that pcnk has attached on these nodes now: programs on devices and on the cgroup's socket hooks. On is how they are
- * when this is called; no agent may run, or it puts back what was taken off.
+ * Everything that pcnk has attached on these nodes now: programs on devices and on the cgroup's socket hooks; and the isolation
+ * of pods' ports. On is how they are when this is called; no agent may run, or it puts back what was taken off.
  */
 export function pcnkNodesVariant(cleanup: Cleanup, store: LabStore): Variant {
   return allOf(store.plan.nodes.flatMap((node) => [
+    isolatedPorts(cleanup, node),
     devicePrograms(cleanup, node),
     cgroupPrograms(cleanup, node, store.cgroup(node.cgroup)),
     sessionsOf(cleanup, node),
@@ -28,6 +30,18 @@ export function allOf(variants: readonly Variant[]): Variant {
   return {
     on: () => variants.forEach((variant) => variant.on()),
     off: () => variants.toReversed().forEach((variant) => variant.off()),
+  };
+}
+
+/** Without pcnk's programs the bridge is what carries frames between pods of a node. */
+function isolatedPorts(cleanup: Cleanup, { netnsPath }: NodePlan): Variant {
+  const nl = RtNetlink.open(netnsPath);
+  cleanup.defer(() => nl.close());
+  const ports = nl.links().filter(({ portLimits = [] }) => portLimits.includes("isolated"));
+  const closed = { isolated: true, learning: false, flood: false };
+  return {
+    on: () => ports.forEach(({ index }) => nl.setPort(index, closed)),
+    off: () => ports.forEach(({ index }) => nl.setPort(index, ORDINARY_PORT)),
   };
 }
 

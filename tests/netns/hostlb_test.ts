@@ -453,7 +453,7 @@ test("session affinity: a network namespace keeps its backend", async (node) => 
     const moved = await talk(process, `${proto}4`, VIP, 80);
     assert.equal(moved.server, left === ON_A ? "a" : "b");
   }
-  const kinds = node.maps.affinity.entries().map(([{ kind }]) => kind);
+  const kinds = node.maps.affinity_proven.entries().map(([{ kind }]) => kind);
   assert.deepEqual(kinds, [AFFINITY_KIND.NETNS, AFFINITY_KIND.NETNS]);
 });
 
