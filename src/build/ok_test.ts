@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { failures, summary } from "./ok.ts";
+import { failures, inTwos, summary } from "./ok.ts";
 
 Deno.test("summary() reads the counts of a green run", () => {
   const output = "running 3 tests\nok | 5 passed (2 steps) | 0 failed | 1 ignored (3ms)\n";
@@ -13,6 +13,17 @@ Deno.test("summary() reads the counts of a red run", () => {
 
 Deno.test("summary() counts a run that died without a summary as one failure", () => {
   assert.deepEqual(summary("Segmentation fault", false), { passed: 0, failed: 1, skipped: 0 });
+});
+
+Deno.test("inTwos() counts what every run found, whichever ends first", async () => {
+  const found = [1, 2, 3, 4, 5];
+  let ended = 0;
+  const total = await inTwos(found, async (passed) => {
+    for (let i = passed % 3; i > 0; i--) await Promise.resolve();
+    ended++;
+    return { passed, failed: 1, skipped: 0 };
+  });
+  assert.deepEqual({ ended, total }, { ended: 5, total: { passed: 15, failed: 5, skipped: 0 } });
 });
 
 Deno.test("failures() tells the head of each error", () => {
