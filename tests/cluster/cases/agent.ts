@@ -75,7 +75,7 @@ export function agent(test: Test): void {
     }
     await load.noneFailed("the agent killed");
     await takesPart(world);
-  }, 150_000);
+  }, 500_000);
 
   test(
     "the agent has the rights of the manifest: four capabilities, a filter of system calls",
@@ -118,7 +118,7 @@ export function agent(test: Test): void {
       await load.noneFailed("the bpffs unmounted");
       await allWell(world);
     },
-    120_000,
+    300_000,
   );
 
   test("pods start and are served while no agent runs on their node", async (world) => {
@@ -150,7 +150,7 @@ export function agent(test: Test): void {
       await nodeSelector(world, null);
       await rolledOut(kit);
     }
-  }, 150_000);
+  }, 500_000);
 
   test("the agent is upgraded by a roll-out under load without a lost request", async (world) => {
     const { kit } = world;
@@ -166,7 +166,7 @@ export function agent(test: Test): void {
     } finally {
       await install(kit);
     }
-  }, 150_000);
+  }, 500_000);
 
   test("the agent asks the API server for nothing that its role does not allow", async ({ kit }) => {
     const account = `system:serviceaccount:${NAMESPACE}:${NAME}`;

@@ -42,7 +42,7 @@ export function nodes(test: Test): void {
       });
       await world.client(1).reachesAll(world.webIP, world.webNames);
     },
-    120_000,
+    300_000,
   );
 
   test("a node that boots anew gets its network back, and no address leaks", async (world) => {
@@ -70,7 +70,7 @@ export function nodes(test: Test): void {
       await world.outsider.reachesAll(at, world.webNames);
     }
     if (world.provider.name === "pcnk") await leasesAreOfPods(world, victim);
-  }, 150_000);
+  }, 300_000);
 
   test("every node runs one agent, which serves its own node", async ({ kit, provider }) => {
     if (provider.name !== "pcnk") return;

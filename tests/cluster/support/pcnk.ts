@@ -49,8 +49,11 @@ export async function install(kit: Kit, settings: Record<string, string> = {}): 
   await nodesReady(kit);
 }
 
-/** Waits until the DaemonSet has its pods of the newest template ready on all nodes. */
-export async function rolledOut(kit: Kit, ms = 90_000): Promise<void> {
+/**
+ * Waits until the DaemonSet has its pods of the newest template ready on all nodes. Kubelet 1.20 sometimes deletes a pod whose
+ * containers have ended only after its next collection of containers, a minute later; the nodes take their turns.
+ */
+export async function rolledOut(kit: Kit, ms = 210_000): Promise<void> {
   const status = ["rollout", "status", `daemonset/${NAME}`, `--timeout=${ms / 1000}s`];
   await kit.kubectl(["-n", NAMESPACE, ...status], { ms: ms + 5000 });
 }
