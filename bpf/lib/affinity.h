@@ -23,6 +23,10 @@ static __always_inline struct affinity_proven_key affinity_slot(const struct aff
 	return slot;
 }
 
+/* The API's default for how long an affinity lasts (timeoutSeconds). What a Service left in a
+ * slot before that is no excess of the client. */
+#define AFFINITY_DEFAULT (3 * 3600 * SECOND)
+
 /* Stores the backend of a proven client. */
 static __noinline void affinity_prove(const struct affinity_key *key, const struct affinity *entry)
 {
@@ -36,7 +40,8 @@ static __noinline void affinity_prove(const struct affinity_key *key, const stru
 		.service_id = key->service_id,
 	};
 
-	if (former && former->service_id != value.service_id)
+	if (former && former->service_id != value.service_id &&
+	    (__s64)(value.last_used - former->last_used) < (__s64)AFFINITY_DEFAULT)
 		share_exceeded(key->kind == AFFINITY_ADDRESS ? key->client : 0, 0, OF_AFFINITY, 1);
 	bpf_map_update_elem(&affinity_proven, &slot, &value, BPF_ANY);
 }

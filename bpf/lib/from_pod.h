@@ -55,8 +55,9 @@ static __noinline int translate_away(struct __sk_buff *skb, const struct packet 
 
 /* Translates a packet of a pod whose sending rate is limited: by filters that run after
  * this program and lead to another device's qdisc, from which the packet enters the node
- * anew, past this program. So it is not redirected: to_bridge() addresses it. A reply to a client outside is translated where
- * it leaves: the stack would drop its source, one of its own addresses, as a martian. */
+ * anew, past this program. So it is not redirected: to_bridge() addresses it. A reply to a
+ * client outside is translated where it leaves: the stack would drop its source, one of its
+ * own addresses, as a martian. */
 static __noinline int translate_limited(struct __sk_buff *skb, const struct packet *pkt,
 					const struct session *session)
 {

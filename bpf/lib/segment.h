@@ -2,7 +2,8 @@
 /* A pod's segment ends at its device: what it sends to a pod of this node is handed over by its
  * IP address, whatever MAC address the frame has, and the rest is for the node alone.
  *
- * The ports of the bridge are isolated, which keeps the rest from other pods (src/bpf/ports.ts).
+ * The ports of the bridge are isolated, which keeps the rest from other pods
+ * (src/bpf/segment.ts).
  * Two kinds of ports are not: those of pods whose sending rate is limited, whose frames reach
  * other pods through the bridge, behind the limit; and all of them where the setting
  * `podMulticast` is on. What passes there is addressed here: no unicast frame goes by the MAC

@@ -176,8 +176,9 @@ static __always_inline bool tcp_segment(struct session *forward, struct session 
 
 /* The first reply, and the client's first ACK, which ends the handshake. Of a flow from outside
  * to a pod's own address (masquerade.h) that is of the reply direction. */
-static __always_inline void tcp_open(const struct session_key *key, const struct session_key *other_key,
-				     struct session *own, struct session *other, __u8 tcp_flags)
+static __always_inline void tcp_open(const struct session_key *key,
+				     const struct session_key *other_key, struct session *own,
+				     struct session *other, __u8 tcp_flags)
 {
 	if (own->state != STATE_NEW)
 		return;

@@ -69,7 +69,7 @@ static __always_inline void run_note(struct session *own, __u32 seq, __u32 seq_e
 		own->tcp &= ~(SESSION_SYN | SESSION_FIN_NOTED);
 }
 
-/* Notes a SYN: data that follows begins behind it. On a living connection it may be anybody's. */
+/* Notes a SYN: data that follows begins behind it. On a living connection it may be forged. */
 static __always_inline void syn_note(struct session *own, __u32 seq_end)
 {
 	own->seq_end = seq_end;

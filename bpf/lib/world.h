@@ -7,8 +7,9 @@
  * of the world come in by k8sd_from_uplink, past the stack. A flow that came into the pod
  * through the stack (a hostPort by netfilter, a route by another device) was noted by
  * lbrp_to_pod with SESSION_STACK, and goes back through it. To the stack go also packets to
- * the node itself, multicast and broadcast, to devices that are no uplinks, with IP options (it checks source
- * routes), those to be fragmented, and TCP segments of no known connection.
+ * the node itself, multicast and broadcast, to devices that are no uplinks, with IP options
+ * (it checks source routes), those to be fragmented, and TCP segments of no known
+ * connection.
  */
 #pragma once
 

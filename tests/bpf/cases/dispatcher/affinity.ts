@@ -67,3 +67,18 @@ test("a client with very many Services has its share of affinity", (w) => {
   w.service(vip, [...backends].reverse(), { affinity: 100 });
   assert.equal(ask(w, LOCAL, 1001), other);
 });
+
+test("what a Service of long ago has left is no excess of a client", (w) => {
+  w.service(vip, backends, { affinity: 100 });
+  ask(w, CLIENT, 1000);
+  const [key, value] = w.maps.affinity_proven.entries()[0]!;
+  const last_used = BigInt.asUintN(64, value.last_used - 4n * 3600n * 1_000_000_000n);
+  w.maps.affinity_proven.set(key, {
+    ...value,
+    service_id: 1 + SHARE_AFFINITY_SLOTS,
+    last_used,
+  });
+  ask(w, CLIENT, 1001);
+  assert.equal(w.maps.affinity_proven.get(key)!.service_id, value.service_id);
+  assert.equal(w.maps.shares.keys().length, 0);
+});
