@@ -22,7 +22,7 @@ export class ShareReport {
   readonly #options: ShareReportOptions;
   readonly #clock: Clock;
   /** By source and kind. */
-  readonly #seen = new Map<string, { times: bigint; reportedAt: number }>();
+  #seen = new Map<string, { times: bigint; reportedAt: number }>();
   #timer: unknown;
 
   constructor(options: ShareReportOptions) {
@@ -58,10 +58,12 @@ export class ShareReport {
   }
 
   #each(report: (excess: Excess) => void): void {
-    const now = this.#clock.now();
-    for (const excess of readExcess(this.#options.maps)) {
+    const found = readExcess(this.#options.maps);
+    const now = this.#clock.now(), before = this.#seen;
+    this.#seen = new Map(); // without those that are gone
+    for (const excess of found) {
       const key = `${excess.address} ${excess.kind}`;
-      const seen = this.#seen.get(key) ?? { times: 0n, reportedAt: -Infinity };
+      const seen = before.get(key) ?? { times: 0n, reportedAt: -Infinity };
       const grown = excess.times > seen.times;
       seen.times = excess.times;
       this.#seen.set(key, seen);

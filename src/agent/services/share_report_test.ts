@@ -50,6 +50,8 @@ function setUp() {
       return [...said];
     },
     gone: () => gone,
+    /** Another pod begins at an address whose counts were removed. */
+    anew: (key: string) => counts.delete(key),
   };
 }
 
@@ -76,6 +78,15 @@ Deno.test("ShareReport knows a pod by its device, too, and addresses outside as 
     "addresses outside this node: fragments beyond its share of datagrams",
   ]);
   assert.deepEqual(readExcess(maps).map(({ address }) => address), ["10.1.0.2", undefined]);
+});
+
+Deno.test("ShareReport reports the next pod at an address, however much the former one wanted", () => {
+  const { look, anew } = setUp();
+  const pod = "10.1.0.2 0";
+  for (let i = 0; i < 10; i++) look(5, pod);
+  anew(pod);
+  look(5);
+  assert.deepEqual(look(5, pod), [`${web}: flows beyond its share of sessions`]);
 });
 
 Deno.test("ShareReport does not report what was before it, and forgets pods that are gone", () => {
