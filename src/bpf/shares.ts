@@ -16,7 +16,7 @@ export interface Excess {
   last: bigint;
 }
 
-/** What the source lost, by kind; `%` is the number. */
+/** What the source lost, by kind. */
 export const EXCESS: Readonly<Record<ShareKind, string>> = {
   SESSIONS: "flows beyond its share of sessions",
   PORTS: "flows without a free source port in its share",

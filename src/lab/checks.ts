@@ -43,7 +43,7 @@ function podsOn({ pods }: Lab, node: NodePlan): PodAddress[] {
   return pods.filter((pod) => pod.node === node.name);
 }
 
-/** The service of that name, if it has anybody behind it. */
+/** The service of that name, if it has backends. */
 function service({ services }: Lab, name: string): LabService[] {
   return services.filter((each) => each.name === name && each.backends.length > 0);
 }

@@ -19,7 +19,7 @@ export function trimMemory(): boolean {
 }
 
 /**
- * Collects what V8 has no use for, and shrinks its heap. Stops the process for a quarter of a second with a heap of 150 MB. Does
+ * Collects what V8 has no use for, and shrinks its heap. Stops the process for up to half a second with a heap of 150 MB. Does
  * nothing where V8 runs without `--expose-gc`, as from the source.
  */
 export function collectGarbage(): void {

@@ -78,7 +78,7 @@ class World {
   #pod() {
     const { below } = this.dice;
     const n = below(4);
-    // No two Pods with one address: which of them an endpoint means would be anybody's guess.
+    // No two Pods with one address: which of them an endpoint means could not be known.
     const podIPs = below(2) ? [`10.1.0.${n}`] : [];
     return pod(`p${n}`, { podIPs, ...(below(3) ? { weight: 1 + below(3) } : {}) });
   }
