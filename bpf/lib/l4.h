@@ -58,7 +58,7 @@ static __always_inline long csum_probe(struct __sk_buff *skb, __u32 at, __u16 *c
 	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
 		return -1;
 	*partial = after == *check;
-	return bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
+	return *partial ? 0 : bpf_skb_store_bytes(skb, at, check, sizeof(*check), 0);
 }
 
 static __always_inline void tcp_parse(struct packet *pkt, const struct tcphdr *tcp)

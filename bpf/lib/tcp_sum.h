@@ -37,30 +37,33 @@ static __always_inline long segment_sum(struct __sk_buff *skb, struct flow_scrat
 }
 
 /* A sender on this machine leaves the sum of the pseudo header, and the rest to the device
- * (CHECKSUM_PARTIAL). A frame of elsewhere that has such a sum is wrong: csum_probe() tells
- * them apart. Not static: see timed_out(). */
+ * (CHECKSUM_PARTIAL): nothing of the payload has to be read. A frame of elsewhere that has
+ * such a sum is wrong, nearly always: csum_probe() tells them apart. Not static: see
+ * timed_out(). */
 __noinline __loop int segment_sum_right(struct __sk_buff *skb)
 {
 	struct flow_scratch *scratch = scratch_get();
+	bool partial = false;
 	addr_t *addrs;
-	bool partial;
 	__u16 check;
-	__u32 sum;
+	__u32 sum, at;
 
 	if (!scratch || scratch->segment.fragment)
 		return 0;
 	if (skb->gso_size || scratch->segment.len > SUM_MAX)
 		return 1;
 	addrs = (addr_t *)scratch->chunk;
+	at = scratch->segment.l4 + offsetof(struct tcphdr, check);
 	if (bpf_skb_load_bytes(skb, MAC_HLEN + offsetof(struct iphdr, saddr), addrs,
-			       2 * sizeof(*addrs)))
+			       2 * sizeof(*addrs)) ||
+	    bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
 		return 0;
 	sum = pseudo_header(addrs[0], addrs[1], IPPROTO_TCP, scratch->segment.len);
+	if (check == csum_fold(sum) && csum_probe(skb, at, &check, &partial))
+		return 0;
+	if (partial)
+		return 1;
 	if (segment_sum(skb, scratch, &sum))
 		return 0;
-	if (csum_fold(sum) == 0xffff)
-		return 1;
-	if (csum_probe(skb, scratch->segment.l4 + offsetof(struct tcphdr, check), &check, &partial))
-		return 0;
-	return partial;
+	return csum_fold(sum) == 0xffff;
 }

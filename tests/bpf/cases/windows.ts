@@ -1,7 +1,7 @@
 /** Which resets, FINs and SYNs a session believes (RFC 5961, 5382, 6191), each beside its right twin. */
 import assert from "node:assert/strict";
 import { SESSION_STATE, SESSION_TCP_FLAG } from "../../../src/bpf/layout.ts";
-import { be, patch, pattern, tcp, type TcpOptions } from "../support/packet.ts";
+import { be, patch, pattern, PROTO, pseudoSum, tcp, type TcpOptions } from "../support/packet.ts";
 import {
   CLIENT,
   CLIENT_MAC,
@@ -34,8 +34,8 @@ function answer(w: World, segment: Segment): void {
   w.run(tcp({ ...reply, ...segment, ...FROM_LOCAL }));
 }
 /** A segment of the client with a wrong checksum. It stays out of the outputs, of which all must be right. */
-function broken(w: World, segment: Segment): void {
-  w.run(patch(tcp({ ...flow, ...segment }), 50, be([2, 0xbeef])));
+function broken(w: World, segment: Segment, sum = 0xbeef): void {
+  w.run(patch(tcp({ ...flow, ...segment }), 50, be([2, sum])));
   w.outputs.pop();
 }
 function state(w: World): number | undefined {
@@ -209,6 +209,9 @@ test("keepalives, window probes and retransmissions leave the window as it is", 
 test("a bad checksum makes no FIN, and no SYN of a closed connection", (w) => {
   connect(w);
   ignored(w, "FIN", () => broken(w, { flags: "FA", seq: 1101, ack: 5201 }));
+  // As of a sender whose device adds the rest; but this one has been on a line.
+  const pseudo = pseudoSum(flow, PROTO.TCP, 20);
+  ignored(w, "FIN", () => broken(w, { flags: "FA", seq: 1101, ack: 5201 }, pseudo));
   answer(w, { flags: "R", seq: 5201 });
   w.service(vip, [B]);
   broken(w, { flags: "S", seq: 9000 });

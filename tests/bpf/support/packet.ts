@@ -139,15 +139,19 @@ export function ipv4(
   return ethernet(0x0800, concat(checked, payload), options);
 }
 
+function pseudoHeader(flow: Flow, proto: number, length: number): Bytes {
+  const addresses = [flow.src, flow.dst].map((end) => parseIpv4(split(end).ip));
+  return be([4, addresses[0]!], [4, addresses[1]!], [2, proto], [2, length]);
+}
+
 /** Checksum of a TCP or UDP segment with its pseudo header. */
 function transportChecksum(flow: Flow, proto: number, segment: Bytes): number {
-  const pseudo = be(
-    [4, parseIpv4(split(flow.src).ip)],
-    [4, parseIpv4(split(flow.dst).ip)],
-    [2, proto],
-    [2, segment.length],
-  );
-  return checksum(pseudo, segment);
+  return checksum(pseudoHeader(flow, proto, segment.length), segment);
+}
+
+/** What a sender leaves in the checksum of a segment of this length, when a device will add the rest (CHECKSUM_PARTIAL). */
+export function pseudoSum(flow: Flow, proto: number, length: number): number {
+  return onesSum(pseudoHeader(flow, proto, length));
 }
 
 const FLAGS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };
