@@ -11,6 +11,7 @@ import { endpointSliceManifests, SERVICE_PORT, serviceManifests } from "../../sr
 import { settle } from "../../src/lab/services.ts";
 import { SERVER_PORT } from "../../src/lab/plan.ts";
 import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
+import { until } from "../cluster/support/poll.ts";
 import { Listener } from "../support/pcnk.ts";
 import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
@@ -21,7 +22,7 @@ const full = Deno.env.get("FLOODS") === "full";
 
 /** What is sent, a second and in all; of flows of UDP each is two packets. */
 const SIZE = full
-  ? { udp: [400_000, 40_000], syn: [100_000, 10_000], fragments: [200_000, 10_000] }
+  ? { udp: [400_000, 20_000], syn: [100_000, 10_000], fragments: [200_000, 10_000] }
   : { udp: [150_000, 0], syn: [20_000, 0], fragments: [20_000, 10_000] };
 
 /** Of one kind of use: numbers, and microseconds. */
@@ -42,13 +43,26 @@ function start(lab: LabHandle, where: string, ...args: (string | number)[]) {
   return { child, said: new Listener(child.stdout) };
 }
 
-/** Sends a flood to its end; returns packets and seconds. */
-async function flood(lab: LabHandle, where: string, ...args: (string | number)[]) {
+/** A process with floods.py that has said that it is ready; it ends with its standard input. */
+async function ready(lab: LabHandle, where: string, ...args: (string | number)[]) {
   const { child, said } = start(lab, where, ...args);
-  await child.stdin.close();
-  const [, packets, seconds] = /^sent (\d+) ([\d.]+)$/m.exec(await said.all()) ?? [];
-  assert.equal((await child.status).code, 0);
-  return { packets: Number(packets), seconds: Number(seconds) };
+  await said.line(/^ready$/);
+  return {
+    /** What it says after a line. */
+    async end() {
+      const writer = child.stdin.getWriter();
+      await writer.write(new TextEncoder().encode("go\n"));
+      await writer.close();
+      const text = await said.all();
+      assert.equal((await child.status).code, 0);
+      return text;
+    },
+  };
+}
+
+/** The packets and seconds of a flood's report. */
+function numbers(text: string): number[] {
+  return /^sent (\d+) ([\d.]+)$/m.exec(text)!.slice(1).map(Number);
 }
 
 /** The neighbour, pod1-2, which uses what it reaches all the time. */
@@ -95,8 +109,8 @@ async function pause(seconds: number): Promise<void> {
   await new Promise((done) => setTimeout(done, 1000 * seconds));
 }
 
-/** The Service that is flooded: the neighbour uses neither it nor its backend, which has work to do. */
-const NODE_PORT = 30555;
+/** The Service that is flooded: the neighbour uses neither it nor its backend, which has work to do but little for each. */
+const NODE_PORT = 30555, ECHO_PORT = 8081;
 const flooded = (lab: LabHandle) => ({
   name: "flooded",
   address: "10.96.0.99",
@@ -132,12 +146,22 @@ Deno.test({
       { name: full ? "tfloodsfull" : "tfloods", nodes: 2, pods: 3, attach: "clsact" },
       async (lab) => {
         const { outside } = lab.store.plan;
+        await settle(lab.store, lab.services());
         const more = flooded(lab);
         lab.writeManifest("flooded", [
           ...serviceManifests([more]),
-          ...endpointSliceManifests([more]),
+          ...endpointSliceManifests([more]).map((slice) => ({
+            ...slice,
+            ports: slice.ports.map((port) => ({ ...port, port: ECHO_PORT })),
+          })),
         ]);
-        await settle(lab.store, [...lab.services(), more]);
+        for (const { name, bpffs } of lab.store.plan.nodes) {
+          using plane = openDataPlane(bpffs);
+          await until(`${name} knows the Service`, 60_000, () => {
+            const found = plane.maps.backends.entries().some(([, { port }]) => port === ECHO_PORT);
+            return Promise.resolve(found);
+          });
+        }
         const vip = (name: string) => lab.services().find((one) => one.name === name)!.address;
         const [near, far] = [vip("self-pod1-3"), vip("self-pod2-3")];
         const world = `${outside.address}:${SERVER_PORT}`;
@@ -155,6 +179,7 @@ Deno.test({
           `udp:${world}`,
         ]);
         await neighbour.ready();
+        const echo = await ready(lab, "pod2-1", "echo", ECHO_PORT);
         using plane = openDataPlane(lab.node("node1").bpffs);
         const rows: string[] = [], bad: string[] = [];
         const note = (name: string, report: Report, before?: Report) => {
@@ -167,12 +192,14 @@ Deno.test({
           bad.push(...lost(report).map((text) => `${name}: ${text}`));
         };
         for (const [name, where, ...args] of floods(lab)) {
+          const flood = await ready(lab, where, ...args);
           await neighbour.report();
           await pause(full ? 10 : 2);
           const before = await neighbour.report();
-          const { packets, seconds } = await flood(lab, where, ...args);
-          note(`${name}, ${Math.round(packets / seconds)}/s`, await neighbour.report(), before);
+          const [packets, seconds] = numbers(await flood.end());
+          note(`${name}, ${Math.round(packets! / seconds!)}/s`, await neighbour.report(), before);
         }
+        await echo.end();
         const end = await neighbour.end();
         console.log(rows.join("\n"));
         assert.deepEqual(bad, []);

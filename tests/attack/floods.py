@@ -10,10 +10,15 @@
   floods.py syn HOST PORT COUNT [RATE]         the same from as many addresses
   floods.py claims HOST PORT COUNT [RATE]      flows of UDP from as many addresses
   floods.py fragments HOST PORT COUNT [RATE]   fragments of as many datagrams, the first one or a later one
-  floods.py later HOST PORT COUNT [RATE]       later ones only
+  floods.py later HOST PORT COUNT [RATE]       later ones only, from another address
 
-RATE is packets a second, 0 as fast as it can. A flood ends with `sent PACKETS SECONDS`.
+  floods.py echo PORT                  a server for what a flood brings: echoes datagrams, closes connections, until
+                                       standard input ends
+
+RATE is packets a second, 0 as fast as it can. A flood makes its packets, says `ready`, sends them when it reads a line, and
+ends with `sent PACKETS SECONDS`: what it takes should be the packets' way, not their making.
 """
+import ctypes
 import json
 import os
 import random
@@ -176,30 +181,69 @@ def hold(idle, busy, *ends):
     print(json.dumps(report), flush=True)
 
 
-class Pace:
-    """Sends packets at a rate."""
+class Header(ctypes.Structure):
+    """struct msghdr, of a connected socket."""
 
-    def __init__(self, raw, rate):
-        self.raw, self.rate, self.sent, self.begin = raw, int(rate), 0, time.perf_counter()
-        self.burst = max(1, min(32, self.rate // 300))
+    _fields_ = [("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.c_void_p),
+                ("vectors", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+                ("flags", ctypes.c_int)]
 
-    def send(self, packet, host):
-        try:
-            self.raw.sendto(packet, (host, 0))
-        except OSError:  # a queue is full
-            pass
-        self.sent += 1
-        if self.rate and self.sent % self.burst == 0:
-            ahead = self.sent / self.rate - (time.perf_counter() - self.begin)
+
+class Message(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = [("header", Header), ("sent", ctypes.c_uint)]
+
+
+class Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+
+BURST = 32
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Stream:
+    """Packets of one length, and their socket, which is connected."""
+
+    def __init__(self, socket, packets):
+        self.socket, self.length, self.count = socket, len(packets[0]), len(packets)
+        self.data = ctypes.create_string_buffer(b"".join(packets))
+        self.vectors, self.messages = (Vector * BURST)(), (Message * BURST)()
+        for vector, message in zip(self.vectors, self.messages):
+            vector.length, message.header.vector, message.header.vectors = self.length, ctypes.addressof(vector), 1
+
+    def send(self, first, count):
+        for i in range(count):
+            self.vectors[i].base = ctypes.addressof(self.data) + (first + i) * self.length
+        sent = libc.sendmmsg(self.socket.fileno(), self.messages, count, 0)
+        if sent != count:
+            raise Exception("of %d packets %d were sent: errno %d" % (count, sent, ctypes.get_errno()))
+
+
+def send(times, rate, *streams):
+    """Waits for a line, then sends the packets, each `times` times, in bursts of one stream after the other."""
+    rate = int(rate)
+    size = min(BURST, max(1, rate // 2500)) if rate else BURST
+    print("ready", flush=True)
+    sys.stdin.readline()
+    sent, begin = 0, time.perf_counter()
+    for first in range(0, streams[0].count, size):
+        for stream in streams:
+            count = min(size, stream.count - first)
+            for _ in range(times):
+                stream.send(first, count)
+            sent += count * times
+            ahead = sent / rate - (time.perf_counter() - begin) if rate else 0
             if ahead > 0:
                 time.sleep(ahead)
-
-    def end(self):
-        print("sent %d %.1f" % (self.sent, time.perf_counter() - self.begin), flush=True)
+    print("sent %d %.1f" % (sent, time.perf_counter() - begin), flush=True)
 
 
-def raw(protocol):
-    return socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+def raw(protocol, host):
+    opened = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+    opened.connect((host, 0))
+    return opened
 
 
 def own_address(host):
@@ -223,59 +267,81 @@ def header(source, target, protocol, length, i, offset=0):
 
 
 def udp(host, flows, rate=0):
-    pace = Pace(raw(socket.IPPROTO_UDP), rate)
-    for flow in range(int(flows)):
-        packet = struct.pack("!HHHH", 1024 + flow % 64512, 20000 + flow // 64512, 16, 0) + b"datagram"
-        pace.send(packet, host)
-        pace.send(packet, host)
-    pace.end()
+    packets = [struct.pack("!HHHH", 1024 + flow % 64512, 20000 + flow // 64512, 16, 0) + b"datagram" for flow in range(int(flows))]
+    send(2, rate, Stream(raw(socket.IPPROTO_UDP, host), packets))
 
 
 def connect_flood(ends, count, rate=0):
     targets = [(host, int(port)) for host, port in (end.split(":") for end in ends.split(","))]
     source = socket.inet_aton(own_address(targets[0][0]))
-    pace = Pace(raw(socket.IPPROTO_TCP), rate)
-    for i in range(int(count)):
-        host, port = targets[i % len(targets)]
-        pace.send(segment(source, socket.inet_aton(host), 1024 + i // len(targets) % 64512, port), host)
-    pace.end()
+
+    def stream(host, port):
+        packets = [segment(source, socket.inet_aton(host), 1024 + i % 64512, port) for i in range(int(count) // len(targets))]
+        return Stream(raw(socket.IPPROTO_TCP, host), packets)
+
+    send(1, rate, *[stream(*target) for target in targets])
+
+
+def with_headers(host, packets, rate):
+    send(1, rate, Stream(raw(socket.IPPROTO_RAW, host), list(packets)))
 
 
 def syn(host, port, count, rate=0):
-    target, pace = socket.inet_aton(host), Pace(raw(socket.IPPROTO_RAW), rate)
-    for i in range(int(count)):
+    target = socket.inet_aton(host)
+
+    def packet(i):
         tcp = segment(address(i), target, 1024 + i % 60000, int(port))
-        pace.send(header(address(i), target, 6, len(tcp), i) + tcp, host)
-    pace.end()
+        return header(address(i), target, 6, len(tcp), i) + tcp
+
+    with_headers(host, map(packet, range(int(count))), rate)
 
 
 def claims(host, port, count, rate=0):
-    target, pace = socket.inet_aton(host), Pace(raw(socket.IPPROTO_RAW), rate)
-    for i in range(int(count)):
-        packet = struct.pack("!HHHH", 1024 + i % 60000, int(port), 16, 0) + b"datagram"
-        pace.send(header(address(i), target, 17, len(packet), i) + packet, host)
-    pace.end()
+    target = socket.inet_aton(host)
+
+    def packet(i):
+        datagram = struct.pack("!HHHH", 1024 + i % 60000, int(port), 16, 0) + b"datagram"
+        return header(address(i), target, 17, len(datagram), i) + datagram
+
+    with_headers(host, map(packet, range(int(count))), rate)
 
 
-def fragments(host, port, count, rate=0, firsts=True):
-    source, target = socket.inet_aton(own_address(host)), socket.inet_aton(host)
-    pace = Pace(raw(socket.IPPROTO_RAW), rate)
+def fragments(host, port, count, rate=0, source=None):
+    firsts, source, target = not source, source or socket.inet_aton(own_address(host)), socket.inet_aton(host)
     first = struct.pack("!HHHH", 1024, int(port), 2000, 0) + b"x" * 1000
-    for i in range(int(count)):
+
+    def packet(i):
         more, offset = (0x2000, 0) if firsts and i % 2 else (0, 126)
-        pace.send(header(source, target, 17, len(first), random.getrandbits(16), more | offset) + first, host)
-    pace.end()
+        return header(source, target, 17, len(first), random.getrandbits(16), more | offset) + first
+
+    with_headers(host, map(packet, range(int(count))), rate)
 
 
+# Not from the own address: who shares both addresses with a datagram can spoil it (RFC 4963), and a neighbour's come from there.
 def later(host, port, count, rate=0):
-    fragments(host, port, count, rate, False)
+    fragments(host, port, count, rate, address(1))
+
+
+def echo(port):
+    listener = socket.create_server(("", int(port)), backlog=128)
+    sockets = [listener, socket.socket(socket.AF_INET, socket.SOCK_DGRAM), sys.stdin]
+    sockets[1].bind(("", int(port)))
+    print("ready", flush=True)
+    while True:
+        ready = select.select(sockets, [], [])[0]
+        if listener in ready:
+            listener.accept()[0].close()
+        if sockets[1] in ready:
+            sockets[1].sendto(*sockets[1].recvfrom(2048))
+        if sys.stdin in ready:
+            break
 
 
 def main(what, *args):
     if what == "hold":
         hold(int(args[0]), int(args[1]), *args[2:])
     else:
-        {"udp": udp, "connect": connect_flood, "syn": syn, "claims": claims, "fragments": fragments, "later": later}[what](*args)
+        {"udp": udp, "connect": connect_flood, "syn": syn, "claims": claims, "fragments": fragments, "later": later, "echo": echo}[what](*args)
 
 
 main(*sys.argv[1:])
