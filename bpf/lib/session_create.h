@@ -115,6 +115,21 @@ static __always_inline enum reason reply_key_take(const struct session_key *key,
 	return failed;
 }
 
+/* Is scratch->claim the key of replies to another flow than scratch->flow, which is alive? Where
+ * ports are scarce most tries end here, at a part of what a claim costs that fails. Not
+ * static: see timed_out(). */
+__noinline int reply_key_taken(__u32 scarce)
+{
+	struct flow_scratch *scratch = scratch_get();
+	struct session *found;
+
+	if (!scratch)
+		return 0;
+	found = session_read(&scratch->claim);
+	return found && !is_reverse_of(found, &scratch->flow) &&
+	       reply_alive(&scratch->claim, found, scratch->claim_value.last_seen, scarce);
+}
+
 /* Claims scratch->claim, the key of replies to scratch->flow. REASON_NONE,
  * DROP_SESSIONS_FULL, or DROP_PORTS_EXHAUSTED when it is another flow's, so that another
  * port has to be tried. `scarce`: see port_time_wait(). Not static: see timed_out(). */

@@ -87,21 +87,24 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	__u32 at = hash % count;
 	struct flow_scratch *scratch = claim_begin(forward_key, forward);
 	enum reason failed;
+	bool scarce;
 	int i;
 
 	if (!scratch)
 		return DROP_SESSIONS_FULL;
 	for (i = 0; i < PORT_TRIES; i++) {
+		scarce = i >= PORT_TRIES / 2;
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried port by port, a large one is sampled. */
 		at = (at + stride) % count;
 		if (count >= SHARED_PORTS && !port_shared(forward_key->src, forward->sport))
 			continue;
-		if (port_reserved(skb, forward->dst, forward->src,
+		reverse_key(forward, forward_key->proto, &scratch->claim);
+		if (reply_key_taken(scarce) ||
+		    port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;
-		reverse_key(forward, forward_key->proto, &scratch->claim);
-		failed = reply_key_claim(i >= PORT_TRIES / 2);
+		failed = reply_key_claim(scarce);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 	}
