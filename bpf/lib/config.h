@@ -37,6 +37,8 @@
 
 /* How many source ports are tried for a flow whose own is in use. */
 #define PORT_TRIES 32
+/* The same for a pod that found none a moment ago. */
+#define PORT_TRIES_SHORT 8
 #define PORT_FIRST 1024
 
 /* Source ports for SNAT and masquerade: below those of the node's own processes

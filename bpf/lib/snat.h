@@ -87,12 +87,13 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	__u32 at = hash % count;
 	struct flow_scratch *scratch = claim_begin(forward_key, forward);
 	enum reason failed;
+	int i, tries;
 	bool scarce;
-	int i;
 
 	if (!scratch)
 		return DROP_SESSIONS_FULL;
-	for (i = 0; i < PORT_TRIES; i++) {
+	tries = share_exceeded_lately(forward_key->src) ? PORT_TRIES_SHORT : PORT_TRIES;
+	for (i = 0; i < tries; i++) {
 		scarce = i >= PORT_TRIES / 2;
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried port by port, a large one is sampled. */

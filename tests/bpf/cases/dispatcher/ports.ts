@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { PROTO, tcp, udp } from "../../support/packet.ts";
+import { SHARE_KIND } from "../../../../src/bpf/layout.ts";
 import { external, IN, NODE, OUTSIDE } from "../../support/node.ts";
 import { CLIENT, LOCAL, REMOTE, test } from "../../support/scene.ts";
 import type { World } from "../../support/world.ts";
@@ -49,6 +50,26 @@ test("snat_claim() tries another port each time, whatever the range", (w) => {
     assert.equal(ports.filter((port) => port === undefined).length, 0, `${count} ports`);
     assert.equal(new Set(ports).size, 32);
   }
+});
+
+test("snat_claim() tries few ports for a pod that found none within a millisecond", (w) => {
+  w.configure({ snat_first: 20000, snat_last: 20019 });
+  const key = { addr: CLIENT, ifindex: 0 };
+  /** The port of a flow while all but one are taken. */
+  const last = (source: string, lately: boolean) => {
+    forget(w);
+    for (let i = 0; i < 19; i++) assert(open(w, `${LOCAL}:${1000 + i}`));
+    w.maps.shares.set(key, { last: lately ? 1n << 62n : 1n, times: [0n, 0n, 0n, 0n, 0n] });
+    return open(w, source);
+  };
+  const sources = Array.from({ length: 40 }, (_, i) => `${CLIENT}:${2000 + i}`);
+  const found = sources.filter((source) => last(source, true) !== undefined);
+  assert(found.length > 0 && found.length < 40, `${found.length} of 40 found the last port`);
+  for (const source of sources) assert(last(source, false), source);
+  // One that finds none looks again with all its might when a millisecond has gone by.
+  assert(open(w, `${LOCAL}:1019`) === undefined);
+  const { last: then, times } = w.maps.shares.get({ ...key, addr: LOCAL })!;
+  assert(times[SHARE_KIND.PORTS]! > 0n && then > 1n);
 });
 
 test("snat_claim() shares ports between masquerade and flows of clients outside", (w) => {
