@@ -133,7 +133,7 @@ Deno.test("AlterationCheck finds each change of another program until it is mend
   await round(maps, web());
   const kernel = finished(readKernel(maps));
   const check = new AlterationCheck(maps);
-  const found = () => [check.isAltered(kernel), check.isAltered(kernel)];
+  const found = () => [check.isAltered(kernel, 0), check.isAltered(kernel, 0)];
   assert.deepEqual(found(), [false, false]);
   // The map's order is random, and some entries have but one backend.
   const [key, entry] = maps.services.entries().find(([, { count }]) => count === 3)!;
@@ -159,9 +159,32 @@ Deno.test("AlterationCheck finds each change of another program until it is mend
   // What the agent's own writing has replaced is not whole again.
   const former = kernel.services.get(frontendKey(key.addr, key.port, key.proto, key.scope).text)!;
   kernel.services.set(former.key.text, { ...former, count: 1 });
-  assert.equal(check.isAltered(kernel), false, "by the fingerprint");
-  check.forget();
-  assert.equal(check.isAltered(kernel), true);
+  assert.equal(check.isAltered(kernel, 0), false, "by the fingerprint");
+  check.forget(0);
+  assert.equal(check.isAltered(kernel, 0), true);
+});
+
+Deno.test("AlterationCheck compares all in a pause of the own changes, or once a minute", {
+  ignore: !needs.root(),
+}, async () => {
+  using maps = new Maps();
+  await round(maps, web());
+  const kernel = finished(readKernel(maps));
+  const check = new AlterationCheck(maps);
+  const due = (...times: number[]) => times.map((now) => check.isDue(now));
+  assert.deepEqual(due(0), [true], "at the start");
+  assert.equal(check.isAltered(kernel, 0), false);
+  assert.deepEqual(due(1, 50_000), [true, true], "a fingerprint is always in time");
+  for (let now = 0; now < 100_000; now += 1000) {
+    check.forget(now);
+    if (check.isDue(now + 999)) {
+      assert.equal(now, 60_000);
+      break;
+    }
+  }
+  assert.equal(check.isAltered(kernel, 60_999), false);
+  check.forget(61_000);
+  assert.deepEqual(due(62_999, 63_000), [false, true]);
 });
 
 Deno.test("names of Service ports are in the kernel, and go with a full round", {

@@ -143,12 +143,18 @@ function endOf(services: Iterable<ServiceEntry>, capacity: number): number {
   return Math.min(end, capacity);
 }
 
+/** Since this process wrote last, and at most since all was compared, until that is done again, in milliseconds. */
+const REST_MS = 2000, LONGEST_MS = 60_000;
+
 /**
  * Compares the maps with what they hold according to a `KernelState`: once, and after that only fingerprints, which take a tenth of
- * the time and leave no garbage.
+ * the time and leave no garbage. After each write of this process all has to be compared again, which stops it for a tenth of
+ * a second where 100,000 backends are: not while changes come, but once a minute. Times are of `Clock`.
  */
 export class AlterationCheck {
   #whole = "";
+  #writtenAt = -Infinity;
+  #comparedAt = -Infinity;
   /** Elements of `backends` up to the last one in use. */
   #end = 0;
   readonly #maps: ServiceMaps;
@@ -158,13 +164,21 @@ export class AlterationCheck {
   }
 
   /** This process has written. */
-  forget(): void {
+  forget(now: number): void {
     this.#whole = "";
+    this.#writtenAt = now;
+  }
+
+  /** Whether to compare, or rather later. */
+  isDue(now: number): boolean {
+    return this.#whole !== "" || now - this.#writtenAt >= REST_MS ||
+      now - this.#comparedAt >= LONGEST_MS;
   }
 
   /** Whether another program changed something. Maglev tables are not compared. */
-  isAltered(kernel: KernelState): boolean {
+  isAltered(kernel: KernelState, now: number): boolean {
     if (this.#fingerprint() === this.#whole) return false;
+    this.#comparedAt = now;
     this.#end = endOf(kernel.services.values(), kernel.capacity.backends);
     const held = this.#fingerprint();
     const altered = isAltered(this.#maps, kernel);

@@ -155,8 +155,9 @@ export class Reconciler {
   look() {
     const now = this.#clock.now();
     if (this.#kernel === undefined) return;
-    if (now < this.#lookAt && this.#kernel.services.size > FEW_ENTRIES) return;
-    if (this.#alterations.isAltered(this.#kernel)) {
+    const late = now < this.#lookAt || !this.#alterations.isDue(now);
+    if (late && this.#kernel.services.size > FEW_ENTRIES) return;
+    if (this.#alterations.isAltered(this.#kernel, now)) {
       const text =
         "another program changed entries of Services in the maps; they are written again";
       this.#log.warn({ event: "MapsAltered" }, text);
@@ -182,7 +183,7 @@ export class Reconciler {
     const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
     const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
     this.#noteTracked(changes, kernel);
-    this.#alterations.forget();
+    this.#alterations.forget(this.#clock.now());
     yield* applyChanges(changes, kernel, this.#writer, () => this.#clock.now());
     this.#kernel = kernel;
     this.#synced = true;
