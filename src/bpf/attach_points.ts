@@ -7,10 +7,18 @@ import { hasNoHeader } from "../linux/rtnl_link.ts";
 import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import { type Hook, isAttached } from "./attach.ts";
 import type { DataPlane } from "./dataplane.ts";
-import type { DISPATCHER_PROGRAMS, PROGRAMS } from "./pins.ts";
+import {
+  type DISPATCHER_PROGRAMS,
+  hasPin,
+  type HEADERLESS_PROGRAMS,
+  programPin,
+  type PROGRAMS,
+} from "./pins.ts";
 
 type LbrpProgram = typeof PROGRAMS[number];
-type DispatcherProgram = typeof DISPATCHER_PROGRAMS[number];
+type DispatcherProgram =
+  | typeof DISPATCHER_PROGRAMS[number]
+  | typeof HEADERLESS_PROGRAMS[number];
 
 /** A hook, and the program that belongs there. */
 export interface AttachPoint<N = LbrpProgram | DispatcherProgram> {
@@ -76,5 +84,6 @@ export function overlayAttachPoint(
 
 /** Whether the pinned version of the program is attached. */
 export function isAttachedAt(dataPlane: DataPlane, { name, hook }: AttachPoint): boolean {
-  return isAttached({ ...hook, programFd: dataPlane.programFd(name) }) !== undefined;
+  return hasPin(programPin(dataPlane.bpffs, name)) &&
+    isAttached({ ...hook, programFd: dataPlane.programFd(name) }) !== undefined;
 }

@@ -26,11 +26,9 @@ import { mapPin, removePin, replacePin } from "./pins.ts";
 import { mapInfo, tryObjGet } from "./syscall.ts";
 
 /** Objects compiled with CONVERTING. The first one brings the maps that they share. */
-const OBJECTS = [
-  "lbrp_converting.bpf.o",
-  "k8sdispatcher_converting.bpf.o",
-  "k8sdispatcher_l3_converting.bpf.o",
-];
+const OBJECTS = ["lbrp_converting.bpf.o", "k8sdispatcher_converting.bpf.o"];
+/** For uplinks without Ethernet header. */
+const HEADERLESS = "k8sdispatcher_l3_converting.bpf.o";
 
 type Layout = FormerLayout<SessionKey, Partial<Session>>;
 
@@ -56,9 +54,15 @@ export class SessionConversion {
   /**
    * @param former the pinned table
    * @param shared descriptors of all maps that the steady programs use; `sessions` is the new table. They stay the caller's
+   * @param headerless whether the node has an uplink without Ethernet header
    * @throws {LoadError}
    */
-  constructor(bpffs: string, former: PinnedVersion, shared: ReadonlyMap<string, number>) {
+  constructor(
+    bpffs: string,
+    former: PinnedVersion,
+    shared: ReadonlyMap<string, number>,
+    headerless: boolean,
+  ) {
     this.#bpffs = bpffs;
     this.#pinned = former;
     this.#layout = FORMER_LAYOUTS.sessions?.[former.version] ?? sameLayout;
@@ -68,7 +72,7 @@ export class SessionConversion {
     this.#table = stack.use(openMap(dupFd(shared.get("sessions")!), maps.sessions));
     const substitute = new Map([["sessions_former", this.#former.fd]]);
     const constants = { ".rodata.former": former.version };
-    for (const name of OBJECTS) {
+    for (const name of [...OBJECTS, ...headerless ? [HEADERLESS] : []]) {
       const share = new Map([...shared, ...this.#objects[0]?.maps ?? []]);
       const object = loadObject(readArtifact(name), { name, share, substitute, constants });
       this.#objects.push(stack.use(object));

@@ -10,6 +10,7 @@ import { readArtifact } from "./artifacts.ts";
 import { replaceAll } from "./attach.ts";
 import { endConversion, finishCommit, SessionConversion } from "./conversion.ts";
 import { DataPlane, openDataPlane } from "./dataplane.ts";
+import { forgetHeaderless, HEADERLESS_OBJECT, servesHeaderless } from "./headerless.ts";
 import { type MapName, maps, queues } from "./layout.ts";
 import {
   describeRenewal,
@@ -25,6 +26,7 @@ import { bpffsMountPoint, mountNodeBpffs } from "./node_bpffs.ts";
 import { type LoadedObject, loadObject, type LoadOptions } from "./object.ts";
 import {
   dataPlaneReady,
+  HEADERLESS_PROGRAMS,
   listPins,
   makePinDirectories,
   NEW_SUFFIX,
@@ -65,7 +67,7 @@ export interface InstallOptions {
 }
 
 /** The first one brings all the maps. */
-const OBJECTS = ["lbrp.bpf.o", "k8sdispatcher.bpf.o", "k8sdispatcher_l3.bpf.o"] as const;
+const OBJECTS = ["lbrp.bpf.o", "k8sdispatcher.bpf.o"] as const;
 
 interface NamedObject {
   name: string;
@@ -92,15 +94,16 @@ export function installDataPlane(options: InstallOptions): DataPlane {
  */
 export function prepareDataPlane(options: InstallOptions): Installation {
   const { bpffs, log } = options;
-  const objects: NamedObject[] = options.object
-    ? [{ name: OBJECTS[0], bytes: options.object }]
-    : OBJECTS.map((name) => ({ name, bytes: readArtifact(name) }));
   prepareDirectory(bpffs);
   using stack = new DisposableStack();
   const nl = options.nl ?? stack.use(RtNetlink.open());
   for (const pin of recoverPins(bpffs, nl)) {
     log?.(`${pin} was gone and is pinned again: what is attached uses it`);
   }
+  const names = [...OBJECTS, ...servesHeaderless(bpffs, nl) ? [HEADERLESS_OBJECT] : []];
+  const objects: NamedObject[] = options.object
+    ? [{ name: OBJECTS[0], bytes: options.object }]
+    : names.map((name) => ({ name, bytes: readArtifact(name) }));
   const plan = planMaps(bpffs, Object.keys({ ...maps, ...queues }), options.mapSizes ?? {});
   const { maxEntries, fresh } = plan;
   const loaded = loadObjects(objects, { pinDir: `${bpffs}/map`, maxEntries, fresh, log });
@@ -153,7 +156,8 @@ export class Installation {
     this.#plan = plan;
     this.#programs = new Map(loaded.flatMap(({ programs }) => [...programs]));
     recordVersions(bpffs, fresh);
-    this.#conversion = sessions && resources.use(new SessionConversion(bpffs, sessions, all));
+    this.#conversion = sessions &&
+      resources.use(new SessionConversion(bpffs, sessions, all, this.#headerless));
     const copied = new Map([...fresh].filter(([name]) => !sessions || name !== "sessions"));
     this.#renewal = resources.use(new Renewal(bpffs, copied, plan.former, maps));
     this.#resources = resources.move();
@@ -179,6 +183,7 @@ export class Installation {
     finishCommit(bpffs);
     this.#renewal.pin();
     if (this.#conversion) this.#convert(this.#conversion);
+    if (!this.#headerless) forgetHeaderless(bpffs);
     const replaced = this.#replace(this.#programs, ["pin programs", "attach programs"]);
     before?.("finish");
     this.#renewal.finish();
@@ -188,6 +193,10 @@ export class Installation {
     this.#active = true;
     for (const old of this.#plan.former.values()) log?.(describeRenewal(old, this.#plan));
     if (replaced > 0) log?.(`programs replaced in ${replaced} attachments`);
+  }
+
+  get #headerless(): boolean {
+    return this.#programs.has(HEADERLESS_PROGRAMS[0]);
   }
 
   #convert(conversion: SessionConversion): void {

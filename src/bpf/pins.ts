@@ -89,17 +89,15 @@ export function dataPlaneReady(bpffs: string): boolean {
 /** Programs of lbrp.bpf.o. */
 export const PROGRAMS = ["lbrp_from_pod", "lbrp_to_pod"] as const;
 
-/**
- * Programs of k8sdispatcher.bpf.o: the uplinks' ingress and egress, and the overlay device's ingress; and of
- * k8sdispatcher_l3.bpf.o, for uplinks without Ethernet header.
- */
+/** Programs of k8sdispatcher.bpf.o: the uplinks' ingress and egress, and the overlay device's ingress. */
 export const DISPATCHER_PROGRAMS = [
   "k8sd_from_uplink",
   "k8sd_to_uplink",
   "k8sd_from_overlay",
-  "k8sd_from_l3",
-  "k8sd_to_l3",
 ] as const;
+
+/** Programs of k8sdispatcher_l3.bpf.o, for uplinks without Ethernet header: pinned where there was one (headerless.ts). */
+export const HEADERLESS_PROGRAMS = ["k8sd_from_l3", "k8sd_to_l3"] as const;
 
 /** Whether there is such a path. */
 export function hasPin(path: string): boolean {

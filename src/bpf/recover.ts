@@ -11,14 +11,22 @@ import { listAttachments, repinTcxLinks } from "./attach.ts";
 import { repinCgroupLinks } from "./cgroup.ts";
 import { hostlbMaps, maps } from "./layout.ts";
 import { MapVersions } from "./map_versions.ts";
-import { DISPATCHER_PROGRAMS, hasPin, mapPin, programPin, PROGRAMS, replacePin } from "./pins.ts";
+import {
+  DISPATCHER_PROGRAMS,
+  hasPin,
+  HEADERLESS_PROGRAMS,
+  mapPin,
+  programPin,
+  PROGRAMS,
+  replacePin,
+} from "./pins.ts";
 import { type PinnedMap, schemaOf, SCHEMAS } from "./schema.ts";
 import { mapById, mapIdsOf, mapInfo, progById } from "./syscall.ts";
 
 /** The kernel keeps 15 characters of a name. */
 const short = (name: string) => name.slice(0, 15);
 
-const programs = [...PROGRAMS, ...DISPATCHER_PROGRAMS];
+const programs = [...PROGRAMS, ...DISPATCHER_PROGRAMS, ...HEADERLESS_PROGRAMS];
 
 /**
  * Pins what serves on this node's devices, where pins of it are missing.

@@ -8,6 +8,7 @@ import {
   podAttachPoints,
   uplinkAttachPoints,
 } from "../bpf/attach_points.ts";
+import { ensureHeaderless } from "../bpf/headerless.ts";
 import { removePin } from "../bpf/pins.ts";
 import { knownRates } from "../bpf/rates.ts";
 import { closePort, isPodFdbEntry, portDifference, portSwitches } from "../bpf/segment.ts";
@@ -178,7 +179,10 @@ function unattached(node: NodeState, points: readonly AttachPoint[]): Fault[] {
       text: `${name} is not attached to ${device}`,
       next: `restart the agent, which attaches it; see its log, and tc filter show dev ${device} ` +
         hook.direction,
-      mend: () => void attachPinned({ ...hook, name, mode: node.attach }),
+      mend: () => {
+        ensureHeaderless(hook.bpffs, name);
+        attachPinned({ ...hook, name, mode: node.attach });
+      },
     }));
 }
 

@@ -1,20 +1,24 @@
 /** Installing and upgrading the data plane in place on the real kernel. */
 import assert from "node:assert/strict";
-import { attach, isAttached } from "../../src/bpf/attach.ts";
+import { attach, attachPinned, isAttached } from "../../src/bpf/attach.ts";
 import { NotInstalledError, openDataPlane } from "../../src/bpf/dataplane.ts";
 import { installDataPlane, type InstallOptions } from "../../src/bpf/install.ts";
 import { type MapName, maps, queues } from "../../src/bpf/layout.ts";
 import { SCHEMA_MAP } from "../../src/bpf/map_versions.ts";
+import { ensureHeaderless } from "../../src/bpf/headerless.ts";
 import { MapMismatchError } from "../../src/bpf/map.ts";
 import { MigrationError } from "../../src/bpf/migrate.ts";
 import { LoadError } from "../../src/bpf/object.ts";
 import {
   dataPlaneReady,
   DISPATCHER_PROGRAMS,
+  hasPin,
+  HEADERLESS_PROGRAMS,
   listPins,
   mapPin,
   programPin,
   PROGRAMS,
+  removePin,
 } from "../../src/bpf/pins.ts";
 import { testRun } from "../../src/bpf/testrun.ts";
 import { isBpffs, umount } from "../../src/linux/mount.ts";
@@ -302,11 +306,42 @@ Deno.test({
     using dataPlane = installDataPlane({ bpffs, nl: sandbox.netns().nl });
     assert.ok(dataPlane.maps.services.maxEntries >= 20_000);
     assert.ok(dataPlane.maps.backends.maxEntries >= 250_000);
-    for (const name of [...PROGRAMS, ...DISPATCHER_PROGRAMS]) {
-      assert.ok(dataPlane.programFd(name) > 0);
-    }
+    const all = [...PROGRAMS, ...DISPATCHER_PROGRAMS, ...HEADERLESS_PROGRAMS];
+    ensureHeaderless(bpffs, HEADERLESS_PROGRAMS[0]);
+    for (const name of all) assert.ok(dataPlane.programFd(name) > 0);
     // replaceAll() tells programs of links apart by what the kernel keeps of their names.
-    const kept = [...PROGRAMS, ...DISPATCHER_PROGRAMS].map((name) => name.slice(0, 15));
+    const kept = all.map((name) => name.slice(0, 15));
     assert.equal(new Set(kept).size, kept.length);
+  },
+});
+
+Deno.test({
+  name: "installDataPlane() renews the programs for uplinks without Ethernet header where one is",
+  ignore: !(needs.root() && needs.file(built)),
+  fn() {
+    using sandbox = new Sandbox();
+    const bpffs = sandbox.bpffs();
+    const { nl } = sandbox.netns();
+    const pins = HEADERLESS_PROGRAMS.map((name) => programPin(bpffs, name));
+    const pinned = () => pins.map(hasPin);
+    const installed = () => installDataPlane({ bpffs, nl });
+    installed().close();
+    assert.deepEqual(pinned(), [false, false]);
+    for (const name of [...PROGRAMS, ...HEADERLESS_PROGRAMS]) ensureHeaderless(bpffs, name);
+    assert.deepEqual(pinned(), [true, true]);
+    // None is attached: these would be a former version's for the next uplink.
+    installed().close();
+    assert.deepEqual(pinned(), [false, false]);
+    const [name] = HEADERLESS_PROGRAMS;
+    ensureHeaderless(bpffs, name);
+    nl.addLink({ kind: "bridge", name: "uplink0" });
+    const ifindex = nl.link("uplink0")!.index;
+    const hook = { bpffs, nl, ifindex, direction: "ingress" } as const;
+    const former = attachPinned({ ...hook, name, mode: "clsact" }).progId;
+    for (const pin of pins) removePin(pin); // and found again
+    using dataPlane = installed();
+    assert.deepEqual(pinned(), [true, true]);
+    const attached = isAttached({ ...hook, programFd: dataPlane.programFd(name) });
+    assert.notEqual(attached?.progId ?? former, former);
   },
 });

@@ -7,6 +7,7 @@ import {
   uplinkAttachPoints,
 } from "../../bpf/attach_points.ts";
 import type { DataPlane } from "../../bpf/dataplane.ts";
+import { ensureHeaderless } from "../../bpf/headerless.ts";
 import type { Link, RtNetlink } from "../../linux/rtnetlink.ts";
 import type { Log } from "../log.ts";
 
@@ -44,6 +45,7 @@ export function dispatch(
 /** Attaches the pinned version of a program unless it is attached; returns whether it did. The table of objects reports failures. */
 function ensureProgram({ dataPlane, attach, log }: DispatchContext, placed: AttachPoint): boolean {
   try {
+    ensureHeaderless(dataPlane.bpffs, placed.name);
     if (isAttachedAt(dataPlane, placed)) return false;
     attachPinned({ ...placed.hook, name: placed.name, mode: attach });
     return true;
