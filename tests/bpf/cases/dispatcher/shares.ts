@@ -95,9 +95,21 @@ test("port_may_go() frees ports of handshakes that nobody ends, while others fin
   w.configure({ snat_first: 20000, snat_last: 20000 });
   const flow = { src: `${CLIENT}:1`, dst };
   const other = (port: number) => tcp({ src: `${LOCAL}:${port}`, dst, flags: "S" });
-  w.run(tcp({ ...flow, flags: "S" }), out);
-  w.check({ program: out, packet: other(1), reason: "drop_ports_exhausted" });
-  assert.equal(w.maps.shares.get({ addr: LOCAL, ifindex: 0 })?.times[SHARE_KIND.PORTS], 1n);
+  const refused = (port: number) => {
+    w.run(tcp({ ...flow, flags: "S" }), out);
+    w.check({ program: out, packet: other(port), reason: "drop_ports_exhausted" });
+  };
+  refused(1);
+  const excess = () => w.maps.shares.get({ addr: LOCAL, ifindex: 0 })!;
+  assert.equal(excess().times[SHARE_KIND.PORTS], 1n);
+  // What ends the pause before all ports are tried again is not put off by what comes meanwhile.
+  const soon = 1n << 62n;
+  w.maps.shares.set({ addr: LOCAL, ifindex: 0 }, { ...excess(), last: soon });
+  refused(2);
+  assert.deepEqual([excess().last, excess().times[SHARE_KIND.PORTS]], [soon, 2n]);
+  w.maps.shares.set({ addr: LOCAL, ifindex: 0 }, { ...excess(), last: 1n });
+  refused(3);
+  assert.ok(excess().last > 1n);
   const age = (seconds: number) => {
     const key = w.key({ ...flow, zone: MASQUERADE });
     const session = w.maps.sessions.get(key)!;
