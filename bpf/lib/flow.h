@@ -36,11 +36,11 @@ static __always_inline enum reason packet_parse(struct __sk_buff *skb, struct pa
 
 	if ((void *)(eth + 1) > packet_end(skb))
 		return PASS_TRUNCATED;
+	if (unlikely(skb->vlan_present)) /* the tag is in the skb, not the frame */
+		return PASS_VLAN;
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return ethertype_reason(eth->h_proto);
 #endif
-	if (unlikely(skb->vlan_present)) /* the tag is in the skb, not the frame */
-		return PASS_VLAN;
 	reason = ip_parse(skb, pkt);
 	if (reason || pkt->fragment == FRAGMENT_LATER)
 		return reason;

@@ -10,7 +10,9 @@
 #define ICMP_ECHOREPLY 0
 #define ICMP_DEST_UNREACH 3
 #define ICMP_SOURCE_QUENCH 4
+#define ICMP_REDIRECT 5
 #define ICMP_ECHO 8
+#define ICMP_ROUTER_ADVERTISEMENT 9 /* RFC 1256 */
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
 
@@ -30,11 +32,13 @@ struct icmphdr {
 };
 
 /* An ICMP error, whole. Other protocols have type 0. */
+static __always_inline bool is_error_type(__u8 type)
+{
+	return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH ||
+	       type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
+}
+
 static __always_inline bool is_icmp_error(const struct packet *pkt)
 {
-	__u8 type = pkt->icmp_type;
-
-	return (type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH ||
-		type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB) &&
-	       !pkt->fragment;
+	return is_error_type(pkt->icmp_type) && !pkt->fragment;
 }

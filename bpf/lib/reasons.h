@@ -93,7 +93,7 @@ enum reason {
 	DROP_SOURCE_ADDRESS, /* from a pod, with a source address that is not its own */
 	DROP_SOURCE_MAC, /* from a pod, with a source MAC address that is not its own */
 	DROP_ARP_SENDER, /* from a pod, ARP with a sender that it is not, or malformed */
-	DROP_ROUTER_MESSAGE, /* from a pod, a router advertisement, redirect, or DHCP server's reply */
+	DROP_ROUTER_MESSAGE, /* from a pod, what routers and DHCP servers say, ICMP errors about others' packets too */
 	DROP_ETHERTYPE, /* from a pod, VLAN tagged, or neither IPv4, IPv6 nor ARP */
 	DROP_MALFORMED, /* from a pod, headers that contradict themselves or the frame */
 	DROP_LOOPBACK, /* from a pod to 127.0.0.0/8 */

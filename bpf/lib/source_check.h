@@ -25,6 +25,7 @@
 
 #define DHCP_SERVER bpf_htons(67)
 #define DHCP_CLIENT bpf_htons(68)
+#define DHCP6_CLIENT bpf_htons(546)
 #define DHCP6_SERVER bpf_htons(547)
 #define ADDR_BROADCAST 0xffffffff
 
@@ -106,8 +107,8 @@ static __always_inline bool ip6_upper(struct __sk_buff *skb, __u8 *proto, __u32 
 
 static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_device *device)
 {
+	__be16 ports[2];
 	__u8 proto, type;
-	__be16 port;
 	__u32 at;
 
 	if (device && !sent_by_mac(skb, device->mac))
@@ -122,9 +123,10 @@ static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_
 			       REASON_NONE;
 	}
 	if (proto == IPPROTO_UDP) {
-		if (bpf_skb_load_bytes(skb, at, &port, sizeof(port)))
+		if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 			return DROP_MALFORMED;
-		return port == DHCP6_SERVER ? DROP_ROUTER_MESSAGE : REASON_NONE;
+		return ports[0] == DHCP6_SERVER || ports[1] == DHCP6_CLIENT ? DROP_ROUTER_MESSAGE :
+									      REASON_NONE;
 	}
 	return REASON_NONE;
 }
@@ -164,18 +166,47 @@ static __noinline enum reason frame_check(struct __sk_buff *skb, const struct pa
 	return address_check(skb, pkt->key.src);
 }
 
-/* Is it to what no pod may send to? */
-static __always_inline enum reason destination_check(const struct packet *pkt,
+/* An error is about a packet to the pod itself. About packets of others only routers send errors:
+ * a pod's would end flows of its neighbours, and make their paths and its node's narrow. No
+ * host sends one in fragments. */
+static __noinline enum reason icmp_check(struct __sk_buff *skb, const struct packet *pkt)
+{
+	const __u32 quoted = sizeof(struct icmphdr) + offsetof(struct iphdr, daddr);
+	struct pod_device *device;
+	struct endpoint *endpoint;
+	addr_t addr;
+
+	if (pkt->fragment == FRAGMENT_LATER ||
+	    (!is_error_type(pkt->icmp_type) && pkt->icmp_type != ICMP_REDIRECT &&
+	     pkt->icmp_type != ICMP_ROUTER_ADVERTISEMENT))
+		return REASON_NONE;
+	device = pod_device_of(skb);
+	if (device && device->flags & POD_UNCHECKED)
+		return REASON_NONE;
+	if (pkt->fragment || !is_error_type(pkt->icmp_type) ||
+	    bpf_skb_load_bytes(skb, pkt->l4 + quoted, &addr, sizeof(addr)))
+		return DROP_ROUTER_MESSAGE;
+	endpoint = endpoint_find(addr);
+	return endpoint && endpoint->ifindex == skb->ifindex ? REASON_NONE : DROP_ROUTER_MESSAGE;
+}
+
+/* Is it to what no pod may send to, or what no pod may say? */
+static __always_inline enum reason destination_check(struct __sk_buff *skb,
+						     const struct packet *pkt,
 						     const struct node_config *config,
 						     enum reason parsed)
 {
 	if (unlikely(addr_is_loopback(pkt->key.dst)))
 		return DROP_LOOPBACK;
-	if (parsed || pkt->key.proto != IPPROTO_UDP)
+	if (parsed || likely(pkt->key.proto == IPPROTO_TCP))
+		return REASON_NONE;
+	if (pkt->key.proto == IPPROTO_ICMP)
+		return icmp_check(skb, pkt);
+	if (pkt->key.proto != IPPROTO_UDP)
 		return REASON_NONE;
 	if (unlikely(is_tunnel(config, &pkt->key)) && node_addr_find(pkt->key.dst))
 		return DROP_TUNNEL;
-	if (unlikely(pkt->key.sport == DHCP_SERVER) && pkt->key.dport == DHCP_CLIENT)
+	if (unlikely(pkt->key.dport == DHCP_CLIENT))
 		return DROP_ROUTER_MESSAGE;
 	return REASON_NONE;
 }
@@ -195,6 +226,6 @@ static __always_inline enum reason source_check(struct __sk_buff *skb, const str
 		if (refused)
 			return refused;
 	}
-	return destination_check(pkt, config, parsed);
+	return destination_check(skb, pkt, config, parsed);
 }
 #endif

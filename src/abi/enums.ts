@@ -330,7 +330,7 @@ export const REASONS = [
   { name: "drop_arp_sender", help: "from a pod, ARP with a sender that it is not, or malformed" },
   {
     name: "drop_router_message",
-    help: "from a pod, a router advertisement, redirect, or DHCP server's reply",
+    help: "from a pod, what routers and DHCP servers say, ICMP errors about others' packets too",
   },
   { name: "drop_ethertype", help: "from a pod, VLAN tagged, or neither IPv4, IPv6 nor ARP" },
   { name: "drop_malformed", help: "from a pod, headers that contradict themselves or the frame" },

@@ -14,6 +14,7 @@ import {
   icmp,
   ipv4,
   patch,
+  pattern,
   PROTO,
   tcp,
   udp,
@@ -177,11 +178,25 @@ function attacks(scene: Scene): Attack[] {
         ethSrc: mac,
       }),
   );
+  for (const dst of [neighbour, far, node, gateway]) {
+    add(`an ICMP error to ${dst} about another's packet`, "drop_router_message", (payload) => {
+      const about = udp({ src: `${dst}:1`, dst: `${far}:2` }).slice(14);
+      const error = { type: ICMP.UNREACHABLE, code: 4, rest: 68, payload: concat(about, payload) };
+      return icmp({ src: own, dst, ...error, ...frame });
+    });
+  }
   for (const type of [0x8100, 0x88a8]) {
     add(`a VLAN tag ${type.toString(16)}`, "drop_ethertype", (payload) => {
       const inner = udp({ src: `${neighbour}:1`, dst: `${far}:2`, payload, ...frame });
       return ethernet(type, concat(be([2, 0], [2, 0x0800]), inner.slice(14)), frame);
     });
+    for (const inner of [0x0806, 0x86dd]) {
+      add(
+        `ethertype ${inner.toString(16)} with a VLAN tag ${type.toString(16)}`,
+        "drop_ethertype",
+        (payload) => ethernet(type, concat(be([2, 0], [2, inner]), pattern(60), payload), frame),
+      );
+    }
   }
   add(
     "a spanning tree's frame",

@@ -88,7 +88,16 @@ export function segmentTwins({ own, mac, neighbour, neighbourMac, gatewayMac }: 
       ],
       [
         `an ICMP error to the neighbour at ${ethDst}`,
-        (payload) => icmp({ src: own, dst: neighbour, type: ICMP.UNREACHABLE, payload, ...frame }),
+        (payload) => {
+          const about = udp({ src: `${neighbour}:1`, dst: `${own}:2` }).slice(14);
+          return icmp({
+            src: own,
+            dst: neighbour,
+            type: ICMP.UNREACHABLE,
+            payload: concat(about, payload),
+            ...frame,
+          });
+        },
       ],
     ];
   });

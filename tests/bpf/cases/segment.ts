@@ -11,6 +11,7 @@ import {
   fragments,
   ICMP,
   icmp,
+  icmpError,
   type IpOptions,
   ipv4,
   pattern,
@@ -124,7 +125,13 @@ const kinds: [what: string, make: (frame: IpOptions) => Bytes[]][] = [
   [
     "an ICMP error about no flow",
     (frame) => [
-      icmp({ src: CLIENT, dst: LOCAL, type: ICMP.UNREACHABLE, ...frame }),
+      icmpError({
+        src: CLIENT,
+        dst: LOCAL,
+        type: ICMP.UNREACHABLE,
+        about: udp({ src: `${LOCAL}:1`, dst: `${CLIENT}:2` }),
+        ...frame,
+      }),
     ],
   ],
   [

@@ -8,8 +8,10 @@ import {
   type Bytes,
   concat,
   ethernet,
+  fragments,
   ICMP,
   icmp,
+  icmpError,
   type IpOptions,
   ipv4,
   patch,
@@ -168,6 +170,52 @@ const refused: [what: string, packet: Bytes, reason: Reason][] = [
     "drop_malformed",
   ],
   ["a DHCPv6 server's reply", ipv6(PROTO.UDP, dhcpv6(547, 546)), "drop_router_message"],
+  ["DHCPv6 to a client", ipv6(PROTO.UDP, dhcpv6(9, 546)), "drop_router_message"],
+  [
+    "DHCP to a client, of another port",
+    udp({ src: `${CLIENT}:9`, dst: `${LOCAL}:68` }),
+    "drop_router_message",
+  ],
+  ...[ICMP.UNREACHABLE, 4, 11, 12].flatMap((type) =>
+    [
+      datagram(LOCAL, {}, `${OUTSIDE}:9`),
+      datagram(LOCAL, {}, `${VIP}:80`),
+      syn(NODE, {}, `${OTHER_NODE}:22`),
+      icmp({ src: NODE, dst: OUTSIDE, type: 0, rest: 7 }),
+      syn(CLIENT, {}, `${LOCAL}:80`),
+    ].flatMap((about, i) =>
+      [LOCAL, NODE, REMOTE, OUTSIDE].map((dst): [string, Bytes, Reason] => [
+        `an ICMP error of type ${type} to ${dst} about a packet of others (${i})`,
+        icmpError({ src: CLIENT, dst, type, code: 4, rest: 68, about }),
+        "drop_router_message",
+      ])
+    )
+  ),
+  [
+    "an ICMP error without a quotation",
+    icmp({ src: CLIENT, dst: NODE, type: ICMP.UNREACHABLE, payload: pattern(12) }),
+    "drop_router_message",
+  ],
+  [
+    "an ICMP error in fragments",
+    fragments(
+      icmpError({
+        src: CLIENT,
+        dst: NODE,
+        type: ICMP.UNREACHABLE,
+        df: false,
+        about: syn(LOCAL, {}, `${CLIENT}:80`),
+      }),
+      16,
+    )[0]!,
+    "drop_router_message",
+  ],
+  ["an ICMP redirect", icmp({ src: CLIENT, dst: LOCAL, type: 5 }), "drop_router_message"],
+  [
+    "an ICMP router advertisement",
+    icmp({ src: CLIENT, dst: LOCAL, type: 9 }),
+    "drop_router_message",
+  ],
   [
     "a DHCP server's reply",
     udp({ src: `${CLIENT}:67`, dst: "255.255.255.255:68", ...dhcp }),
@@ -263,6 +311,26 @@ const passed: [what: string, packet: Bytes, reason: Reason][] = [
   ["gratuitous ARP", arp({ operation: 2, target: CLIENT }), "pass_arp"],
   ["ARP of its second address", arp({ sender: SECOND }), "pass_arp"],
   ["a probe for its own address (RFC 5227)", arp({ sender: NONE, target: CLIENT }), "pass_arp"],
+  [
+    "an ICMP error about a packet to it",
+    icmpError({
+      src: CLIENT,
+      dst: NODE,
+      type: ICMP.UNREACHABLE,
+      about: syn(NODE, {}, `${CLIENT}:9`),
+    }),
+    "pass_icmp_error",
+  ],
+  [
+    "an ICMP error about a packet to its second address",
+    icmpError({
+      src: CLIENT,
+      dst: NODE,
+      type: ICMP.UNREACHABLE,
+      about: syn(NODE, {}, `${SECOND}:9`),
+    }),
+    "pass_icmp_error",
+  ],
   ["a neighbour solicitation", ipv6(ICMPV6, icmpv6(135)), "pass_ipv6"],
   ["a neighbour advertisement", ipv6(ICMPV6, icmpv6(136)), "pass_ipv6"],
   ["a router solicitation", ipv6(ICMPV6, icmpv6(133)), "pass_ipv6"],
@@ -305,8 +373,9 @@ for (const [what, packet, reason] of passed) {
 test("lbrp_from_pod() checks no pod that is exempt, but for the node's own", (w) => {
   checked(w);
   w.podDevice(CLIENT_MAC, POD_DEVICE_FLAG.UNCHECKED);
-  for (const [, packet, reason] of refused) {
-    if (["drop_loopback", "drop_tunnel", "drop_router_message"].includes(reason)) continue;
+  for (const [what, packet, reason] of refused) {
+    if (["drop_loopback", "drop_tunnel"].includes(reason)) continue;
+    if (reason === "drop_router_message" && !what.startsWith("an ICMP")) continue;
     const before = w.counter(reason);
     w.run(packet);
     if (w.counter(reason) !== before) throw new Error(`${reason} of an exempt pod`);

@@ -84,6 +84,17 @@ for (const [what, make, passed, dropped] of packets) {
   });
 }
 
+test("masquerade() takes no other ICMP for a packet of an echo with the identifier 0", (w) => {
+  w.run(icmp({ src: CLIENT, dst: OUTSIDE, type: ICMP.ECHO, rest: 0 }), program);
+  for (const type of [9, 10, 13, 15, 17, 30, 42]) {
+    w.check({
+      program,
+      packet: icmp({ src: CLIENT, dst: OUTSIDE, type, payload: pattern(12) }),
+      reason: "drop_icmp",
+    });
+  }
+});
+
 test("pass_unmasqueraded() lets a pod's error about a flow go that the world began with it", (w) => {
   const request = udp({ src: `${OUTSIDE}:5000`, dst: `${CLIENT}:53`, ...IN });
   w.run(request, "k8sd_from_uplink");
