@@ -6,15 +6,17 @@
 #include "remotes.h"
 
 /* Sends the ICMP error about a packet that cannot be forwarded; `refused` is from
- * path_check(). One that may be fragmented is dropped without an error: only the stack
- * can fragment, and the stack would not forward this packet. */
+ * path_check(). The one about its MTU goes also to a sender that lets routers fragment, as
+ * in IPv6: only the stack can fragment, and the stack would not forward this packet. Linux
+ * takes it, and makes smaller fragments from then on. */
 static __noinline int reject_path(struct __sk_buff *skb, const struct packet *pkt,
 				  enum reason refused, __u32 mtu)
 {
 	struct remote *remote;
 	long failed;
 
-	if (refused == PASS_TOO_BIG && ip_may_fragment(skb))
+	/* RFC 1122, 3.2.2: no error about a later fragment. */
+	if (refused == PASS_TOO_BIG && pkt->fragment == FRAGMENT_LATER)
 		return drop(skb, DROP_TOO_BIG);
 	if (!addr_is_host(pkt->key.src))
 		return drop(skb, DROP_INVALID_SOURCE);

@@ -59,7 +59,7 @@ enum reason {
 	DROP_NO_SNAT_ADDRESS, /* the node's own source address is not known */
 	DROP_TTL_EXPIRED, /* an ICMP error, TTL expired */
 	DROP_NO_ROUTE, /* to a backend that no uplink leads to */
-	DROP_TOO_BIG, /* larger than the path's MTU, and would have to be fragmented here */
+	DROP_TOO_BIG, /* a later fragment, larger than the path's MTU */
 	DROP_RATE_LIMITED, /* a rejection or ICMP error above the node's rate limit */
 	DROP_UNKNOWN_VNI, /* out of the overlay, of another VXLAN network identifier */
 

@@ -278,10 +278,7 @@ export const REASONS = [
   { name: "drop_no_snat_address", help: "the node's own source address is not known" },
   { name: "drop_ttl_expired", help: "an ICMP error, TTL expired" },
   { name: "drop_no_route", help: "to a backend that no uplink leads to" },
-  {
-    name: "drop_too_big",
-    help: "larger than the path's MTU, and would have to be fragmented here",
-  },
+  { name: "drop_too_big", help: "a later fragment, larger than the path's MTU" },
   { name: "drop_rate_limited", help: "a rejection or ICMP error above the node's rate limit" },
   { name: "drop_unknown_vni", help: "out of the overlay, of another VXLAN network identifier" },
   { name: "event_session_created", help: "sessions created" },

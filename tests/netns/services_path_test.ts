@@ -128,6 +128,20 @@ onClusters("path", async (cluster, test) => {
         }
       }
       await cluster.answered("outside", near, { port: NODE_PORT, size: MUCH });
+      // Smaller than the MTU of the pods, which are older: one of another node, which has met no small link yet, must hear of it
+      // by its first reply in fragments.
+      await serve(cluster, "pod2-2");
+      await ip(first!.netns, "link", "set", "tun7", "mtu", "1400");
+      await ip(outside.netns, "link", "set", "tun7", "mtu", "1400");
+      await cluster.until(
+        "tun7's new MTU is in the map",
+        () => cluster.maps("node1").uplinks.entries().some(([, { mtu }]) => mtu === 1400),
+      );
+      const large = { kind: "udp", port: NODE_PORT, size: 3000 };
+      await cluster.ask("outside", near, large);
+      await cluster.answered("outside", near, large);
+      await ip(first!.netns, "link", "set", "tun7", "mtu", "1500");
+      await ip(outside.netns, "link", "set", "tun7", "mtu", "1500");
       await serve(cluster);
       const refused = await cluster.ask("outside", near, { port: NODE_PORT });
       assert.match(refused.error ?? "", /refused/);

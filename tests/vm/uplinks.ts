@@ -113,7 +113,7 @@ class Uplinks {
       ): Asked[] => [[kind, near, LOCAL, size], [kind, near, REMOTE, size]])
     );
     const ask = () => this.#cluster.allAnswered("outside", asked);
-    // Again: fragments of the remote backend are larger than a tunnel's MTU until it knows that (drop_too_big).
+    // Again: the first fragments of the remote backend may be larger than a tunnel's MTU, of which the node's error tells it.
     const answers = await ask().catch(ask);
     const backends = asked.map(([, , port]) => port === LOCAL ? "pod1-1" : "pod2-1");
     assert.deepEqual(answers.map(({ backend }) => backend), backends);

@@ -1,5 +1,14 @@
 /** What is too big for its way, or has come to the end of its time. */
-import { CODE, ICMP, icmpError, pattern, PROTO, tcp, udp } from "../../support/packet.ts";
+import {
+  CODE,
+  fragments,
+  ICMP,
+  icmpError,
+  pattern,
+  PROTO,
+  tcp,
+  udp,
+} from "../../support/packet.ts";
 import {
   BACK,
   direct,
@@ -72,13 +81,25 @@ test("forward_snat() leaves it to the tunnel to cut up what may be cut", (w) => 
   });
 });
 
-test("forward_snat() drops what is too big for a direct way and may be cut", (w) => {
+test("reject_path() tells a client what a direct way's MTU is, also one whose packet may be cut", (w) => {
   direct(w);
   serve(w, backend);
+  const about = udp({ src: client, dst: port, payload: pattern(1600), df: false, ...IN });
+  const error = { type: ICMP.UNREACHABLE, code: CODE.FRAGMENTATION_NEEDED, rest: 1500 };
   w.check({
     program,
-    packet: udp({ src: client, dst: port, payload: pattern(1600), df: false, ...IN }),
-    reason: "drop_too_big",
+    packet: about,
+    out: icmpError({
+      src: NODE,
+      dst: OUTSIDE,
+      about,
+      quote: 548,
+      ...error,
+      tos: 0xc0,
+      id: 0,
+      ...BACK,
+    }),
+    reason: "replied_too_big",
   });
 });
 
@@ -105,39 +126,35 @@ test("reject_path() tells a client that its packet's time is up", (w) => {
 test("reject_path() tells another node's pod what the uplink's MTU is", (w) => {
   w.maps.uplinks.set({ ifindex: UPLINK }, { addr: NODE, mtu: 1400 });
   serve(w, backend);
-  const about = udp({ src: backend, dst: source(w), payload: pattern(1400 - HEADERS + 1), ...IN });
+  const big = { src: backend, dst: source(w), payload: pattern(1400 - HEADERS + 1), ...IN };
   const [from] = source(w).split(":");
-  w.check({
-    program: "k8sd_from_overlay",
-    packet: about,
-    out: icmpError({
-      src: from!,
-      dst: REMOTE,
-      about,
-      quote: 548,
-      type: ICMP.UNREACHABLE,
-      code: CODE.FRAGMENTATION_NEEDED,
-      rest: 1400,
-      tos: 0xc0,
-      id: 0,
-      ttl: 63,
-      // Turned around, then readdressed to the pod's node.
-      ethSrc: IN.ethSrc!,
-      ethDst: PEER_MAC,
-    }),
-    reason: "replied_too_big",
-  });
-  w.check({
-    program: "k8sd_from_overlay",
-    packet: udp({
-      src: backend,
-      dst: source(w),
-      payload: pattern(1400 - HEADERS + 1),
-      df: false,
-      ...IN,
-    }),
-    reason: "drop_too_big",
-  });
+  // Only the stack could cut one that may be cut, and it would not forward this one.
+  const whole = [udp(big), udp({ ...big, df: false })];
+  const datagram = udp({ ...big, payload: pattern(3000), df: false });
+  const [first, later] = fragments(datagram, 1400);
+  for (const about of [...whole, first!]) {
+    w.check({
+      program: "k8sd_from_overlay",
+      packet: about,
+      out: icmpError({
+        src: from!,
+        dst: REMOTE,
+        about,
+        quote: 548,
+        type: ICMP.UNREACHABLE,
+        code: CODE.FRAGMENTATION_NEEDED,
+        rest: 1400,
+        tos: 0xc0,
+        id: 0,
+        ttl: 63,
+        // Turned around, then readdressed to the pod's node.
+        ethSrc: IN.ethSrc!,
+        ethDst: PEER_MAC,
+      }),
+      reason: "replied_too_big",
+    });
+  }
+  w.check({ program: "k8sd_from_overlay", packet: later!, reason: "drop_too_big" });
   const fits = pattern(1400 - HEADERS);
   w.check({
     program: "k8sd_from_overlay",
