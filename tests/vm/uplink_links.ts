@@ -146,8 +146,8 @@ export function linkShapes({ node, outside }: Places): Shape[] {
         [
           "node1",
           `ip route add default via 203.0.113.34 dev eth1 table 77
-           ip rule add from 10.244.1.0/24 table 77
-           ip rule add from 203.0.113.33 table 77
+           ip rule add from 10.244.1.0/24 table 77 pref 5182
+           ip rule add from 203.0.113.33 table 77 pref 5182
            ip rule add to 10.244.0.0/16 table main pref 5181`,
         ],
         ["outside", "ip route add 203.0.113.33 dev nic2 src 198.51.100.10"],

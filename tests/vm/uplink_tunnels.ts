@@ -74,7 +74,7 @@ const wgQuick = (dir: string): Shape["make"] => {
       `${wireguardEnd(dir, "node1", "10.99.0.1", client)}
        wg set wg0 fwmark 51820
        ip route add default dev wg0 table 75
-       ip rule add not fwmark 51820 table 75
+       ip rule add not fwmark 51820 table 75 pref 5182
        ip rule add table main suppress_prefixlength 0 pref 5181`,
     ],
   ];
