@@ -31,13 +31,20 @@ struct icmphdr {
 	__be32 rest; /* depends on the type */
 };
 
-/* An ICMP error, whole. Other protocols have type 0. */
+/* Has it an identifier, which is the port of its key? Of a later fragment nothing shows it. */
+static __always_inline bool has_identifier(const struct packet *pkt)
+{
+	return pkt->fragment == FRAGMENT_LATER || pkt->icmp_type == ICMP_ECHO ||
+	       pkt->icmp_type == ICMP_ECHOREPLY;
+}
+
 static __always_inline bool is_error_type(__u8 type)
 {
 	return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH ||
 	       type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
 }
 
+/* An ICMP error, whole. Other protocols have type 0. */
 static __always_inline bool is_icmp_error(const struct packet *pkt)
 {
 	return is_error_type(pkt->icmp_type) && !pkt->fragment;

@@ -60,10 +60,6 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 	/* It would be taken for this node's own, at whichever address of another node. */
 	if (is_tunnel(config, &pkt->key))
 		return drop(skb, DROP_TUNNEL);
-	/* It has no ports, and would be taken for a packet of an echo's flow that has none. */
-	if (pkt->key.proto == IPPROTO_ICMP && pkt->fragment != FRAGMENT_LATER &&
-	    pkt->icmp_type != ICMP_ECHO && pkt->icmp_type != ICMP_ECHOREPLY)
-		return drop(skb, DROP_ICMP);
 	pkt->key.zone = ZONE_MASQUERADE;
 	session = session_track(skb, pkt);
 	if (session)

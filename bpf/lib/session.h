@@ -97,6 +97,9 @@ static __always_inline struct session *session_track(struct __sk_buff *skb,
 
 	if (!session)
 		return NULL;
+	/* Else it would be of the echo whose identifier is 0. */
+	if (unlikely(pkt->key.proto == IPPROTO_ICMP) && !has_identifier(pkt))
+		return NULL;
 	now = bpf_ktime_get_ns();
 	if (unlikely((__s64)(now - session->last_seen) > (__s64)SECOND) &&
 	    (!scratch_flow(&pkt->key) || !session_refresh(now)))

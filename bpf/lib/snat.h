@@ -87,13 +87,14 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	__u32 at = hash % count;
 	struct flow_scratch *scratch = claim_begin(forward_key, forward);
 	enum reason failed;
-	int i, tries;
 	bool scarce;
+	int i;
 
 	if (!scratch)
 		return DROP_SESSIONS_FULL;
-	tries = share_exceeded_lately(forward_key->src) ? PORT_TRIES_SHORT : PORT_TRIES;
-	for (i = 0; i < tries; i++) {
+	for (i = 0; i < PORT_TRIES; i++) {
+		if (i == PORT_TRIES_SHORT && share_exceeded_lately(forward_key->src))
+			break;
 		scarce = i >= PORT_TRIES / 2;
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried port by port, a large one is sampled. */
@@ -101,7 +102,8 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 		if (count >= SHARED_PORTS && !port_shared(forward_key->src, forward->sport))
 			continue;
 		reverse_key(forward, forward_key->proto, &scratch->claim);
-		if (reply_key_taken(scarce) ||
+		/* The first port is nearly always free: it is claimed at once. */
+		if ((i && reply_key_taken(scarce)) ||
 		    port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;

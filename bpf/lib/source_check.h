@@ -172,18 +172,19 @@ static __noinline enum reason frame_check(struct __sk_buff *skb, const struct pa
 static __noinline enum reason icmp_check(struct __sk_buff *skb, const struct packet *pkt)
 {
 	const __u32 quoted = sizeof(struct icmphdr) + offsetof(struct iphdr, daddr);
+	bool error = is_error_type(pkt->icmp_type);
 	struct pod_device *device;
 	struct endpoint *endpoint;
 	addr_t addr;
 
 	if (pkt->fragment == FRAGMENT_LATER ||
-	    (!is_error_type(pkt->icmp_type) && pkt->icmp_type != ICMP_REDIRECT &&
+	    (!error && pkt->icmp_type != ICMP_REDIRECT &&
 	     pkt->icmp_type != ICMP_ROUTER_ADVERTISEMENT))
 		return REASON_NONE;
 	device = pod_device_of(skb);
 	if (device && device->flags & POD_UNCHECKED)
 		return REASON_NONE;
-	if (pkt->fragment || !is_error_type(pkt->icmp_type) ||
+	if (pkt->fragment || !error ||
 	    bpf_skb_load_bytes(skb, pkt->l4 + quoted, &addr, sizeof(addr)))
 		return DROP_ROUTER_MESSAGE;
 	endpoint = endpoint_find(addr);

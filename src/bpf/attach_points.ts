@@ -7,13 +7,7 @@ import { hasNoHeader } from "../linux/rtnl_link.ts";
 import type { Link, RtNetlink } from "../linux/rtnetlink.ts";
 import { type Hook, isAttached } from "./attach.ts";
 import type { DataPlane } from "./dataplane.ts";
-import {
-  type DISPATCHER_PROGRAMS,
-  hasPin,
-  type HEADERLESS_PROGRAMS,
-  programPin,
-  type PROGRAMS,
-} from "./pins.ts";
+import type { DISPATCHER_PROGRAMS, HEADERLESS_PROGRAMS, PROGRAMS } from "./pins.ts";
 
 type LbrpProgram = typeof PROGRAMS[number];
 type DispatcherProgram =
@@ -84,6 +78,6 @@ export function overlayAttachPoint(
 
 /** Whether the pinned version of the program is attached. */
 export function isAttachedAt(dataPlane: DataPlane, { name, hook }: AttachPoint): boolean {
-  return hasPin(programPin(dataPlane.bpffs, name)) &&
-    isAttached({ ...hook, programFd: dataPlane.programFd(name) }) !== undefined;
+  const programFd = dataPlane.tryProgramFd(name);
+  return programFd !== undefined && isAttached({ ...hook, programFd }) !== undefined;
 }

@@ -7,7 +7,7 @@ import { type MapName, maps } from "./layout.ts";
 import { type MapOf, openMap } from "./map.ts";
 import { tryOpenVersion } from "./map_versions.ts";
 import { dataPlaneReady, mapPin, programPin } from "./pins.ts";
-import { objGet } from "./syscall.ts";
+import { objGet, tryObjGet } from "./syscall.ts";
 
 /** Every map, typed. Each is opened at its first use. */
 export type DataPlaneMaps = { readonly [N in MapName]: MapOf<typeof maps[N]> };
@@ -57,8 +57,13 @@ export class DataPlane {
    * @throws {SyscallError} ENOENT
    */
   programFd(name: string): number {
-    let fd = this.#programs.get(name);
-    if (fd === undefined) this.#programs.set(name, fd = objGet(programPin(this.bpffs, name)));
+    return this.tryProgramFd(name) ?? objGet(programPin(this.bpffs, name));
+  }
+
+  /** The same; undefined when it is not pinned. */
+  tryProgramFd(name: string): number | undefined {
+    const fd = this.#programs.get(name) ?? tryObjGet(programPin(this.bpffs, name));
+    if (fd !== undefined) this.#programs.set(name, fd);
     return fd;
   }
 

@@ -26,7 +26,8 @@ import { mapById, mapIdsOf, mapInfo, progById } from "./syscall.ts";
 /** The kernel keeps 15 characters of a name. */
 const short = (name: string) => name.slice(0, 15);
 
-const programs = [...PROGRAMS, ...DISPATCHER_PROGRAMS, ...HEADERLESS_PROGRAMS];
+const steady = [...PROGRAMS, ...DISPATCHER_PROGRAMS];
+const programs = [...steady, ...HEADERLESS_PROGRAMS];
 
 /**
  * Pins what serves on this node's devices, where pins of it are missing.
@@ -34,7 +35,7 @@ const programs = [...PROGRAMS, ...DISPATCHER_PROGRAMS, ...HEADERLESS_PROGRAMS];
  * @returns the pins that were made
  */
 export function recoverPins(bpffs: string, nl: RtNetlink): string[] {
-  const missing = programs.some((name) => !hasPin(programPin(bpffs, name))) ||
+  const missing = steady.some((name) => !hasPin(programPin(bpffs, name))) ||
     mapsMissing(bpffs, maps);
   if (!missing) return [];
   repinTcxLinks({ bpffs, nl, isOwn: (name) => programs.some((one) => short(one) === name) });

@@ -37,15 +37,15 @@ interface Use {
 type Report = Partial<Record<"request" | "connection" | "ping" | "datagram", Use>>;
 const none: Use = { count: 0, p50: 0, p99: 0, max: 0, lost: 0, errors: [] };
 
-function start(lab: LabHandle, where: string, ...args: (string | number)[]) {
+function start(lab: LabHandle, where: string, ...args: (string | number)[]): Deno.ChildProcess {
   const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
-  const child = lab.command(where, [PYTHON, script, ...args.map(String)], io).spawn();
-  return { child, said: new Listener(child.stdout) };
+  return lab.command(where, [PYTHON, script, ...args.map(String)], io).spawn();
 }
 
 /** A process with floods.py that has said that it is ready; it ends with its standard input. */
 async function ready(lab: LabHandle, where: string, ...args: (string | number)[]) {
-  const { child, said } = start(lab, where, ...args);
+  const child = start(lab, where, ...args);
+  const said = new Listener(child.stdout);
   await said.line(/^ready$/);
   return {
     /** What it says after a line. */
@@ -72,9 +72,7 @@ class Neighbour {
   readonly #lines: AsyncIterator<string>;
 
   constructor(lab: LabHandle, ends: string[]) {
-    const argv = [PYTHON, script, "hold", "100", "100", ...ends];
-    const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
-    this.#child = lab.command("pod1-2", argv, io).spawn();
+    this.#child = start(lab, "pod1-2", "hold", 100, 100, ...ends);
     this.#writer = this.#child.stdin.getWriter();
     this.#lines = linesOf(this.#child.stdout)[Symbol.asyncIterator]();
   }

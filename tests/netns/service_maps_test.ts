@@ -126,13 +126,17 @@ Deno.test({
   },
 });
 
+/** The check on maps that have what an agent wrote. */
+async function checked(maps: Maps) {
+  await round(maps, web());
+  return { check: new AlterationCheck(maps), kernel: finished(readKernel(maps)) };
+}
+
 Deno.test("AlterationCheck finds each change of another program until it is mended", {
   ignore: !needs.root(),
 }, async () => {
   using maps = new Maps();
-  await round(maps, web());
-  const kernel = finished(readKernel(maps));
-  const check = new AlterationCheck(maps);
+  const { check, kernel } = await checked(maps);
   const found = () => [check.isAltered(kernel, 0), check.isAltered(kernel, 0)];
   assert.deepEqual(found(), [false, false]);
   // The map's order is random, and some entries have but one backend.
@@ -168,9 +172,7 @@ Deno.test("AlterationCheck compares all in a pause of the own changes, or once a
   ignore: !needs.root(),
 }, async () => {
   using maps = new Maps();
-  await round(maps, web());
-  const kernel = finished(readKernel(maps));
-  const check = new AlterationCheck(maps);
+  const { check, kernel } = await checked(maps);
   const due = (...times: number[]) => times.map((now) => check.isDue(now));
   assert.deepEqual(due(0), [true], "at the start");
   assert.equal(check.isAltered(kernel, 0), false);

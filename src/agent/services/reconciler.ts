@@ -183,7 +183,7 @@ export class Reconciler {
     const { removed, issues, recomputed } = yield* this.#desired.sync(full, add);
     const changes = yield* planner.finish(full && this.#options.complete() ? "others" : removed);
     this.#noteTracked(changes, kernel);
-    this.#alterations.forget(this.#clock.now());
+    if (!isEmpty(changes)) this.#alterations.forget(this.#clock.now());
     yield* applyChanges(changes, kernel, this.#writer, () => this.#clock.now());
     this.#kernel = kernel;
     this.#synced = true;

@@ -92,6 +92,12 @@ test("masquerade() takes no other ICMP for a packet of an echo with the identifi
       packet: icmp({ src: CLIENT, dst: OUTSIDE, type, payload: pattern(12) }),
       reason: "drop_icmp",
     });
+    // Nor does the pod get what a machine outside sends the node.
+    w.check({
+      program: "k8sd_from_uplink",
+      packet: icmp({ src: OUTSIDE, dst: NODE, type, payload: pattern(12), ...IN }),
+      reason: "pass_no_service",
+    });
   }
 });
 

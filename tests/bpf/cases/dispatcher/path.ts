@@ -1,5 +1,6 @@
 /** What is too big for its way, or has come to the end of its time. */
 import {
+  type Bytes,
   CODE,
   fragments,
   ICMP,
@@ -41,6 +42,21 @@ function source(w: World): string {
   return `${src}:${sport}`;
 }
 
+/** The error about a client's packet: its MTU is too large, unless `error` says another thing. */
+const told = (about: Bytes, error: Partial<Parameters<typeof icmpError>[0]>) =>
+  icmpError({
+    type: ICMP.UNREACHABLE,
+    code: CODE.FRAGMENTATION_NEEDED,
+    quote: 548,
+    ...error,
+    src: NODE,
+    dst: OUTSIDE,
+    about,
+    tos: 0xc0,
+    id: 0,
+    ...BACK,
+  });
+
 test("reject_path() tells a client what the overlay's MTU is", (w) => {
   serve(w, backend);
   const fits = pattern(OVERLAY_MTU - HEADERS), big = pattern(OVERLAY_MTU - HEADERS + 1);
@@ -51,20 +67,10 @@ test("reject_path() tells a client what the overlay's MTU is", (w) => {
     reason: "forward_sent",
   });
   const about = udp({ src: client, dst: port, payload: big, ...IN });
-  const error = { type: ICMP.UNREACHABLE, code: CODE.FRAGMENTATION_NEEDED, rest: OVERLAY_MTU };
   w.check({
     program,
     packet: about,
-    out: icmpError({
-      src: NODE,
-      dst: OUTSIDE,
-      about,
-      quote: 548,
-      ...error,
-      tos: 0xc0,
-      id: 0,
-      ...BACK,
-    }),
+    out: told(about, { rest: OVERLAY_MTU }),
     reason: "replied_too_big",
     events: [],
   });
@@ -85,20 +91,10 @@ test("reject_path() tells a client what a direct way's MTU is, also one whose pa
   direct(w);
   serve(w, backend);
   const about = udp({ src: client, dst: port, payload: pattern(1600), df: false, ...IN });
-  const error = { type: ICMP.UNREACHABLE, code: CODE.FRAGMENTATION_NEEDED, rest: 1500 };
   w.check({
     program,
     packet: about,
-    out: icmpError({
-      src: NODE,
-      dst: OUTSIDE,
-      about,
-      quote: 548,
-      ...error,
-      tos: 0xc0,
-      id: 0,
-      ...BACK,
-    }),
+    out: told(about, { rest: 1500 }),
     reason: "replied_too_big",
   });
 });
@@ -109,16 +105,7 @@ test("reject_path() tells a client that its packet's time is up", (w) => {
   w.check({
     program,
     packet: about,
-    out: icmpError({
-      src: NODE,
-      dst: OUTSIDE,
-      about,
-      quote: about.length - 14,
-      type: ICMP.TIME_EXCEEDED,
-      tos: 0xc0,
-      id: 0,
-      ...BACK,
-    }),
+    out: told(about, { quote: about.length - 14, type: ICMP.TIME_EXCEEDED, code: 0 }),
     reason: "replied_ttl_expired",
   });
 });
