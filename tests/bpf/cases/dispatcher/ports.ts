@@ -104,9 +104,9 @@ function end(w: World, src: string, port: number, how: string): void {
   }
 }
 
-/** Removes all flows. */
+/** Removes all flows, and what is known of sources that found no port. */
 function forget(w: World): void {
-  for (const map of [w.maps.assured, w.maps.sessions]) map.deleteBatch(map.keys());
+  for (const map of [w.maps.assured, w.maps.sessions, w.maps.shares]) map.deleteBatch(map.keys());
 }
 
 /** A source of `pod` whose flow gets port 20000 when that is free. */
