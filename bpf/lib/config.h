@@ -37,7 +37,7 @@
 
 /* How many source ports are tried for a flow whose own is in use. */
 #define PORT_TRIES 32
-/* The same for a pod that found none a moment ago. */
+/* The same for a source that found hardly any a moment ago. */
 #define PORT_TRIES_SHORT 8
 #define PORT_FIRST 1024
 

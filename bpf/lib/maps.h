@@ -59,6 +59,14 @@ struct {
 	__type(value, struct source_flow);
 } source_flows SEC(".maps");
 
+/* By the hash of a far end: see snat.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SCARCE_ENDS);
+	__type(key, __u32);
+	__type(value, struct scarce_ports);
+} scarce_ports SEC(".maps");
+
 /* Who wanted more than its share: see share.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -30,19 +30,6 @@ static __always_inline __u32 share_of_other(__u32 number)
 #define COUNT_EXCESS true
 #endif
 
-/* Looking for what a pod has no more of costs the node more than asking costs the pod. So it
- * is looked for as well as can be only this often, in nanoseconds. */
-#define SHARE_PAUSE (SECOND / 1000)
-
-/* Has a pod wanted more than its share within the last SHARE_PAUSE? */
-static __always_inline bool share_exceeded_lately(addr_t pod)
-{
-	struct share_key key = { .addr = pod };
-	struct share_excess *excess = bpf_map_lookup_elem(&shares, &key);
-
-	return excess && (__s64)(bpf_ktime_get_ns() - excess->last) < (__s64)SHARE_PAUSE;
-}
-
 static const volatile struct share_excess no_excess = {}; /* not on the stack */
 
 /* Counts what the source of an address, or of a device where that is not 0, was refused or
@@ -53,7 +40,6 @@ static __always_inline void share_exceeded(addr_t addr, __u32 ifindex, enum shar
 	struct node_config *config = node_config();
 	struct share_key key = { .ifindex = ifindex };
 	struct share_excess *excess;
-	__u64 now;
 
 	if (!COUNT_EXCESS)
 		return;
@@ -66,8 +52,6 @@ static __always_inline void share_exceeded(addr_t addr, __u32 ifindex, enum shar
 	}
 	if (!excess)
 		return;
-	now = bpf_ktime_get_ns();
-	if ((__s64)(now - excess->last) >= (__s64)SHARE_PAUSE)
-		excess->last = now;
+	excess->last = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&excess->times[what], times);
 }

@@ -191,6 +191,17 @@ struct share_key {
 	__u32 ifindex; /* the device of a pod, of OF_MONITOR, whatever address it says; else 0 */
 };
 
+#define SCARCE_ENDS 256
+
+/* A far end to which hardly any source port was free. */
+struct scarce_ports {
+	ns_t at; /* when a flow of `source` found that */
+	ns_t failed; /* when one of its flows found none at all */
+	ns_t other; /* when a flow of another source found that, soon after */
+	addr_t source;
+	__u32 far_end; /* a hash of its address, port and protocol */
+};
+
 struct share_excess {
 	ns_t last;
 	__u64 times[SHARE_KINDS]; /* by enum share_kind: flows replaced or refused, datagrams, packets */

@@ -9,6 +9,8 @@ export const SHARE_OTHERS = 128;
 
 export const SHARE_KINDS = 5;
 
+export const SCARCE_ENDS = 256;
+
 export const RATE_SLOTS = 16384;
 
 export const SHARE_AFFINITY_SLOTS = 4096;

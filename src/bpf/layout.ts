@@ -178,6 +178,20 @@ export const shareKey = struct("share_key", {
 });
 export type ShareKey = ValueOf<typeof shareKey>;
 
+/** A far end to which hardly any source port was free. */
+export const scarcePorts = struct("scarce_ports", {
+  /** when a flow of `source` found that */
+  at: ns,
+  /** when one of its flows found none at all */
+  failed: ns,
+  /** when a flow of another source found that, soon after */
+  other: ns,
+  source: ipv4,
+  /** a hash of its address, port and protocol */
+  far_end: u32,
+});
+export type ScarcePorts = ValueOf<typeof scarcePorts>;
+
 export const shareExcess = struct("share_excess", {
   last: ns,
   /** by enum share_kind: flows replaced or refused, datagrams, packets */
@@ -674,6 +688,8 @@ export const maps = {
   sources: map("sources", MAP_TYPE.LRU_HASH, sourceKey, source, "fd424cea"),
   /** See session_source.h. */
   source_flows: map("source_flows", MAP_TYPE.ARRAY, u32, sourceFlow, "cd81e6c6"),
+  /** By the hash of a far end: see snat.h. */
+  scarce_ports: map("scarce_ports", MAP_TYPE.ARRAY, u32, scarcePorts, "b325bf5e"),
   /** Who wanted more than its share: see share.h. */
   shares: map("shares", MAP_TYPE.LRU_HASH, shareKey, shareExcess, "ddfca924"),
   endpoints: map("endpoints", MAP_TYPE.HASH, endpointKey, endpoint, "de4a3492"),

@@ -56,6 +56,7 @@ export const SCHEMAS = {
   sources: dropped(1), // the agent counts anew
   source_flows: dropped(1),
   shares: dropped(1),
+  scarce_ports: dropped(1),
   monitor: dropped(1),
   monitor_ends: dropped(1),
   monitor_budget: dropped(2), // 2: `round`

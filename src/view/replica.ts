@@ -21,6 +21,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "affinity",
   "affinity_proven",
   "shares",
+  "scarce_ports",
   "fragments",
   "held_fragments",
   "held_scratch",

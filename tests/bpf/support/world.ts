@@ -13,6 +13,7 @@ import {
   type NodeConfig,
   nodeConfig,
   type Remote,
+  scarcePorts,
   SCOPE,
   SERVICE_FLAG,
   type Session,
@@ -33,7 +34,16 @@ import { type Addr, type Bytes, PROTO } from "./packet.ts";
 const ARRAYS: ReadonlySet<string> = new Set([
   "monitor",
   "monitor_budget",
-  ...["backends", "config", "counters", "fragments", "maglev", "rates", "session_limits"],
+  ...[
+    "backends",
+    "config",
+    "counters",
+    "fragments",
+    "maglev",
+    "rates",
+    "scarce_ports",
+    "session_limits",
+  ],
 ]);
 
 /** MAC address of the host end of the pods' pairs. */
@@ -131,6 +141,7 @@ export class World {
       affinity: lbrp.map(maps.affinity),
       affinity_proven: lbrp.map(maps.affinity_proven),
       shares: lbrp.map(maps.shares),
+      scarce_ports: lbrp.map(maps.scarce_ports),
       monitor: lbrp.map(maps.monitor),
       monitor_budget: lbrp.map(maps.monitor_budget),
       monitor_shares: lbrp.map(maps.monitor_shares),
@@ -159,6 +170,13 @@ export class World {
     this.limit({});
     this.rate(0);
     if (this.#fragments) this.#emptyFragments();
+    this.forgetScarcePorts();
+  }
+
+  /** As if a while had gone by. */
+  forgetScarcePorts(): void {
+    const { scarce_ports: map } = this.#maps;
+    map.setBatch(Array.from({ length: map.maxEntries }, (_, i) => [i, zero(scarcePorts)] as const));
   }
 
   /** Sets what one client may have; what is left out is the default. */

@@ -51,22 +51,6 @@ test("snat_claim() tries another port each time, whatever the range", (w) => {
   }
 });
 
-test("snat_claim() tries few ports for a pod that found none within a millisecond", (w) => {
-  w.configure({ snat_first: 20000, snat_last: 20019 });
-  const key = { addr: CLIENT, ifindex: 0 };
-  /** The port of a flow while all but one are taken. */
-  const last = (source: string, lately: boolean) => {
-    forget(w);
-    for (let i = 0; i < 19; i++) assert(open(w, `${LOCAL}:${1000 + i}`));
-    w.maps.shares.set(key, { last: lately ? 1n << 62n : 1n, times: [0n, 0n, 0n, 0n, 0n] });
-    return open(w, source);
-  };
-  const sources = Array.from({ length: 40 }, (_, i) => `${CLIENT}:${2000 + i}`);
-  const found = sources.filter((source) => last(source, true) !== undefined);
-  assert(found.length > 0 && found.length < 40, `${found.length} of 40 found the last port`);
-  for (const source of sources) assert(last(source, false), source);
-});
-
 test("snat_claim() shares ports between masquerade and flows of clients outside", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20000, snat_addr: NODE });
   external(w, "0.0.0.0:30080", [`${REMOTE}:443`]);
@@ -104,9 +88,10 @@ function end(w: World, src: string, port: number, how: string): void {
   }
 }
 
-/** Removes all flows, and what is known of sources that found no port. */
+/** Removes all flows. */
 function forget(w: World): void {
-  for (const map of [w.maps.assured, w.maps.sessions, w.maps.shares]) map.deleteBatch(map.keys());
+  for (const map of [w.maps.assured, w.maps.sessions]) map.deleteBatch(map.keys());
+  w.forgetScarcePorts();
 }
 
 /** A source of `pod` whose flow gets port 20000 when that is free. */

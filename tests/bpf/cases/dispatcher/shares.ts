@@ -7,20 +7,20 @@ import { CLIENT, LOCAL, test } from "../../support/scene.ts";
 
 const out = "k8sd_to_uplink", back = "k8sd_from_uplink";
 const MASQUERADE = 1;
+const LATER = 1n << 62n;
 const dst = `${OUTSIDE}:53`;
 
 test("snat_claim() leaves other pods ports to a destination that one pod floods", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20000 + 2047 });
   for (let port = 1; port <= 6000; port++) w.run(udp({ src: `${CLIENT}:${port}`, dst }), out);
-  const taken = () =>
-    w.sessions().filter(([{ src, dst }]) => src === OUTSIDE && dst === NODE).length;
-  const own = taken();
+  const own = w.sessions().filter(([{ src, dst }]) => src === OUTSIDE && dst === NODE).length;
   assert.ok(own > 0.7 * 2048 && own < 0.8 * 2048, `${own} of 2048`);
   for (let port = 1; port <= 100; port++) {
     const { verdict } = w.run(udp({ src: `${LOCAL}:${port}`, dst }), out);
     assert.equal(verdict, -1, `flow ${port}`);
   }
-  assert.equal(taken(), own + 100);
+  const others = w.sessions().filter(([{ src, zone }]) => src === LOCAL && zone === MASQUERADE);
+  assert.equal(others.length, 100);
 });
 
 test("snat_claim() gives a pod the share that is set", (w) => {
@@ -91,25 +91,74 @@ test("source_note() counts addresses outside without an assured flow under few k
   assert.ok(keys.every((addr) => addr === CLIENT || addr.startsWith("0.0.")), keys.join(" "));
 });
 
+test("port_tries() are few, or as the last ones, where hardly any port was free lately", (w) => {
+  const count = 32;
+  w.configure({ snat_first: 20000, snat_last: 20000 + count - 1 });
+  const flow = (src: string) => ({ src, dst, zone: MASQUERADE, proto: PROTO.UDP });
+  const reply = (port: number) => ({ src: dst, dst: `${NODE}:${port}`, proto: PROTO.UDP });
+  const open = (src: string) => w.run(udp({ src, dst }), out).verdict === -1;
+  const { scarce_ports: map } = w.maps;
+  /** Sets when flows were used last. */
+  const last = (time: (created: bigint) => bigint) =>
+    w.maps.sessions.setBatch(
+      w.maps.sessions.entries().map(([key, value]) =>
+        [key, { ...value, last_seen: time(value.created) }] as const
+      ),
+    );
+  /** All ports are taken, and sources have found that out: it does not go by while a busy machine does other things. */
+  const fill = (sources: string[]) => {
+    w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+    for (let i = 0; i < count; i++) {
+      assert(open(`${LOCAL}:${1000 + i}`));
+      w.forgetScarcePorts();
+      last(() => LATER);
+    }
+    for (const source of sources) assert(!open(`${source}:1`));
+    for (const [i, known] of map.range(0, map.maxEntries).entries()) {
+      const { far_end, failed, other } = known;
+      if (far_end) {
+        map.set(i, { ...known, at: LATER, failed: failed && LATER, other: other && LATER });
+      }
+    }
+  };
+  const flows = Array.from({ length: 40 }, (_, i) => `${CLIENT}:${2000 + i}`);
+  /** How many flows find the one port that is free. */
+  const found = (...sources: string[]) =>
+    flows.filter((src) => {
+      fill(sources);
+      const first = `${LOCAL}:1000`, { sport } = w.session(flow(first))!;
+      w.maps.sessions.deleteBatch([flow(first), reply(sport)].map((end) => w.key(end)));
+      return open(src);
+    }).length;
+  assert.equal(found(), 40);
+  assert.equal(found("10.1.0.4"), 40, "it may have used up its share alone");
+  assert.equal(found("10.1.0.4", "10.1.0.5"), 40);
+  const own = found(CLIENT);
+  assert.ok(own > 0 && own < 20, `${own} of 40`);
+
+  /** How many flows take the one port of an idle flow that is looked at first. */
+  const took = (...sources: string[]) =>
+    flows.filter((src) => {
+      w.maps.sessions.deleteBatch(w.maps.sessions.keys());
+      w.forgetScarcePorts();
+      open(src);
+      const { sport } = w.session(flow(src))!;
+      fill(sources);
+      last((created) => created - 3n * 10n ** 9n);
+      return open(src) && w.session(flow(src))!.sport === sport;
+    }).length;
+  assert.equal(took("10.1.0.4"), 0);
+  assert.equal(took("10.1.0.4", "10.1.0.5"), 40);
+});
+
 test("port_may_go() frees ports of handshakes that nobody ends, while others find none", (w) => {
   w.configure({ snat_first: 20000, snat_last: 20000 });
   const flow = { src: `${CLIENT}:1`, dst };
   const other = (port: number) => tcp({ src: `${LOCAL}:${port}`, dst, flags: "S" });
-  const refused = (port: number) => {
-    w.run(tcp({ ...flow, flags: "S" }), out);
-    w.check({ program: out, packet: other(port), reason: "drop_ports_exhausted" });
-  };
-  refused(1);
-  const excess = () => w.maps.shares.get({ addr: LOCAL, ifindex: 0 })!;
-  assert.equal(excess().times[SHARE_KIND.PORTS], 1n);
-  // What ends the pause before all ports are tried again is not put off by what comes meanwhile.
-  const soon = 1n << 62n;
-  w.maps.shares.set({ addr: LOCAL, ifindex: 0 }, { ...excess(), last: soon });
-  refused(2);
-  assert.deepEqual([excess().last, excess().times[SHARE_KIND.PORTS]], [soon, 2n]);
-  w.maps.shares.set({ addr: LOCAL, ifindex: 0 }, { ...excess(), last: 1n });
-  refused(3);
-  assert.ok(excess().last > 1n);
+  w.run(tcp({ ...flow, flags: "S" }), out);
+  w.check({ program: out, packet: other(1), reason: "drop_ports_exhausted" });
+  const { times } = w.maps.shares.get({ addr: LOCAL, ifindex: 0 })!;
+  assert.equal(times[SHARE_KIND.PORTS], 1n);
   const age = (seconds: number) => {
     const key = w.key({ ...flow, zone: MASQUERADE });
     const session = w.maps.sessions.get(key)!;
@@ -117,7 +166,6 @@ test("port_may_go() frees ports of handshakes that nobody ends, while others fin
     w.maps.sessions.set(key, { ...session, last_seen });
   };
   age(0.2);
-  w.maps.shares.deleteBatch(w.maps.shares.keys()); // a moment has gone by
   assert.equal(w.run(other(1), out).verdict, -1);
   assert.equal(w.session({ src: dst, dst: `${NODE}:20000` })?.dst, LOCAL);
   // One that is established stays.
