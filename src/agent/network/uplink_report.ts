@@ -27,7 +27,7 @@ export class UplinkReport {
     const lines = new Map<string, string>();
     for (const { name, uplink, why, unserved } of devices) {
       const address = uplinks.find((one) => one.name === name)?.addresses[0]?.address;
-      const key = JSON.stringify([uplink, why, address]);
+      const key = JSON.stringify([uplink, why, unserved, address]);
       lines.set(name, key);
       if (this.#logged.get(name) === key) continue;
       if (uplink) this.#log.info({ device: name, address, why }, "uplink");
