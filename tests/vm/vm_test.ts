@@ -69,6 +69,12 @@ const STEPS: {
     },
   },
   {
+    name: "rates", // arm64's root has no Python
+    arch: "amd64",
+    command: ({ deno }) => `FIGURES=1 ${deno} test -A --no-check tests/netns/bandwidth_test.ts`,
+    check: (output, run) => run.rates = passed(output),
+  },
+  {
     name: "converting", // programs that are attached while a table of an older version is converted
     command: ({ deno }) =>
       `${deno} run -A --no-check tests/vm/verifier.ts dist/artifacts converting`,
