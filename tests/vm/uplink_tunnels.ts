@@ -47,6 +47,15 @@ const wireguardEnd = (dir: string, who: Where, address: string, ...peers: string
 const wireguardPeer = (dir: string, who: Where, allowed: string, endpoint: string) =>
   `wg set wg0 peer $(cat ${dir}/${who}.pub) allowed-ips ${allowed} endpoint ${endpoint}:51820`;
 
+/**
+ * Shakes hands with a peer, which the test's two ends would do at the same time: each then drops the other's response and waits
+ * five seconds to begin again (noise.c), at times twice.
+ */
+const handshake = (where: Where, peer: string): Shape["make"][number] => [
+  where,
+  `ping -c 1 -w 60 ${peer}`,
+];
+
 /** The nodes' own network, and a client in it. */
 const wireguard = (dir: string): Shape["make"] => {
   const [one, two, client] = [
@@ -59,6 +68,8 @@ const wireguard = (dir: string): Shape["make"] => {
     ["node1", wireguardEnd(dir, "node1", "10.99.0.1", two, client)],
     ["node2", wireguardEnd(dir, "node2", "10.99.0.2", one)],
     ["outside", wireguardEnd(dir, "outside", "10.99.0.10", one)],
+    handshake("outside", "10.99.0.1"),
+    handshake("node1", "10.99.0.2"),
   ];
 };
 
@@ -77,6 +88,7 @@ const wgQuick = (dir: string): Shape["make"] => {
        ip rule add not fwmark 51820 table 75 pref 5182
        ip rule add table main suppress_prefixlength 0 pref 5181`,
     ],
+    handshake("outside", "10.99.0.1"),
   ];
 };
 
