@@ -27,6 +27,7 @@
 #include "lib/flow.h"
 #include "lib/inbound.h"
 #include "lib/outbound.h"
+#include "lib/uplink_source.h"
 
 SEC("tc")
 int k8sd_from_uplink(struct __sk_buff *skb)
@@ -36,18 +37,24 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 	struct packet pkt;
 	enum reason reason;
 
-	if (skb->pkt_type != PACKET_HOST)
+	if (skb->pkt_type == PACKET_OTHERHOST)
 		return pass(skb, PASS_OTHER_HOST);
 #ifdef L3
 	if (unlikely(has_outer_headers(skb)))
 		return strip_outer_headers(skb);
 #endif
+	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
+	pkt.key.dst = 0;
 	reason = packet_parse(skb, &pkt);
-	if (reason || !config)
-		return unparsed(skb, reason);
+	if (unlikely(reason || !config || skb->pkt_type != PACKET_HOST))
+		return unhandled_inbound(skb, &pkt, config, reason);
+	if (unlikely(uplink_source_wrong(&pkt, config)))
+		return drop(skb, DROP_UPLINK_SOURCE);
 	if (is_own_pod(config, pkt.key.src))
 		return pass(skb, PASS_LOCAL_SOURCE);
 	if (unlikely(pkt.fragment) && fragment_concerns(&pkt, config)) {
+		if (client_wrong(&pkt, config))
+			return drop(skb, DROP_UPLINK_SOURCE);
 		reason = fragment_meet(skb, &pkt, FRAGMENT_INBOUND);
 		if (reason)
 			return drop(skb, reason);
@@ -118,7 +125,7 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 	if (reason || !config)
 		return unparsed(skb, reason);
 	if (is_own_pod(config, pkt.key.src))
-		return pass(skb, PASS_LOCAL_SOURCE);
+		return drop(skb, DROP_TUNNEL_SOURCE);
 	if (unlikely(pkt.fragment)) {
 		reason = fragment_meet(skb, &pkt, FRAGMENT_INBOUND);
 		if (reason)

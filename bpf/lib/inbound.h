@@ -14,6 +14,7 @@
 #include "reject.h"
 #include "service.h"
 #include "session.h"
+#include "uplink_source.h"
 #include "uplinks.h"
 
 /* A reply to a client outside, of a backend that sees this node as its client. */
@@ -127,6 +128,8 @@ static __always_inline int address_inbound(struct __sk_buff *skb, const struct p
 				       pass(skb, PASS_NODE_FLOW) :
 				       service_inbound(skb, pkt, config, NULL, host_port);
 	}
+	if ((pkt->key.proto != IPPROTO_TCP || is_syn(pkt)) && client_wrong(pkt, config))
+		return drop(skb, DROP_UPLINK_SOURCE);
 	if (local || !service_find(pkt->key.dst, 0, 0, SCOPE_EXTERNAL))
 		return pass(skb, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 	if (pkt->key.proto != IPPROTO_ICMP)

@@ -19,6 +19,7 @@
 #include "service.h"
 #include "session_create.h"
 #include "snat.h"
+#include "uplink_source.h"
 #include "uplinks.h"
 
 static __always_inline bool is_routed(long result)
@@ -143,6 +144,8 @@ static __noinline int service_inbound(struct __sk_buff *skb, const struct packet
 
 	if (!scratch)
 		return drop(skb, DROP_SESSIONS_FULL);
+	if (client_wrong(pkt, config))
+		return drop(skb, DROP_UPLINK_SOURCE);
 	session = &scratch->created;
 	*session = (struct session){};
 	if (pkt->tcp_flags & TCP_RST)

@@ -23,7 +23,7 @@ enum reason {
 	PASS_NO_SESSION, /* of no session: into a pod, or out of the node from no pod */
 	PASS_TUNNEL, /* the overlay's own packets */
 	PASS_OTHER_HOST, /* a frame for another host */
-	PASS_LOCAL_SOURCE, /* from outside, with the address of a local pod */
+	PASS_LOCAL_SOURCE, /* from outside to the node, with the address of a local pod */
 	PASS_NOT_MASQUERADED, /* from a pod to a masquerade-exempt destination or client */
 	PASS_TTL_EXPIRED, /* TTL expired: the stack sends ICMP time exceeded */
 	PASS_TOO_BIG, /* larger than the path's MTU: the stack fragments or rejects it */
@@ -102,6 +102,8 @@ enum reason {
 	REPLIED_ARP, /* replied to a pod's ARP request for another pod of this node */
 
 	EVENT_SEGMENT_IGNORED, /* TCP resets, FINs and SYNs that change no session: not in its window, or with a wrong checksum */
+
+	DROP_UPLINK_SOURCE, /* from an uplink, with the source of a pod, this node, a Service or no host, which never comes from there */
 
 	REASON_COUNT,
 };

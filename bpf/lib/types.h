@@ -322,6 +322,9 @@ enum node_flag : __u32 {
 	NODE_EGRESS_STACK = 1 << 2, /* pods' packets to the world pass by the stack, both ways */
 	NODE_SOURCE_CHECK = 1 << 3, /* pods send from their own addresses only */
 	NODE_POD_MULTICAST = 1 << 4, /* pods of this node hear each other's multicast and broadcast */
+	NODE_UPLINK_CHECK = 1 << 5, /* sources that nothing has by an uplink are dropped there */
+	NODE_TUNNELLED = 1 << 6, /* such are pods of `remotes` by the overlay: they come by it alone */
+	NODE_PODS_HIDDEN = 1 << 7, /* such are pods, whatever they send to: masquerade has no exceptions */
 };
 
 /* One element, index 0. Timeouts in nanoseconds, checked once a second; 0: the

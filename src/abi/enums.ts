@@ -150,6 +150,12 @@ export const NODE_FLAG = {
   SOURCE_CHECK: 8,
   /** pods of this node hear each other's multicast and broadcast */
   POD_MULTICAST: 16,
+  /** sources that nothing has by an uplink are dropped there */
+  UPLINK_CHECK: 32,
+  /** such are pods of `remotes` by the overlay: they come by it alone */
+  TUNNELLED: 64,
+  /** such are pods, whatever they send to: masquerade has no exceptions */
+  PODS_HIDDEN: 128,
 } as const;
 
 /** `enum affinity_kind`. */
@@ -243,7 +249,7 @@ export const REASONS = [
   { name: "pass_no_session", help: "of no session: into a pod, or out of the node from no pod" },
   { name: "pass_tunnel", help: "the overlay's own packets" },
   { name: "pass_other_host", help: "a frame for another host" },
-  { name: "pass_local_source", help: "from outside, with the address of a local pod" },
+  { name: "pass_local_source", help: "from outside to the node, with the address of a local pod" },
   { name: "pass_not_masqueraded", help: "from a pod to a masquerade-exempt destination or client" },
   { name: "pass_ttl_expired", help: "TTL expired: the stack sends ICMP time exceeded" },
   { name: "pass_too_big", help: "larger than the path's MTU: the stack fragments or rejects it" },
@@ -347,6 +353,11 @@ export const REASONS = [
     name: "event_segment_ignored",
     help:
       "TCP resets, FINs and SYNs that change no session: not in its window, or with a wrong checksum",
+  },
+  {
+    name: "drop_uplink_source",
+    help:
+      "from an uplink, with the source of a pod, this node, a Service or no host, which never comes from there",
   },
 ] as const;
 

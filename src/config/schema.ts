@@ -63,6 +63,7 @@ export interface AgentConfig {
   masquerade: boolean;
   podEgress: "uplink" | "stack";
   sourceCheck: "strict" | "annotated" | "off";
+  uplinkCheck: "strict" | "off";
   podWeights: "labelled" | "off";
   podMulticast: "off" | "on";
   /** Beside the podCIDRs of all nodes. */
@@ -230,6 +231,13 @@ export const settings: readonly Setting[] = [
     "strict",
     "Drop what pods send from other addresses than their own: of all pods, of those without the " +
       'annotation pcnk.io/source-check: "off", or of none',
+  )),
+  live(setting(
+    "uplinkCheck",
+    choice("MODE", "strict", "off"),
+    "strict",
+    "Drop what comes in by an uplink from addresses that nothing has there: of pods behind the overlay, " +
+      "of this node and its pods, of Services; off while nodes change routing one by one",
   )),
   setting(
     "podWeights",

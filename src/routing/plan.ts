@@ -121,6 +121,7 @@ export function emptyPlan(vni = 0, mtu = ETHERNET_MTU): RoutingPlan {
     routes: [],
     neighbours: [],
     remotes: [],
+    tunnelled: true,
     sysctls: [],
     peers: [],
     problems: [],
@@ -161,6 +162,7 @@ function planMtu(
 }
 
 function addPeer(plan: RoutingPlan, peer: CheckedNode, way: Way) {
+  if (way.mode === "overlay" && !way.only) plan.tunnelled = false;
   const nodeAddr = way.mode === "overlay" ? way.farEnd : way.nextHop;
   const mac = overlayMac(peer.address);
   const prefixes = peer.podCIDRs.map(({ text }) => text);

@@ -8,7 +8,8 @@ export type Way =
   & { reason: string }
   & (
     | { mode: "direct" | "vpc"; nextHop: string; ifindex: number }
-    | { mode: "overlay"; farEnd: string }
+    /** `only`: the peer takes that way too, as far as both follow from the same objects and settings. */
+    | { mode: "overlay"; farEnd: string; only: boolean }
   );
 
 /** A network of an uplink. */
@@ -38,7 +39,10 @@ export function chooseWay(
   const vpc = throughVpc(own, peer, around);
   if (typeof vpc === "object") return vpc;
   const way = directOrOverlay(own, peer, settings, around.subnets);
-  return vpc === undefined ? way : { ...way, reason: `${vpc}; ${way.reason}` };
+  if (vpc === undefined) return way;
+  way.reason = `${vpc}; ${way.reason}`;
+  if (way.mode === "overlay") way.only = false; // the peer's table may have a route to this node
+  return way;
 }
 
 /**
@@ -71,14 +75,14 @@ function directOrOverlay(
   // Behind one NAT the public address mostly cannot be reached from within, and the InternalIP can.
   const sameSite = peer.publicIP === own.publicIP;
   const farEnd = sameSite ? peer.address : peer.publicIP ?? peer.address;
-  const overlay = (reason: string): Way => ({ mode: "overlay", farEnd, reason });
+  const overlay = (reason: string, only = true): Way => ({ mode: "overlay", farEnd, reason, only });
   if (!asks(own)) return overlay("this node does not ask for direct routing");
   if (!asks(peer)) return overlay(`${peer.name} does not ask for direct routing`);
   if (own.publicIP !== undefined && peer.publicIP !== undefined && !sameSite) {
     return overlay("the nodes are behind different public addresses");
   }
   const shared = sharedSubnet(own, peer, subnets);
-  if (shared === undefined) return overlay("the nodes share no subnet");
+  if (shared === undefined) return overlay("the nodes share no subnet", false);
   const { prefix, ifindex } = shared;
   const reason = `both are on ${prefix.text} and ask for direct routing`;
   return { mode: "direct", nextHop: peer.address, ifindex, reason };

@@ -155,6 +155,8 @@ export interface RoutingPlan {
   routes: PlannedRoute[];
   neighbours: PlannedNeighbour[];
   remotes: Remote[];
+  /** Packets of all pods that are behind the overlay come by it alone: no node of theirs may choose another way. */
+  tunnelled: boolean;
   sysctls: SysctlWish[];
   peers: Peer[];
   problems: Problem[];

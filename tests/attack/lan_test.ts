@@ -12,6 +12,7 @@ import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
 import { until } from "../cluster/support/poll.ts";
 import { Listener } from "../support/pcnk.ts";
 import * as needs from "../support/needs.ts";
+import { forgeSources } from "./lan_sources.ts";
 
 const PYTHON = "/usr/bin/python3";
 const script = new URL("forge.py", import.meta.url).pathname;
@@ -25,10 +26,12 @@ function start(lab: LabHandle, where: string, ...args: (string | number)[]) {
 
 Deno.test({
   ...LAB_TEST,
-  name: "56,000 forged segments reset, end and move none of 80 connections; real ones end them",
+  name:
+    "sources that only pods have reach none; 56,000 forged segments reset, end and move none of 80 connections",
   ignore: LAB_TEST.ignore || !needs.file(PYTHON),
   fn: () =>
     withLab({ name: "tlan", nodes: 2, pods: 2, attach: "clsact" }, async (lab) => {
+      await forgeSources(lab);
       const { outside } = lab.store.plan;
       const node = lab.node("node1");
       const { child, said } = start(

@@ -18,6 +18,8 @@ interface NodeFacts {
   /** The pods' bridge. Default: none. */
   bridge?: NodeDevices["bridge"];
   plan: Pick<RoutingPlan, "vni" | "device" | "mtu">;
+  /** Pods behind the overlay send by it alone, and have for a while. Default: no. */
+  tunnelled?: boolean;
 }
 
 type Settings = Pick<
@@ -26,6 +28,8 @@ type Settings = Pick<
   | "masquerade"
   | "podEgress"
   | "sourceCheck"
+  | "uplinkCheck"
+  | "nonMasqueradeCIDRs"
   | "podMulticast"
   | "snatPorts"
   | "overlay"
@@ -33,9 +37,10 @@ type Settings = Pick<
 
 export function nodeConfigOf(
   settings: Settings,
-  { address, podCIDR, bridge = { index: 0, mtu: 0 }, plan }: NodeFacts,
+  { address, podCIDR, bridge = { index: 0, mtu: 0 }, plan, tunnelled = false }: NodeFacts,
 ): NodeConfig {
   const { timeouts, masquerade, podEgress, sourceCheck, podMulticast, snatPorts } = settings;
+  const hidden = masquerade && settings.nonMasqueradeCIDRs.length === 0;
   const nanoseconds = (seconds: number) => BigInt(Math.round(seconds * 1e9));
   return {
     ...zero(nodeConfig),
@@ -48,7 +53,11 @@ export function nodeConfigOf(
     flags: NODE_FLAG.KNOWN_VTEPS | (masquerade ? NODE_FLAG.MASQUERADE : 0) |
       (podEgress === "stack" ? NODE_FLAG.EGRESS_STACK : 0) |
       (sourceCheck === "off" ? 0 : NODE_FLAG.SOURCE_CHECK) |
-      (podMulticast === "on" ? NODE_FLAG.POD_MULTICAST : 0),
+      (podMulticast === "on" ? NODE_FLAG.POD_MULTICAST : 0) |
+      (settings.uplinkCheck === "off"
+        ? 0
+        : NODE_FLAG.UPLINK_CHECK | (tunnelled ? NODE_FLAG.TUNNELLED : 0) |
+          (hidden ? NODE_FLAG.PODS_HIDDEN : 0)),
     node_addr: address ?? "0.0.0.0",
     ...podNetwork(podCIDR),
     snat_first: snatPorts.first,

@@ -27,6 +27,7 @@ import { dispatch } from "./uplink_programs.ts";
 import { isDefaultRoute } from "./uplink_rule.ts";
 import { findDevices, type NodeDevices } from "./uplinks.ts";
 import { UplinkReport } from "./uplink_report.ts";
+import { WayChanges } from "./way_changes.ts";
 
 interface NetworkOptions {
   dataPlane: DataPlane;
@@ -69,12 +70,14 @@ export class Network {
   #started = false;
   #moved: ReturnType<typeof setTimeout> | undefined;
   #vpcRoutes: ReadonlySet<string> | undefined;
+  readonly #ways: WayChanges;
   readonly #options: NetworkOptions;
 
   constructor(options: NetworkOptions) {
     this.#options = options;
     const { config, dataPlane, nl, log } = options;
     this.#uplinkReport = new UplinkReport(config.stateDir, log);
+    this.#ways = new WayChanges(dataPlane.maps.config.get(0)?.flags ?? 0);
     this.#routing = new Routing({
       node: config.nodeName,
       device: config.overlay.device,
@@ -228,7 +231,8 @@ export class Network {
       vpcRoutes: this.#vpcRoutes,
     });
     this.podMtu = plan.mtu;
-    const knowledge = { config, nodes, uplinks, addresses, bridge, plan };
+    const tunnelledAt = this.#ways.follow(plan, performance.now());
+    const knowledge = { config, nodes, uplinks, addresses, bridge, plan, tunnelledAt };
     this.#masquerade(syncNodeMaps(dataPlane.maps, knowledge));
     this.#reserve();
     this.#portParameters = portParameters();

@@ -24,6 +24,8 @@ export interface NodeKnowledge {
   addresses: readonly string[];
   bridge: NodeDevices["bridge"];
   plan: RoutingPlan;
+  /** When `plan.tunnelled` may be relied on, in milliseconds of performance.now(). */
+  tunnelledAt: number;
 }
 
 /** Brings the maps up to date; returns the addresses that pods are masqueraded as. */
@@ -51,6 +53,7 @@ export function syncOwnMaps(
   knowledge: NodeKnowledge,
 ): Set<string> {
   const { config, uplinks, bridge, plan } = knowledge;
+  const tunnelled = plan.tunnelled && performance.now() >= knowledge.tunnelledAt;
   const { internalIPs = [], podCIDRs = [] } = ownNode(knowledge) ?? {};
   const known = uplinks.map((uplink) =>
     [
@@ -62,7 +65,7 @@ export function syncOwnMaps(
   syncElement(
     maps.config,
     0,
-    nodeConfigOf(config, { address, podCIDR: podCIDRs[0], bridge, plan }),
+    nodeConfigOf(config, { address, podCIDR: podCIDRs[0], bridge, plan, tunnelled }),
   );
   const assured = maps.session_limits.get(0)?.assured ?? 0; // which the programs count
   syncElement(maps.session_limits, 0, { ...sessionLimitsOf(config), assured });

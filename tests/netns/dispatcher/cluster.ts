@@ -155,10 +155,20 @@ export class ClusterNode extends Plane {
       podEgress: "uplink" as const,
       sourceCheck: "strict" as const,
       podMulticast: "off" as const,
+      uplinkCheck: "strict" as const,
+      nonMasqueradeCIDRs: [],
       overlay,
     };
     const podCIDR = `10.244.${number}.0/24`;
-    setConfig(this.bpffs, nodeConfigOf(settings, { address: this.addr, podCIDR, plan }));
+    setConfig(
+      this.bpffs,
+      nodeConfigOf(settings, {
+        address: this.addr,
+        podCIDR,
+        plan,
+        tunnelled: plan.tunnelled,
+      }),
+    );
     maps.uplinks.set({ ifindex: uplink }, { addr: this.addr, mtu: nl.link(uplink)!.mtu });
     for (const i of NODES) {
       const flags = i === number ? NODE_ADDR_FLAG.LOCAL : 0;

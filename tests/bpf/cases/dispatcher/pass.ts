@@ -9,7 +9,7 @@ import {
   OVERLAY_PORT,
   ROUTER_MAC,
 } from "../../support/node.ts";
-import { CLIENT, LOCAL, REMOTE, test } from "../../support/scene.ts";
+import { LOCAL, REMOTE, test } from "../../support/scene.ts";
 import type { Program } from "../../support/world.ts";
 import type { Reason } from "../../../../src/bpf/reasons.ts";
 
@@ -50,22 +50,6 @@ test("k8sd_from_uplink() passes frames for other hosts", (w) => {
     });
   }
 });
-
-for (const program of ["k8sd_from_uplink", "k8sd_from_overlay"] as const) {
-  test(
-    `${program}() leaves it to the stack to judge who has a pod's address outside`,
-    (w) => {
-      external(w, "0.0.0.0:30080", [`${LOCAL}:8080`]);
-      for (const dst of [`${NODE}:30080`, `${LOCAL}:80`]) {
-        w.check({
-          program,
-          packet: tcp({ src: `${CLIENT}:5000`, dst, flags: "S", ...IN }),
-          reason: "pass_local_source",
-        });
-      }
-    },
-  );
-}
 
 test("is_tunnel() lets the overlay's own packets pass both ways", (w) => {
   external(w, `0.0.0.0:${OVERLAY_PORT}`, [`${LOCAL}:8080`], { proto: PROTO.UDP });
