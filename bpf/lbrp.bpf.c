@@ -21,6 +21,7 @@
 #include "lib/arp.h"
 #include "lib/flow.h"
 #include "lib/from_pod.h"
+#include "lib/partial.h"
 #include "lib/source_check.h"
 
 static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *pkt)
@@ -71,6 +72,8 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	reason = packet_parse(skb, &pkt);
 	skb->tc_index = 0; /* what the pod has set */
 	refused = source_check(skb, &pkt, reason);
+	if (likely(!refused))
+		refused = csum_check(skb, &pkt, reason);
 	if (unlikely(refused))
 		return drop(skb, refused);
 	if (reason)

@@ -17,6 +17,7 @@
 #include "config.h"
 #include "deliver.h"
 #include "node_addrs.h"
+#include "partial.h"
 #include "segment.h"
 
 #ifdef CONVERTING
@@ -65,7 +66,7 @@ static __noinline enum reason arp_check(struct __sk_buff *skb)
 	if (!endpoint || endpoint->ifindex != skb->ifindex ||
 	    !mac_equals(endpoint->mac, arp.sender_mac) || !sent_by_mac(skb, endpoint->mac))
 		return DROP_ARP_SENDER;
-	return REASON_NONE;
+	return csum_written(skb, 0);
 }
 
 #define IPV6_HLEN 40
@@ -120,15 +121,15 @@ static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_
 			return DROP_MALFORMED;
 		return type == ND_ROUTER_ADVERTISEMENT || type == ND_REDIRECT ?
 			       DROP_ROUTER_MESSAGE :
-			       REASON_NONE;
+			       csum_written(skb, 0);
 	}
 	if (proto == IPPROTO_UDP) {
 		if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 			return DROP_MALFORMED;
-		return ports[0] == DHCP6_SERVER || ports[1] == DHCP6_CLIENT ? DROP_ROUTER_MESSAGE :
-									      REASON_NONE;
+		if (ports[0] == DHCP6_SERVER || ports[1] == DHCP6_CLIENT)
+			return DROP_ROUTER_MESSAGE;
 	}
-	return REASON_NONE;
+	return csum_written(skb, proto == IPPROTO_NONE ? 0 : at + csum_offset(proto));
 }
 
 /* A pod without an address asks for one. */

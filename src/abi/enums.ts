@@ -359,6 +359,10 @@ export const REASONS = [
     help:
       "from an uplink, with the source of a pod, this node, a Service or no host, which never comes from there",
   },
+  {
+    name: "drop_checksum",
+    help: "from a pod, with a checksum that a device would write into a header (CHECKSUM_PARTIAL)",
+  },
 ] as const;
 
 /** `enum conversion_phase`. Which table is authoritative: see session_converting.h. */

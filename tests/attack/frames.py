@@ -1,30 +1,40 @@
 """Raw frames, as root in a pod can send them, and what is heard of them.
 
-  frames.py send DEVICE               a line of hex is a frame; says `sent N` at the end of standard input
+  frames.py send DEVICE               a line of hex is a frame; says `sent N` at the end of standard input. After
+                                      `START:OFFSET:` one whose checksum is left to the device (CHECKSUM_PARTIAL)
   frames.py noise DEVICE COUNT SEED   frames that are half right: a random change of a right one, or nothing but noise;
                                       a right one, as hex, is the first line of standard input
   frames.py hear DEVICE MARK          says `listening`, then each frame that holds MARK (hex) and came in, as hex
 """
 import random
 import socket
+import struct
 import sys
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
+NEEDS_CSUM = 1  # of struct virtio_net_hdr
 
 
-def device(name):
+def device(name, header=0):
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, header)
     if name:
         raw.bind((name, 0))
     return raw
 
 
 def send(name):
-    raw = device(name)
+    raw, partial = device(name), device(name, 1)
     sent = 0
     for line in sys.stdin:
-        raw.send(bytes.fromhex(line))
+        *csum, frame = line.split(":")
+        if csum:
+            header = struct.pack("<BBHHHH", NEEDS_CSUM, 0, 0, 0, *map(int, csum))
+            partial.send(header + bytes.fromhex(frame))
+        else:
+            raw.send(bytes.fromhex(frame))
         sent += 1
     print("sent %d" % sent)
 

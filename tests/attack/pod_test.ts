@@ -25,6 +25,7 @@ import { LAB_TEST, withLab } from "../netns/support/lab.ts";
 import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
 import { arp, BROADCAST, ipv6, type Make, type Scene } from "./frames.ts";
+import { type Csum, csumAttacks, csumTwins } from "./partial.ts";
 import { segmentAttacks, segmentTwins, TO_WORLD } from "./segment.ts";
 
 const PYTHON = "/usr/bin/python3";
@@ -45,6 +46,7 @@ type Ear = typeof EARS[number];
 interface Attack {
   what: string;
   make: Make;
+  csum?: Csum;
   /** Left out: it ends in the bridge, or at the node. */
   reason?: Reason;
 }
@@ -53,6 +55,7 @@ interface Attack {
 interface Twin {
   what: string;
   make: Make;
+  csum?: Csum;
   at: Ear;
 }
 
@@ -256,6 +259,7 @@ function attacks(scene: Scene): Attack[] {
     (payload) =>
       udp({ src: `${own}:4000`, dst: `${TUNNEL_VIP}:80`, payload: inner(payload), ...frame }),
   );
+  list.push(...csumAttacks(scene).map((one): Attack => ({ ...one, reason: "drop_checksum" })));
   list.push(...segmentAttacks(scene).map(([what, make]) => ({ what, make })));
   return list;
 }
@@ -286,6 +290,7 @@ function twins(scene: Scene): Twin[] {
     ...to("node1", gateway),
     ...to("pod2-1", far),
     ...to("outside", outside),
+    ...csumTwins(scene),
     ...segmentTwins(scene).map(([what, make]): Twin => ({ what, at: "pod1-2", make })),
     {
       what: "ARP to the node",
@@ -360,6 +365,10 @@ class Hearer implements Disposable {
 }
 
 const numbered = (number: number) => concat(MARK, be([2, number]));
+
+/** A line for `frames.py send`. */
+const line = ({ make, csum = [] }: { make: Make; csum?: Csum | [] }, number: number) =>
+  [...csum, make(numbered(number)).toHex()].join(":");
 
 async function run(cluster: Cluster, where: string, argv: string[], input: string): Promise<void> {
   const io = { stdin: "piped", stdout: "null", stderr: "piped" } as const;
@@ -449,11 +458,8 @@ async function suite(
       }));
       const before = counters(cluster);
       const last = twins(scene).filter(({ what }) => what.startsWith("UDP"));
-      const frames = [
-        ...[...bad, ...good].map(({ make }, i) => make(numbered(i))),
-        ...last.map(({ make }) => make(numbered(LAST))),
-      ];
-      const input = frames.map((frame) => frame.toHex()).join("\n");
+      const input = [...[...bad, ...good].map(line), ...last.map((one) => line(one, LAST))]
+        .join("\n");
       await run(cluster, "pod1-1", [PYTHON, script, "send", "eth0"], input);
       const heard = await Promise.all(hearers.map((hearer) => hearer.heard()));
       const after = counters(cluster);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Checksums that a pod leaves to a device (CHECKSUM_PARTIAL). Its stack does so with most
+ * packets. A packet socket can, too (PACKET_VNET_HDR), and says at which offset the device has
+ * to write: behind the source check, into an address or a port. So a checksum has to be written
+ * behind all that programs read: at the transport header's own place for it, or in the payload,
+ * where those of a pod's tunnels are.
+ *
+ * No field of the context has that offset. bpf_skb_change_tail() knows it: it refuses to cut a
+ * packet above the end of such a checksum, before it changes anything (since Linux 4.9).
+ */
+#pragma once
+
+#include <linux/errno.h>
+
+#include "l4.h"
+
+#ifdef CONVERTING
+#define csum_check(skb, pkt, parsed) (REASON_NONE)
+#else
+
+#define CSUM_LOWEST_MAX 255 /* of headers that a host sends; below any device's MTU */
+
+/* May a checksum that is left to a device be written at `lowest` and above? 0: none may be left.
+ * REASON_NONE, also if none is, or why the packet has to be dropped: it may be cut then. Not
+ * static: the verifier checks it once. */
+__noinline int csum_written(struct __sk_buff *skb, __u32 lowest)
+{
+	bool partial = false;
+	__u16 word;
+
+	if (csum_probe(skb, offsetof(struct ethhdr, h_proto), &word, &partial))
+		return DROP_REWRITE_FAILED;
+	if (!partial)
+		return REASON_NONE;
+	if (!lowest || lowest > CSUM_LOWEST_MAX ||
+	    bpf_skb_change_tail(skb, lowest + sizeof(word) - 1, 0) != -EINVAL)
+		return DROP_CHECKSUM;
+	return REASON_NONE;
+}
+
+/* The same for a packet of IPv4. No stack leaves a fragment's checksum, or ICMP's, to a device. */
+static __always_inline enum reason csum_check(struct __sk_buff *skb, const struct packet *pkt,
+					      enum reason parsed)
+{
+	if (parsed)
+		return parsed == PASS_PROTOCOL ? csum_written(skb, pkt->l4) : REASON_NONE;
+	if (unlikely(pkt->fragment || pkt->key.proto == IPPROTO_ICMP))
+		return csum_written(skb, 0);
+	return csum_written(skb, pkt->l4 + csum_offset(pkt->key.proto));
+}
+#endif
