@@ -35,7 +35,7 @@ const LOWEST = 20;
 /** All places from `from` to below `to`, with the sum begun there, as early as may be, and in between. */
 const places = (from: number, to: number): Csum[] =>
   Array.from({ length: to - from }, (_, i) => from + i).flatMap((at) =>
-    [at, LOWEST, Math.min(at, IP)].map((start): Csum => [start, at - start])
+    [...new Set([at, LOWEST, Math.min(at, IP)])].map((start): Csum => [start, at - start])
   );
 
 const udp6 = (payload: Bytes) =>
