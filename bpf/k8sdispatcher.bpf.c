@@ -27,6 +27,7 @@
 #include "lib/flow.h"
 #include "lib/inbound.h"
 #include "lib/outbound.h"
+#include "lib/partial.h"
 #include "lib/uplink_source.h"
 
 SEC("tc")
@@ -119,6 +120,8 @@ int k8sd_from_overlay(struct __sk_buff *skb)
 		if (bpf_skb_get_tunnel_key(skb, (struct bpf_tunnel_key *)&tunnel, sizeof(tunnel), 0))
 			return drop(skb, DROP_UNKNOWN_VNI);
 		refused = tunnel_check(config, &tunnel, &pkt);
+		if (likely(!refused))
+			refused = csum_check(skb, &pkt, reason);
 		if (refused)
 			return drop(skb, refused);
 	}

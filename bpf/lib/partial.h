@@ -3,7 +3,8 @@
  * packets. A packet socket can, too (PACKET_VNET_HDR), and says at which offset the device has
  * to write: behind the source check, into an address or a port. So a checksum has to be written
  * behind all that programs read: at the transport header's own place for it, or in the payload,
- * where those of a pod's tunnels are.
+ * where those of a pod's tunnels are. A hypervisor passes such packets on between its virtual
+ * machines, so another node can send them by the overlay.
  *
  * No field of the context has that offset. bpf_skb_change_tail() knows it: it refuses to cut a
  * packet above the end of such a checksum, before it changes anything (since Linux 4.9).

@@ -104,7 +104,7 @@ enum reason {
 	EVENT_SEGMENT_IGNORED, /* TCP resets, FINs and SYNs that change no session: not in its window, or with a wrong checksum */
 
 	DROP_UPLINK_SOURCE, /* from an uplink, with the source of a pod, this node, a Service or no host, which never comes from there */
-	DROP_CHECKSUM, /* from a pod, with a checksum that a device would write into a header (CHECKSUM_PARTIAL) */
+	DROP_CHECKSUM, /* from a pod or out of the overlay, with a checksum that a device would write into a header (CHECKSUM_PARTIAL) */
 
 	REASON_COUNT,
 };

@@ -361,7 +361,8 @@ export const REASONS = [
   },
   {
     name: "drop_checksum",
-    help: "from a pod, with a checksum that a device would write into a header (CHECKSUM_PARTIAL)",
+    help:
+      "from a pod or out of the overlay, with a checksum that a device would write into a header (CHECKSUM_PARTIAL)",
   },
 ] as const;
 

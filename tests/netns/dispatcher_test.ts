@@ -4,13 +4,15 @@
  * redirected packets, segmentation, path MTU, sockets that verify checksums.
  */
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import type { RoutingMode } from "../../src/routing/types.ts";
-import { tcp, udp } from "../bpf/support/packet.ts";
+import { concat, pattern, tcp, udp } from "../bpf/support/packet.ts";
 import * as needs from "../support/needs.ts";
 import { Cluster, OUTSIDE, vtep } from "./dispatcher/cluster.ts";
 import { fine, PYTHON, REFUSED } from "./lbrp/traffic.ts";
 
+const FRAMES = fileURLToPath(new URL("../attack/frames.py", import.meta.url));
 const available = needs.root() && needs.file(PYTHON);
 const tcx = needs.kernel(6, 6);
 const MB = 1 << 20;
@@ -382,6 +384,34 @@ const overlayOnly = new Map<string, Step>([
     for (const src of ["10.244.2.2", "10.244.2.1", other.addr]) {
       assert.equal(await node.counting("drop_tunnel_source", send(src)), 0, src);
     }
+  }],
+  ["no device writes a checksum over what a node says", async (cluster) => {
+    const [node, other] = [cluster.node(1), cluster.node(2)];
+    const macs = {
+      ethSrc: other.self.nl.link("eth0")!.mac,
+      ethDst: node.self.nl.link("eth0")!.mac,
+    };
+    const inner = udp({ src: "10.244.2.2:1", dst: `${POD}:9`, payload: pattern(64) });
+    const payload = concat(Uint8Array.fromHex("0800000000002a00"), inner);
+    const frame = udp({ src: `${other.addr}:1`, dst: `${NODE1}:4789`, payload, ...macs }).toHex();
+    /** From the inner IP header on. */
+    const send = (start: number, offset: number) => async () => {
+      const argv = [PYTHON, FRAMES, "send", "eth0"];
+      const args = ["netns", "exec", other.self.name, ...argv];
+      const child = new Deno.Command("ip", { args, stdin: "piped", stdout: "null" }).spawn();
+      const line = new Blob([`${14 + 28 + 8 + 14 + start}:${offset}:${frame}`]);
+      await line.stream().pipeTo(child.stdin);
+      assert.equal((await child.status).code, 0);
+    };
+    for (const [start, offset] of [[0, 12], [12, 0], [14, 0], [16, 0], [20, 0], [20, 2]] as const) {
+      assert.equal(
+        await node.counting("drop_checksum", send(start, offset)),
+        1,
+        `${start},${offset}`,
+      );
+    }
+    assert.equal(await node.counting("drop_checksum", send(20, 6)), 0);
+    assert(await node.counting("direct_delivered", send(20, 6)) >= 1);
   }],
 ]);
 
