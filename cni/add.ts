@@ -26,6 +26,7 @@ import { planHostPorts } from "./host_ports.ts";
 import { type Endpoints, openInstalled } from "./installed.ts";
 import { stringifyJson } from "./json.ts";
 import type { Log } from "./log.ts";
+import { endSessions } from "./pod_sessions.ts";
 import { type Handles, openPodDevices, release, releaseAddresses } from "./release.ts";
 import { needPrevResult, ownResult, podAddresses } from "./result.ts";
 import { wantedPort } from "./segment.ts";
@@ -232,7 +233,10 @@ function enter(
 ): () => void {
   const { endpoints } = wiring;
   const former = endpoints.get({ addr });
-  if (former && former.ifindex !== ifindex) refuseIfInUse(wiring, addr, former.ifindex);
+  if (former && former.ifindex !== ifindex) {
+    refuseIfInUse(wiring, addr, former.ifindex);
+    endSessions(wiring.bpffs, [addr]);
+  }
   endpoints.set({ addr }, { ifindex, mac, gateway });
   return () => void (former ? endpoints.set({ addr }, former) : endpoints.delete({ addr }));
 }

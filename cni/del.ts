@@ -3,10 +3,9 @@ import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { PodAddress } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import type { Container } from "./env.ts";
-import { releaseHostPorts } from "./host_ports.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { type Handles, release, releasePrograms } from "./release.ts";
+import { type Handles, release, releaseAll, releasePrograms } from "./release.ts";
 import { nodeInterfaces, podAddresses } from "./result.ts";
 import { State, type Stored } from "./state.ts";
 import { findVeth } from "./veth.ts";
@@ -74,9 +73,6 @@ function releaseUnrecorded(
   for (const { address: addr } of addresses) {
     const entry = handles.endpoints.get({ addr });
     if (!entry || claimed.has(addr)) continue;
-    if (devices.has(entry.ifindex) || !handles.nl.link(entry.ifindex)) {
-      releaseHostPorts(handles.bpffs, [addr]);
-      handles.endpoints.delete({ addr });
-    }
+    if (devices.has(entry.ifindex) || !handles.nl.link(entry.ifindex)) releaseAll(handles, [addr]);
   }
 }

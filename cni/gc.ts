@@ -8,10 +8,16 @@ import { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment, AttachmentId } from "../src/node/attachments.ts";
 import type { Config } from "./config.ts";
 import { CniError, CODE } from "./errors.ts";
-import { releaseHostPorts } from "./host_ports.ts";
 import { openEndpoints } from "./installed.ts";
 import type { Log } from "./log.ts";
-import { type Handles, openPodDevices, owns, release, releasePrograms } from "./release.ts";
+import {
+  type Handles,
+  openPodDevices,
+  owns,
+  release,
+  releaseAll,
+  releasePrograms,
+} from "./release.ts";
 import { State, type Stored } from "./state.ts";
 
 /**
@@ -88,10 +94,7 @@ function collectEndpoints(
       owns(one, entry) && one.addresses.some(({ address }) => address === addr)
     );
     if (alive.has(entry.ifindex) && (owned || !complete)) continue;
-    collector.try(`the endpoint ${addr}`, () => {
-      releaseHostPorts(handles.bpffs, [addr]);
-      return endpoints.delete({ addr });
-    });
+    collector.try(`the endpoint ${addr}`, () => releaseAll(handles, [addr]));
   }
 }
 

@@ -2,23 +2,10 @@
  * hostPorts of pods: entries of the pinned map `host_ports`, which the programs look up where they look up NodePorts. The
  * caller holds the lock of the state directory, so that two pods cannot take one port at once.
  */
-import { lookupBatch } from "../src/bpf/batch.ts";
 import type { DataPlane } from "../src/bpf/dataplane.ts";
-import {
-  type HostPort,
-  type HostPortKey,
-  maps,
-  NAME_KIND,
-  PROTO,
-  SCOPE,
-  session,
-  SESSION_FLAG,
-  type SessionKey,
-  sessionKey,
-} from "../src/bpf/layout.ts";
+import { type HostPort, type HostPortKey, maps, NAME_KIND, SCOPE } from "../src/bpf/layout.ts";
 import { type MapOf, openMap } from "../src/bpf/map.ts";
 import { tryOpenVersion } from "../src/bpf/map_versions.ts";
-import { mapInfo } from "../src/bpf/syscall.ts";
 import { type Attachment, hostPortEntry } from "../src/node/attachments.ts";
 import { CniError, CODE } from "./errors.ts";
 import { ANY_ADDRESS, textOf } from "./port_mappings.ts";
@@ -116,39 +103,10 @@ export function hostPortFaults(dataPlane: DataPlane, { addresses, portMappings }
   });
 }
 
-/** Removes the entries of some addresses of pods, and ends UDP flows by them. */
-export function releaseHostPorts(bpffs: string, addresses: readonly string[]): void {
-  if (addresses.length === 0) return;
+/** Removes the entries of an address of a pod. */
+export function releaseHostPorts(bpffs: string, address: string): void {
   const fd = tryOpenVersion(bpffs, "host_ports");
   if (fd === undefined) return;
   using map = openMap(fd, maps.host_ports);
-  const stale = map.entries().filter(([, { addr }]) => addresses.includes(addr));
-  map.deleteBatch(stale.map(([key]) => key));
-  if (stale.some(([{ proto }]) => proto === PROTO.UDP)) endDatagrams(bpffs, addresses);
-}
-
-/** A client that never stops sending would keep its session, and never reach the next pod with that port. */
-function endDatagrams(bpffs: string, addresses: readonly string[]): void {
-  // The copies first, or a packet would restore its session from there.
-  for (const name of ["assured", "sessions"] as const) {
-    const fd = tryOpenVersion(bpffs, name);
-    if (fd === undefined) continue;
-    using map = openMap(fd, maps[name]);
-    deleteDatagrams(map, addresses);
-  }
-}
-
-function deleteDatagrams(map: MapOf<typeof maps.sessions>, addresses: readonly string[]): void {
-  const protoAt = sessionKey.fields!.find(({ name }) => name === "proto")!.offset;
-  const stale: SessionKey[] = [];
-  lookupBatch(map, mapInfo(map.fd), 0, Infinity, (keys, values, count) => {
-    for (let i = 0; i < count; i++) {
-      if (keys.getUint8(i * sessionKey.size + protoAt) !== PROTO.UDP) continue;
-      const key = sessionKey.decode(keys, i * sessionKey.size);
-      const { dst, flags, service_id } = session.decode(values, i * session.size);
-      if (service_id !== 0 || flags & SESSION_FLAG.MASQUERADE) continue;
-      if (addresses.includes(flags & SESSION_FLAG.REPLY ? key.src : dst)) stale.push(key);
-    }
-  });
-  map.deleteBatch(stale);
+  map.deleteBatch(map.entries().filter(([, { addr }]) => addr === address).map(([key]) => key));
 }

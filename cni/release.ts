@@ -9,6 +9,7 @@ import type { RtNetlink } from "../src/linux/rtnetlink.ts";
 import type { Attachment } from "../src/node/attachments.ts";
 import { releaseHostPorts } from "./host_ports.ts";
 import type { Endpoints } from "./installed.ts";
+import { endSessions } from "./pod_sessions.ts";
 
 /** Handles of the node's programs and entries. */
 export interface Handles {
@@ -29,7 +30,6 @@ export function owns(
 
 /** Removes an attachment's entries and programs, as far as they are there. */
 export function release(handles: Handles, attachment: Attachment): void {
-  releasePorts(handles, attachment);
   releaseAddresses(handles, attachment, attachment.addresses);
   releaseDevice(handles.bpffs, attachment);
   const device = handles.nl.link(attachment.hostIfindex);
@@ -39,17 +39,26 @@ export function release(handles: Handles, attachment: Attachment): void {
   releasePrograms(handles, attachment.hostIfindex);
 }
 
-/** Removes the entries of some addresses that are the attachment's. */
+/** Releases some addresses, but for those that another attachment has by now. */
 export function releaseAddresses(
-  { endpoints }: Handles,
+  handles: Handles,
   attachment: Attachment,
   addresses: Attachment["addresses"],
 ): void {
-  if (!endpoints) return;
-  for (const { address: addr } of addresses) {
-    const entry = endpoints.get({ addr });
-    if (entry && owns(attachment, entry)) endpoints.delete({ addr });
-  }
+  const own = addresses.map(({ address }) => address).filter((addr) => {
+    const entry = handles.endpoints?.get({ addr });
+    return !entry || owns(attachment, entry);
+  });
+  releaseAll(handles, own);
+}
+
+/** Removes all that leads to some addresses. Returns whether there were entries of pods. */
+export function releaseAll({ bpffs, endpoints }: Handles, addresses: readonly string[]): boolean {
+  if (!endpoints || addresses.length === 0) return false;
+  for (const address of addresses) releaseHostPorts(bpffs, address);
+  const deleted = addresses.filter((addr) => endpoints.delete({ addr }));
+  endSessions(bpffs, addresses);
+  return deleted.length > 0;
 }
 
 /** The map of pods' devices; undefined where no data plane is installed, or that of another release, whose agent keeps it. */
@@ -70,14 +79,6 @@ function releaseDevice(
 ): void {
   using devices = openPodDevices(bpffs);
   if (devices?.get({ ifindex })?.mac === mac) devices.delete({ ifindex });
-}
-
-/** Removes an attachment's hostPorts, unless its address is another's by now. */
-function releasePorts({ bpffs, endpoints }: Handles, attachment: Attachment): void {
-  const { addresses: [first], portMappings } = attachment;
-  if (!portMappings?.length || !first) return;
-  const entry = endpoints?.get({ addr: first.address });
-  if (!entry || owns(attachment, entry)) releaseHostPorts(bpffs, [first.address]);
 }
 
 /** Detaches pcnk's programs from a device; false when there were none. The device may be gone. */

@@ -1,8 +1,11 @@
 /** DEL of the CNI plugin on the real kernel: whatever is gone, it succeeds, and it takes nothing that is another pod's. */
 import assert from "node:assert/strict";
 import { isAttached } from "../../src/bpf/attach.ts";
+import { zero } from "../../src/bpf/codec.ts";
+import { PROTO, type Session, session, SESSION_ZONE } from "../../src/bpf/layout.ts";
 import { linkPin } from "../../src/bpf/pins.ts";
 import { both, destroy, ok, tcx, test } from "./cni/cases.ts";
+import type { CniWorld, WiredPod } from "./cni/world.ts";
 
 both("DEL takes everything back, but what all pods share", (world, mode) => {
   const pods = [world.pod("10.1.0.2"), world.pod("10.1.0.3", { bridged: false })];
@@ -110,3 +113,66 @@ test("a TCX pin of a former device with the same index does not count", (world) 
   assert.throws(() => Deno.statSync(pin), Deno.errors.NotFound);
   assert.equal(world.plane.maps.endpoints.get({ addr: "10.1.0.2" }), undefined);
 });
+
+/** A pod at each side of a flow, before and behind its translation. */
+const SIDES: [key: "src" | "dst" | undefined, value: "src" | "dst" | undefined][] = [
+  ["src", undefined],
+  ["dst", undefined],
+  [undefined, "src"],
+  [undefined, "dst"],
+];
+
+/** Enters flows of a pod, by source port: of each protocol and zone, from here, to here, in either table. */
+function openFlows({ plane }: CniWorld, pod: string): void {
+  let sport = 1000 * Number(pod.at(-1));
+  for (const proto of [PROTO.TCP, PROTO.UDP, PROTO.ICMP]) {
+    for (const zone of [SESSION_ZONE.SERVICE, SESSION_ZONE.MASQUERADE]) {
+      for (const map of [plane.maps.sessions, plane.maps.assured]) {
+        for (const [key, value] of SIDES) {
+          const outside = { src: "198.51.100.7", dst: "192.0.2.1", sport: sport++, dport: 80 };
+          const behind: Session = { ...zero(session), ...outside, service_id: sport % 3 };
+          map.set({ ...outside, ...(key && { [key]: pod }), proto, zone }, {
+            ...behind,
+            ...(value && { [value]: pod }),
+          });
+        }
+      }
+    }
+  }
+}
+
+/** How many entries each table has. */
+const flows = ({ plane: { maps } }: CniWorld) =>
+  [maps.sessions, maps.assured].map((map) => map.keys().length);
+
+/** Ways in which a pod with an address goes, and what makes that known. */
+const ENDS: Record<string, (world: CniWorld, pod: WiredPod) => void> = {
+  "DEL": (world, pod) => ok(world.call("DEL", pod)),
+  "DEL without a record": (world, pod) => {
+    Deno.removeSync(world.stateDir, { recursive: true });
+    ok(world.call("DEL", pod));
+  },
+  "GC": (world) => ok(world.gc([])),
+  "GC without a record": (world, pod) => {
+    Deno.removeSync(world.stateDir, { recursive: true });
+    destroy(world, pod);
+    ok(world.gc([]));
+  },
+  "ADD of the next pod": (world, pod) => {
+    destroy(world, pod);
+    world.add(world.pod("10.1.0.2"));
+  },
+};
+
+for (const [name, end] of Object.entries(ENDS)) {
+  test(`${name} ends the flows of the pod that had an address, and no others`, (world) => {
+    const pod = world.pod("10.1.0.2");
+    world.add(pod);
+    openFlows(world, "10.1.0.3");
+    const others = flows(world);
+    openFlows(world, "10.1.0.2");
+    assert.notDeepEqual(flows(world), others);
+    end(world, pod);
+    assert.deepEqual(flows(world), others);
+  });
+}

@@ -1,8 +1,6 @@
 /** hostPorts by the CNI plugin on the real kernel: what ADD enters, DEL, GC and CHECK follow, and what is refused. */
-import { zero } from "../../src/bpf/codec.ts";
-import { session as sessionCodec } from "../../src/bpf/layout.ts";
 import assert from "node:assert/strict";
-import { PROTO, SCOPE, SESSION_ZONE } from "../../src/bpf/layout.ts";
+import { PROTO, SCOPE } from "../../src/bpf/layout.ts";
 import { destroy, ok, test } from "./cni/cases.ts";
 import type { CniWorld, WiredPod } from "./cni/world.ts";
 
@@ -95,22 +93,4 @@ test("DEL without a record and GC remove hostPorts too", (world) => {
   ok(world.call("DEL", one));
   ok(world.gc([kept!]));
   assert.deepEqual(ports(world), ["0.0.0.0:9002/6 10.1.0.4:80"]);
-});
-
-test("DEL ends the UDP sessions of a hostPort, and no others", (world) => {
-  const [pod, other] = ["10.1.0.2", "10.1.0.3"].map((ip) => world.pod(ip));
-  world.add(pod!, mapped({ ...dns, hostIP: "" }));
-  world.add(other!, mapped({ ...dns, hostIP: "", hostPort: 5354 }));
-  const rest = { ...zero(sessionCodec), ifindex: 3 };
-  const tuple = { src: "198.51.100.7", dst: "192.0.2.1", zone: SESSION_ZONE.SERVICE };
-  const put = (sport: number, proto: number, dst: string, service_id = 0) =>
-    world.plane.maps.sessions.set({ ...tuple, sport, dport: 5353, proto }, {
-      ...{ ...rest, service_id, src: tuple.src, dst, sport, dport: 53 },
-    });
-  put(1, PROTO.UDP, "10.1.0.2");
-  put(2, PROTO.TCP, "10.1.0.2");
-  put(3, PROTO.UDP, "10.1.0.3");
-  put(4, PROTO.UDP, "10.1.0.2", 9);
-  ok(world.call("DEL", pod));
-  assert.deepEqual(world.plane.maps.sessions.keys().map(({ sport }) => sport).sort(), [2, 3, 4]);
 });
