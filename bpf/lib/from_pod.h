@@ -223,7 +223,8 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
 	if (quotes_bypass(skb, pkt))
-		return world_error_from_pod(skb, pkt);
+		return has_rate(skb->ifindex, RATE_EGRESS) ? pass(skb, PASS_ICMP_ERROR) :
+							     world_error_from_pod(skb, pkt);
 	return icmp_error(skb, pkt, ERROR_FROM_POD, NULL);
 }
 

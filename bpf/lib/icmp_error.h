@@ -39,14 +39,16 @@ static __always_inline int icmp_error_forward(struct __sk_buff *skb, const struc
 					      enum icmp_error_hook hook, enum reason untranslated)
 {
 	struct endpoint *endpoint = endpoint_find(pkt->key.dst);
+	bool limited = hook == ERROR_FROM_POD && has_rate(skb->ifindex, RATE_EGRESS);
 	struct remote *remote;
 
-	if (endpoint)
+	/* No port of a bridge gets back what it sent. */
+	if (endpoint && (!limited || endpoint->ifindex == skb->ifindex))
 		return deliver(skb, endpoint,
 			       untranslated ? DIRECT_DELIVERED : ICMP_ERROR_DELIVERED);
 	if (untranslated && hook == ERROR_INBOUND)
 		return pass(skb, untranslated);
-	remote = remote_find(pkt->key.dst);
+	remote = limited ? NULL : remote_find(pkt->key.dst);
 	if (!remote || !remote_bypasses_stack(remote) || pkt->ttl <= 1)
 		return pass(skb, untranslated ? untranslated : ICMP_ERROR_ROUTED);
 	return remote_forward(skb, remote, untranslated ? DIRECT_SENT : ICMP_ERROR_SENT);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "csum.h"
+#include "deliver.h"
 #include "ip4.h"
 #include "l4.h"
 #include "session.h"
@@ -117,6 +118,14 @@ static __always_inline long quote_rewrite(struct __sk_buff *skb, const struct pa
 	return bpf_l4_csum_replace(skb, pkt->l4 + offsetof(struct icmphdr, checksum), 0, diff, 0);
 }
 
+/* Is the error of a pod with a limited rate about what a client outside sent? As with a
+ * reply to it, see translate_limited(), it is translated where it leaves. */
+static __always_inline bool translated_later(struct __sk_buff *skb, const struct session *session)
+{
+	return session->flags & SESSION_REPLY && session->ifindex &&
+	       has_rate(skb->ifindex, RATE_EGRESS);
+}
+
 /* Translates an error about a translated flow. On success the packet's new
  * destination is in pkt->key.dst, and in `uplink` the one that the flow's client is
  * behind, or 0. REASON_NONE, PASS_ICMP_ERROR or DROP_REWRITE_FAILED. */
@@ -131,7 +140,7 @@ static __noinline enum reason icmp_error_translate(struct __sk_buff *skb, struct
 	if (!quote_parse(skb, pkt, &quote) || pkt->key.dst != quote.key.dst)
 		return PASS_ICMP_ERROR;
 	session = session_read(&quote.key);
-	if (!session)
+	if (!session || translated_later(skb, session))
 		return PASS_ICMP_ERROR;
 	if (quote_rewrite(skb, pkt, &quote, session))
 		return DROP_REWRITE_FAILED;

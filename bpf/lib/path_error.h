@@ -20,7 +20,8 @@ static __noinline int reject_path(struct __sk_buff *skb, const struct packet *pk
 		return drop(skb, DROP_TOO_BIG);
 	if (!addr_is_host(pkt->key.src))
 		return drop(skb, DROP_INVALID_SOURCE);
-	if (!icmp_allowed())
+	/* As Linux, which has no limit for path MTU discovery: others would use it up. */
+	if (refused == PASS_TTL_EXPIRED && !icmp_allowed())
 		return drop(skb, DROP_RATE_LIMITED);
 	if (refused == PASS_TTL_EXPIRED)
 		failed = reply_icmp(skb, ICMP_TIME_EXCEEDED, 0, 0);

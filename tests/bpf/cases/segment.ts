@@ -7,6 +7,7 @@ import { node, OUTSIDE } from "../support/node.ts";
 import {
   arp,
   type Bytes,
+  CODE,
   ethernet,
   fragments,
   ICMP,
@@ -174,7 +175,6 @@ for (const [what, make] of kinds) {
     w.rate(RATE_FLAG.EGRESS);
     for (const ethDst of [OTHER_MAC, BROADCAST, HOST_MAC]) {
       for (const packet of make({ ethDst })) {
-        if (what.startsWith("an ICMP error")) continue; // it is delivered, whatever the rate
         const { packet: out, verdict } = w.run(packet);
         same(out.slice(0, 6) as Bytes, Uint8Array.fromHex(LOCAL_MAC.replaceAll(":", "")));
         same(out.slice(6) as Bytes, packet.slice(6) as Bytes);
@@ -240,5 +240,22 @@ test("frame_address() addresses a translated packet of a pod with a limited rate
     packet: tcp({ src: `${CLIENT}:40000`, dst: `${VIP}:80`, flags: "S", ethDst: OTHER_MAC }),
     out: tcp({ src: `${CLIENT}:40000`, dst: `${LOCAL}:8080`, flags: "S", ethDst: LOCAL_MAC }),
     reason: "forward_routed",
+  });
+});
+
+test("icmp_error() leaves the error of a pod with a limited rate to the bridge", (w) => {
+  neighbours(w);
+  const client = `${CLIENT}:40000`, vip = `${VIP}:80`, backend = `${LOCAL}:8080`;
+  w.service(vip, [backend], { proto: PROTO.UDP });
+  w.run(udp({ src: client, dst: vip }));
+  w.rate(RATE_FLAG.EGRESS);
+  const error = { src: CLIENT, type: ICMP.UNREACHABLE, code: CODE.PORT };
+  w.check({
+    packet: icmpError({ ...error, dst: VIP, about: udp({ src: vip, dst: client }) }),
+    out: icmpError({
+      ...{ ...error, dst: LOCAL, about: udp({ src: backend, dst: client }) },
+      ethDst: LOCAL_MAC,
+    }),
+    reason: "icmp_error_routed",
   });
 });

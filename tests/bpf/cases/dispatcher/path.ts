@@ -1,4 +1,5 @@
 /** What is too big for its way, or has come to the end of its time. */
+import assert from "node:assert/strict";
 import {
   type Bytes,
   CODE,
@@ -108,6 +109,21 @@ test("reject_path() tells a client that its packet's time is up", (w) => {
     out: told(about, { quote: about.length - 14, type: ICMP.TIME_EXCEEDED, code: 0 }),
     reason: "replied_ttl_expired",
   });
+});
+
+test("icmp_allowed() does not keep path MTU discovery from anyone", (w) => {
+  serve(w, backend);
+  const slow = udp({ src: client, dst: port, ttl: 1, ...IN });
+  const limited = w.counter("drop_rate_limited");
+  for (let i = 0; w.counter("drop_rate_limited") === limited; i++) {
+    assert.ok(i < 10_000);
+    w.run(slow, program);
+  }
+  const about = udp({ src: client, dst: port, payload: pattern(OVERLAY_MTU), ...IN });
+  for (let i = 0; i < 100; i++) {
+    const out = told(about, { rest: OVERLAY_MTU });
+    w.check({ program, packet: about, out, reason: "replied_too_big", events: [] });
+  }
 });
 
 test("reject_path() tells another node's pod what the uplink's MTU is", (w) => {

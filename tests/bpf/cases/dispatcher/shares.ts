@@ -1,9 +1,9 @@
 /** What one pod may have of the node's source ports, and flows from outside to a pod's own address. */
 import assert from "node:assert/strict";
-import { SESSION_STATE, SHARE_KIND } from "../../../../src/bpf/layout.ts";
-import { PROTO, tcp, udp } from "../../support/packet.ts";
+import { RATE_FLAG, SESSION_STATE, SHARE_KIND } from "../../../../src/bpf/layout.ts";
+import { CODE, ICMP, icmpError, PROTO, tcp, udp } from "../../support/packet.ts";
 import { external, IN, NODE, OUTSIDE } from "../../support/node.ts";
-import { CLIENT, LOCAL, test } from "../../support/scene.ts";
+import { CLIENT, FROM_LOCAL, LOCAL, test } from "../../support/scene.ts";
 
 const out = "k8sd_to_uplink", back = "k8sd_from_uplink";
 const MASQUERADE = 1;
@@ -172,6 +172,23 @@ test("port_may_go() frees ports of handshakes that nobody ends, while others fin
   w.run(tcp({ src: dst, dst: `${NODE}:20000`, flags: "SA", ...IN }), back);
   w.run(tcp({ src: `${LOCAL}:1`, dst, flags: "A" }), out);
   w.check({ program: out, packet: tcp({ ...flow, flags: "S" }), reason: "drop_ports_exhausted" });
+});
+
+test("icmp_error() leaves the error of a pod with a limited rate to the stack", (w) => {
+  external(w, "0.0.0.0:30053", [`${LOCAL}:53`], { proto: PROTO.UDP });
+  const client = `${OUTSIDE}:50000`, port = `${NODE}:30053`;
+  w.run(udp({ src: client, dst: port, ...IN }), back);
+  const error = { dst: OUTSIDE, type: ICMP.UNREACHABLE, code: CODE.PORT, ...FROM_LOCAL };
+  const packet = icmpError({
+    ...error,
+    src: LOCAL,
+    about: udp({ src: client, dst: `${LOCAL}:53` }),
+  });
+  w.rate(RATE_FLAG.EGRESS);
+  w.check({ packet, reason: "pass_icmp_error" });
+  w.rate(0); // of the uplink, which has that index here
+  const translated = { ...error, src: NODE, about: udp({ src: client, dst: port }) };
+  w.check({ program: out, packet, out: icmpError(translated), reason: "icmp_error_routed" });
 });
 
 test("monitor_afford() leaves as much of the budget to others as one address uses", (w) => {
