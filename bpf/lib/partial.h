@@ -48,14 +48,16 @@ __noinline int csum_written(struct __sk_buff *skb, __u32 lowest)
 	return REASON_NONE;
 }
 
-/* The same for a packet of IPv4. No stack leaves a fragment's checksum, or ICMP's, to a device. */
+/* The same for a packet of IPv4. No stack leaves a fragment's checksum, ICMP's or IGMP's to a
+ * device. Of other protocols the first word is kept: ports, or what a tunnel holds. */
 static __always_inline enum reason csum_check(struct __sk_buff *skb, const struct packet *pkt,
 					      enum reason parsed)
 {
-	if (parsed)
-		return parsed == PASS_PROTOCOL ? csum_written(skb, pkt->l4) : REASON_NONE;
-	if (unlikely(pkt->fragment || pkt->key.proto == IPPROTO_ICMP))
+	if (parsed && parsed != PASS_PROTOCOL)
+		return REASON_NONE;
+	if (unlikely(pkt->fragment || pkt->key.proto == IPPROTO_ICMP ||
+		     pkt->key.proto == IPPROTO_IGMP))
 		return csum_written(skb, 0);
-	return csum_written(skb, pkt->l4 + csum_offset(pkt->key.proto));
+	return csum_written(skb, pkt->l4 + (parsed ? sizeof(__u32) : csum_offset(pkt->key.proto)));
 }
 #endif

@@ -27,7 +27,7 @@ interface Partial {
 
 const ETH = 14, IP = 34, L4_6 = 54;
 const OPTIONS = new Uint8Array(24).fill(1);
-const GRE = 47, IPIP = 4, ICMPV6 = 58;
+const GRE = 47, IPIP = 4, IGMP = 2, ICMPV6 = 58;
 
 /** Newer kernels refuse a sum that begins before this. */
 const LOWEST = 20;
@@ -70,10 +70,16 @@ export function csumAttacks(scene: Scene): Partial[] {
     for (const proto of [PROTO.SCTP, GRE]) {
       add(
         `protocol ${proto} to ${dst}`,
-        places(LOWEST, IP),
+        places(LOWEST, IP + 4),
         (payload) => ipv4({ src: own, dst }, proto, concat(new Uint8Array(20), payload), frame),
       );
     }
+    add(
+      `IGMP to ${dst}`,
+      [[LOWEST, 6], [IP, 0], [IP, 2], [IP, 4]],
+      (payload) =>
+        ipv4({ src: own, dst }, IGMP, concat(be([2, 0x1600], [2, 0], [4, 0]), payload), frame),
+    );
     for (const part of [0, 1]) {
       add(`fragment ${part} to ${dst}`, [[LOWEST, 6], [IP, 0], [IP, 6]], (payload) => {
         const whole = concat(payload, new Uint8Array(90), payload);
@@ -130,6 +136,11 @@ export function csumTwins(
         csum: [IP, 8],
         make: (payload) =>
           ipv4({ src: own, dst }, PROTO.SCTP, concat(new Uint8Array(12), payload), frame),
+      }, {
+        what: "GRE with a checksum",
+        csum: [IP, 4],
+        make: (payload) =>
+          ipv4({ src: own, dst }, GRE, concat(be([4, 0x80000800], [4, 0]), payload), frame),
       }, {
         what: "IPIP",
         csum: [IP + 20, 16],
