@@ -76,13 +76,15 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		refused = csum_check(skb, &pkt, reason);
 	if (unlikely(refused))
 		return drop(skb, refused);
-	if (reason)
+	if (reason && reason != PASS_PROTOCOL)
 		return unparsed_from_pod(skb, &pkt, reason);
 	if (unlikely(pkt.fragment)) {
-		reason = fragment_meet(skb, &pkt, FRAGMENT_FROM_POD);
-		if (reason)
-			return drop(skb, reason);
+		refused = fragment_meet(skb, &pkt, FRAGMENT_FROM_POD);
+		if (refused)
+			return drop(skb, refused);
 	}
+	if (reason)
+		return unparsed_from_pod(skb, &pkt, reason);
 	verdict = flow_from_pod(skb, &pkt);
 	if (unlikely(verdict == WORLD_FOLLOWED)) {
 		tcp_follow(skb, &pkt);

@@ -14,22 +14,23 @@
  *
  * An echo's identifier is a port to this. Other ICMP messages have none.
  *
+ * What a pod may have under way: see fragment_load.h.
+ *
  * Limitations. One that finds no room passes, and is lost if its flow is translated. The 65th
- * and later fragments of a datagram are checked for overlap with the first one only, and its
- * identification counts as used for 30 s.
+ * and later fragments of a datagram are checked for overlap with the first one only; it never
+ * counts as whole, and its identification counts as used for 30 s.
  */
 #pragma once
 
 #include <linux/tcp.h>
 
+#include "fragment_load.h"
 #include "hash.h"
 #include "ip4.h"
 #include "maps.h"
 #include "share.h"
 #include "verdict.h"
 
-/* ipfrag_time: the kernel waits as long for the rest of a datagram. */
-#define FRAGMENT_TIMEOUT (30ULL * 1000000000)
 /* A held fragment's room may go to another after this. */
 #define HELD_TIMEOUT (2ULL * 1000000000)
 
@@ -77,7 +78,7 @@ static __always_inline struct fragment *fragment_begin(struct fragment *datagram
 						       const struct iphdr *ip,
 						       enum fragment_hook hook, __u64 now)
 {
-	datagram->last_seen = now;
+	datagram->began = now;
 	datagram->src = ip->saddr;
 	datagram->dst = ip->daddr;
 	datagram->id = ip->id;
@@ -87,25 +88,29 @@ static __always_inline struct fragment *fragment_begin(struct fragment *datagram
 	datagram->held = 0;
 	datagram->count = 1;
 	datagram->hook = hook;
+	datagram->doubtful = 0;
 	datagram->received = 0;
 	datagram->total = 0;
+	datagram->units = 0;
+	datagram->route = 0;
 	datagram->piece[0] = 0;
 	return datagram;
 }
 
-/* The datagram of a fragment, and its index. It takes the place of the one of its set that
- * was idle for longest, if it is new: of its own source's, if that has half of a set already
- * that it shares with others. `again`: the fragment was held. */
-static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
-							  const struct iphdr *ip,
-							  enum fragment_hook hook, bool again,
-							  __u32 *index)
+/* Index of no datagram: the fragment is the first of one that has no room. */
+#define FRAGMENT_REFUSED ~0U
+
+/* The datagram of a fragment, and its index. It takes the place of one of its set, if it is new:
+ * of one that is whole, else of the oldest; of its own source's, if that has half of a set
+ * already that it shares with others. `again`: the fragment was held. `begins`: a new one has room. */
+static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip,
+							  enum fragment_hook hook, __u32 source,
+							  bool again, bool begins, __u32 *index)
 {
-	__u32 source = fragment_source(skb, ip, hook);
 	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
 	__u32 set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
 	struct fragment *datagram, *oldest = NULL, *own = NULL;
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = bpf_ktime_get_ns(), order, oldest_order = 0, own_order = 0;
 	__u32 at, own_at = 0, owned = 0;
 	int way;
 
@@ -116,28 +121,36 @@ static __always_inline struct fragment *fragment_datagram(struct __sk_buff *skb,
 		if (!datagram)
 			return NULL;
 		if (fragment_is_of(datagram, ip, hook) &&
-		    now - datagram->last_seen < FRAGMENT_TIMEOUT) {
+		    now - datagram->began < FRAGMENT_TIMEOUT) {
 			*index = at;
-			if (is_whole(datagram) && !again)
-				return fragment_begin(datagram, ip, hook, now);
-			datagram->last_seen = now;
-			return datagram;
-		}
-		if (!oldest || datagram->last_seen < oldest->last_seen) {
+			if (!is_whole(datagram) || again)
+				return datagram;
 			oldest = datagram;
+			own = NULL;
+			break;
+		}
+		order = datagram->began + (is_whole(datagram) ? 0 : FRAGMENT_TIMEOUT);
+		if (!oldest || order < oldest_order) {
+			oldest = datagram;
+			oldest_order = order;
 			*index = at;
 		}
 		if (datagram->src != ip->saddr)
 			continue;
 		owned++;
-		if (!own || datagram->last_seen < own->last_seen) {
+		if (!own || order < own_order) {
 			own = datagram;
+			own_order = order;
 			own_at = at;
 		}
 	}
 	if (!oldest)
 		return NULL;
-	if (now - oldest->last_seen < FRAGMENT_TIMEOUT) {
+	if (!begins) {
+		*index = FRAGMENT_REFUSED;
+		return NULL;
+	}
+	if (now - oldest->began < FRAGMENT_TIMEOUT) {
 		if (own && owned >= FRAGMENT_WAYS / 2 && source >= SHARE_PODS) {
 			oldest = own;
 			*index = own_at;
@@ -156,19 +169,22 @@ static __always_inline bool piece_overlaps(__u32 known, __u32 first, __u32 end)
 	return first < known_end && known_first < end && known != (first << 16 | end);
 }
 
-/* Enters the piece that a fragment is of its datagram. REASON_NONE, or why it is dropped. */
+/* Enters the piece that a fragment is of its datagram, the last one if nothing `follows`.
+ * REASON_NONE, or why it is dropped. */
 static __noinline __loop enum reason fragment_check(struct fragment *datagram, __u32 first,
-						    __u32 end)
+						    __u32 end, bool follows)
 {
-	__u32 i, known, count = datagram->count;
+	__u32 i, known, count = datagram->count, total = datagram->total;
 
+	if (total && (follows ? end > total : end != total))
+		datagram->refused = 1;
 	if (datagram->refused)
 		return DROP_FRAGMENT_OVERLAP;
 	for (i = 0; i < FRAGMENT_PIECES; i++) {
 		if (i >= count)
 			break;
 		known = datagram->piece[bounded(i, FRAGMENT_PIECES - 1)];
-		if (piece_overlaps(known, first, end)) {
+		if (piece_overlaps(known, first, end) || (!follows && (known & 0xffff) > end)) {
 			datagram->refused = 1;
 			return DROP_FRAGMENT_OVERLAP;
 		}
@@ -323,6 +339,13 @@ __noinline __loop int fragment_release(struct __sk_buff *skb, __u32 index)
 }
 #endif
 
+/* Has the first fragment ports, or an identifier? */
+static __always_inline bool has_ports(const struct iphdr *ip)
+{
+	return ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP ||
+	       ip->protocol == IPPROTO_ICMP;
+}
+
 /* Does a fragment cut the transport header, or hold nothing, or end beyond 64 KB? */
 static __always_inline bool fragment_is_tiny(const struct iphdr *ip, __u32 at, __u32 size)
 {
@@ -336,33 +359,47 @@ static __always_inline bool fragment_is_tiny(const struct iphdr *ip, __u32 at, _
 __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 {
 	struct fragment *datagram;
-	__u32 at, size, index = 0;
+	__u32 at, size, source, index = 0;
+	enum fragment_room room;
 	enum reason refused;
 	struct iphdr ip;
-	bool again = skb->mark == FRAGMENT_MARK;
+	bool again = skb->mark == FRAGMENT_MARK, follows;
 
 	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
 		return 0;
+	follows = ip.frag_off & bpf_htons(IP_MF);
 	at = (bpf_ntohs(ip.frag_off) & IP_OFFSET) * 8;
 	size = bpf_ntohs(ip.tot_len) - ip.ihl * 4;
 	if (fragment_is_tiny(&ip, at, size))
 		return -DROP_FRAGMENT_TINY;
 	if (again)
 		skb->mark = 0;
-	datagram = fragment_datagram(skb, &ip, hook, again, &index);
+	source = fragment_source(skb, &ip, hook);
+	room = hook == FRAGMENT_FROM_POD && !again ? fragment_room(source) : ROOM_TO_BEGIN;
+	datagram = fragment_datagram(&ip, hook, source, again, room == ROOM_TO_BEGIN, &index);
+	if (room == ROOM_FOR_NONE || index == FRAGMENT_REFUSED) {
+		share_exceeded(ip.saddr, 0, OF_FRAGMENTS, 1);
+		return -DROP_FRAGMENT_SHARE;
+	}
 	if (!datagram)
 		return 0;
-	refused = fragment_check(datagram, at / 8, (at + size + 7) / 8);
+	refused = fragment_check(datagram, at, at + size, follows);
 	if (refused)
 		return -refused;
-	if (!(ip.frag_off & bpf_htons(IP_MF)))
-		datagram->total = (at + size + 7) / 8;
+	if (!follows)
+		datagram->total = at + size;
+	if (hook == FRAGMENT_FROM_POD && !again)
+		fragment_charge(skb, datagram, &ip, source);
+	if (hook == FRAGMENT_FROM_POD && is_whole(datagram))
+		fragment_arrives(datagram, source);
 	if (!at) {
 		datagram->sport = ports >> 16;
 		datagram->dport = ports;
 		__sync_fetch_and_add(&datagram->firsts, 1); /* written before `held` is read */
 	}
 #ifndef CONVERTING
+	if (!has_ports(&ip))
+		return 0;
 	if (!at && datagram->held) {
 		datagram->held = 0;
 		if (fragment_release(skb, index))

@@ -79,13 +79,13 @@ static __always_inline enum reason ip_parse(struct __sk_buff *skb, struct packet
 	pkt->icmp_type = 0;
 	pkt->ttl = ip->ttl;
 
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP &&
-	    ip->protocol != IPPROTO_ICMP)
-		return PASS_PROTOCOL;
 	if (unlikely(ip->frag_off & bpf_htons(IP_OFFSET | IP_MF)))
 		pkt->fragment = ip->frag_off & bpf_htons(IP_OFFSET) ? FRAGMENT_LATER :
 								      FRAGMENT_FIRST;
-	return REASON_NONE;
+	return ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP ||
+			       ip->protocol == IPPROTO_ICMP ?
+		       REASON_NONE :
+		       PASS_PROTOCOL;
 }
 
 /* Source and destination of the packet as it is now; false if it is not IPv4. Ports stay

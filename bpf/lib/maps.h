@@ -184,6 +184,14 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
+/* See fragment_load.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FRAGMENT_SOURCES + 1);
+	__type(key, __u32);
+	__type(value, struct fragment_load);
+} fragment_loads SEC(".maps");
+
 /* Takes memory only while something is held. Frames of one part each of all sources have
  * room, or those of five parts of a fifth of the sources. */
 struct {

@@ -276,7 +276,7 @@ struct rate {
 
 /* A datagram in fragments: the first one's ports, for those that carry none. */
 struct fragment {
-	ns_t last_seen;
+	ns_t began;
 	addr_t src;
 	addr_t dst;
 	__be16 id;
@@ -287,10 +287,25 @@ struct fragment {
 	__u32 firsts; /* first fragments seen, which have the ports */
 	__u32 held; /* nonzero: some wait in `held_fragments` */
 	__u16 count; /* pieces */
-	__u16 hook; /* where: between two hooks the stack may cut fragments anew */
-	__u16 received; /* units of 8 bytes, of pieces that are entered */
-	__u16 total; /* in such units, once the last fragment came; else 0 */
-	__u32 piece[FRAGMENT_PIECES]; /* first * 65536 + end, in units of 8 bytes; the first fragment's is [0] */
+	__u8 hook; /* where: between two hooks the stack may cut fragments anew */
+	__u8 doubtful; /* its receiver may not get it whole: it stays in the load of its source */
+	__u16 received; /* bytes of pieces that are entered */
+	__u16 total; /* bytes, once the last fragment came; else 0 */
+	__u32 sent; /* fragment_load.sent, at the newest fragment */
+	__u16 units; /* it has of the load of its source */
+	__u16 route; /* type of service * 256 + TTL of the fragment that came first */
+	__u32 piece[FRAGMENT_PIECES]; /* first * 65536 + end, in bytes; the first fragment's is [0] */
+};
+
+#define FRAGMENT_PATHS 16 /* of a source to destinations, by a hash */
+
+/* Fragments of a pod whose datagrams are not whole, which receivers keep for FRAGMENT_TIMEOUT.
+ * The last element: of all pods of the node. */
+struct fragment_load {
+	__u64 period; /* of that length, since boot */
+	__u32 units; /* of fragments of this period, and of the one before */
+	__u32 former;
+	__u32 sent[FRAGMENT_PATHS]; /* counts fragments */
 };
 
 #define HELD_SLOTS 48 /* of a source: a datagram of 64 KB has 45 fragments on Ethernet */

@@ -316,7 +316,8 @@ export const REASONS = [
   },
   {
     name: "drop_fragment_overlap",
-    help: "a fragment that overlaps another, or of such a datagram (RFC 5722)",
+    help:
+      "a fragment that overlaps another or ends behind the last one, or of such a datagram (RFC 5722)",
   },
   {
     name: "event_session_restored",
@@ -363,6 +364,10 @@ export const REASONS = [
     name: "drop_checksum",
     help:
       "from a pod or out of the overlay, with a checksum that a device would write into a header (CHECKSUM_PARTIAL)",
+  },
+  {
+    name: "drop_fragment_share",
+    help: "from a pod, a fragment beyond its share of datagrams that are not whole",
   },
 ] as const;
 

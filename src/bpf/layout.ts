@@ -267,7 +267,7 @@ export type Rate = ValueOf<typeof rate>;
 
 /** A datagram in fragments: the first one's ports, for those that carry none. */
 export const fragment = struct("fragment", {
-  last_seen: ns,
+  began: ns,
   src: ipv4,
   dst: ipv4,
   id: be16,
@@ -284,15 +284,38 @@ export const fragment = struct("fragment", {
   /** pieces */
   count: u16,
   /** where: between two hooks the stack may cut fragments anew */
-  hook: u16,
-  /** units of 8 bytes, of pieces that are entered */
+  hook: u8,
+  /** its receiver may not get it whole: it stays in the load of its source */
+  doubtful: u8,
+  /** bytes of pieces that are entered */
   received: u16,
-  /** in such units, once the last fragment came; else 0 */
+  /** bytes, once the last fragment came; else 0 */
   total: u16,
-  /** first 65536 + end, in units of 8 bytes; the first fragment's is [0] */
+  /** fragment_load.sent, at the newest fragment */
+  sent: u32,
+  /** it has of the load of its source */
+  units: u16,
+  /** type of service 256 + TTL of the fragment that came first */
+  route: u16,
+  /** first 65536 + end, in bytes; the first fragment's is [0] */
   piece: array(u32, 64),
 });
 export type Fragment = ValueOf<typeof fragment>;
+
+/**
+ * Fragments of a pod whose datagrams are not whole, which receivers keep for
+ * FRAGMENT_TIMEOUT. The last element: of all pods of the node.
+ */
+export const fragmentLoad = struct("fragment_load", {
+  /** of that length, since boot */
+  period: u64,
+  /** of fragments of this period, and of the one before */
+  units: u32,
+  former: u32,
+  /** counts fragments */
+  sent: array(u32, 16),
+});
+export type FragmentLoad = ValueOf<typeof fragmentLoad>;
 
 export const heldKey = struct("held_key", {
   source: u16,
@@ -719,7 +742,9 @@ export const maps = {
     "5e520850",
   ),
   maglev: map("maglev", MAP_TYPE.ARRAY, u32, maglevSlots, "b3d9d5b6"),
-  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "926cdb04"),
+  fragments: map("fragments", MAP_TYPE.ARRAY, u32, fragment, "0efef7af"),
+  /** See fragment_load.h. */
+  fragment_loads: map("fragment_loads", MAP_TYPE.ARRAY, u32, fragmentLoad, "80a445bc"),
   /**
    * Takes memory only while something is held. Frames of one part each of all sources have
    * room, or those of five parts of a fifth of the sources.

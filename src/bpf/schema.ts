@@ -50,7 +50,8 @@ export const SCHEMAS = {
   hostlb_connections: converted(1),
   hostlb_counters: converted(1),
 
-  fragments: dropped(3), // 2: an array, with what came of each datagram; 3: a share for each pod
+  fragments: dropped(4), // 2: an array, with what came of each datagram; 3: a share for each pod; 4: what is in `fragment_loads`
+  fragment_loads: dropped(1),
   held_fragments: dropped(2), // 2: numbers of sources as of `fragments`
   held_scratch: dropped(1),
   sources: dropped(1), // the agent counts anew

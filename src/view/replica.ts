@@ -23,6 +23,7 @@ const WRITTEN: ReadonlySet<MapName> = new Set([
   "shares",
   "scarce_ports",
   "fragments",
+  "fragment_loads",
   "held_fragments",
   "held_scratch",
   "counters",

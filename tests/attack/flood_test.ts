@@ -116,6 +116,12 @@ const flooded = (lab: LabHandle) => ({
   nodePort: NODE_PORT,
 });
 
+/** Those whose memory for fragments is flooded, and used. */
+const receivers = (lab: LabHandle) => [
+  ...["pod1-3", "pod2-3"].map((name) => lab.pod(name).address),
+  ...["node1", "node2"].map((name) => lab.node(name).address),
+];
+
 /** The floods: a name, from where, and what floods.py needs. */
 function floods(lab: LabHandle): [string, string, ...(string | number)[]][] {
   const { outside } = lab.store.plan;
@@ -126,8 +132,16 @@ function floods(lab: LabHandle): [string, string, ...(string | number)[]][] {
     ["half-open connections", "pod1-1", "connect", ends, ...SIZE.syn],
     ["64,512 flows to one destination", "pod1-1", "udp", outside.address, 64_512, SIZE.udp[1]!],
     ["fragments", "pod1-1", "fragments", vip, SERVICE_PORT, ...SIZE.fragments],
-    // Not to the machine that the neighbour sends some to: it has one limit for what it reassembles.
+    // Not to the machine that the neighbour sends some to: there both have an address, and identifications, in common.
     ["fragments to the world", "pod1-1", "fragments", outside.gateway, 9, ...SIZE.fragments],
+    [
+      "fragments to nodes and pods",
+      "pod1-1",
+      "fragments",
+      receivers(lab).join(),
+      9,
+      ...SIZE.fragments,
+    ],
     ["half-open connections from outside", outside.name, "syn", node, NODE_PORT, ...SIZE.syn],
     ["UDP from outside", outside.name, "claims", node, NODE_PORT, ...SIZE.syn],
     ["fragments from outside", outside.name, "later", node, NODE_PORT, ...SIZE.fragments],
@@ -173,6 +187,10 @@ Deno.test({
           ...[near, lab.pod("pod1-3").address, lab.pod("pod2-3").address, outside.address].map((
             host,
           ) => `ping:${host}`),
+          // But to node1, which the machine outside floods.
+          ...receivers(lab).filter((host) => host !== lab.node("node1").address).map((host) =>
+            `long:${host}`
+          ),
           ...[near, far].map((host) => `udp:${host}:${SERVICE_PORT}`),
           `udp:${world}`,
         ]);

@@ -3,13 +3,13 @@
   floods.py hold IDLE BUSY END…        opens connections to line echo servers, of which BUSY talk all the time, beside new
                                        connections, pings and datagrams in fragments; says `ready`; for each line that it
                                        reads it says as JSON what came since the one before; when standard input ends, it
-                                       uses each connection once more. END is HOST:PORT (connections), ping:HOST, or
-                                       udp:HOST:PORT (a datagram of three fragments, both ways)
+                                       uses each connection once more. END is HOST:PORT (connections), ping:HOST,
+                                       long:HOST (a ping of three fragments), or udp:HOST:PORT (a datagram of three, both ways)
   floods.py udp HOST FLOWS [RATE]      so many flows, two datagrams each; 64,512 to one port, then to the next one
   floods.py connect HOST:PORT,… COUNT [RATE]   so many half-open connections from the own address
   floods.py syn HOST PORT COUNT [RATE]         the same from as many addresses
   floods.py claims HOST PORT COUNT [RATE]      flows of UDP from as many addresses
-  floods.py fragments HOST PORT COUNT [RATE]   fragments of as many datagrams, the first one or a later one
+  floods.py fragments HOST,… PORT COUNT [RATE]   fragments of as many datagrams, the first one or a later one
   floods.py later HOST PORT COUNT [RATE]       later ones only, from another address
 
   floods.py echo PORT                  a server for what a flood brings: echoes datagrams, closes connections, until
@@ -66,14 +66,14 @@ class Pinger:
         self.socket.settimeout(2)
         self.id, self.sequence = os.getpid() & 0xFFFF, 0
 
-    def ping(self, host):
+    def ping(self, host, words=4):
         self.sequence = self.sequence + 1 & 0xFFFF
         head = struct.pack("!HH", self.id, self.sequence)
-        body = head + b"pcnk" * 4
+        body = head + b"pcnk" * words
         self.socket.sendto(struct.pack("!BBH", 8, 0, checksum(b"\x08\0\0\0" + body)) + body, (host, 0))
         try:
             while True:
-                packet = self.socket.recv(2048)
+                packet = self.socket.recv(8192)
                 if packet[20] == 0 and packet[24:28] == head:
                     return
         except OSError as error:
@@ -128,8 +128,8 @@ class Phase:
 
 def hold(idle, busy, *ends):
     split = [end.split(":") for end in ends]
-    servers = [(end[0], int(end[1])) for end in split if len(end) == 2 and end[0] != "ping"]
-    pings = [end[1] for end in split if end[0] == "ping"]
+    servers = [(end[0], int(end[1])) for end in split if len(end) == 2 and end[0] not in ("ping", "long")]
+    pings = [(end[1], 4 if end[0] == "ping" else 1000) for end in split if end[0] in ("ping", "long")]
     datagrams = [(end[1], int(end[2])) for end in split if end[0] == "udp"]
     connections = []
     for i in range(idle + busy):
@@ -166,7 +166,7 @@ def hold(idle, busy, *ends):
         if step % 5 == 0:
             phase.use("connection", open_close, servers[step // 5 % len(servers)])
         if pings and step % 10 == 0:
-            phase.use("ping", pinger.ping, pings[step // 10 % len(pings)])
+            phase.use("ping", pinger.ping, *pings[step // 10 % len(pings)])
         if datagrams and step % 10 == 5:
             phase.use("datagram", sender.ask, datagrams[step // 10 % len(datagrams)])
         step += 1
@@ -283,7 +283,11 @@ def connect_flood(ends, count, rate=0):
 
 
 def with_headers(host, packets, rate):
-    send(1, rate, Stream(raw(socket.IPPROTO_RAW, host), list(packets)))
+    send(1, rate, headed(host, packets))
+
+
+def headed(host, packets):
+    return Stream(raw(socket.IPPROTO_RAW, host), list(packets))
 
 
 def syn(host, port, count, rate=0):
@@ -306,15 +310,19 @@ def claims(host, port, count, rate=0):
     with_headers(host, map(packet, range(int(count))), rate)
 
 
-def fragments(host, port, count, rate=0, source=None):
-    firsts, source, target = not source, source or socket.inet_aton(own_address(host)), socket.inet_aton(host)
+def fragments(hosts, port, count, rate=0, source=None):
+    hosts = hosts.split(",")
+    firsts, source = not source, source or socket.inet_aton(own_address(hosts[0]))
     first = struct.pack("!HHHH", 1024, int(port), 2000, 0) + b"x" * 1000
 
-    def packet(i):
+    def packet(i, target):
         more, offset = (0x2000, 0) if firsts and i % 2 else (0, 126)
         return header(source, target, 17, len(first), random.getrandbits(16), more | offset) + first
 
-    with_headers(host, map(packet, range(int(count))), rate)
+    def stream(host):
+        return headed(host, [packet(i, socket.inet_aton(host)) for i in range(int(count) // len(hosts))])
+
+    send(1, rate, *map(stream, hosts))
 
 
 # Not from the own address: who shares both addresses with a datagram can spoil it (RFC 4963), and a neighbour's come from there.

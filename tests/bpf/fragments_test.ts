@@ -4,9 +4,20 @@
  */
 import assert from "node:assert/strict";
 import { SHARE_KIND } from "../../src/bpf/layout.ts";
+import { checksum } from "../../src/linux/ping.ts";
 import * as needs from "../support/needs.ts";
 import { external, IN, into, NODE, node, OUTSIDE } from "./support/node.ts";
-import { type Bytes, fragments, ICMP, icmp, pattern, PROTO, udp } from "./support/packet.ts";
+import {
+  be,
+  type Bytes,
+  concat,
+  fragments,
+  ICMP,
+  icmp,
+  pattern,
+  PROTO,
+  udp,
+} from "./support/packet.ts";
 import { CLIENT, CLIENT_MAC, GATEWAY_MAC, INTO_LOCAL, LOCAL, pods, VIP } from "./support/scene.ts";
 import { World } from "./support/world.ts";
 
@@ -41,7 +52,10 @@ function counted(w: World, packet: Bytes, ...how: [Parameters<World["run"]>[1]?,
   const more = [
     "drop_fragment_tiny",
     "drop_fragment_overlap",
+    "drop_fragment_share",
     "forward_delivered",
+    "direct_delivered",
+    "pass_protocol",
     "reply_delivered",
   ] as const;
   const all = [...names, ...more];
@@ -103,7 +117,7 @@ test("fragment_hold() gives each pod, and each address outside, a share of its o
   const later = (id: number, src = client) => cut(src, vip, id)[1]!;
   const fromOutside = (src: string, id = 1) => cut(src, `${NODE}:30053`, id, 4000, IN)[1]!;
   // One pod, by whatever addresses it says (an exempt one), and by its own.
-  for (let id = 1; id <= 2000; id++) w.run(later(id, `10.1.7.${id % 250}:1`));
+  for (let id = 1; id <= 100; id++) w.run(later(id, `10.1.7.${id % 250}:1`));
   assert.equal(w.maps.held_fragments.keys().length, 48);
   const none = "event_fragment_not_held pass_fragment";
   assert.equal(counted(w, later(9999, "10.1.8.1:1")), none);
@@ -172,6 +186,141 @@ test("a masqueraded ping's reply is translated in any order of its fragments", (
   w.check({ program, packet: reply[0]!, out: out[0]!, reason });
   for (const i of [2, 1]) {
     w.check({ program, packet: reply[i]!, out: out[i]!, reason, mark: AGAIN });
+  }
+});
+
+/** Fragments of the load of a pod, by its last byte, of both periods. */
+function load(w: World, pod = 2): number {
+  const { units, former } = w.maps.fragment_loads.get(pod)!;
+  return units + former;
+}
+
+/** A datagram of CLIENT to LOCAL whose header is changed, with its checksum. */
+function altered(packet: Bytes, change: (ip: DataView) => void): Bytes {
+  const out = packet.slice();
+  const ip = new DataView(out.buffer, 14);
+  change(ip);
+  ip.setUint16(10, 0);
+  ip.setUint16(10, checksum(out.slice(14, 34)));
+  return out;
+}
+
+/** Datagrams that a pod begins before it is refused. */
+function begin(w: World, src: string, packet = (id: number) => cut(src, `${LOCAL}:1`, id)[0]!) {
+  let begun = 0;
+  while (begun < 2000 && !counted(w, packet(begun + 1)).includes("drop_fragment_share")) begun++;
+  return begun;
+}
+
+test("fragment_room() bounds the datagrams of a pod that are not whole, and those of all", (w) => {
+  assert.equal(begin(w, client), 400, "a third of 1,200");
+  const { times } = w.maps.shares.get({ addr: CLIENT, ifindex: 0 })!;
+  assert.ok(times[SHARE_KIND.FRAGMENTS]! >= 1n);
+  assert.equal(counted(w, cut(client, `${LOCAL}:1`, 400)[1]!), "direct_delivered", "go on");
+  assert.equal(counted(w, udp({ src: client, dst: `${LOCAL}:1` })), "direct_delivered");
+  let total = 401;
+  for (let pod = 10; pod < 50; pod++) {
+    const src = `10.1.0.${pod}`;
+    w.maps.endpoints.set({ addr: src }, w.maps.endpoints.get({ addr: CLIENT })!);
+    const begun = begin(w, `${src}:1`);
+    assert.equal(begun, Math.max(4, Math.ceil((1200 - total) / 3)), src);
+    total += begun;
+  }
+  assert.ok(total < 1200 + 40 * 4, String(total));
+  const later = () => {
+    for (const [source, one] of w.maps.fragment_loads.entries()) {
+      if (one.period) w.maps.fragment_loads.set(source, { ...one, period: one.period - 1n });
+    }
+  };
+  // What is older than its receiver waits is no load, in the second period after at the latest.
+  later();
+  assert.equal(begin(w, client), 0);
+  later();
+  assert.equal(begin(w, client), 400);
+});
+
+test("fragment_room() bounds one datagram of many fragments, and those of any protocol", (w) => {
+  const tiny = fragments(udp({ src: client, dst: `${LOCAL}:1`, payload: pattern(8000) }), 8);
+  const passed = tiny.slice(0, -1).filter((one) => counted(w, one) === "direct_delivered");
+  assert.equal(passed.length, 600);
+  const gre = (id: number) =>
+    altered(cut(client, `${LOCAL}:1`, id)[0]!, (ip) => ip.setUint8(9, 47));
+  w.clear("any protocol");
+  pods(w);
+  assert.equal(begin(w, client, gre), 400);
+});
+
+test("fragment_room() refuses no pod whose datagrams become whole", (w) => {
+  const none = w.counter("drop_fragment_share");
+  const flow = (port: number, id: number) => cut(`${CLIENT}:${port}`, `${LOCAL}:1`, id, 65_000);
+  const send = (packets: Bytes[]) => packets.forEach((packet) => w.run(packet));
+  for (let round = 0; round < 12; round++) {
+    // Eight at a time, which differ in nothing but their identifications.
+    const eight = Array.from({ length: 8 }, (_, i) => flow(1, round % 3 * 8 + i));
+    eight[0]!.forEach((_, i) => send(eight.map((packets) => packets[i]!)));
+    assert.equal(load(w), 0);
+  }
+  send(flow(2, 900).reverse());
+  assert.equal(load(w), 0);
+  send(flow(2, 901).flatMap((packet) => [packet, packet]).slice(0, -1));
+  assert.equal(load(w), 0, "duplicates");
+  // A tenth never comes: of 100 datagrams of three.
+  for (let id = 1; id <= 100; id++) send(cut(client, `${LOCAL}:1`, id).slice(0, id % 10 ? 3 : 2));
+  assert.equal(load(w), 20);
+  assert.equal(w.counter("drop_fragment_share"), none);
+});
+
+test("fragment_is_certain() takes for whole only what comes together at the receiver", (w) => {
+  const late = (ip: DataView) => ip.setUint8(8, 1);
+  const cases: [string, (three: [Bytes, Bytes, Bytes]) => Bytes[]][] = [
+    ["another TTL", ([a, b, c]) => [a, altered(b, late), c]],
+    ["another type of service", ([a, b, c]) => [a, b, altered(c, (ip) => ip.setUint8(1, 4))]],
+    ["not to be fragmented", ([a, b, c]) => [
+      a,
+      altered(b, (ip) => ip.setUint16(6, ip.getUint16(6) | 0x4000)),
+      c,
+    ]],
+    ["a wrong checksum", ([a, b, c]) => {
+      const bad = b.slice();
+      bad[24]! ^= 1;
+      return [a, bad, c];
+    }],
+    ["an end behind the last one", ([a, b, c]) => [
+      a,
+      altered(c, (ip) => ip.setUint16(6, 185 + 1)),
+      altered(b, (ip) => ip.setUint16(6, 0x2000 | 400)),
+      b,
+    ]],
+    ["two last ones", ([a, b, c]) => [
+      a,
+      c,
+      altered(c, (ip) => ip.setUint16(2, ip.getUint16(2) - 1)),
+      b,
+    ]],
+    ["no multiple of eight", ([a, b, c]) => [
+      a,
+      altered(b, (ip) => ip.setUint16(2, ip.getUint16(2) - 1)),
+      altered(c, (ip) => ip.setUint16(2, ip.getUint16(2))),
+    ]],
+    ["too far apart", ([a, b, c]) => [
+      a,
+      ...Array.from({ length: 30 }, (_, i) => cut(client, `${LOCAL}:1`, 100 + i)).flat(),
+      b,
+      c,
+    ]],
+    ["with options", (three) =>
+      three.map((packet) => {
+        const more = concat(packet.slice(0, 34), be([4, 0x01010101]), packet.slice(34));
+        more[14] = 0x46;
+        return altered(more, (ip) => ip.setUint16(2, ip.getUint16(2) + 4));
+      })],
+  ];
+  for (const [name, make] of cases) {
+    w.clear(name);
+    pods(w);
+    const [a, b, c] = cut(client, `${LOCAL}:1`) as [Bytes, Bytes, Bytes];
+    for (const packet of make([a, b, c])) w.run(packet);
+    assert.ok(load(w) >= 2, `${name}: ${load(w)}`);
   }
 });
 

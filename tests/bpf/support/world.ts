@@ -8,6 +8,7 @@ import { zero } from "../../../src/bpf/codec.ts";
 import {
   type Endpoint,
   fragment,
+  fragmentLoad,
   type MapName,
   maps,
   type NodeConfig,
@@ -38,6 +39,7 @@ const ARRAYS: ReadonlySet<string> = new Set([
     "backends",
     "config",
     "counters",
+    "fragment_loads",
     "fragments",
     "maglev",
     "rates",
@@ -135,6 +137,7 @@ export class World {
       rates: lbrp.map(maps.rates),
       host_ports: lbrp.map(maps.host_ports),
       fragments: lbrp.map(maps.fragments),
+      fragment_loads: lbrp.map(maps.fragment_loads),
       held_fragments: lbrp.map(maps.held_fragments),
       config: lbrp.map(maps.config),
       counters: lbrp.map(maps.counters),
@@ -185,9 +188,10 @@ export class World {
   }
 
   #emptyFragments(): void {
-    const none = zero(fragment);
-    const { fragments } = this.#maps;
+    const { fragments, fragment_loads } = this.#maps;
+    const none = zero(fragment), idle = zero(fragmentLoad);
     fragments.setBatch(Array.from({ length: fragments.maxEntries }, (_, i) => [i, none] as const));
+    for (const i of fragment_loads.keys()) fragment_loads.set(i, idle);
     this.#fragments = false;
   }
 
