@@ -30,13 +30,41 @@ static __noinline int reply_routed(struct __sk_buff *skb, const struct packet *p
 	return uplink_send(skb, ifindex);
 }
 
-/* Notes a flow that leaves by the node's stack from a port that a service has. */
+#ifdef CONVERTING
+#define NOTE_NO_ECHOES true /* it lasts seconds */
+#else
+#define NOTE_NO_ECHOES false
+#endif
+
+/* Removes the flow of a pod that was masqueraded with the identifier of an echo of the node: the
+ * node can't choose another one. The pod gets one with its next echo. */
+static __always_inline void echo_evict(const struct packet *pkt)
+{
+	struct session_key key = reverse_tuple(&pkt->key, ZONE_SERVICE), forward;
+	struct session *reply = session_read(&key);
+
+	if (!reply || !(reply->flags & SESSION_REPLY) || reply->dst == key.dst)
+		return;
+	reverse_key(reply, IPPROTO_ICMP, &forward);
+	session_remove(&forward);
+	session_remove(&key);
+	event(EVENT_SESSION_REPLACED);
+}
+
+/* Notes a flow that leaves by the node's stack from a port that a service has, or by an echo,
+ * whose identifier no socket look-up finds. */
 static __noinline void node_flow_note(struct __sk_buff *skb, struct packet *pkt)
 {
-	if (pkt->fragment == FRAGMENT_LATER || pkt->key.proto == IPPROTO_ICMP ||
-	    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto))
+	if (pkt->fragment == FRAGMENT_LATER)
+		return;
+	if (pkt->key.proto == IPPROTO_ICMP ? NOTE_NO_ECHOES || pkt->icmp_type != ICMP_ECHO :
+					     !port_taken(pkt->key.src, pkt->key.sport,
+							 pkt->key.proto))
 		return;
 	pkt->key.zone = ZONE_MASQUERADE;
-	if (!session_track(skb, pkt))
-		exempt_create(pkt, &pkt->key, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, 0);
+	if (session_track(skb, pkt))
+		return;
+	if (pkt->key.proto == IPPROTO_ICMP)
+		echo_evict(pkt);
+	exempt_create(pkt, &pkt->key, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, 0);
 }

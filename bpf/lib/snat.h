@@ -35,7 +35,7 @@ static __always_inline bool socket_holds(struct __sk_buff *skb, struct bpf_sock_
 
 /* Do packets from `remote` to this address and port belong to the node itself: its tunnel,
  * a service, a socket? `ports` are the remote one and, in the lower half, the local one.
- * Echo identifiers are never reserved. Not static: see timed_out(). */
+ * Identifiers of the node's echoes are noted as they leave: node_flow_note(). Not static: see timed_out(). */
 __noinline __u32 port_reserved(struct __sk_buff *skb, addr_t remote, addr_t local, __u32 ports,
 			       __u32 proto)
 {

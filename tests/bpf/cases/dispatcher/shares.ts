@@ -1,7 +1,7 @@
 /** What one pod may have of the node's source ports, and flows from outside to a pod's own address. */
 import assert from "node:assert/strict";
 import { RATE_FLAG, SESSION_STATE, SHARE_KIND } from "../../../../src/bpf/layout.ts";
-import { CODE, ICMP, icmpError, PROTO, tcp, udp } from "../../support/packet.ts";
+import { CODE, ICMP, icmp, icmpError, PROTO, tcp, udp } from "../../support/packet.ts";
 import { external, IN, NODE, OUTSIDE } from "../../support/node.ts";
 import { CLIENT, FROM_LOCAL, LOCAL, test } from "../../support/scene.ts";
 
@@ -217,5 +217,31 @@ test("monitor_afford() leaves as much of the budget to others as one address use
     assert.equal(shown(), 10, "a new round");
   } finally {
     w.maps.monitor.set(0, { reasons: [0n, 0n], until: 0n, sample: 0, ends: 0 });
+  }
+});
+
+test("node_flow_note() keeps replies to the node's own echoes from pods", (w) => {
+  const ping = (id: number, src = NODE) =>
+    icmp({ src, dst: OUTSIDE, type: ICMP.ECHO, rest: id << 16 });
+  const pong = (id: number) =>
+    icmp({ src: OUTSIDE, dst: NODE, type: ICMP.ECHO_REPLY, rest: id << 16, ...IN });
+  const identifier = () =>
+    w.session({ src: `${CLIENT}:77`, dst: `${OUTSIDE}:0`, proto: PROTO.ICMP, zone: MASQUERADE })
+      ?.sport;
+  // A pod has the identifier already: its next echo gets another one.
+  w.run(ping(77, CLIENT), out);
+  const taken = identifier()!;
+  w.check({ program: out, packet: ping(taken), reason: "pass_no_session" });
+  w.check({ program: back, packet: pong(taken), reason: "pass_node_flow" });
+  w.run(ping(77, CLIENT), out);
+  assert.notEqual(identifier(), taken);
+  w.check({ program: back, packet: pong(taken), reason: "pass_node_flow" });
+  // No pod gets one of the node's, however scarce they are.
+  w.configure({ snat_first: 2000, snat_last: 2001 });
+  w.run(ping(2000), out);
+  w.run(ping(2001), out);
+  w.check({ program: out, packet: ping(78, CLIENT), reason: "drop_ports_exhausted" });
+  for (const id of [2000, 2001]) {
+    w.check({ program: back, packet: pong(id), reason: "pass_node_flow" });
   }
 });
