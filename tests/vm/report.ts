@@ -47,6 +47,11 @@ export function writeRun(run: Run): void {
   writeFileSync(runFile(run.name, run.arch), JSON.stringify(run, null, 2));
 }
 
+/** Keeps what a step printed, in dist/vm/NAME-ARCH.STEP.log. */
+export function writeOutput({ name, arch }: Run, step: string, output: string): void {
+  writeFileSync(join(root, "dist", "vm", `${name}-${arch}.${step}.log`), output);
+}
+
 /** A table in Markdown; the first row is its head. */
 function table(rows: readonly (readonly string[])[]): string {
   const [head = [], ...body] = rows;

@@ -11,7 +11,7 @@ import type { Arch } from "./archive.ts";
 import { boot } from "./boot.ts";
 import type { Calls } from "./calls.ts";
 import { kernel, SUITES } from "./kernels.ts";
-import { previousRun, type Run, writePage, writeRun } from "./report.ts";
+import { previousRun, type Run, writeOutput, writePage, writeRun } from "./report.ts";
 import { missing, root, type TestRoot } from "./root.ts";
 import type { Verified } from "./verifier.ts";
 
@@ -138,6 +138,7 @@ async function run(t: Deno.TestContext, name: keyof typeof SUITES, arch: Arch): 
       await t.step(step.name, () => {
         const result = results.find((each) => each.name === step.name);
         assert(result, `the machine ended before; its last words:\n${results.at(-1)!.output}`);
+        writeOutput(found, step.name, result.output);
         assert.equal(result.code, 0, result.output);
         step.check(result.output, found);
         found.seconds[step.name] = result.seconds;
