@@ -104,6 +104,37 @@ const chains = {
 };
 type Entry = Conflist["plugins"][number];
 
+/** A runtime whose list has these entries behind bridge's, as the agent knows it. */
+function runtime({ bpffs, stateDir, dir, node }: CniWorld, chain: (own: Entry) => Entry[]) {
+  installSelf(`${dir}/bin`, pcnk);
+  const base = conflist({ podCIDR: "10.1.0.0/24", bpffs, stateDir, ipamDataDir: `${dir}/ipam` });
+  const [bridge, own] = base.plugins;
+  const list: Conflist = { ...base, plugins: [bridge!, ...chain(own!)] };
+  Deno.mkdirSync(`${dir}/net.d`);
+  Deno.writeTextFileSync(`${dir}/net.d/10-own.conflist`, JSON.stringify(list));
+  const objects = { cniConfDir: `${dir}/net.d` };
+  const faults = chainFaults({ objects, stateDir } as NodeState);
+  for (const { mend } of faults) mend?.();
+  const run = (
+    verb: "ADD" | "CHECK" | "DEL",
+    pod: TestNetns,
+    prevResult?: CniResult,
+    rates: Partial<typeof limits> | null = limits,
+  ) =>
+    runConflist({
+      verb,
+      conflist: rates ? list : { ...base, plugins: [bridge!, own!] },
+      pluginDirs: [`${dir}/bin`, folder!],
+      containerID: pod.name,
+      netns: pod.path,
+      ifname: "eth0",
+      prevResult,
+      capabilityArgs: rates ? { bandwidth: rates } : {},
+      exec: ({ path, env, stdin }) => runIn(node.path, [path], env, stdin),
+    }) as Promise<CniResult>;
+  return { run, faults };
+}
+
 for (const [order, chain] of Object.entries(chains)) {
   const after = order !== "before pcnk";
   Deno.test({
@@ -112,40 +143,10 @@ for (const [order, chain] of Object.entries(chains)) {
     sanitizeResources: false,
     async fn() {
       using world = new CniWorld({ attach: "clsact" });
-      const { bpffs, stateDir, dir, node } = world;
-      installSelf(`${dir}/bin`, pcnk);
-      const base = conflist({
-        podCIDR: "10.1.0.0/24",
-        bpffs,
-        stateDir,
-        ipamDataDir: `${dir}/ipam`,
-      });
-      const [bridge, own] = base.plugins;
-      const list: Conflist = { ...base, plugins: [bridge!, ...chain(own!)] };
-      // What the agent does.
-      Deno.mkdirSync(`${dir}/net.d`);
-      Deno.writeTextFileSync(`${dir}/net.d/10-own.conflist`, JSON.stringify(list));
-      const objects = { cniConfDir: `${dir}/net.d` };
-      for (const { mend } of chainFaults({ objects, stateDir } as NodeState)) mend!();
-      const run = (
-        verb: "ADD" | "CHECK" | "DEL",
-        pod: TestNetns,
-        prevResult?: CniResult,
-        limited = true,
-      ) =>
-        runConflist({
-          verb,
-          conflist: limited ? list : { ...base, plugins: [bridge!, own!] },
-          pluginDirs: [`${dir}/bin`, folder!],
-          containerID: pod.name,
-          netns: pod.path,
-          ifname: "eth0",
-          prevResult,
-          capabilityArgs: limited ? { bandwidth: limits } : {},
-          exec: ({ path, env, stdin }) => runIn(node.path, [path], env, stdin),
-        }) as Promise<CniResult>;
+      const { stateDir, node } = world;
+      const { run } = runtime(world, chain);
       const [free, limited] = [world.sandbox.netns(), world.sandbox.netns()];
-      const results = [await run("ADD", free, undefined, false), await run("ADD", limited)];
+      const results = [await run("ADD", free, undefined, null), await run("ADD", limited)];
       await run("CHECK", limited, results[1]);
       const state = {
         dataPlane: world.plane,
@@ -183,7 +184,32 @@ for (const [order, chain] of Object.entries(chains)) {
       }
       assert.ok(await send(inside(limited), "10.96.0.11", 80) >= 0); // itself, through its Service
       await run("DEL", limited, results[1]);
-      await run("DEL", free, results[0], false);
+      await run("DEL", free, results[0], null);
+      assert.deepEqual(world.snapshot().endpoints, []);
+    },
+  });
+}
+
+// In virtual machines, tests/vm.
+if (!tcxSupported()) {
+  Deno.test({
+    name:
+      "bandwidth after pcnk before Linux 6.6 refuses pods with an egress rate, and status names the list",
+    ignore,
+    sanitizeResources: false,
+    async fn() {
+      using world = new CniWorld({ attach: "clsact" });
+      const { run, faults } = runtime(world, chains["after pcnk, which declares it"]);
+      assert.match(
+        faults.map(({ text }) => text).join(),
+        /before Linux 6\.6 no pod with an egress rate/,
+      );
+      const [limited, other] = [world.sandbox.netns(), world.sandbox.netns()];
+      await assert.rejects(run("ADD", limited), /create ingress qdisc: /);
+      await run("DEL", limited);
+      const { ingressRate, ingressBurst } = limits;
+      const result = await run("ADD", other, undefined, { ingressRate, ingressBurst });
+      await run("DEL", other, result);
       assert.deepEqual(world.snapshot().endpoints, []);
     },
   });
