@@ -19,7 +19,8 @@ export function describeMachine() {
   };
 }
 
-function commit(): string {
+/** Twelve digits. */
+export function commit(): string {
   const id = attempt("git", ["rev-parse", "--short=12", "HEAD"]);
   const changed = attempt("git", ["status", "--porcelain", "--untracked-files=no"]);
   return changed === "" ? id : `${id} with changes`;

@@ -14,6 +14,8 @@ export interface Run {
   /** Debian's version of the kernel, and what uname says. */
   version: string;
   release: string;
+  /** Of the programs. */
+  commit?: string;
   programs?: Verified[];
   /** The same programs as they are while a table is converted. */
   converting?: Verified[];
@@ -81,6 +83,7 @@ ${
       [
         "kernel",
         "Debian's version",
+        "commit",
         "programs",
         "packet tests",
         "lab demo",
@@ -91,6 +94,7 @@ ${
       ...runs.map((run) => [
         `${run.release}`,
         run.version,
+        run.commit ?? "–",
         `${run.programs ? `${run.programs.length} load` : "–"}`,
         `${number(run.packets)}`,
         run.lab ? `${run.lab} checks` : "–",

@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { root as checkout } from "../../src/build/steps.ts";
+import { commit } from "../bench/machine.ts";
 import type { Arch } from "./archive.ts";
 import { boot } from "./boot.ts";
 import type { Calls } from "./calls.ts";
@@ -133,6 +134,7 @@ async function run(t: Deno.TestContext, name: keyof typeof SUITES, arch: Arch): 
   todo.unshift({ name: "prepare", command: place.prepare });
   const results = await boot({ version, release, ...linux }, place, todo);
   const found = previousRun(name, arch, version) ?? { name, arch, version, release, seconds: {} };
+  found.commit = commit();
   try {
     for (const step of own) {
       await t.step(step.name, () => {
