@@ -79,7 +79,9 @@ static __always_inline long to_bridge(struct __sk_buff *skb)
 	struct node_config *config = node_config();
 	bool multicast = config && config->flags & NODE_POD_MULTICAST;
 
-	if (likely(!multicast && !has_rate(skb->ifindex, RATE_EGRESS)))
+	/* The port of a pod with a limited rate is not isolated: it would hear others. */
+	if (likely(!multicast && !has_rate(0, RATE_EGRESS) &&
+		   !has_rate(skb->ifindex, RATE_EGRESS)))
 		return 0;
 	return frame_address(skb, multicast);
 }

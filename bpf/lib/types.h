@@ -261,7 +261,8 @@ enum rate_flag : __u32 {
 #define RATE_SLOTS 16384
 
 /* Limits of a pod's device, which another CNI plugin has set (bandwidth). Its slot is the
- * index modulo RATE_SLOTS; a device of the same slot takes it over. */
+ * index modulo RATE_SLOTS; a device of the same slot takes it over. The one of index 0 stands
+ * for all: a pod of this node has, or had, a limit of what it sends. */
 struct rate {
 	__u32 ifindex;
 	enum rate_flag flags;

@@ -256,7 +256,8 @@ export type HostPort = ValueOf<typeof hostPort>;
 
 /**
  * Limits of a pod's device, which another CNI plugin has set (bandwidth). Its slot is the
- * index modulo RATE_SLOTS; a device of the same slot takes it over.
+ * index modulo RATE_SLOTS; a device of the same slot takes it over. The one of index 0
+ * stands for all: a pod of this node has, or had, a limit of what it sends.
  */
 export const rate = struct("rate", {
   ifindex: u32,

@@ -21,7 +21,13 @@ export function knownRates(rates: MapOf<typeof maps.rates>, ifindex: number): nu
   return known?.ifindex === ifindex ? known.flags : 0;
 }
 
+/** Makes it known to the programs that a pod's port is not isolated, for its limited rate, or will not be in a moment. */
+export function setLimited(rates: MapOf<typeof maps.rates>): void {
+  rates.set(0, { ifindex: 0, flags: RATE_FLAG.EGRESS });
+}
+
 /** Makes the limits of a device known to the programs. */
 export function setRates(rates: MapOf<typeof maps.rates>, ifindex: number, flags: number): void {
+  if (flags & RATE_FLAG.EGRESS) setLimited(rates);
   rates.set(ifindex % RATE_SLOTS, { ifindex, flags });
 }

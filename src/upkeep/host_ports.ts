@@ -1,6 +1,6 @@
 /** hostPorts of this node's pods, which CNI calls enter, and limits on pods' devices, which other programs set. */
 import { PROTO } from "../abi/enums.ts";
-import { deviceRates, knownRates, setRates } from "../bpf/rates.ts";
+import { deviceRates, knownRates, setLimited, setRates } from "../bpf/rates.ts";
 import { RATE_FLAG } from "../bpf/layout.ts";
 import { portSwitches } from "../bpf/segment.ts";
 import { hostPortEntry } from "../node/attachments.ts";
@@ -49,7 +49,9 @@ export function rateFaults(node: NodeState): Fault[] {
   return devicesOf(node).flatMap(([record, link]): Fault[] => {
     if (link === undefined) return [];
     const flags = deviceRates(nl, link);
-    if (flags === knownRates(rates, link.index)) return [];
+    // An agent of a release before did not say that there is a limit.
+    const said = !(flags & RATE_FLAG.EGRESS) || knownRates(rates, 0) !== 0;
+    if (said && flags === knownRates(rates, link.index)) return [];
     return [{
       object: `limits of ${link.name}`,
       text: `the limits on ${link.name}, the device of pod ${podName(record)}, have changed`,
@@ -58,6 +60,7 @@ export function rateFaults(node: NodeState): Fault[] {
       mend: () => {
         // What it sends to other pods goes by the bridge from now on: its port first. That of one without is segmentFaults'.
         if (flags & RATE_FLAG.EGRESS && link.portLimits?.includes("isolated")) {
+          setLimited(rates);
           nl.setPort(link.index, portSwitches(maps, link.index, flags));
         }
         setRates(rates, link.index, flags);

@@ -537,7 +537,6 @@ async function suite(
     const { lab } = cluster;
     const { agentConfig } = lab.node("node1");
     const text = Deno.readTextFileSync(agentConfig);
-    const { veth } = lab.pod("pod1-1");
     const isolated = async (wanted: number) => {
       const count = async () =>
         (await lab.output("node1", ["bridge", "-d", "link", "show"]))
@@ -562,14 +561,16 @@ async function suite(
       assert.deepEqual(wrong.map(([what]) => what), []);
       await works(cluster);
     };
-    // A filter of another program, as the plugin bandwidth has them.
-    const filter = ["dev", veth, "ingress", "pref", "9"];
-    const all = ["protocol", "all", "u32", "match", "u32", "0", "0"];
-    await lab.output("node1", ["tc", "filter", "add", ...filter, ...all]);
-    await isolated(1);
-    await attack(false);
-    await lab.output("node1", ["tc", "filter", "del", ...filter]);
-    await isolated(2);
+    // A filter of another program, as the plugin bandwidth has them: of who hears, and of who sends.
+    for (const pod of ["pod1-2", "pod1-1"]) {
+      const filter = ["dev", lab.pod(pod).veth, "ingress", "pref", "9"];
+      const all = ["protocol", "all", "u32", "match", "u32", "0", "0"];
+      await lab.output("node1", ["tc", "filter", "add", ...filter, ...all]);
+      await isolated(1);
+      await attack(false);
+      await lab.output("node1", ["tc", "filter", "del", ...filter]);
+      await isolated(2);
+    }
     Deno.writeTextFileSync(agentConfig, `${text}\npodMulticast: on\n`);
     await isolated(0);
     await attack(true);

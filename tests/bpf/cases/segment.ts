@@ -21,7 +21,7 @@ import {
   udp,
 } from "../support/packet.ts";
 import { CLIENT, CLIENT_MAC, GATEWAY, LOCAL, LOCAL_MAC, test, VIP } from "../support/scene.ts";
-import { HOST_MAC, type World } from "../support/world.ts";
+import { HOST_MAC, UPLINK, type World } from "../support/world.ts";
 
 /** The neighbour's device: that of the packets is the client's. */
 const ELSEWHERE = 4711;
@@ -212,11 +212,14 @@ test("to_bridge() leaves frames as they are where ports are isolated, or the pod
 
 test("frame_address() addresses to the node what a pod with a limited rate sends to no pod", (w) => {
   neighbours(w);
-  w.rate(RATE_FLAG.EGRESS);
-  for (const ethDst of [LOCAL_MAC, OTHER_MAC, BROADCAST, GROUP]) {
-    for (const [i, packet] of toOthers(ethDst).entries()) {
-      same(w.run(packet).packet, toOthers(HOST_MAC)[i]!);
+  for (const limited of [UPLINK, 0]) { // the pod, or any of the node
+    w.rate(RATE_FLAG.EGRESS, limited);
+    for (const ethDst of [LOCAL_MAC, OTHER_MAC, BROADCAST, GROUP]) {
+      for (const [i, packet] of toOthers(ethDst).entries()) {
+        same(w.run(packet).packet, toOthers(HOST_MAC)[i]!);
+      }
     }
+    w.rate(0, limited);
   }
 });
 

@@ -172,6 +172,7 @@ export class World {
     this.#maps.config.set(0, zero(nodeConfig));
     this.limit({});
     this.rate(0);
+    this.rate(0, 0);
     if (this.#fragments) this.#emptyFragments();
     this.forgetScarcePorts();
   }
@@ -272,8 +273,8 @@ export class World {
   }
 
   /** Its rate is limited, or not. @param flags RATE_FLAG */
-  rate(flags: number): void {
-    this.#maps.rates.set(UPLINK, { ifindex: UPLINK, flags });
+  rate(flags: number, ifindex = UPLINK): void {
+    this.#maps.rates.set(ifindex, { ifindex, flags });
   }
 
   /** How to reach the pods of another node. */
