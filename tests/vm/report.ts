@@ -105,7 +105,8 @@ ${
     ])
   }
 
-Packet tests: \`tests/bpf/lbrp_test.ts\` but for scapy's. Lab demo: two nodes of two pods, CNI plugins and all.
+Packet tests: \`tests/bpf/lbrp_test.ts\` but for scapy's, and where a device may write checksums (\`partial_test.ts\`).
+Lab demo: two nodes of two pods, CNI plugins and all.
 Uplinks: devices of [coexistence.md](coexistence.md), with traffic. Rates: \`tests/netns/bandwidth_test.ts\`.
 Tail calls: in programs that also have calls between functions (\`tests/vm/calls.ts\`).
 
