@@ -11,6 +11,9 @@
  */
 #pragma once
 
+#include <linux/in6.h>
+#include <linux/ipv6.h>
+
 #include "config.h"
 #include "deliver.h"
 
@@ -73,7 +76,24 @@ __noinline int frame_address(struct __sk_buff *skb, __u32 multicast)
 	return skb->pkt_type != PACKET_HOST && bpf_skb_change_type(skb, PACKET_HOST);
 }
 
-/* The end of a frame that passes: see above. 0, or an error. */
+/* Is it a membership report of IGMP or MLD, as the bridge's multicast snooping knows them? */
+static __always_inline bool is_membership(struct __sk_buff *skb)
+{
+	struct ethhdr *eth = packet_data(skb);
+	struct ipv6hdr *ip6 = (void *)(eth + 1);
+	struct iphdr *ip = (void *)(eth + 1);
+
+	if ((void *)(ip + 1) > packet_end(skb) || !(eth->h_dest[0] & 1))
+		return false;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return ip->protocol == IPPROTO_IGMP;
+	return eth->h_proto == bpf_htons(ETH_P_IPV6) && (void *)(ip6 + 1) <= packet_end(skb) &&
+	       ip6->nexthdr == IPPROTO_HOPOPTS;
+}
+
+/* The end of a frame that passes: see above. Without `podMulticast` the node alone hears of a
+ * pod's groups: reports of thousands would fill the bridge's table, which then snoops no more.
+ * 0, or an error. */
 static __always_inline long to_bridge(struct __sk_buff *skb)
 {
 	struct node_config *config = node_config();
@@ -81,7 +101,8 @@ static __always_inline long to_bridge(struct __sk_buff *skb)
 
 	/* The port of a pod with a limited rate is not isolated: it would hear others. */
 	if (likely(!multicast && !has_rate(0, RATE_EGRESS) &&
-		   !has_rate(skb->ifindex, RATE_EGRESS)))
+		   !has_rate(skb->ifindex, RATE_EGRESS)) &&
+	    likely(!is_membership(skb)))
 		return 0;
 	return frame_address(skb, multicast);
 }

@@ -17,6 +17,7 @@
 #include "config.h"
 #include "deliver.h"
 #include "node_addrs.h"
+#include "remotes.h"
 #include "partial.h"
 #include "segment.h"
 
@@ -108,6 +109,7 @@ static __always_inline bool ip6_upper(struct __sk_buff *skb, __u8 *proto, __u32 
 
 static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_device *device)
 {
+	struct node_config *config = node_config();
 	__be16 ports[2];
 	__u8 proto, type;
 	__u32 at;
@@ -128,6 +130,8 @@ static __noinline enum reason ip6_check(struct __sk_buff *skb, const struct pod_
 			return DROP_MALFORMED;
 		if (ports[0] == DHCP6_SERVER || ports[1] == DHCP6_CLIENT)
 			return DROP_ROUTER_MESSAGE;
+		if (config && config->overlay_port && ports[1] == config->overlay_port)
+			return DROP_TUNNEL;
 	}
 	return csum_written(skb, proto == IPPROTO_NONE ? 0 : at + csum_offset(proto));
 }
@@ -192,6 +196,32 @@ static __noinline enum reason icmp_check(struct __sk_buff *skb, const struct pac
 	return endpoint && endpoint->ifindex == skb->ifindex ? REASON_NONE : DROP_ROUTER_MESSAGE;
 }
 
+/* Is the address one by which a node's own sockets are reached: a node's, a multicast or
+ * broadcast address, its gateway's or another one of a podCIDR that no pod can have? Of other
+ * nodes' podCIDRs the first two and the last one. */
+static __noinline bool reaches_node(const struct node_config *config, addr_t addr)
+{
+	struct vtep_key key = {};
+	struct remote *remote;
+	struct vtep *vtep;
+	__u32 host, all;
+
+	if (node_addr_find(addr) || bpf_ntohl(addr) >> 28 >= 0xe)
+		return true;
+	if (is_own_pod(config, addr))
+		return !endpoint_find(addr);
+	remote = remote_find(addr);
+	if (!remote)
+		return false;
+	key.addr = remote->via;
+	vtep = bpf_map_lookup_elem(&vteps, &key);
+	if (!vtep || !vtep->pod_mask)
+		return false;
+	all = bpf_ntohl(~vtep->pod_mask);
+	host = bpf_ntohl(addr) & all;
+	return host <= 1 || host == all;
+}
+
 /* Is it to what no pod may send to, or what no pod may say? */
 static __always_inline enum reason destination_check(struct __sk_buff *skb,
 						     const struct packet *pkt,
@@ -206,7 +236,7 @@ static __always_inline enum reason destination_check(struct __sk_buff *skb,
 		return icmp_check(skb, pkt);
 	if (pkt->key.proto != IPPROTO_UDP)
 		return REASON_NONE;
-	if (unlikely(is_tunnel(config, &pkt->key)) && node_addr_find(pkt->key.dst))
+	if (unlikely(is_tunnel(config, &pkt->key)) && reaches_node(config, pkt->key.dst))
 		return DROP_TUNNEL;
 	if (unlikely(pkt->key.dport == DHCP_CLIENT))
 		return DROP_ROUTER_MESSAGE;

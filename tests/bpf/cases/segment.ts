@@ -210,6 +210,29 @@ test("to_bridge() leaves frames as they are where ports are isolated, or the pod
   for (const packet of toOthers(LOCAL_MAC)) same(w.run(packet).packet, packet);
 });
 
+test("to_bridge() addresses membership reports to the node, whose bridge keeps none", (w) => {
+  const igmp = (ethDst: string) =>
+    ipv4({ src: CLIENT, dst: "225.1.2.3" }, 2, pattern(8), {
+      ethDst,
+      options: new Uint8Array([0x94, 4, 0, 0]),
+    });
+  const mld = (ethDst: string) => {
+    const packet = new Uint8Array(56); // hop-by-hop options, then ICMPv6 143
+    packet.set([0x60, 0, 0, 0, 0, 16, 0, 1]);
+    packet[40] = 58;
+    packet[48] = 143;
+    return ethernet(0x86dd, packet, { ethDst });
+  };
+  for (const flag of [0, NODE_FLAG.POD_MULTICAST]) {
+    neighbours(w, flag);
+    for (const make of [igmp, mld]) {
+      for (const group of ["01:00:5e:01:02:03", "33:33:00:00:00:16"]) {
+        same(w.run(make(group)).packet, make(flag ? group : HOST_MAC));
+      }
+    }
+  }
+});
+
 test("frame_address() addresses to the node what a pod with a limited rate sends to no pod", (w) => {
   neighbours(w);
   for (const limited of [UPLINK, 0]) { // the pod, or any of the node

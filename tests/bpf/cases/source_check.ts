@@ -1,5 +1,5 @@
 /** What a pod may send: its own addresses, and nothing that only routers and the node say. Each with what must go on. */
-import { NODE_FLAG, POD_DEVICE_FLAG } from "../../../src/bpf/layout.ts";
+import { NODE_FLAG, POD_DEVICE_FLAG, REMOTE_MODE } from "../../../src/bpf/layout.ts";
 import type { Reason } from "../../../src/bpf/reasons.ts";
 import { NODE, node, OTHER_NODE, OUTSIDE, OVERLAY_PORT } from "../support/node.ts";
 import {
@@ -48,6 +48,12 @@ function checked(w: World): void {
   w.endpoint(LOCAL, LOCAL_MAC, { gateway: GATEWAY, ifindex: ELSEWHERE });
   w.endpoint(SECOND, CLIENT_MAC, { gateway: GATEWAY });
   w.podDevice(CLIENT_MAC);
+  w.remote("10.2.0.0/24", {
+    ...{ via: OTHER_NODE, ifindex: 0, vni: 1, mtu: 0, mode: REMOTE_MODE.ROUTED, mac: LOCAL_MAC },
+  });
+  w.maps.vteps.set({ addr: OTHER_NODE }, {
+    ...{ pod_cidr: "10.2.0.0", pod_mask: "255.255.255.0", node_addr: OTHER_NODE },
+  });
   w.service(`${VIP}:80`, [`${LOCAL}:8080`]);
 }
 
@@ -267,6 +273,16 @@ const refused: [what: string, packet: Bytes, reason: Reason][] = [
     datagram(CLIENT, {}, `${OTHER_NODE}:${OVERLAY_PORT}`),
     "drop_tunnel",
   ],
+  // Its node's sockets are reached by these, too, or those of another node.
+  ...[
+    ...[GATEWAY, "10.1.0.0", "10.1.0.255", "10.2.0.0", "10.2.0.1", "10.2.0.255"],
+    ...["224.0.0.1", "255.255.255.255"],
+  ].map((dst): [string, Bytes, Reason] => [
+    `to a tunnel at ${dst}`,
+    datagram(CLIENT, {}, `${dst}:${OVERLAY_PORT}`),
+    "drop_tunnel",
+  ]),
+  ["to a tunnel by IPv6", ipv6(PROTO.UDP, dhcpv6(40000, OVERLAY_PORT)), "drop_tunnel"],
 ];
 
 for (const [what, packet, reason] of refused) {
@@ -275,6 +291,14 @@ for (const [what, packet, reason] of refused) {
     w.check({ packet, reason, events: [] });
   });
 }
+
+test("lbrp_from_pod() lets pods have tunnels between them by the same port", (w) => {
+  checked(w);
+  const make = (dst: string, frame: IpOptions = {}) =>
+    datagram(CLIENT, frame, `${dst}:${OVERLAY_PORT}`);
+  w.check({ packet: make(LOCAL), out: make(LOCAL, INTO_LOCAL), reason: "direct_delivered" });
+  w.check({ packet: make(REMOTE), reason: "pass_no_service" });
+});
 
 test("lbrp_from_pod() lets a pod send from each of its addresses", (w) => {
   checked(w);
