@@ -77,6 +77,12 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 
 #ifndef L3
 
+/* Of any other node, or of its pods? */
+static __always_inline bool is_elsewhere(addr_t src)
+{
+	return remote_find(src) || (node_addr_find(src) && !node_addr_is_local(src));
+}
+
 /* The overlay's device accepts every VNI from every address, with any packet in it. A node
  * sends for itself and its own pods, and passes ICMP errors of routers on. REASON_NONE, or
  * why the packet is not from this cluster, or not of that node. The packet's source and ICMP
@@ -96,10 +102,11 @@ static __always_inline enum reason tunnel_check(const struct node_config *config
 	vtep = bpf_map_lookup_elem(&vteps, &key);
 	if (!vtep)
 		return DROP_UNKNOWN_VTEP;
-	if (!vtep->pod_mask || (src & vtep->pod_mask) == vtep->pod_cidr ||
-	    src == vtep->node_addr || src == key.addr)
+	if (vtep->pod_mask ? (src & vtep->pod_mask) == vtep->pod_cidr : is_elsewhere(src))
 		return REASON_NONE;
-	return is_icmp_error(pkt) ? REASON_NONE : DROP_TUNNEL_SOURCE;
+	if (src == vtep->node_addr || src == key.addr)
+		return REASON_NONE;
+	return is_icmp_error(pkt) && addr_is_host(src) ? REASON_NONE : DROP_TUNNEL_SOURCE;
 }
 
 SEC("tc")

@@ -112,18 +112,23 @@ static __noinline int icmp_to_pod(struct __sk_buff *skb, struct packet *pkt)
 
 /* Notes a flow that comes into a pod through the stack, so that it goes back through it.
  * The node's own flows do without, but those from a port that a service has. */
-static __noinline void stack_note(const struct packet *pkt)
+static __noinline void stack_note(struct __sk_buff *skb, const struct packet *pkt)
 {
 	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
 	struct node_config *config = node_config();
+	bool outside = uplink_find(skb->ingress_ifindex);
+	bool begins = is_syn(pkt) || (pkt->key.proto == IPPROTO_UDP && outside);
 
 	if (!config || pkt->fragment == FRAGMENT_LATER || !is_own_pod(config, pkt->key.dst))
+		return;
+	/* As exempt_inbound(): a fragment, or what is too large, comes this way from there. */
+	if (outside && looks_like_reply(pkt))
 		return;
 	if (node_addr_is_local(pkt->key.src) ?
 		    !port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto) :
 		    is_own_pod(config, pkt->key.src) || remote_find(pkt->key.src))
 		return;
-	exempt_create(pkt, &forward, is_syn(pkt) ? STATE_NEW : STATE_ESTABLISHED, SESSION_STACK);
+	exempt_create(pkt, &forward, begins ? STATE_NEW : STATE_ESTABLISHED, SESSION_STACK);
 }
 
 SEC("tc")
@@ -148,7 +153,7 @@ int lbrp_to_pod(struct __sk_buff *skb)
 	if (!session || !(session->flags & SESSION_REPLY) || session_is_exempt(&pkt, session)) {
 		session_evict(&pkt);
 		if (!session)
-			stack_note(&pkt);
+			stack_note(skb, &pkt);
 		return pass(skb, pkt.fragment ? PASS_FRAGMENT : PASS_NO_SESSION);
 	}
 	if (nat_rewrite(skb, &pkt, session, NULL, false))

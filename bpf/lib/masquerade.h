@@ -62,7 +62,7 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *pkt,
 		return drop(skb, DROP_TUNNEL);
 	pkt->key.zone = ZONE_MASQUERADE;
 	session = session_track(skb, pkt);
-	if (session)
+	if (session && !exempt_yields(pkt, session))
 		return masquerade_packet(skb, pkt, session);
 	if (pkt->fragment == FRAGMENT_LATER)
 		return drop(skb, DROP_FRAGMENT);
@@ -78,13 +78,14 @@ static __always_inline bool is_node_port_client(const struct packet *pkt)
 	       port_taken(pkt->key.src, pkt->key.sport, pkt->key.proto);
 }
 
-/* Notes a flow from outside to a pod's own address, at a SYN or any datagram: of replies to an
- * exempt source only those that a service would take (service_of()). */
+/* Notes a flow from outside to a pod's own address, at a SYN, an echo request or a datagram that
+ * does not look like a reply, which may be forged: of replies to an exempt source only those
+ * that a service would take (service_of()). */
 static __noinline void exempt_inbound(const struct packet *pkt, const struct node_config *config)
 {
 	struct session_key forward = reverse_tuple(&pkt->key, ZONE_MASQUERADE);
 
-	if (pkt->key.proto == IPPROTO_TCP && !is_syn(pkt))
+	if (!may_begin(pkt))
 		return;
 	if (!is_masquerade_exempt(config, pkt->key.src) || is_node_port_client(pkt))
 		exempt_create(pkt, &forward, STATE_NEW, 0);

@@ -39,6 +39,70 @@ static __always_inline bool session_expired(const struct session *session, __u8 
 	return timed_out(session->last_seen, now, proto, session->state);
 }
 
+#ifdef CONVERTING
+#define exempt_yields(pkt, forward) (false)
+#define exempt_unanswered(key, forward) (false)
+#define looks_like_reply(pkt) (false)
+#define may_begin(pkt) ((pkt)->key.proto != IPPROTO_TCP || is_syn(pkt))
+#else
+/* First port of clients (Linux's ip_local_port_range). */
+#define EPHEMERAL 32768
+/* How long a datagram from outside to a pod's own address may wait for the pod's answer, in
+ * nanoseconds, where ports do not say who asks. */
+#define ANSWER_WAIT (5 * SECOND)
+
+/* Does it begin a flow, whatever came the other way? Of UDP nothing says so. */
+static __always_inline bool opens_flow(const struct packet *pkt)
+{
+	return is_syn(pkt) || pkt->icmp_type == ICMP_ECHO;
+}
+
+/* A datagram from a server's port to a client's? */
+static __always_inline bool looks_like_reply(const struct packet *pkt)
+{
+	return pkt->key.proto == IPPROTO_UDP && bpf_ntohs(pkt->key.sport) < EPHEMERAL &&
+	       bpf_ntohs(pkt->key.dport) >= EPHEMERAL;
+}
+
+/* May it be the first one of a flow that outside begins? */
+static __always_inline bool may_begin(const struct packet *pkt)
+{
+	return pkt->key.proto == IPPROTO_UDP ? !looks_like_reply(pkt) : opens_flow(pkt);
+}
+
+static __always_inline bool is_exempt_forward(const struct session_key *key,
+					      const struct session *forward)
+{
+	return forward->flags & SESSION_MASQUERADE && !(forward->flags & SESSION_REPLY) &&
+	       forward->src == key->src;
+}
+
+/* An exempt flow that the pod has sent nothing of: it may be no more than a forged packet. */
+static __always_inline bool exempt_unanswered(const struct session_key *key,
+					      const struct session *forward)
+{
+	return forward->state == STATE_NEW && is_exempt_forward(key, forward);
+}
+
+/* Does a pod's packet begin a flow of its own in the place of an exempt one, which outside
+ * seems to have begun? A pod answers a request at once, and with neither SYN nor echo
+ * request. Else it has answered; of TCP session_tcp.h knows that. */
+static __always_inline bool exempt_yields(const struct packet *pkt, struct session *forward)
+{
+	if (!is_exempt_forward(&pkt->key, forward))
+		return false;
+	if (opens_flow(pkt))
+		return true;
+	if (forward->state != STATE_NEW || pkt->key.proto == IPPROTO_TCP)
+		return false;
+	if (pkt->key.proto == IPPROTO_UDP && !looks_like_reply(pkt) &&
+	    bpf_ktime_get_ns() - forward->created > ANSWER_WAIT)
+		return true;
+	forward->state = STATE_ESTABLISHED;
+	return false;
+}
+#endif
+
 /* Both directions of the flow are known and in use: see session_assured.h. */
 static __always_inline void session_used(const struct session_key *key, struct session *session,
 					 const struct session_key *other_key,
@@ -47,7 +111,7 @@ static __always_inline void session_used(const struct session_key *key, struct s
 	struct session *forward = session->flags & SESSION_REPLY ? other : session;
 
 	if (!STEADY || (key->proto == IPPROTO_TCP && forward->state == STATE_NEW) ||
-	    is_assured(key))
+	    exempt_unanswered(session == forward ? key : other_key, forward) || is_assured(key))
 		return;
 	session_assure(session->flags & SESSION_REPLY ? other_key : key);
 }

@@ -234,7 +234,10 @@ static __noinline enum reason session_commit(const struct packet *pkt, struct se
 	if (!session_insert(&pkt->key, session))
 		return session_created(pkt, session);
 	winner = session_read(&pkt->key);
-	if (winner && !reopens(pkt->tcp_flags, winner) &&
+	if (winner && exempt_yields(pkt, winner)) {
+		reverse_key(winner, pkt->key.proto, &reply_key);
+		session_remove(&reply_key);
+	} else if (winner && !reopens(pkt->tcp_flags, winner) &&
 	    !session_expired(winner, pkt->key.proto, session->last_seen)) {
 		reverse_key(session, pkt->key.proto, &reply_key);
 		if (!is_reverse_of(winner, &reply_key))

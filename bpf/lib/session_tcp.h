@@ -175,7 +175,8 @@ static __always_inline bool tcp_segment(struct session *forward, struct session 
 }
 
 /* The first reply, and the client's first ACK, which ends the handshake. Of a flow from outside
- * to a pod's own address (masquerade.h) that is of the reply direction. */
+ * to a pod's own address (masquerade.h) that is of the reply direction, and of something that
+ * the pod has sent: before, it may be forged. */
 static __always_inline void tcp_open(const struct session_key *key,
 				     const struct session_key *other_key, struct session *own,
 				     struct session *other, __u8 tcp_flags)
@@ -183,10 +184,14 @@ static __always_inline void tcp_open(const struct session_key *key,
 	if (own->state != STATE_NEW)
 		return;
 	if (own->flags & SESSION_REPLY) {
+		bool exempt = own->flags & SESSION_MASQUERADE && own->dst == key->dst &&
+			      other->state == STATE_NEW;
+
+		if (exempt && (!(other->tcp & SESSION_ACKED) || !run_has(other, own->ack)))
+			return;
 		own->state = STATE_ESTABLISHED;
 		session_save(key, own);
-		if (own->flags & SESSION_MASQUERADE && own->dst == key->dst &&
-		    other->state == STATE_NEW) {
+		if (exempt) {
 			other->state = STATE_ESTABLISHED;
 			session_assure(other_key);
 		}

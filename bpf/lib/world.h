@@ -21,7 +21,8 @@
 #include "reject.h"
 #include "uplinks.h"
 
-/* Is this the packet of a flow that began with one to its source? */
+/* Is this the packet of a flow that began with one to its source, as far as the source has not
+ * begun its own since? */
 static __noinline bool flow_is_exempt(const struct packet *pkt)
 {
 	struct session_key key = pkt->key;
@@ -29,7 +30,7 @@ static __noinline bool flow_is_exempt(const struct packet *pkt)
 
 	key.zone = ZONE_MASQUERADE;
 	session = session_read(&key);
-	return session && session->src == key.src &&
+	return session && session->src == key.src && !exempt_yields(pkt, session) &&
 	       !session_expired(session, key.proto, bpf_ktime_get_ns());
 }
 

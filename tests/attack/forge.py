@@ -7,6 +7,9 @@
                                         segments with another machine's address and ports, that reset, end, open or
                                         continue its connections; of those with the number that is expected, the
                                         checksum is wrong
+  forge.py serve PORT                   answers datagrams and connections; says `ready`; ends with standard input
+  forge.py open HOST PORT FIRST COUNT   asks from COUNT source ports from FIRST on, by UDP, then by TCP; says as JSON how
+                                        many were answered
 """
 import json
 import random
@@ -94,9 +97,51 @@ def forge(source, host, port, count, *clients):
     print("sent", flush=True)
 
 
+def serve(port):
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("", port))
+    listener = socket.create_server(("", port), backlog=512)
+
+    def answer():
+        while True:
+            data, client = datagrams.recvfrom(99)
+            datagrams.sendto(data, client)
+
+    def accept():
+        while True:
+            listener.accept()[0].sendall(b"x")
+
+    for loop in (answer, accept):
+        threading.Thread(target=loop, daemon=True).start()
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+def opened(kind, far, sport):
+    try:
+        with socket.socket(socket.AF_INET, kind) as own:
+            own.settimeout(3)
+            own.bind(("", sport))
+            own.connect(far)
+            if kind == socket.SOCK_DGRAM:
+                own.send(b"q")
+            return own.recv(9) != b""
+    except OSError:
+        return False
+
+
+def open_flows(host, port, first, count):
+    asked = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+    print(json.dumps({name: sum(opened(kind, (host, port), first + i) for i in range(count)) for name, kind in asked.items()}))
+
+
 def main(what, *args):
     if what == "hold":
         hold(int(args[0]), int(args[1]), args[2], int(args[3]))
+    elif what == "serve":
+        serve(int(args[0]))
+    elif what == "open":
+        open_flows(args[0], *map(int, args[1:]))
     else:
         forge(args[0], args[1], int(args[2]), int(args[3]), *args[4:])
 

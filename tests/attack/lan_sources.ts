@@ -14,10 +14,54 @@ const script = fileURLToPath(new URL("frames.py", import.meta.url));
 const MARK = "70636e6b2d6c616e";
 const LAST = 0xffff;
 
-/** A program in the namespace of the nodes' network. */
-function onFabric(lab: LabHandle, ...argv: string[]): Deno.Command {
-  const args = ["netns", "exec", lab.store.plan.fabric.netns, ...argv];
-  return new Deno.Command("ip", { args, stdin: "piped", stdout: "piped", stderr: "inherit" });
+const forge = fileURLToPath(new URL("forge.py", import.meta.url));
+
+/** Frames of a machine on the nodes' network. */
+async function sendOnFabric(lab: LabHandle, frames: Bytes[]): Promise<void> {
+  const { netns, bridge } = lab.store.plan.fabric;
+  const args = ["netns", "exec", netns, PYTHON, script, "send", bridge];
+  const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+  const sender = new Deno.Command("ip", { args, ...io }).spawn();
+  const writer = sender.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(frames.map((one) => one.toHex()).join("\n")));
+  await writer.close();
+  const { stdout } = await sender.output();
+  assert.equal(new TextDecoder().decode(stdout).trim(), `sent ${frames.length}`);
+}
+
+/** Addresses of a frame to node1. */
+async function toNode(lab: LabHandle) {
+  const { stdout } = await lab.output("node1", ["ip", "-json", "link", "show", "eth0"]);
+  return { ethSrc: "02:aa:aa:aa:aa:01", ethDst: JSON.parse(stdout)[0].address as string };
+}
+
+/** Forges a server's packets to each port that a pod's own flows to it will have: these leave masqueraded, and are answered. */
+export async function forgeFlows(lab: LabHandle): Promise<void> {
+  const { outside } = lab.store.plan;
+  const [port, first, count] = [5353, 45000, 40];
+  const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+  const server = lab.command(outside.name, [PYTHON, forge, "serve", `${port}`], io).spawn();
+  try {
+    const lines = linesOf(server.stdout);
+    assert.equal((await lines.next()).value, "ready");
+    const frame = await toNode(lab), src = `${outside.address}:${port}`;
+    const packets = Array.from({ length: count }, (_, i) => {
+      const dst = `${lab.pod("pod1-1").address}:${first + i}`;
+      const segments = ["S", "A"].map((flags) =>
+        tcp({ src, dst, flags, seq: 7, ack: 9, ...frame })
+      );
+      // With a wrong checksum the pod refuses no SYN.
+      for (const segment of segments) segment[50]! ^= 0x55;
+      return [udp({ src, dst, ...frame }), ...segments];
+    });
+    await sendOnFabric(lab, packets.flat());
+    const argv = [PYTHON, forge, "open", outside.address, port, first, count].map(String);
+    const { stdout } = await lab.output("pod1-1", argv);
+    assert.deepEqual(JSON.parse(stdout), { udp: count, tcp: count });
+  } finally {
+    await server.stdin.close();
+    await server.status;
+  }
 }
 
 /** Sends each forged packet to node1, and the twins of a client and of another node, which must arrive. */
@@ -32,8 +76,7 @@ export async function forgeSources(lab: LabHandle): Promise<void> {
   await until("the agent has set the check", 10_000, async () => {
     return ((plane.maps.config.get(0)?.flags ?? 0) & strict) === strict;
   });
-  const { stdout } = await lab.output("node1", ["ip", "-json", "link", "show", "eth0"]);
-  const frame = { ethSrc: "02:aa:aa:aa:aa:01", ethDst: JSON.parse(stdout)[0].address };
+  const frame = await toNode(lab);
   const payload = (number: number): Bytes =>
     Uint8Array.fromHex(MARK + number.toString(16).padStart(4, "0"));
 
@@ -77,12 +120,7 @@ export async function forgeSources(lab: LabHandle): Promise<void> {
       plane.maps.counters.get(reasonIndex("drop_uplink_source"))!
         .reduce((sum, { packets }) => sum + Number(packets), 0);
     const before = dropped();
-    const sender = onFabric(lab, PYTHON, script, "send", fabric.bridge).spawn();
-    const frames = [...[...bad, ...good].map(({ make }, i) => make(i)), ...last];
-    const writer = sender.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(frames.map((one) => one.toHex()).join("\n")));
-    await writer.close();
-    await sender.output();
+    await sendOnFabric(lab, [...[...bad, ...good].map(({ make }, i) => make(i)), ...last]);
     const heard = new Set<number>();
     for (const { lines } of ears) {
       for (let number = 0; number !== LAST;) {

@@ -12,7 +12,7 @@ import { LAB_TEST, pcnkOn, withLab } from "../netns/support/lab.ts";
 import { until } from "../cluster/support/poll.ts";
 import { Listener } from "../support/pcnk.ts";
 import * as needs from "../support/needs.ts";
-import { forgeSources } from "./lan_sources.ts";
+import { forgeFlows, forgeSources } from "./lan_sources.ts";
 
 const PYTHON = "/usr/bin/python3";
 const script = new URL("forge.py", import.meta.url).pathname;
@@ -32,6 +32,7 @@ Deno.test({
   fn: () =>
     withLab({ name: "tlan", nodes: 2, pods: 2, attach: "clsact" }, async (lab) => {
       await forgeSources(lab);
+      await forgeFlows(lab);
       const { outside } = lab.store.plan;
       const node = lab.node("node1");
       const { child, said } = start(

@@ -22,6 +22,7 @@ import "./cases/dispatcher/pass.ts";
 import "./cases/dispatcher/pod_mtu.ts";
 import "./cases/dispatcher/affinity.ts";
 import "./cases/dispatcher/shares.ts";
+import "./cases/dispatcher/exempt.ts";
 import "./cases/dispatcher/uplink_source.ts";
 
 runPacketTests("k8sdispatcher", node);

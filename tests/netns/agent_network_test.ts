@@ -205,7 +205,8 @@ test("agent tells programs whose addresses are whose, and what is not masquerade
       snat_addr: "10.244.1.1",
       snat_first: 2000,
       snat_last: 2999,
-      set: NODE_FLAG.MASQUERADE | NODE_FLAG.KNOWN_VTEPS | NODE_FLAG.SOURCE_CHECK,
+      set: NODE_FLAG.MASQUERADE | NODE_FLAG.KNOWN_VTEPS | NODE_FLAG.SOURCE_CHECK |
+        NODE_FLAG.UPLINK_CHECK | NODE_FLAG.TUNNELLED,
       overlay_vni: 42,
     },
   );

@@ -367,6 +367,14 @@ const overlayOnly = new Map<string, Step>([
       assert(await node.counting("direct_delivered", send) >= 1);
       node.maps.vteps.set({ addr: OUTSIDE }, { ...vtep(2), pod_mask: "0.0.0.0" });
       assert(await node.counting("direct_delivered", send) >= 1);
+      // Several nodes are behind it, but neither this one nor its pods.
+      for (const src of ["10.244.1.3", NODE1, OUTSIDE, "127.0.0.1"]) {
+        const packet = udp({ src: `${src}:1`, dst: `${POD}:9` });
+        const args = ["datagram", NODE1, 4789, `0800000000002a00${packet.toHex()}`] as const;
+        const forge = async () => fine(await cluster.run(cluster.outside, ...args));
+        const expected = src === OUTSIDE ? 0 : 1; // the outer address itself
+        assert.equal(await node.counting("drop_tunnel_source", forge), expected, src);
+      }
     } finally {
       node.maps.vteps.delete({ addr: OUTSIDE });
     }

@@ -247,10 +247,11 @@ test("exempt_inbound() leaves a pod's own flow masqueraded", (w) => {
 });
 
 test("exempt_inbound() takes the place of a masqueraded flow that is over", (w) => {
-  w.run(udp({ src: pod, dst: world }), out);
-  w.age({ src: pod, dst: world, proto: PROTO.UDP, zone: MASQUERADE }, 125);
-  w.run(udp({ src: world, dst: pod, ...IN }), back);
-  w.check({ program: out, packet: udp({ src: pod, dst: world }), reason: "pass_not_masqueraded" });
+  const client = `${OUTSIDE}:50000`;
+  w.run(udp({ src: pod, dst: client }), out);
+  w.age({ src: pod, dst: client, proto: PROTO.UDP, zone: MASQUERADE }, 125);
+  w.run(udp({ src: client, dst: pod, ...IN }), back);
+  w.check({ program: out, packet: udp({ src: pod, dst: client }), reason: "pass_not_masqueraded" });
 });
 
 test("exempt_inbound() begins anew with a connection from the same port", (w) => {
