@@ -52,8 +52,6 @@ enum fragment_room {
 
 #ifdef CONVERTING
 #define fragment_room(source) ((void)(source), ROOM_TO_BEGIN)
-#define fragment_charge(skb, datagram, ip, source) ((void)(source))
-#define fragment_arrives(datagram, source) ((void)(datagram))
 #else
 static __always_inline struct fragment_load *fragment_load(__u32 source)
 {

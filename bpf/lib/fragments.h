@@ -74,9 +74,8 @@ static __always_inline bool is_whole(const struct fragment *datagram)
 	return datagram->total && datagram->received == datagram->total;
 }
 
-static __always_inline struct fragment *fragment_begin(struct fragment *datagram,
-						       const struct iphdr *ip,
-						       enum fragment_hook hook, __u64 now)
+static __always_inline void fragment_begin(struct fragment *datagram, const struct iphdr *ip,
+					   enum fragment_hook hook, __u64 now)
 {
 	datagram->began = now;
 	datagram->src = ip->saddr;
@@ -94,37 +93,44 @@ static __always_inline struct fragment *fragment_begin(struct fragment *datagram
 	datagram->units = 0;
 	datagram->route = 0;
 	datagram->piece[0] = 0;
-	return datagram;
 }
 
-/* Index of no datagram: the fragment is the first of one that has no room. */
-#define FRAGMENT_REFUSED ~0U
+/* The fragment is the first of a datagram that has no room. */
+#define FRAGMENT_REFUSED -1
 
-/* The datagram of a fragment, and its index. It takes the place of one of its set, if it is new:
- * of one that is whole, else of the oldest; of its own source's, if that has half of a set
- * already that it shares with others. `again`: the fragment was held. `begins`: a new one has room. */
-static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip,
-							  enum fragment_hook hook, __u32 source,
-							  bool again, bool begins, __u32 *index)
+/* One more than the index of a fragment's datagram; 0: unknown; FRAGMENT_REFUSED. It takes the
+ * place of one of its set, if it is new: of one that is whole, else of the oldest; of its own
+ * source's, if that has half of a set already that it shares with others. `again`: the
+ * fragment was held. Not static: the verifier checks it once. */
+__noinline int fragment_find(struct __sk_buff *skb, __u32 hook, __u32 again)
 {
-	__u32 hash = hash_word(hash_word(ip->saddr, ip->daddr), ip->id);
-	__u32 set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
 	struct fragment *datagram, *oldest = NULL, *own = NULL;
 	__u64 now = bpf_ktime_get_ns(), order, oldest_order = 0, own_order = 0;
-	__u32 at, own_at = 0, owned = 0;
+	__u32 at, source, set, hash, index = 0, own_at = 0, owned = 0;
+	enum fragment_room room = ROOM_TO_BEGIN;
+	struct iphdr ip;
 	int way;
 
+	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
+		return 0;
+	source = fragment_source(skb, &ip, hook);
+	if (hook == FRAGMENT_FROM_POD && !again)
+		room = fragment_room(source);
+	if (room == ROOM_FOR_NONE)
+		return FRAGMENT_REFUSED;
+	hash = hash_word(hash_word(ip.saddr, ip.daddr), ip.id);
+	set = (source * FRAGMENT_SETS + hash % FRAGMENT_SETS) * FRAGMENT_WAYS;
 #pragma unroll
 	for (way = 0; way < FRAGMENT_WAYS; way++) {
 		at = set + way;
 		datagram = bpf_map_lookup_elem(&fragments, &at);
 		if (!datagram)
-			return NULL;
-		if (fragment_is_of(datagram, ip, hook) &&
+			return 0;
+		if (fragment_is_of(datagram, &ip, hook) &&
 		    now - datagram->began < FRAGMENT_TIMEOUT) {
-			*index = at;
+			index = at;
 			if (!is_whole(datagram) || again)
-				return datagram;
+				return at + 1;
 			oldest = datagram;
 			own = NULL;
 			break;
@@ -133,9 +139,9 @@ static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip
 		if (!oldest || order < oldest_order) {
 			oldest = datagram;
 			oldest_order = order;
-			*index = at;
+			index = at;
 		}
-		if (datagram->src != ip->saddr)
+		if (datagram->src != ip.saddr)
 			continue;
 		owned++;
 		if (!own || order < own_order) {
@@ -145,20 +151,19 @@ static __always_inline struct fragment *fragment_datagram(const struct iphdr *ip
 		}
 	}
 	if (!oldest)
-		return NULL;
-	if (!begins) {
-		*index = FRAGMENT_REFUSED;
-		return NULL;
-	}
+		return 0;
+	if (room != ROOM_TO_BEGIN)
+		return FRAGMENT_REFUSED;
 	if (now - oldest->began < FRAGMENT_TIMEOUT) {
 		if (own && owned >= FRAGMENT_WAYS / 2 && source >= SHARE_PODS) {
 			oldest = own;
-			*index = own_at;
+			index = own_at;
 		}
 		if (!is_whole(oldest))
-			share_exceeded(ip->saddr, 0, OF_FRAGMENTS, 1);
+			share_exceeded(ip.saddr, 0, OF_FRAGMENTS, 1);
 	}
-	return fragment_begin(oldest, ip, hook, now);
+	fragment_begin(oldest, &ip, hook, now);
+	return index + 1;
 }
 
 /* Does [first, end) overlap a piece without being the same? */
@@ -353,17 +358,37 @@ static __always_inline bool fragment_is_tiny(const struct iphdr *ip, __u32 at, _
 	       (at && ip->protocol == IPPROTO_TCP && at < sizeof(struct tcphdr));
 }
 
+#ifdef CONVERTING
+#define fragment_account(skb, index, again)
+#else
+/* Counts a fragment of a pod in its load. Not static: the verifier checks it once. */
+__noinline int fragment_account(struct __sk_buff *skb, __u32 index, __u32 again)
+{
+	struct fragment *datagram = bpf_map_lookup_elem(&fragments, &index);
+	__u32 source = index / (FRAGMENT_SETS * FRAGMENT_WAYS);
+	struct iphdr ip;
+
+	if (!datagram || bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
+		return 0;
+	if (!again)
+		fragment_charge(skb, datagram, &ip, source);
+	if (is_whole(datagram))
+		fragment_arrives(datagram, source);
+	return 0;
+}
+#endif
+
 /* Notes a fragment whose ports are `sport << 16 | dport`, if it is the first. Below 0: its way
  * ends here, under the reason of that number. 0: no ports are known; else one more than the
  * index of the datagram. Not static: the verifier checks it once. */
 __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 {
 	struct fragment *datagram;
-	__u32 at, size, source, index = 0;
-	enum fragment_room room;
+	__u32 at, size, index;
 	enum reason refused;
 	struct iphdr ip;
 	bool again = skb->mark == FRAGMENT_MARK, follows;
+	int found;
 
 	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
 		return 0;
@@ -374,13 +399,13 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 		return -DROP_FRAGMENT_TINY;
 	if (again)
 		skb->mark = 0;
-	source = fragment_source(skb, &ip, hook);
-	room = hook == FRAGMENT_FROM_POD && !again ? fragment_room(source) : ROOM_TO_BEGIN;
-	datagram = fragment_datagram(&ip, hook, source, again, room == ROOM_TO_BEGIN, &index);
-	if (room == ROOM_FOR_NONE || index == FRAGMENT_REFUSED) {
+	found = fragment_find(skb, hook, again);
+	if (found < 0) {
 		share_exceeded(ip.saddr, 0, OF_FRAGMENTS, 1);
 		return -DROP_FRAGMENT_SHARE;
 	}
+	index = found - 1;
+	datagram = found ? bpf_map_lookup_elem(&fragments, &index) : NULL;
 	if (!datagram)
 		return 0;
 	refused = fragment_check(datagram, at, at + size, follows);
@@ -388,10 +413,8 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 		return -refused;
 	if (!follows)
 		datagram->total = at + size;
-	if (hook == FRAGMENT_FROM_POD && !again)
-		fragment_charge(skb, datagram, &ip, source);
-	if (hook == FRAGMENT_FROM_POD && is_whole(datagram))
-		fragment_arrives(datagram, source);
+	if (hook == FRAGMENT_FROM_POD)
+		fragment_account(skb, index, again);
 	if (!at) {
 		datagram->sport = ports >> 16;
 		datagram->dport = ports;

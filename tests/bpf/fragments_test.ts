@@ -80,7 +80,7 @@ test("fragment_hold() holds what comes ahead of the first, which fragment_releas
   w.check({ packet: second, out: out[1]!, reason: "forward_delivered", mark: AGAIN });
 });
 
-test("fragment_datagram() takes an identification anew once its datagram is whole", (w) => {
+test("fragment_find() takes an identification anew once its datagram is whole", (w) => {
   for (const packet of cut(client, vip, 1, 4000)) w.run(packet);
   const [first, second] = cut(`${CLIENT}:40001`, vip, 1, 2000) as [Bytes, Bytes];
   assert.equal(counted(w, second), "event_fragment_held", "not with the ports of the former one");
@@ -103,7 +103,7 @@ test("fragment_hold() holds a long frame in parts", (w) => {
   assert.equal(w.maps.held_fragments.keys().filter(({ part }) => part === 0).length, 0);
 });
 
-test("fragment_datagram() tells datagrams apart by identification and addresses", (w) => {
+test("fragment_find() tells datagrams apart by identification and addresses", (w) => {
   w.run(cut(client, vip)[0]!);
   for (const [src, id] of [[client, 2], ["10.1.0.9:40000", 1]] as const) {
     assert.equal(counted(w, cut(src, vip, id)[1]!), "event_fragment_held");
@@ -228,10 +228,11 @@ test("fragment_room() bounds the datagrams of a pod that are not whole, and thos
   }
   assert.ok(total < 1200 + 40 * 4, String(total));
   const later = (periods: bigint) => {
-    for (const [source, { period, units, former, sent }] of w.maps.fragment_loads.entries()) {
-      if (!period) continue;
-      const then = { period: period - periods, units: units + former, former: 0, sent };
-      w.maps.fragment_loads.set(source, then);
+    const loads = w.maps.fragment_loads;
+    const now = loads.get(loads.maxEntries - 1)!.period;
+    for (const [source, { units, former, sent }] of loads.entries()) {
+      const then = { period: now - periods, units: units + former, former: 0, sent };
+      if (then.units) loads.set(source, then);
     }
   };
   // What is older than its receiver waits is no load, in the second period after at the latest.
