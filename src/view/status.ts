@@ -381,6 +381,8 @@ function dropFindings(node: NodeReader): Finding[] {
       text: `${packets} ${packets === 1 ? "packet" : "packets"}: ${meaning} (${name})`,
       next: SOURCE_CHECKS.has(name)
         ? `pcnk monitor --reason ${name} shows which pod; one that is a router needs the setting sourceCheck: annotated`
+        : name === "drop_uplink_source"
+        ? `pcnk monitor --reason ${name} shows from where; while nodes change routing one by one, set uplinkCheck: off`
         : undefined,
     }));
 }
