@@ -106,6 +106,13 @@ const wantedMachines = Deno.args.filter((each) => each.includes("-"));
 const isStep = (name: string) => STEPS.some((step) => step.name === name);
 const wantedSteps = Deno.args.filter(isStep);
 const wantedUplinks = Deno.args.filter((each) => !each.includes("-") && !isStep(each));
+if (wantedUplinks.length > 0 && !wantedSteps.includes("uplinks")) {
+  throw new Error(
+    `no such step: ${wantedUplinks.join(" ")}; there are ${
+      STEPS.map(({ name }) => name).join(" ")
+    }`,
+  );
+}
 const steps = STEPS.filter(({ name }) => wantedSteps.length === 0 || wantedSteps.includes(name));
 
 for (const arch of ["amd64", "arm64"] as const) {
