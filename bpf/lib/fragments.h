@@ -37,6 +37,10 @@
 /* skb->mark of packets on their way back to the device that they came in by. */
 #define FRAGMENT_MARK 0x70636e6b
 
+/* fragment.held */
+#define FRAGMENTS_HELD 1
+#define FRAGMENTS_RELEASED 2
+
 /* Where a program meets a fragment. */
 enum fragment_hook {
 	FRAGMENT_FROM_POD,
@@ -109,6 +113,7 @@ __noinline int fragment_find(struct __sk_buff *skb, __u32 hook, __u32 again)
 	__u32 at, source, set, hash, index = 0, own_at = 0, owned = 0;
 	enum fragment_room room = ROOM_TO_BEGIN;
 	struct iphdr ip;
+	bool done;
 	int way;
 
 	if (bpf_skb_load_bytes(skb, MAC_HLEN, &ip, sizeof(ip)))
@@ -135,7 +140,9 @@ __noinline int fragment_find(struct __sk_buff *skb, __u32 hook, __u32 again)
 			own = NULL;
 			break;
 		}
-		order = datagram->began + (is_whole(datagram) ? 0 : FRAGMENT_TIMEOUT);
+		/* Fragments that were held may still come. */
+		done = is_whole(datagram) && !datagram->held;
+		order = datagram->began + (done ? 0 : FRAGMENT_TIMEOUT);
 		if (!oldest || order < oldest_order) {
 			oldest = datagram;
 			oldest_order = order;
@@ -238,7 +245,7 @@ __noinline __loop int fragment_hold(struct __sk_buff *skb, __u32 index)
 	}
 	if (i == HELD_SLOTS)
 		return 0;
-	datagram->held = 1; /* before the entry: see fragment_enter() */
+	datagram->held = FRAGMENTS_HELD; /* before the entry: see fragment_enter() */
 	held->time = now;
 	held->datagram = index;
 	held->id = datagram->id;
@@ -423,8 +430,8 @@ __noinline int fragment_enter(struct __sk_buff *skb, __u32 hook, __u32 ports)
 #ifndef CONVERTING
 	if (!has_ports(&ip))
 		return 0;
-	if (!at && datagram->held) {
-		datagram->held = 0;
+	if (!at && datagram->held == FRAGMENTS_HELD) {
+		datagram->held = FRAGMENTS_RELEASED;
 		if (fragment_release(skb, index))
 			return -DROP_REWRITE_FAILED;
 	} else if (!datagram->firsts && hook != FRAGMENT_PASSING) {

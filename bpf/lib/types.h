@@ -286,7 +286,7 @@ struct fragment {
 	port_be sport;
 	port_be dport;
 	__u32 firsts; /* first fragments seen, which have the ports */
-	__u32 held; /* nonzero: some wait in `held_fragments` */
+	__u32 held; /* 1: some wait in `held_fragments`; 2: they waited there, and may still be on their way */
 	__u16 count; /* pieces */
 	__u8 hook; /* where: between two hooks the stack may cut fragments anew */
 	__u8 doubtful; /* its receiver may not get it whole: it stays in the load of its source */

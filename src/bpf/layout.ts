@@ -280,7 +280,7 @@ export const fragment = struct("fragment", {
   dport: port,
   /** first fragments seen, which have the ports */
   firsts: u32,
-  /** nonzero: some wait in `held_fragments` */
+  /** 1: some wait in `held_fragments`; 2: they waited there, and may still be on their way */
   held: u32,
   /** pieces */
   count: u16,

@@ -89,6 +89,16 @@ test("fragment_find() takes an identification anew once its datagram is whole", 
   w.check({ packet: second, out, reason: "forward_delivered", mark: AGAIN });
 });
 
+test("fragment_find() keeps a datagram whose fragments were held, and may still be on their way", (w) => {
+  const [first, second, third] = cut(client, vip) as [Bytes, Bytes, Bytes];
+  for (const packet of [second, third, first]) w.run(packet);
+  for (let id = 100; id < 300; id++) for (const one of cut(client, vip, id, 2000)) w.run(one);
+  for (const packet of [second, third]) {
+    const out = cut(client, `${LOCAL}:5353`, 1, 4000, INTO_LOCAL)[packet === second ? 1 : 2]!;
+    w.check({ packet, out, reason: "forward_delivered", mark: AGAIN });
+  }
+});
+
 test("fragment_hold() holds a long frame in parts", (w) => {
   const [first, second] = fragments(
     udp({ src: client, dst: vip, payload: pattern(5000), df: false }),
