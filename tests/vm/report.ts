@@ -105,6 +105,7 @@ ${
     ])
   }
 
+A dash: not run. Commit: of the programs that were counted.
 Packet tests: \`tests/bpf/lbrp_test.ts\` but for scapy's, and where a device may write checksums (\`partial_test.ts\`).
 Lab demo: two nodes of two pods, CNI plugins and all.
 Uplinks: devices of [coexistence.md](coexistence.md), with traffic. Rates: \`tests/netns/bandwidth_test.ts\`.
