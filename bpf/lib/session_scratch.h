@@ -24,6 +24,14 @@ struct segment {
 	__u8 fragment;
 };
 
+/* The tries for a source port: see snat.h. Here, where the verifier does not know their values, it
+ * looks at each try once. */
+struct port_tries {
+	__u32 count;
+	__u32 scarce;
+	__u32 far_end;
+};
+
 struct flow_scratch {
 	struct session_key flow; /* of session_refresh(), tcp_track(), source_note() */
 	struct segment segment; /* of tcp_track() */
@@ -32,6 +40,7 @@ struct flow_scratch {
 	struct session_key claim; /* of reply_key_claim(), beside `flow`: the key of replies */
 	struct session claim_value;
 	struct session created; /* a new flow, where the stack is full */
+	struct port_tries tries; /* of snat_claim() */
 	__u8 chunk[SUM_CHUNK] __attribute__((aligned(8)));
 };
 

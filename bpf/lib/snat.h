@@ -78,49 +78,48 @@ static __always_inline __u32 port_stride(__u32 hash, __u32 count)
  * its share alone. */
 #define SCARCE_PAUSE (SECOND / 100)
 
-/* The tries for a flow. */
-struct port_tries {
-	struct scarce_ports *known; /* of this far end, or of another */
-	__u32 far_end;
-	int count;
-	bool scarce;
-};
-
 static __always_inline bool scarce_since(__u64 then, __u64 now)
 {
 	return (__s64)(now - then) < (__s64)SCARCE_PAUSE;
 }
 
-static __always_inline struct port_tries port_tries(const struct session_key *forward_key,
-						    const struct session *forward)
+/* What is known of the far end, or of another of the same hash. */
+static __always_inline struct scarce_ports *scarce_get(const struct port_tries *tries)
 {
-	__u32 far_end = hash_word(hash_word(forward_key->proto, forward->dst), forward->dport);
-	struct port_tries tries = { .far_end = far_end, .count = PORT_TRIES };
-	__u32 at = far_end % SCARCE_ENDS;
+	__u32 at = tries->far_end % SCARCE_ENDS;
+
+	return bpf_map_lookup_elem(&scarce_ports, &at);
+}
+
+static __always_inline void tries_begin(struct port_tries *tries, __u32 proto, addr_t source,
+					const struct session *forward)
+{
+	__u64 now = forward->created;
 	struct scarce_ports *known;
 	bool own;
 
+	tries->count = PORT_TRIES;
+	tries->scarce = 0;
+	tries->far_end = hash_word(hash_word(proto, forward->dst), forward->dport);
 #ifdef CONVERTING
-	return tries; /* it lasts seconds */
+	return; /* it lasts seconds */
 #endif
-	tries.known = known = bpf_map_lookup_elem(&scarce_ports, &at);
-	if (!known || known->far_end != far_end)
-		return tries;
-	own = known->source == forward_key->src;
-	if (own && scarce_since(known->failed, forward->created))
-		tries.count = PORT_TRIES_SHORT;
-	tries.scarce = (own && scarce_since(known->at, forward->created)) ||
-		       scarce_since(known->other, forward->created);
-	return tries;
+	known = scarce_get(tries);
+	if (!known || known->far_end != tries->far_end)
+		return;
+	own = known->source == source;
+	if (own && scarce_since(known->failed, now))
+		tries->count = PORT_TRIES_SHORT;
+	tries->scarce = (own && scarce_since(known->at, now)) || scarce_since(known->other, now);
 }
 
 /* The first half of all tries was in vain. */
 static __always_inline void ports_become_scarce(struct port_tries *tries, addr_t source,
 						__u64 now)
 {
-	struct scarce_ports *known = tries->known;
+	struct scarce_ports *known = scarce_get(tries);
 
-	tries->scarce = true;
+	tries->scarce = 1;
 	if (!known)
 		return;
 	if (known->far_end == tries->far_end && known->source != source &&
@@ -138,7 +137,7 @@ static __always_inline void ports_become_scarce(struct port_tries *tries, addr_t
 static __always_inline void ports_ran_out(const struct port_tries *tries, addr_t source,
 					  __u64 now)
 {
-	struct scarce_ports *known = tries->known;
+	struct scarce_ports *known = scarce_get(tries);
 
 	if (known && tries->count == PORT_TRIES && known->source == source &&
 	    known->far_end == tries->far_end)
@@ -159,17 +158,19 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 	__u32 stride = count <= PORT_TRIES ? 1 : port_stride(hash >> 16, count);
 	__u32 at = hash % count;
 	struct flow_scratch *scratch = claim_begin(forward_key, forward);
-	struct port_tries tries = port_tries(forward_key, forward);
+	struct port_tries *tries;
 	enum reason failed;
-	int i;
+	__u32 i;
 
 	if (!scratch)
 		return DROP_SESSIONS_FULL;
+	tries = &scratch->tries;
+	tries_begin(tries, forward_key->proto, forward_key->src, forward);
 	for (i = 0; i < PORT_TRIES; i++) {
-		if (i >= tries.count)
+		if (i >= tries->count)
 			break;
-		if (i == PORT_TRIES / 2 && !tries.scarce)
-			ports_become_scarce(&tries, forward_key->src, forward->created);
+		if (i == PORT_TRIES / 2 && !tries->scarce)
+			ports_become_scarce(tries, forward_key->src, forward->created);
 		forward->sport = bpf_htons(first + at);
 		/* A small range is tried port by port, a large one is sampled. */
 		at = (at + stride) % count;
@@ -177,15 +178,15 @@ static __noinline enum reason snat_claim(struct __sk_buff *skb, const struct nod
 			continue;
 		reverse_key(forward, forward_key->proto, &scratch->claim);
 		/* The first port is nearly always free: it is claimed at once. */
-		if ((i && reply_key_taken(tries.scarce)) ||
+		if ((i && reply_key_taken(tries->scarce)) ||
 		    port_reserved(skb, forward->dst, forward->src,
 				  (__u32)forward->dport << 16 | forward->sport, forward_key->proto))
 			continue;
-		failed = reply_key_claim(tries.scarce);
+		failed = reply_key_claim(tries->scarce);
 		if (failed != DROP_PORTS_EXHAUSTED)
 			return failed;
 	}
-	ports_ran_out(&tries, forward_key->src, forward->created);
+	ports_ran_out(tries, forward_key->src, forward->created);
 	share_exceeded(forward_key->src, 0, OF_PORTS, 1);
 	return DROP_PORTS_EXHAUSTED;
 }

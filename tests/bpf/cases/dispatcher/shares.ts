@@ -18,9 +18,8 @@ test("snat_claim() leaves other pods ports to a destination that one pod floods"
   for (let port = 1; port <= 100; port++) {
     const { verdict } = w.run(udp({ src: `${LOCAL}:${port}`, dst }), out);
     assert.equal(verdict, -1, `flow ${port}`);
+    assert.ok(w.session({ src: `${LOCAL}:${port}`, dst, zone: MASQUERADE, proto: PROTO.UDP }));
   }
-  const others = w.sessions().filter(([{ src, zone }]) => src === LOCAL && zone === MASQUERADE);
-  assert.equal(others.length, 100);
 });
 
 test("snat_claim() gives a pod the share that is set", (w) => {
@@ -113,7 +112,12 @@ test("port_tries() are few, or as the last ones, where hardly any port was free 
       w.forgetScarcePorts();
       last(() => LATER);
     }
-    for (const source of sources) assert(!open(`${source}:1`));
+    for (const source of sources) {
+      assert(!open(`${source}:1`));
+      rememberLong();
+    }
+  };
+  const rememberLong = () => {
     for (const [i, known] of map.range(0, map.maxEntries).entries()) {
       const { far_end, failed, other } = known;
       if (far_end) {
