@@ -6,6 +6,7 @@ import { listCgroupHooks } from "../bpf/cgroup.ts";
 import { isConverting } from "../bpf/conversion.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
 import { pinnedVersions } from "../bpf/map_versions.ts";
+import { checksChecksums } from "../bpf/object.ts";
 import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
 import { listAttachmentIds } from "../node/attachments.ts";
@@ -52,6 +53,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   return [
     ...agent,
     ...schema,
+    ...kernelFindings(Deno.osRelease()),
     ...objectFindings(node, faults),
     ...nodeNetfilter(node),
     ...await peerFindings(node, options),
@@ -113,6 +115,18 @@ function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
   const changed = list((version) => version > 1);
   const text = `installed at ${bpffs}; schema: ${changed}, other maps 1`;
   return [{ part, health: "ok", text }];
+}
+
+/** What programs leave out on this kernel. @param release as uname(2) says it */
+export function kernelFindings(release: string): Finding[] {
+  if (checksChecksums(release)) return [];
+  return [{
+    part: "data plane",
+    health: "note",
+    text: `checksums that pods leave to a device are not checked on Linux ${release}: ` +
+      "a pod with CAP_NET_RAW can have 16 bits of its headers overwritten after the checks",
+    next: "run Linux 6.18 or later, or take CAP_NET_RAW from pods that are not trusted",
+  }];
 }
 
 /** What is not as the table of objects has it; or one line for each part that is. */
