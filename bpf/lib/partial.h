@@ -7,7 +7,8 @@
  * machines, so another node can send them by the overlay.
  *
  * No field of the context has that offset. bpf_skb_change_tail() knows it: it refuses to cut a
- * packet above the end of such a checksum, before it changes anything (Linux 5.10, 6.18).
+ * packet above the end of such a checksum, before it changes anything, unless a fix of the kernel
+ * took that out: see csum_told.
  */
 #pragma once
 
@@ -21,8 +22,8 @@
 
 #define CSUM_LOWEST_MAX 255 /* of headers that a host sends; below any device's MTU */
 
-/* Set at load: bpf_skb_change_tail() has been seen to tell where a checksum is written. On Linux 6.1
- * and 6.12 it did not, and every packet of a pod was dropped: there nothing is checked yet. */
+/* Set at load, after a try (src/bpf/csum_told.ts): bpf_skb_change_tail() tells where a checksum is
+ * written. Where it does not, nothing is checked: every right checksum of a pod would be refused. */
 const volatile __u32 csum_told SEC(".rodata.csum") = 0;
 
 /* May a checksum that is left to a device be written at `lowest` and above? 0: none may be left.

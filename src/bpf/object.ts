@@ -5,6 +5,7 @@
 import { address, closeFd, cstring, dupFd, errnoName, errnoText } from "../linux/libc.ts";
 import { isLinux } from "../linux/release.ts";
 import type { MapDescriptor } from "./codec.ts";
+import { csumTold } from "./csum_told.ts";
 import { lastErrno, type Libbpf, libbpf, takeLog, textAt } from "./libbpf.ts";
 import { type BpfMap, MapMismatchError, openMap } from "./map.ts";
 import { mapInfo, tryObjGet } from "./syscall.ts";
@@ -160,20 +161,11 @@ function openOptions(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new BigUint64Array([16n, BigInt(address(objectName))]).buffer);
 }
 
-/**
- * Whether programs check where a device writes a checksum. On 6.1 and 6.12 the check dropped right packets, too: see
- * partial.h. Those between were not tried.
- * @param release as uname(2) says it: `6.1.0-18-amd64`
- */
-export function checksChecksums(release?: string): boolean {
-  return isLinux(6, 18, release) || !isLinux(5, 11, release);
-}
-
 /** Constants that follow from the kernel. */
-const KERNEL_CONSTANTS: Readonly<Record<string, number>> = {
-  ".rodata.peer": isLinux(5, 13) ? 1 : 0,
-  ".rodata.mtu": isLinux(5, 12) ? 0 : 1,
-  ".rodata.csum": checksChecksums() ? 1 : 0,
+const KERNEL_CONSTANTS: Readonly<Record<string, () => boolean>> = {
+  ".rodata.peer": () => isLinux(5, 13),
+  ".rodata.mtu": () => !isLinux(5, 12),
+  ".rodata.csum": csumTold,
 };
 
 /** Sets capacities and constants, and takes over maps that are there. */
@@ -195,8 +187,10 @@ function prepareMaps(
       if (error < 0) throw new LoadError(object, `size of map ${name}`, -error, takeLog());
     }
     if (lib.bpf_map__is_internal(map)) {
-      const value = constants?.[name] ?? KERNEL_CONSTANTS[name];
-      if (value !== undefined) setConstant(lib, map, value, `${object}: constant in ${name}`);
+      const value = constants?.[name] ?? KERNEL_CONSTANTS[name]?.();
+      if (value !== undefined) {
+        setConstant(lib, map, Number(value), `${object}: constant in ${name}`);
+      }
       continue;
     }
     const shared = substitute?.get(name) ?? share?.get(name);

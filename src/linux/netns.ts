@@ -44,6 +44,14 @@ export function withNetns<T>(path: string, fn: () => T): T {
   }
 }
 
+/** Runs `fn` within a new network namespace, which is gone with the last descriptor from there; see `withNetns`. */
+export function inNewNetns<T>(fn: () => T): T {
+  return away(() => {
+    syscall("unshare", CLONE_NEWNET);
+    return fn();
+  });
+}
+
 /** Runs `fn`, which may change the thread's network namespace, and returns to the present one. */
 function away<T>(fn: () => T): T {
   const home = openFile(OWN_NETNS);

@@ -4,9 +4,9 @@
  */
 import { listCgroupHooks } from "../bpf/cgroup.ts";
 import { isConverting } from "../bpf/conversion.ts";
+import { csumTold } from "../bpf/csum_told.ts";
 import { NotInstalledError } from "../bpf/dataplane.ts";
 import { pinnedVersions } from "../bpf/map_versions.ts";
-import { checksChecksums } from "../bpf/object.ts";
 import { schemaOf } from "../bpf/schema.ts";
 import { ping } from "../linux/ping.ts";
 import { listAttachmentIds } from "../node/attachments.ts";
@@ -53,7 +53,7 @@ export async function nodeStatus(options: StatusOptions): Promise<Finding[]> {
   return [
     ...agent,
     ...schema,
-    ...kernelFindings(Deno.osRelease()),
+    ...kernelFindings(csumTold()),
     ...objectFindings(node, faults),
     ...nodeNetfilter(node),
     ...await peerFindings(node, options),
@@ -117,15 +117,15 @@ function schemaFindings({ bpffs, stateDir }: NodePlace): Finding[] {
   return [{ part, health: "ok", text }];
 }
 
-/** What programs leave out on this kernel. @param release as uname(2) says it */
-export function kernelFindings(release: string): Finding[] {
-  if (checksChecksums(release)) return [];
+/** What programs leave out on this kernel. @param told whether it tells where a checksum is written */
+export function kernelFindings(told: boolean): Finding[] {
+  if (told) return [];
   return [{
     part: "data plane",
     health: "note",
-    text: `checksums that pods leave to a device are not checked on Linux ${release}: ` +
+    text: `checksums left to a device are not checked on this kernel (${Deno.osRelease()}): ` +
       "a pod with CAP_NET_RAW can have 16 bits of its headers overwritten after the checks",
-    next: "run Linux 6.18 or later, or take CAP_NET_RAW from pods that are not trusted",
+    next: "take CAP_NET_RAW from pods that are not trusted; see docs/security.md",
   }];
 }
 

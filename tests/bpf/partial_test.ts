@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { attach } from "../../src/bpf/attach.ts";
+import { csumTold } from "../../src/bpf/csum_told.ts";
 import { NODE_FLAG } from "../../src/bpf/layout.ts";
 import { reasonIndex, reasons } from "../../src/bpf/reasons.ts";
 import { type Csum, csumAttacks, csumTwins } from "../attack/partial.ts";
@@ -84,11 +85,12 @@ class PodLink implements Disposable {
 
 Deno.test({
   name: "csum_written() lets no device write into a header, and all its own checksums",
-  ignore: !needs.root() || !needs.file(PYTHON) || needs.kernel(5, 11) && !needs.kernel(6, 18),
+  ignore: !needs.root() || !needs.file(PYTHON),
   async fn() {
     using link = new PodLink();
     const attacks = csumAttacks(link.scene), twins = csumTwins(link.scene);
-    assert.deepEqual(await link.send(attacks), [attacks.length, 0]);
+    if (csumTold()) assert.deepEqual(await link.send(attacks), [attacks.length, 0]);
+    else console.log("this kernel does not tell where a checksum is written: nothing is checked");
     assert.deepEqual(await link.send(twins), [0, twins.length]);
   },
 });
