@@ -54,12 +54,20 @@ static __always_inline __u32 backend_ticket(const struct service *service, __u64
 	return hash_word(hash_word(service->id, client), client >> 32);
 }
 
-/* A backend for a new flow, and its index; NULL: the service has none. `client` and `kind`
- * are the key of affinity, `hash` that of Maglev. `trusted`: see affinity_index(). */
+/* What `client` is in this object: see enum affinity_kind. No argument of backend_for(), whose
+ * sixth it would be: clang drops one that is constant, but Linux 7.2 counts those that BTF names. */
+#ifndef AFFINITY_KIND
+#define AFFINITY_KIND AFFINITY_ADDRESS
+#endif
+
+/* A backend for a new flow, and its index; NULL: the service has none. `client` is the key of
+ * affinity, `hash` that of Maglev. `trusted`: see affinity_index(). */
 static __noinline struct backend *backend_for(const struct service *service, __u64 client,
-					      __u32 kind, __u32 hash, bool trusted, __u32 *found)
+					      __u32 hash, bool trusted, __u32 *found)
 {
-	struct affinity_key key = { .client = client, .service_id = service->id, .kind = kind };
+	struct affinity_key key = {
+		.client = client, .service_id = service->id, .kind = AFFINITY_KIND
+	};
 	struct backend *backend;
 	__u32 index = NOT_FOUND;
 	bool fresh;
@@ -89,5 +97,5 @@ static __always_inline struct backend *backend_pick(const struct service *servic
 	__u32 hash = service->flags & SERVICE_MAGLEV ? client_hash(service, key) : 0;
 	__u32 index;
 
-	return backend_for(service, key->src, AFFINITY_ADDRESS, hash, trusted, &index);
+	return backend_for(service, key->src, hash, trusted, &index);
 }

@@ -2,6 +2,7 @@
 /* Which sockets hostlb serves, the frontend of an address, and the choice of a backend. */
 #pragma once
 
+#define AFFINITY_KIND AFFINITY_NETNS
 #include "backend.h"
 #include "config.h"
 #include "host_port.h"
@@ -104,7 +105,7 @@ static __always_inline struct backend *backend_choose(struct bpf_sock_addr *ctx,
 		hash = client_hash(service, &key);
 	}
 	/* A pod may make any number of namespaces. */
-	return backend_for(service, client, AFFINITY_NETNS, hash, netns == NETNS_NODE, index);
+	return backend_for(service, client, hash, netns == NETNS_NODE, index);
 }
 
 /* Is the process denied the service? EPERM, as for packets that kube-proxy drops. */
