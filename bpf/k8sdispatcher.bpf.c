@@ -43,6 +43,9 @@ int k8sd_from_uplink(struct __sk_buff *skb)
 #ifdef L3
 	if (unlikely(has_outer_headers(skb)))
 		return strip_outer_headers(skb);
+#else
+	if (unlikely(has_priority_tag(skb)) && !priority_tags_pop(skb))
+		return drop(skb, DROP_MALFORMED);
 #endif
 	pkt.key.src = 0; /* what packet_parse() leaves if it is not IPv4 */
 	pkt.key.dst = 0;

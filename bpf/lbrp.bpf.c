@@ -35,9 +35,7 @@ static __always_inline int flow_from_pod(struct __sk_buff *skb, struct packet *p
 		return icmp_from_pod(skb, pkt);
 	session = session_track(skb, pkt);
 	if (!session && pkt->fragment == FRAGMENT_LATER)
-		return pkt->key.sport && !endpoint_find(pkt->key.dst) ?
-			       world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
-			       local_or_pass(skb, pkt, PASS_FRAGMENT);
+		return later_from_pod(skb, pkt);
 	if (!session) {
 		scratch = scratch_get();
 		if (!scratch)

@@ -66,6 +66,14 @@ static __always_inline struct fragment_load *fragment_load(__u32 source)
 	return load;
 }
 
+/* Two CPUs that subtract at once may bring a number below 0. */
+static __always_inline __u32 load_units(const struct fragment_load *load)
+{
+	__s32 units = load->units + load->former;
+
+	return units > 0 ? units : 0;
+}
+
 static __always_inline enum fragment_room fragment_room(__u32 source)
 {
 	struct fragment_load *own = fragment_load(source), *all = fragment_load(FRAGMENT_SOURCES);
@@ -73,8 +81,8 @@ static __always_inline enum fragment_room fragment_room(__u32 source)
 
 	if (!own || !all)
 		return ROOM_TO_BEGIN;
-	held = own->units + own->former;
-	total = all->units + all->former;
+	held = load_units(own);
+	total = load_units(all);
 	free = total < FRAGMENT_ROOM ? FRAGMENT_ROOM - total : 0;
 	if (held < FRAGMENT_LEAST || 2 * held < free)
 		return ROOM_TO_BEGIN;
@@ -83,11 +91,13 @@ static __always_inline enum fragment_room fragment_room(__u32 source)
 
 /* Will the fragment certainly come together with those of its datagram before it? With
  * another TTL or type of service it may not arrive, nor with a wrong checksum, with options, or
- * where it may not be fragmented further. */
+ * where it may not be fragmented further. Of TCP, which no stack fragments, a session may refuse
+ * the first one and know nothing of the others. */
 static __always_inline bool fragment_is_certain(const struct fragment *datagram,
 						struct iphdr *ip, __u32 apart)
 {
 	return ip->ihl * 4 == sizeof(*ip) && !(ip->frag_off & bpf_htons(IP_DF)) &&
+	       ip->protocol != IPPROTO_TCP &&
 	       csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0)) == 0xffff &&
 	       (!datagram->units || (datagram->route == (ip->tos << 8 | ip->ttl) &&
 				     apart <= FRAGMENT_DISTANCE));

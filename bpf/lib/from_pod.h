@@ -220,6 +220,19 @@ static __noinline int new_flow_from_pod(struct __sk_buff *skb, const struct pack
 	return world_from_pod(skb, pkt, NULL, pkt->fragment ? PASS_FRAGMENT : PASS_NO_SERVICE);
 }
 
+/* A later fragment of no session. Where the ports lead to a service, the first one was refused:
+ * without it this one would wait at the node, which is not whom it is for. */
+static __noinline int later_from_pod(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct host_port *host_port = NULL;
+
+	if (pkt->key.sport && (service_of(skb, pkt, &host_port) || host_port))
+		return drop(skb, DROP_FRAGMENT_OVERLAP);
+	return pkt->key.sport && !endpoint_find(pkt->key.dst) ?
+		       world_from_pod(skb, pkt, NULL, PASS_FRAGMENT) :
+		       local_or_pass(skb, pkt, PASS_FRAGMENT);
+}
+
 static __noinline int icmp_error_from_pod(struct __sk_buff *skb, struct packet *pkt)
 {
 	if (quotes_bypass(skb, pkt))

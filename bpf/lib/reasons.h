@@ -84,7 +84,7 @@ enum reason {
 	EVENT_FRAGMENT_HELD, /* fragments held until the first one of their datagram came */
 	EVENT_FRAGMENT_NOT_HELD, /* fragments ahead of the first one that found no room */
 	DROP_FRAGMENT_TINY, /* a fragment that cuts the transport header, or is empty (RFC 1858, 3128) */
-	DROP_FRAGMENT_OVERLAP, /* a fragment that overlaps another or ends behind the last one, or of such a datagram (RFC 5722) */
+	DROP_FRAGMENT_OVERLAP, /* a fragment that overlaps another or ends behind the last one, or of a datagram of which one was refused (RFC 5722) */
 	EVENT_SESSION_RESTORED, /* entries of assured sessions that were evicted and restored */
 	EVENT_SESSION_UNASSURED, /* sessions not assured: no room, or their client has its share */
 	EVENT_SESSION_RECYCLED, /* sessions that newer ones of the same client, above its share, replaced */

@@ -91,6 +91,16 @@ static __always_inline bool is_membership(struct __sk_buff *skb)
 	       ip6->nexthdr == IPPROTO_HOPOPTS;
 }
 
+/* A fragment to a MAC address that nothing has would count as received: see fragment_load.h. */
+static __always_inline bool is_fragment(struct __sk_buff *skb)
+{
+	struct ethhdr *eth = packet_data(skb);
+	struct iphdr *ip = (void *)(eth + 1);
+
+	return (void *)(ip + 1) <= packet_end(skb) && eth->h_proto == bpf_htons(ETH_P_IP) &&
+	       ip->frag_off & bpf_htons(IP_OFFSET | IP_MF);
+}
+
 /* The end of a frame that passes: see above. Without `podMulticast` the node alone hears of a
  * pod's groups: reports of thousands would fill the bridge's table, which then snoops no more.
  * 0, or an error. */
@@ -102,7 +112,7 @@ static __always_inline long to_bridge(struct __sk_buff *skb)
 	/* The port of a pod with a limited rate is not isolated: it would hear others. */
 	if (likely(!multicast && !has_rate(0, RATE_EGRESS) &&
 		   !has_rate(skb->ifindex, RATE_EGRESS)) &&
-	    likely(!is_membership(skb)))
+	    likely(!is_membership(skb) && !is_fragment(skb)))
 		return 0;
 	return frame_address(skb, multicast);
 }

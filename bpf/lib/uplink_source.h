@@ -21,6 +21,27 @@
 #include "service.h"
 #include "verdict.h"
 
+#ifndef L3
+/* Tags of a frame whose VLAN is 0, which the stack takes for none, however many there are. */
+#define PRIORITY_TAGS_MAX 2
+
+static __always_inline bool has_priority_tag(struct __sk_buff *skb)
+{
+	return skb->vlan_present && !(skb->vlan_tci & 0xfff);
+}
+
+/* Removes them, or what follows would pass as another VLAN's. False: there are more. */
+static __noinline bool priority_tags_pop(struct __sk_buff *skb)
+{
+	int i;
+
+	for (i = 0; i < PRIORITY_TAGS_MAX && has_priority_tag(skb); i++)
+		if (bpf_skb_vlan_pop(skb))
+			return false;
+	return !has_priority_tag(skb);
+}
+#endif
+
 #ifdef CONVERTING
 #define uplink_source_wrong(pkt, config) false
 #define client_wrong(pkt, config) false

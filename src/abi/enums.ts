@@ -317,7 +317,7 @@ export const REASONS = [
   {
     name: "drop_fragment_overlap",
     help:
-      "a fragment that overlaps another or ends behind the last one, or of such a datagram (RFC 5722)",
+      "a fragment that overlaps another or ends behind the last one, or of a datagram of which one was refused (RFC 5722)",
   },
   {
     name: "event_session_restored",

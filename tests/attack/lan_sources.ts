@@ -5,7 +5,17 @@ import { openDataPlane } from "../../src/bpf/dataplane.ts";
 import { NODE_FLAG } from "../../src/bpf/layout.ts";
 import { reasonIndex } from "../../src/bpf/reasons.ts";
 import type { LabHandle } from "../../src/lab/lab.ts";
-import { type Bytes, ICMP, icmp, ipv4, PROTO, tcp, udp } from "../bpf/support/packet.ts";
+import {
+  be,
+  type Bytes,
+  concat,
+  ICMP,
+  icmp,
+  ipv4,
+  PROTO,
+  tcp,
+  udp,
+} from "../bpf/support/packet.ts";
 import { until } from "../cluster/support/poll.ts";
 import { linesOf } from "../support/lines.ts";
 
@@ -97,16 +107,26 @@ export async function forgeSources(lab: LabHandle): Promise<void> {
     (src: string, dst: string, data: Bytes) =>
       ipv4({ src, dst }, PROTO.UDP, data, frame, { offset: 800, more: false }),
   ];
+  // The stack takes a tag of VLAN 0 for none, and as many as there are.
+  for (const types of [[0x8100], [0x88a8], [0x8100, 0x8100], [0x88a8, 0x8100]]) {
+    const tags = concat(...types.map((type) => be([2, type], [2, 0xe000])));
+    makers.push((src, dst, data) => {
+      const packet = makers[0]!(src, dst, data);
+      return concat(packet.slice(0, 12), tags, packet.slice(12));
+    });
+  }
   const bad = flows.flatMap(([src, dst]) =>
     makers.map((make, i) => ({
       what: `${i} ${src} > ${dst}`,
       make: (n: number) => make(src!, dst!, payload(n)),
     }))
   );
-  const good = [outside.address, other.address, fabric.gateway].map((src) => ({
-    what: `UDP ${src} > ${pod}`,
-    make: (n: number) => makers[0]!(src, pod!, payload(n)),
-  }));
+  const good = [outside.address, other.address, fabric.gateway].flatMap((src) =>
+    makers.filter((_, i) => i === 0 || i > 4).map((make, i) => ({
+      what: `UDP ${src} > ${pod}, ${i}`,
+      make: (n: number) => make(src, pod!, payload(n)),
+    }))
+  );
   const last = [pod, neighbour].map((dst) => makers[0]!(fabric.gateway, dst!, payload(LAST)));
 
   const ears = ["pod1-1", "pod1-2"].map((name) => {

@@ -68,12 +68,12 @@ test("lbrp_to_pod() passes fragments of no session", (w) => {
   }
 });
 
-test("lbrp_from_pod() passes a later fragment whose session is gone", (w) => {
+test("later_from_pod() drops a later fragment whose session is gone", (w) => {
   w.service(vip, [`${LOCAL}:5353`], { proto: PROTO.UDP });
   const [first, second] = cut(client, vip);
   w.run(first!);
   w.maps.sessions.deleteBatch(w.maps.sessions.keys());
-  w.check({ packet: second!, reason: "pass_fragment" });
+  w.check({ packet: second!, reason: "drop_fragment_overlap" });
   assert.deepEqual(w.sessions(), []);
 });
 

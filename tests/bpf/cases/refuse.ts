@@ -142,14 +142,14 @@ test("reply_icmp() quotes IP options and leaves out Ethernet's padding", (w) => 
   w.check({ packet, out: unreachable(packet, 60 + 8 + 3), reason: "rejected_no_backend" });
 });
 
-test("reply_icmp() answers a first fragment; later ones pass", (w) => {
+test("reply_icmp() answers a first fragment; later ones are dropped", (w) => {
   w.service(vip, [], { proto: PROTO.UDP });
   const [first, second] = fragments(
     udp({ src: client, dst: vip, payload: pattern(2000), df: false }),
     1480,
   );
   w.check({ packet: first!, out: unreachable(first!, 548), reason: "rejected_no_backend" });
-  w.check({ packet: second!, reason: "pass_fragment" });
+  w.check({ packet: second!, reason: "drop_fragment_overlap" });
 });
 
 test("lbrp_from_pod() refuses ports of a service address that are no service", (w) => {

@@ -2,6 +2,7 @@
  * The end of a pod's segment: what it sends to a pod of this node is handed over by its IP address, whatever it is and
  * whatever MAC address it is sent to; a neighbour's MAC address comes from the program; the rest is the node's.
  */
+import assert from "node:assert/strict";
 import { NODE_FLAG, POD_DEVICE_FLAG, RATE_FLAG } from "../../../src/bpf/layout.ts";
 import { node, OUTSIDE } from "../support/node.ts";
 import {
@@ -284,4 +285,33 @@ test("icmp_error() leaves the error of a pod with a limited rate to the bridge",
     }),
     reason: "icmp_error_routed",
   });
+});
+
+test("to_bridge() addresses fragments to the node, which another MAC address would not reach", (w) => {
+  neighbours(w);
+  const datagram = { src: `${CLIENT}:1`, dst: `${GATEWAY}:2`, payload: pattern(3000), df: false };
+  for (const ethDst of [OTHER_MAC, LOCAL_MAC, HOST_MAC, BROADCAST]) {
+    const wanted = fragments(udp({ ...datagram, ethDst: HOST_MAC }), 1400);
+    for (const [i, packet] of fragments(udp({ ...datagram, ethDst }), 1400).entries()) {
+      w.check({ packet, out: wanted[i]!, reason: "pass_fragment" });
+    }
+  }
+});
+
+test("later_from_pod() drops what follows a first fragment that a service refused", (w) => {
+  neighbours(w);
+  w.service(`${VIP}:80`, [], { proto: PROTO.UDP });
+  w.service(`${VIP}:81`, [`${LOCAL}:8080`], { id: 2 });
+  const big = { src: `${CLIENT}:5000`, payload: pattern(3000), df: false };
+  const refused = [
+    [udp({ ...big, dst: `${VIP}:80` }), "rejected_no_backend"],
+    [tcp({ ...big, dst: `${VIP}:81`, flags: "R" }), "drop_rst_no_session"],
+  ] as const;
+  for (const [packet, reason] of refused) {
+    const [first, ...later] = fragments(packet, 1400);
+    const before = w.counter(reason);
+    w.run(first!);
+    assert.equal(w.counter(reason), before + 1n);
+    for (const packet of later) w.check({ packet, reason: "drop_fragment_overlap" });
+  }
 });
