@@ -2,6 +2,7 @@
  * Root in a pod against its neighbours, its node, the overlay and the world: raw frames in many forms, and of each form the
  * right twin, which must arrive. What a pod may send is in bpf/lib/source_check.h and docs/security.md.
  */
+import { csumTold } from "../../src/bpf/csum_told.ts";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { type Reason, reasonIndex, reasons } from "../../src/bpf/reasons.ts";
@@ -259,7 +260,9 @@ function attacks(scene: Scene): Attack[] {
     (payload) =>
       udp({ src: `${own}:4000`, dst: `${TUNNEL_VIP}:80`, payload: inner(payload), ...frame }),
   );
-  list.push(...csumAttacks(scene).map((one): Attack => ({ ...one, reason: "drop_checksum" })));
+  if (csumTold()) {
+    list.push(...csumAttacks(scene).map((one): Attack => ({ ...one, reason: "drop_checksum" })));
+  }
   list.push(...segmentAttacks(scene).map(([what, make]) => ({ what, make })));
   return list;
 }
