@@ -4,7 +4,8 @@
  *
  * A socket look-up finds connections of the node, also from before the service took the port.
  * Flows of a container that is masqueraded, of an unconnected UDP socket, and all echoes, whose
- * identifiers a pod's masqueraded echoes might get, are noted where they leave, as sessions that translate to themselves. What an unconnected socket sends to
+ * identifiers a pod's masqueraded echoes might get, are noted where they leave, as sessions that
+ * translate to themselves. What an unconnected socket sends to
  * another node's pod may leave by the overlay, and is noted nowhere; but a pod's own node
  * translates what it sends to a NodePort, so a pod's datagram here is for the socket.
  */

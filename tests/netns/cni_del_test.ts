@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { isAttached } from "../../src/bpf/attach.ts";
 import { zero } from "../../src/bpf/codec.ts";
 import { PROTO, type Session, session, SESSION_ZONE } from "../../src/bpf/layout.ts";
+import { MapVersions } from "../../src/bpf/map_versions.ts";
 import { linkPin } from "../../src/bpf/pins.ts";
 import { both, destroy, ok, tcx, test } from "./cni/cases.ts";
 import type { CniWorld, WiredPod } from "./cni/world.ts";
@@ -176,3 +177,21 @@ for (const [name, end] of Object.entries(ENDS)) {
     assert.deepEqual(flows(world), others);
   });
 }
+
+test("DEL and GC release a pod whose sessions are another release's, which its agent will convert", (world) => {
+  using versions = MapVersions.open(world.bpffs)!;
+  const ids = [world.plane.maps.sessions.id, world.plane.maps.assured.id];
+  const former = ids.map((id) => versions.of(id));
+  const ends = [(pod: WiredPod) => world.call("DEL", pod), () => world.gc([])];
+  for (const [i, end] of ends.entries()) {
+    const pod = world.pod(`10.1.0.${2 + i}`);
+    world.add(pod);
+    try {
+      for (const id of ids) versions.set(id, 1);
+      ok(end(pod));
+      assert.deepEqual(world.snapshot().endpoints, []);
+    } finally {
+      for (const [i, id] of ids.entries()) versions.set(id, former[i]!);
+    }
+  }
+});
