@@ -1,7 +1,11 @@
 /** Frames that a pod sends in these tests: whose number is in each. */
+import { fileURLToPath } from "node:url";
 import { parseIpv4 } from "../../src/net/ipv4.ts";
 import { macBytes } from "../../src/net/mac.ts";
 import { be, type Bytes, concat, ethernet, type IpOptions } from "../bpf/support/packet.ts";
+
+/** Sends and hears them: see there. */
+export const FRAMES = fileURLToPath(new URL("frames.py", import.meta.url));
 
 export const BROADCAST = "ff:ff:ff:ff:ff:ff";
 

@@ -18,9 +18,9 @@ import {
 } from "../bpf/support/packet.ts";
 import { until } from "../cluster/support/poll.ts";
 import { linesOf } from "../support/lines.ts";
+import { FRAMES } from "./frames.ts";
 
 const PYTHON = "/usr/bin/python3";
-const script = fileURLToPath(new URL("frames.py", import.meta.url));
 const MARK = "70636e6b2d6c616e";
 const LAST = 0xffff;
 
@@ -29,7 +29,7 @@ const forge = fileURLToPath(new URL("forge.py", import.meta.url));
 /** Frames of a machine on the nodes' network. */
 async function sendOnFabric(lab: LabHandle, frames: Bytes[]): Promise<void> {
   const { netns, bridge } = lab.store.plan.fabric;
-  const args = ["netns", "exec", netns, PYTHON, script, "send", bridge];
+  const args = ["netns", "exec", netns, PYTHON, FRAMES, "send", bridge];
   const io = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
   const sender = new Deno.Command("ip", { args, ...io }).spawn();
   const writer = sender.stdin.getWriter();
@@ -131,7 +131,7 @@ export async function forgeSources(lab: LabHandle): Promise<void> {
 
   const ears = ["pod1-1", "pod1-2"].map((name) => {
     const io = { stdin: "null", stdout: "piped", stderr: "inherit" } as const;
-    const child = lab.command(name, [PYTHON, script, "hear", "eth0", MARK], io).spawn();
+    const child = lab.command(name, [PYTHON, FRAMES, "hear", "eth0", MARK], io).spawn();
     return { child, lines: linesOf(child.stdout) };
   });
   try {

@@ -4,7 +4,6 @@
  */
 import { csumTold } from "../../src/bpf/csum_told.ts";
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
 import { type Reason, reasonIndex, reasons } from "../../src/bpf/reasons.ts";
 import {
   be,
@@ -25,12 +24,11 @@ import { serviceObject, sliceObject } from "../netns/services/objects.ts";
 import { LAB_TEST, withLab } from "../netns/support/lab.ts";
 import { linesOf } from "../support/lines.ts";
 import * as needs from "../support/needs.ts";
-import { arp, BROADCAST, ipv6, type Make, type Scene } from "./frames.ts";
+import { arp, BROADCAST, FRAMES, ipv6, type Make, type Scene } from "./frames.ts";
 import { type Csum, csumAttacks, csumTwins } from "./partial.ts";
 import { segmentAttacks, segmentTwins, TO_WORLD } from "./segment.ts";
 
 const PYTHON = "/usr/bin/python3";
-const script = fileURLToPath(new URL("frames.py", import.meta.url));
 
 /** In every frame, before its number. */
 const MARK = Uint8Array.fromHex("70636e6b2d617474");
@@ -343,7 +341,7 @@ class Hearer implements Disposable {
   }
 
   static async start(cluster: Cluster, place: Ear, device: string): Promise<Hearer> {
-    const argv = [PYTHON, script, "hear", device, MARK.toHex()];
+    const argv = [PYTHON, FRAMES, "hear", device, MARK.toHex()];
     const child = cluster.lab.command(place, argv, { stdin: "null", stdout: "piped" }).spawn();
     const hearer = new Hearer(child);
     assert.equal((await hearer.#lines.next()).value, "listening");
@@ -463,7 +461,7 @@ async function suite(
       const last = twins(scene).filter(({ what }) => what.startsWith("UDP"));
       const input = [...[...bad, ...good].map(line), ...last.map((one) => line(one, LAST))]
         .join("\n");
-      await run(cluster, "pod1-1", [PYTHON, script, "send", "eth0"], input);
+      await run(cluster, "pod1-1", [PYTHON, FRAMES, "send", "eth0"], input);
       const heard = await Promise.all(hearers.map((hearer) => hearer.heard()));
       const after = counters(cluster);
       const arrived = EARS.flatMap((ear, i) =>
@@ -531,7 +529,7 @@ async function suite(
       return made.toHex();
     });
     flood.push(arp(scene, numbered(0), { ethSrc: scene.neighbourMac }).toHex());
-    await run(cluster, "pod1-1", [PYTHON, script, "send", "eth0"], flood.join("\n"));
+    await run(cluster, "pod1-1", [PYTHON, FRAMES, "send", "eth0"], flood.join("\n"));
     assert.deepEqual(await table(), before);
     await works(cluster);
   });
@@ -556,7 +554,7 @@ async function suite(
         last.make(numbered(LAST)),
       ];
       const input = frames.map((frame) => frame.toHex()).join("\n");
-      await run(cluster, "pod1-1", [PYTHON, script, "send", "eth0"], input);
+      await run(cluster, "pod1-1", [PYTHON, FRAMES, "send", "eth0"], input);
       const heard = await hearer.heard();
       const wrong = [...bad, ...good].filter(([what], i) =>
         heard.has(i) !== (i >= bad.length || all && what.startsWith("to all: "))
@@ -592,7 +590,7 @@ async function suite(
       const noise = run(
         cluster,
         "pod1-1",
-        [PYTHON, script, "noise", "eth0", "100000", seed],
+        [PYTHON, FRAMES, "noise", "eth0", "100000", seed],
         right.join("\n"),
       );
       await Promise.all([noise, works(cluster), works(cluster)]);

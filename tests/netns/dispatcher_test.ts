@@ -5,15 +5,14 @@
  */
 import assert from "node:assert/strict";
 import { csumTold } from "../../src/bpf/csum_told.ts";
-import { fileURLToPath } from "node:url";
 import { SCOPE, SERVICE_FLAG } from "../../src/bpf/layout.ts";
 import type { RoutingMode } from "../../src/routing/types.ts";
 import { concat, pattern, tcp, udp } from "../bpf/support/packet.ts";
 import * as needs from "../support/needs.ts";
 import { Cluster, OUTSIDE, vtep } from "./dispatcher/cluster.ts";
+import { FRAMES } from "../attack/frames.ts";
 import { fine, PYTHON, REFUSED } from "./lbrp/traffic.ts";
 
-const FRAMES = fileURLToPath(new URL("../attack/frames.py", import.meta.url));
 const available = needs.root() && needs.file(PYTHON);
 const tcx = needs.kernel(6, 6);
 const MB = 1 << 20;
